@@ -1,0 +1,537 @@
+"""What is compared, and why each case exists.
+
+A case is one network with its data; its id says what it is, and its data follow from its id alone.
+A family is a row of FAMILIES: why it exists, what failing it means, and what it consists of.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from conformance.problem import Floats, Problem
+from conformance.results import CaseRow
+from conformance.trained import trained_network
+from conformance.truth.definitions import ACTIVATIONS
+
+__all__ = [
+    "FAMILIES",
+    "PROFILES",
+    "Case",
+    "CaseError",
+    "Family",
+    "cases",
+    "covering",
+    "find",
+    "select",
+]
+
+DEPTHS = (1, 2, 3, 5, 8, 16)
+BATCHES = (1, 2, 7, 64)
+DTYPES = ("float64", "float32")
+CYCLE = (5, 3, 4)  # unequal neighbours: a transposed or neighbouring W does not even fit
+ALPHA = 0.125  # a power of two: every dtype holds it exactly
+HEADS = (  # (output activation, loss)
+    ("identity", "mean_squared_error"),
+    ("sigmoid", "mean_squared_error"),
+    ("tanh", "mean_squared_error"),
+    ("relu", "mean_squared_error"),
+    ("softmax", "mean_squared_error"),
+    ("log_softmax", "mean_squared_error"),
+    ("softmax", "cross_entropy"),
+    ("log_softmax", "log_softmax_cross_entropy"),
+    ("sigmoid", "binary_cross_entropy"),
+    ("identity", "mean_absolute_error"),
+    ("tanh", "mean_absolute_error"),
+    ("identity", "huber"),
+    ("softplus", "huber"),
+)
+
+
+class CaseError(ValueError):
+    """No such case, family, profile or field: what was asked for, and the nearest there is."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network with its data, before its numbers are made."""
+
+    family: str
+    activation: str
+    depth: int
+    batch: int
+    dtype: str
+    widths: tuple[int, ...]
+    output: str = ""  # σ_L; the activation itself where not said
+    loss: str = "mean_squared_error"
+    bias: bool = False
+    seed: int = 0
+
+    @property
+    def id(self) -> str:
+        """family/activation[>output+loss]/L…/n…/dtype[/bias][/w…][/seed…]: stable and readable."""
+        what = self.activation
+        if self.output or self.loss != "mean_squared_error":
+            what += f">{self.output or self.activation}+{self.loss}"
+        parts = [self.family, what, f"L{self.depth}", f"n{self.batch}", self.dtype]
+        parts += ["bias"] if self.bias else []
+        parts += (
+            []
+            if self.widths == cycle(self.depth)
+            else ["w" + "-".join(map(str, self.shown_widths))]
+        )
+        parts += [f"seed{self.seed}"] if self.seed else []
+        return "/".join(parts)
+
+    @property
+    def shown_widths(self) -> tuple[int, ...]:
+        """d_0 and d_1 … d_L, or d_0 and the one width there is after it."""
+        return self.widths if len(set(self.widths[1:])) > 1 else self.widths[:2]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every sum of it fits the significand, so that no rounding is allowed for."""
+        return FAMILIES[self.family].exact
+
+    def sigma(self) -> dict[int, str]:
+        """σ_1 … σ_L by name."""
+        hidden = dict.fromkeys(range(1, self.depth), self.activation)
+        return {**hidden, self.depth: self.output or self.activation}
+
+    def problem(self) -> Problem:
+        """The numbers."""
+        rng = np.random.default_rng(crc32(self.id.encode()))
+        W, X, Y = FAMILIES[self.family].data(self, rng)
+        dtype = np.dtype(self.dtype)
+        return Problem(
+            W={l: np.ascontiguousarray(M, dtype) for l, M in W.items()},
+            X=np.ascontiguousarray(X, dtype),
+            Y=np.ascontiguousarray(Y, dtype),
+            sigma=self.sigma(),
+            loss=self.loss,
+            bias=self.bias,
+            alpha=ALPHA,
+        )
+
+    def row(self) -> CaseRow:
+        """As it stands in the results."""
+        return CaseRow(
+            id=self.id,
+            why=FAMILIES[self.family].why,
+            activation=self.activation,
+            output=self.output or self.activation,
+            depth=self.depth,
+            batch=self.batch,
+            widths=list(self.widths),
+            dtype=self.dtype,
+            loss=self.loss,
+            bias=self.bias,
+            family=self.family,
+            seed=self.seed,
+        )
+
+
+def cycle(depth: int, of: Sequence[int] = CYCLE) -> tuple[int, ...]:
+    """d_0 … d_L, going round."""
+    return tuple(of[l % len(of)] for l in range(depth + 1))
+
+
+# ---- data -----------------------------------------------------------------------------------------
+
+Data = tuple[dict[int, Floats], Floats, Floats]
+Maker = Callable[[Case, np.random.Generator], Data]
+
+
+def weights(case: Case, rng: np.random.Generator, gain: float = 1.2) -> dict[int, Floats]:
+    """Normal, scaled by 1/√d_{l−1}; the bias row, where there is one, last."""
+    d, made = case.widths, {}
+    for l in range(1, case.depth + 1):
+        W = rng.normal(size=(d[l - 1], d[l])) * gain / np.sqrt(d[l - 1])
+        b = rng.normal(size=(1, d[l])) * 0.3
+        made[l] = np.vstack([W, b]) if case.bias else W
+    return made
+
+
+def targets(case: Case, rng: np.random.Generator) -> Floats:
+    """Targets that the loss is defined for: classes, probabilities, or any numbers."""
+    shape = (case.batch, case.widths[-1])
+    if "cross_entropy" not in case.loss:
+        return rng.normal(size=shape)
+    if case.loss == "binary_cross_entropy":
+        sharp = rng.integers(0, 2, size=shape).astype(float)
+        return np.where(rng.random(shape) < 0.5, sharp, rng.integers(1, 8, size=shape) / 8)
+    soft = rng.integers(1, 9, size=shape).astype(float)
+    one_hot = np.eye(shape[1])[rng.integers(0, shape[1], size=shape[0])]
+    smooth = np.round(soft / soft.sum(axis=1, keepdims=True) * 64) / 64
+    return np.where(rng.random((shape[0], 1)) < 0.5, one_hot, smooth)
+
+
+def _inputs(case: Case, rng: np.random.Generator) -> Floats:
+    return rng.normal(size=(case.batch, case.widths[0]))
+
+
+def _typical(case: Case, rng: np.random.Generator) -> Data:
+    return weights(case, rng), _inputs(case, rng), targets(case, rng)
+
+
+def _selecting(case: Case, rng: np.random.Generator, values: Sequence[float]) -> Data:
+    """X so that A_1 = X W_1 holds exactly the values, over and over: W_1 picks columns of X."""
+    W, Y = weights(case, rng), targets(case, rng)
+    shape = (case.batch, case.widths[1])
+    A = np.resize(np.array(values, dtype=case.dtype), shape)
+    W[1] = np.eye(case.widths[0], shape[1])
+    X = np.zeros((case.batch, case.widths[0]))
+    X[:, : shape[1]] = A
+    return W, X, Y
+
+
+EXTREMES = tuple(
+    s * v for v in (1000, 745.5, 103.5, 50, 37, 21, 19, 12.5, 9, 7, 5) for s in (1, -1)
+)
+
+
+def _saturating(case: Case, rng: np.random.Generator) -> Data:
+    return _selecting(case, rng, EXTREMES[: case.batch * case.widths[1]])
+
+
+def _kinks(case: Case, rng: np.random.Generator) -> Data:
+    if case.loss == "mean_absolute_error":  # its kink is at z = y: half the entries lie there
+        W, X, Y = _selecting(case, rng, np.arange(-9, 9) / 4)
+        Z = X[:, : case.widths[1]]
+        return W, X, np.where(rng.random(Z.shape) < 0.5, Z, Y)
+    at = np.array(ACTIVATIONS[case.activation].breaks, dtype=case.dtype)
+    around = [np.nextafter(at, np.array(s * np.inf, case.dtype)) for s in (-1, 1)]
+    return _selecting(case, rng, np.concatenate([at, *around, at]))  # at the kink twice as often
+
+
+def _underflow(case: Case, rng: np.random.Generator) -> Data:
+    f = np.finfo(case.dtype)
+    W, X, Y = _typical(case, rng)
+    exponents = rng.integers(f.minexp - f.nmant, f.minexp + 40, size=X.shape)
+    return W, np.ldexp(1 + np.abs(X) / 8, exponents), Y
+
+
+def _large(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = _typical(case, rng)
+    scale = 2.0**200 if case.dtype == "float64" else 2.0**24
+    return W, X * scale, Y * scale
+
+
+def _integers(case: Case, rng: np.random.Generator) -> Data:
+    """Weights −1, 0, 1 and inputs of 13 bits; Y lies near Z_L, so that ∂L/∂W_l fits as well."""
+    W = {l: np.sign(M) * (rng.random(M.shape) < 0.7) for l, M in weights(case, rng).items()}
+    X = rng.integers(2**12, 2**13, size=(case.batch, case.widths[0])).astype(float)
+    X *= rng.choice([-1, 1], size=X.shape)
+    Z = X
+    for l in range(1, case.depth + 1):
+        A = (np.hstack([Z, np.ones((case.batch, 1))]) if case.bias else Z) @ W[l]
+        Z = {"relu": np.maximum(A, 0), "relu6": np.clip(A, 0, 6), "identity": A}[case.sigma()[l]]
+    return W, X, Z + rng.integers(-4, 5, size=Z.shape)
+
+
+def _repeated(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = _typical(case, rng)
+    return W, np.repeat(X[:1], case.batch, axis=0), np.repeat(Y[:1], case.batch, axis=0)
+
+
+def _one_hot(case: Case, rng: np.random.Generator) -> Data:
+    W, _, Y = _typical(case, rng)
+    return W, np.eye(case.widths[0])[rng.integers(0, case.widths[0], size=case.batch)], Y
+
+
+def _zero_weights(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = _typical(case, rng)
+    return {l: np.zeros_like(M) for l, M in W.items()}, X, Y
+
+
+def _trained(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = trained_network(case.family.removeprefix("trained-"), case.activation)
+    chosen = rng.choice(len(X), size=case.batch, replace=False)
+    return dict(W), X[chosen], Y[chosen]
+
+
+# ---- families -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Family:
+    """A group of cases with one reason to exist."""
+
+    why: str
+    failing_means: str
+    data: Maker
+    members: Callable[[str], Iterable[Case]]  # by family name
+    exact: bool = False
+
+
+def _alternating(*indices: int) -> bool:
+    """With and without bias in turn, so that each activation, depth and batch has both."""
+    return sum(indices) % 2 == 1
+
+
+def _product(name: str) -> Iterator[Case]:
+    for activation in ACTIVATIONS:
+        for (i, L), (j, n), (k, dtype) in product(
+            enumerate(DEPTHS), enumerate(BATCHES), enumerate(DTYPES)
+        ):
+            yield Case(name, activation, L, n, dtype, cycle(L), bias=_alternating(i, j, k))
+
+
+def _each(
+    activations: Iterable[str], L: int, n: int, **more: Any
+) -> Callable[[str], Iterator[Case]]:
+    def members(name: str) -> Iterator[Case]:
+        for activation, dtype in product(activations, DTYPES):
+            yield Case(name, activation, L, n, dtype, **{"widths": cycle(L), **more})
+
+    return members
+
+
+def _heads(name: str) -> Iterator[Case]:
+    for (i, (output, loss)), L, n, dtype in product(enumerate(HEADS), (1, 3), (1, 7), DTYPES):
+        bias = _alternating(i, L // 2, n // 2)
+        yield Case(name, "tanh", L, n, dtype, cycle(L), output=output, loss=loss, bias=bias)
+
+
+def _at_kinks(name: str) -> Iterator[Case]:
+    kinked = [a for a, d in ACTIVATIONS.items() if d.breaks]
+    yield from _each(kinked, 1, 7)(name)
+    yield from _each(kinked, 2, 7, output="identity")(name)
+    yield from _each(["identity"], 1, 7, loss="mean_absolute_error")(name)
+
+
+def _exact_integers(name: str) -> Iterator[Case]:
+    for activation, L, n, dtype in product(
+        ("identity", "relu", "relu6"), (1, 2), (1, 2, 64), DTYPES
+    ):
+        yield Case(name, activation, L, n, dtype, cycle(L), bias=_alternating(L, n))
+
+
+def _some(*activations: str, L: int, n: int) -> Callable[[str], Iterator[Case]]:
+    def members(name: str) -> Iterator[Case]:
+        yield from _each(activations, L, n)(name)
+        head = {"output": "softmax", "loss": "cross_entropy", "bias": True}
+        yield from _each(activations[:1], L, n, **head)(name)
+
+    return members
+
+
+def _trained_members(widths: tuple[int, ...], **head: Any) -> Callable[[str], Iterator[Case]]:
+    def members(name: str) -> Iterator[Case]:
+        for activation, n, dtype in product(("tanh", "relu"), (7, 64), DTYPES):
+            yield Case(name, activation, len(widths) - 1, n, dtype, widths, bias=True, **head)
+
+    return members
+
+
+def _more_seeds(name: str) -> Iterator[Case]:
+    for seed in range(1, 8):
+        for case in _product(name):
+            yield replace(case, seed=seed)
+    for seed, of in enumerate(((2, 7, 6), (1, 2, 1), (9, 8, 11)), start=8):
+        for case in _product(name):
+            yield replace(case, seed=seed, widths=cycle(case.depth, of))
+
+
+def _big(name: str) -> Iterator[Case]:
+    shapes = ((128, 2, 64), (512, 2, 16), (256, 3, 32), (16, 50, 7), (8, 50, 64), (32, 3, 1024))
+    for activation, (d, L, n), dtype in product(("tanh", "relu", "gelu"), shapes, DTYPES):
+        widths = tuple(d if l % 2 else max(1, d - 3) for l in range(L + 1))
+        yield Case(name, activation, L, n, dtype, widths, bias=L % 2 == 1)
+
+
+EVERY = tuple(ACTIVATIONS)
+
+FAMILIES: Mapping[str, Family] = {
+    "typical": Family(
+        "Numbers of ordinary size through every activation, depth, batch size and dtype; no two "
+        "neighbouring layers are equally wide.",
+        "A step of the algorithm is wrong, or rounds far worse than its arithmetic allows.",
+        _typical,
+        _product,
+    ),
+    "square": Family(
+        "All layers equally wide, so that a wrong layer index or a transpose fits and runs.",
+        "W_l or σ'_l of a neighbouring layer is used, or a matrix is transposed.",
+        _typical,
+        _each(EVERY, 3, 7, widths=(4, 4, 4, 4)),
+    ),
+    "heads": Family(
+        "Every loss with the output activations it is used with, elementwise and row-wise.",
+        "∂L/∂Z_L is wrong, 1/n is missing, or softmax is differentiated as if it were elementwise.",
+        _typical,
+        _heads,
+    ),
+    "saturating": Family(
+        "Pre-activations out to ±1000, where exp overflows and σ' all but vanishes.",
+        "σ or σ' overflows, turns NaN, or loses the small numbers of its tail.",
+        _saturating,
+        _each(EVERY, 2, 7, output="identity"),
+    ),
+    "kinks": Family(
+        "Pre-activations exactly at the points where σ' jumps, and at the floats next to them.",
+        "The derivative taken at a kink is not the documented one, or a branch is off by one float.",
+        _kinks,
+        _at_kinks,
+    ),
+    "underflow": Family(
+        "Inputs down to the smallest subnormal number.",
+        "Small numbers are flushed to zero, or lost by an intermediate that underflows.",
+        _underflow,
+        _each(EVERY, 2, 7, output="identity"),
+    ),
+    "large": Family(
+        "Inputs of 2^200 (float64) and 2^24 (float32).",
+        "An intermediate overflows although the result does not.",
+        _large,
+        _each(EVERY, 2, 7, output="identity"),
+    ),
+    "integers": Family(
+        "Integers of 13 bits with weights −1, 0, 1: every sum is exact in any order, so no error at "
+        "all is allowed. Wider than the 11 bits of TF32.",
+        "The algorithm is wrong, or the arithmetic is not the one declared (TF32, float16).",
+        _integers,
+        _exact_integers,
+        exact=True,
+    ),
+    "repeated": Family(
+        "64 equal examples: rounding errors are equal too, and do not average out.",
+        "Examples of a batch are not treated alike, or the last one is dropped.",
+        _repeated,
+        _some("tanh", "relu", "gelu", "mish", L=3, n=64),
+    ),
+    "one-hot": Family(
+        "One-hot inputs: each A_1 is a row of W_1, with no rounding.",
+        "A row or column is taken for another.",
+        _one_hot,
+        _some("tanh", "relu", "silu", "softplus", L=2, n=7),
+    ),
+    "zero-weights": Family(
+        "All weights zero: every A_l is exactly 0, and every δ below the output too.",
+        "A value at exactly 0 is wrong, or a zero turns into NaN.",
+        _zero_weights,
+        _each(EVERY, 2, 2, output="identity"),
+    ),
+    "trained-digits": Family(
+        "Weights that refbp's own gradient descent reached on scikit-learn's digits (softmax, "
+        "cross-entropy), on real images.",
+        "Something fails only on real data: dead units, confident outputs, zero pixels.",
+        _trained,
+        _trained_members((64, 24, 16, 10), output="softmax", loss="cross_entropy"),
+    ),
+    "trained-diabetes": Family(
+        "Weights that refbp's own gradient descent reached on scikit-learn's diabetes data (identity, "
+        "the notes' loss).",
+        "Something fails only on real data.",
+        _trained,
+        _trained_members((10, 8, 5, 1), output="identity"),
+    ),
+    "seeds": Family(
+        "The product of `typical` again with other numbers, and with other widths.",
+        "As for `typical`, but rarely: the numbers of one network bring it out.",
+        _typical,
+        _more_seeds,
+    ),
+    "big": Family(
+        "Widths to 512, depths to 50, batches to 1,024: long sums and long chains.",
+        "Error grows faster than rounding explains: a sum is accumulated in too few bits.",
+        _typical,
+        _big,
+    ),
+}
+
+ONLY_EXHAUSTIVE = ("seeds", "big")
+
+PROFILES: Mapping[str, str] = {
+    "quick": "a covering sample: every activation, depth, batch size, dtype, loss and family",
+    "standard": "the full product of activations, depths, batch sizes and dtypes, and every family",
+    "exhaustive": "standard, and the product again with ten more seeds and other widths, and big networks",
+}
+
+
+def cases(profile: str) -> list[Case]:
+    """The cases of a profile, in order. Raises CaseError for an unknown one."""
+    if profile not in PROFILES:
+        raise CaseError(unknown("profile", profile, PROFILES))
+    names = [f for f in FAMILIES if profile == "exhaustive" or f not in ONLY_EXHAUSTIVE]
+    everything = [case for name in names for case in FAMILIES[name].members(name)]
+    return covering(everything) if profile == "quick" else everything
+
+
+def covering(of: Sequence[Case]) -> list[Case]:
+    """A sample in which each activation meets each dtype, at depths and batches that go round, and
+    each family, loss and output occurs in both dtypes."""
+    kept: dict[Case, None] = {}
+    turns = list(product(DEPTHS[:4], BATCHES[:3]))
+    for i, (activation, dtype) in enumerate(product(ACTIVATIONS, DTYPES)):
+        L, n = turns[(5 * i + i // len(turns)) % len(turns)]
+        kept.update(
+            (c, None)
+            for c in of
+            if (c.family, c.activation, c.dtype, c.depth, c.batch)
+            == ("typical", activation, dtype, L, n)
+        )
+    for L, n in ((8, 7), (16, 2), (2, 64)):
+        kept.update(
+            (c, None)
+            for c in of
+            if (c.family, c.activation, c.depth, c.batch) == ("typical", "tanh", L, n)
+        )
+    seen: set[tuple[str, ...]] = set()
+    for c in of:
+        what = (c.family, c.output, c.loss, c.dtype)
+        if c.family in ("typical", *ONLY_EXHAUSTIVE) or what in seen:
+            continue
+        seen.add(what)
+        kept[c] = None
+    return [c for c in of if c in kept]
+
+
+FIELDS = tuple(CaseRow.__annotations__)
+
+
+def unknown(kind: str, name: str, among: Iterable[str]) -> str:
+    """“unknown …”, with the nearest real name."""
+    names = list(among)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = f" There are: {', '.join(names)}." if len(names) <= 40 else ""
+    return f"unknown {kind} {name!r}.{hint}{listed}"
+
+
+def select(of: Sequence[Case], wanted: str) -> list[Case]:
+    """The cases whose fields are as in 'activation=tanh,depth=3'. Raises CaseError."""
+    chosen = list(of)
+    for part in (p.strip() for p in wanted.split(",") if p.strip()):
+        field, equals, value = (s.strip() for s in part.partition("="))
+        if not equals:
+            raise CaseError(f"cannot read {part!r}; expected field=value, such as depth=3.")
+        if field not in FIELDS:
+            raise CaseError(unknown("field", field, FIELDS))
+        there = {_shown(c.row()[field]) for c in of}  # type: ignore[literal-required]
+        if value not in there:
+            raise CaseError(unknown(field, value, sorted(there)))
+        chosen = [c for c in chosen if _shown(c.row()[field]) == value]  # type: ignore[literal-required]
+    if not chosen:
+        raise CaseError(f"no case has {wanted!r}: each field occurs, but not together.")
+    return chosen
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def find(case_id: str) -> Case:
+    """The case of that id, of any profile. Raises CaseError, with the nearest id, if there is none."""
+    everything = {c.id: c for c in cases("exhaustive")}
+    if case_id not in everything:
+        raise CaseError(unknown("case", case_id, everything))
+    return everything[case_id]

@@ -1,0 +1,158 @@
+"""JAX: a pure function with the native jax.nn activations, eager and jitted.
+
+δ_l = ∂L/∂A_l by adding a zero tap to each A_l and differentiating in it; ∂L/∂W_l by the same call.
+Nothing here computes a derivative.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the card to torch as well
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"  # the same bits in every run
+if _ONE_THREAD not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+
+from conformance.implementations import NotRunError
+from conformance.problem import Problem, Trace
+
+if TYPE_CHECKING:
+    from conformance.implementations import Row
+
+__all__ = ["Jax"]
+
+ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
+    "identity": lambda a: a,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "selu": jax.nn.selu,
+    "celu": jax.nn.celu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "softsign": jax.nn.soft_sign,
+    "mish": jax.nn.mish,
+    "hardtanh": jax.nn.hard_tanh,
+    "relu6": jax.nn.relu6,
+    "hardsigmoid": jax.nn.hard_sigmoid,
+    "hardswish": jax.nn.hard_swish,
+    "logsigmoid": jax.nn.log_sigmoid,
+    "sin": jnp.sin,
+    "gaussian": lambda a: jnp.exp(-a * a),
+    "softmax": jax.nn.softmax,
+    "log_softmax": jax.nn.log_softmax,
+}
+
+
+def _huber(Z: Any, Y: Any) -> Any:
+    d = jnp.abs(Z - Y)
+    return jnp.where(d <= 1, d * d / 2, d - 0.5)
+
+
+TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "mean_squared_error": lambda Z, Y: jnp.square(Z - Y),
+    "cross_entropy": lambda Z, Y: -jax.scipy.special.xlogy(Y, Z),
+    "log_softmax_cross_entropy": lambda Z, Y: -Y * Z,
+    "binary_cross_entropy": lambda Z, Y: (
+        -jax.scipy.special.xlogy(Y, Z) - jax.scipy.special.xlog1py(1 - Y, -Z)
+    ),
+    "mean_absolute_error": lambda Z, Y: jnp.abs(Z - Y),
+    "huber": _huber,
+}
+
+
+def _step(
+    W: dict[int, Any],
+    b: dict[int, Any],
+    X: Any,
+    Y: Any,
+    alpha: Any,
+    sigma: tuple[str, ...],
+    loss: str,
+) -> Any:
+    """One step of gradient descent: every quantity of the trace."""
+    L = len(sigma)
+
+    def network(W: Any, b: Any, taps: Any) -> Any:
+        A, Z = {}, {0: X}
+        for l in range(1, L + 1):
+            A[l] = Z[l - 1] @ W[l] + taps[l] if not b else Z[l - 1] @ W[l] + b[l] + taps[l]
+            Z[l] = ACTIVATIONS[sigma[l - 1]](A[l])
+        return jnp.sum(TERMS[loss](Z[L], Y)) / X.shape[0], (A, Z)
+
+    taps = {l: jnp.zeros((X.shape[0], W[l].shape[1]), X.dtype) for l in W}
+    differentiated = jax.value_and_grad(network, argnums=(0, 1, 2), has_aux=True)
+    (value, (A, Z)), (dW, db, delta) = differentiated(W, b, taps)
+    new = jax.tree_util.tree_map(lambda w, g: w - alpha * g, (W, b), (dW, db))
+    return value, A, Z, delta, (dW, db), new
+
+
+class Jax:
+    """JAX on one device, with x64 on and matrix products at full precision."""
+
+    def __init__(self, name: str, row: Row) -> None:
+        self.name, self.description = name, row.description
+        self.platform = row.device
+        self.step: Any = jax.jit(_step, static_argnums=(5, 6)) if row.jitted else _step
+
+    def start(self) -> tuple[Mapping[str, str], str]:
+        """Whether an array really lands on the device, with x64 on and TF32 off."""
+        jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_default_matmul_precision", "highest")
+        try:
+            self.device = jax.devices(self.platform)[0]
+        except RuntimeError as e:
+            why = str(e).splitlines()[0] if str(e) else "no reason given"
+            raise NotRunError(f"no {self.platform.upper()} device: JAX says: {why}") from e
+        where = next(iter(jax.device_put(jnp.ones(1), self.device).devices()))
+        if where != self.device:
+            raise NotRunError(f"an array asked for on {self.device} landed on {where}.")
+        versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+        return versions, "cpu" if self.platform == "cpu" else where.device_kind
+
+    def run(self, problem: Problem) -> Trace:
+        """One call: values, taps and gradients together."""
+        with jax.default_device(self.device):
+            layers = range(1, problem.depth + 1)
+            W = {l: jnp.asarray(problem.weights(l)) for l in layers}
+            b = {l: jnp.asarray(problem.W[l][-1]) for l in layers} if problem.bias else {}
+            sigma = tuple(problem.sigma[l] for l in layers)
+            found = self.step(
+                W,
+                b,
+                jnp.asarray(problem.X),
+                jnp.asarray(problem.Y),
+                problem.alpha,
+                sigma,
+                problem.loss,
+            )
+        value, A, Z, delta, dW, new = jax.device_get(found)
+        return Trace(
+            A=self._layers(A),
+            Z=self._layers({l: Z[l] for l in layers}),
+            delta=self._layers(delta),
+            dW=self._stacked(*dW),
+            W_new=self._stacked(*new),
+            loss=np.asarray(value),
+        )
+
+    def _layers(self, of: Mapping[int, Any]) -> dict[int, Any]:
+        return {l: np.asarray(M) for l, M in of.items()}
+
+    def _stacked(self, W: Mapping[int, Any], b: Mapping[int, Any]) -> dict[int, Any]:
+        """[W_l; b_l]."""
+        if not b:
+            return self._layers(W)
+        return {l: np.vstack([W[l], b[l]]) for l in W}

@@ -1,0 +1,66 @@
+"""refbp: the course notes' FORWARD-PASS and BACKWARDPROP. The one file here that imports them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import refbp
+from conformance.problem import Problem, Trace
+
+if TYPE_CHECKING:
+    from conformance.implementations import Row
+
+__all__ = ["Refbp"]
+
+
+class Refbp:
+    """The two procedures, with the bias absorbed into W as the notes assume."""
+
+    def __init__(self, name: str, row: Row) -> None:
+        self.name, self.description = name, row.description
+
+    def start(self) -> tuple[Mapping[str, str], str]:
+        """NumPy alone, always on the CPU."""
+        return {"refbp": refbp.__version__, "numpy": np.__version__}, "cpu"
+
+    def run(self, problem: Problem) -> Trace:
+        """Forward, backward, update; then the bias split off again."""
+        sigma = {l: refbp.activation(name) for l, name in problem.sigma.items()}
+        loss = refbp.loss(problem.loss)
+        if not problem.bias:
+            return self._trace(problem, problem.W, problem.X, sigma, loss)
+        W, b = ({l: M[s] for l, M in problem.W.items()} for s in (slice(-1), -1))
+        whole = self._trace(
+            problem,
+            refbp.absorb(W, b),
+            refbp.with_ones(problem.X),
+            refbp.with_constant_units(sigma),
+            loss,
+        )
+        L = problem.depth
+
+        def units(M: Mapping[int, refbp.Array]) -> dict[int, refbp.Array]:
+            return {l: M[l] if l == L else M[l][:, :-1] for l in range(1, L + 1)}
+
+        return Trace(
+            *(units(M) for M in (whole.A, whole.Z, whole.delta, whole.dW, whole.W_new)),
+            loss=whole.loss,
+        )
+
+    def _trace(
+        self,
+        problem: Problem,
+        W: Mapping[int, refbp.Array],
+        X: refbp.Array,
+        sigma: Mapping[int, refbp.Transition],
+        loss: refbp.LossFunction,
+    ) -> Trace:
+        A, Z = refbp.forward_pass(W, X, sigma)
+        delta, dW = refbp.backward_prop(W, A, Z, problem.Y, sigma, loss)
+        W_new = refbp.update(W, dW, problem.alpha)
+        return Trace(
+            A, {l: Z[l] for l in A}, delta, dW, W_new, np.asarray(loss(Z[max(Z)], problem.Y))
+        )

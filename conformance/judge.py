@@ -1,0 +1,406 @@
+"""A trace, held against the truth in every gate: records, and one verdict.
+
+`step`  every equation alone, on the operands the implementation itself returned: names the wrong step
+        and does not blame the steps after it.
+`end-to-end`  every quantity against the exact one: how far the whole is from the truth.
+`exact`  where every sum fits the significand: no error at all.
+`row`  one example alone, end to end: a batch is its rows.
+`repeat`  the same input twice: the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.cases import Case
+from conformance.known_differences import Amended, Difference, amend, known_differences
+from conformance.problem import QUANTITIES, Floats, Problem, Trace
+from conformance.results import Deviation, Record, Result, Verdict, number
+from conformance.tolerance import LAMBDA, Arithmetic, Spread, StepTolerance, accuracy, spread
+from conformance.truth.balls import Enclosure
+from conformance.truth.definitions import ROW_WISE
+from conformance.truth.network import Steps, Truth, trace
+
+__all__ = ["Subject", "judge", "judge_exception"]
+
+
+class Comparison(NamedTuple):
+    """One quantity of one layer in one gate, all elements."""
+
+    quantity: str
+    layer: int
+    gate: str
+    value: Floats
+    truth: Enclosure
+    tolerance: NDArray[np.float64]
+    hull: bool = False  # part of the truth is an interval between one-sided derivatives
+
+
+@dataclass
+class Subject:
+    """A case with all that is known of it: shared by the implementations that run it."""
+
+    case: Case
+    _truths: dict[tuple[str, ...], Truth] = field(default_factory=dict)
+    _spreads: dict[tuple[Any, ...], Spread] = field(default_factory=dict)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The numbers, made once."""
+        return self.case.problem()
+
+    @cached_property
+    def alone(self) -> Subject | None:
+        """One example of the batch by itself, where the case is chosen for it."""
+        if self.case.batch != 7 or self.case.exact:
+            return None
+        subject = Subject(self.case)
+        subject.__dict__["problem"] = self.problem.row(self.case.batch // 2)
+        subject.__dict__["alone"] = None
+        return subject
+
+    def truth(self, amended: Amended) -> Truth:
+        """The exact trace, under an expectation."""
+        if amended.key not in self._truths:
+            self._truths[amended.key] = trace(self.problem, amended.maths)
+        return self._truths[amended.key]
+
+    def spread(self, implementation: str, amended: Amended) -> Spread:
+        """The mean-square model for an implementation."""
+        key = (implementation.split("-")[0], *amended.key)
+        if key not in self._spreads:
+            p = self.problem
+            self._spreads[key] = spread(
+                p,
+                self.truth(amended),
+                Arithmetic.of(p.dtype, amended.flushes),
+                {l: accuracy(implementation, p.dtype.name, s) for l, s in p.sigma.items()},
+                {
+                    l: {} if s in ROW_WISE else amended.maths.activations[s].jumps()
+                    for l, s in p.sigma.items()
+                },
+            )
+        return self._spreads[key]
+
+
+def malformed(p: Problem, t: Trace) -> str:
+    """What is wrong with a trace's form, in a sentence; "" where nothing is."""
+    n, L = p.X.shape[0], p.depth
+    for quantity in QUANTITIES:
+        layers = t.layers(quantity)
+        if set(layers) != set(range(1, L + 1)):
+            return f"{quantity} has the layers {sorted(layers)}; expected 1 to {L}."
+        for l, M in layers.items():
+            shape = p.W[l].shape if quantity in ("dW", "W_new") else (n, p.W[l].shape[1])
+            if not isinstance(M, np.ndarray) or M.shape != shape:
+                got = getattr(M, "shape", type(M).__name__)
+                return f"{quantity}_{l} has shape {got}; expected {shape}."
+            if M.dtype != p.dtype:
+                return f"{quantity}_{l} has dtype {M.dtype}; expected {p.dtype}, as given."
+    if np.shape(t.loss) != () or np.asarray(t.loss).dtype != p.dtype:
+        return (
+            f"the loss is {np.asarray(t.loss).dtype} of shape {np.shape(t.loss)}; "
+            f"expected one number of {p.dtype}."
+        )
+    return ""
+
+
+def _in_order(L: int) -> Iterator[tuple[str, int]]:
+    """The quantities in the order in which the algorithm computes them."""
+    for l in range(1, L + 1):
+        yield from (("A", l), ("Z", l))
+    yield ("loss", L)
+    for l in range(L, 0, -1):
+        yield from (("delta", l), ("dW", l))
+    for l in range(1, L + 1):
+        yield ("W_new", l)
+
+
+def _step_by_step(p: Problem, t: Trace, name: str, amended: Amended) -> dict[Any, Comparison]:
+    """Each equation on the implementation's own operands."""
+    steps = Steps(p, amended.maths)
+    of_sigma = {l: accuracy(name, p.dtype.name, s) for l, s in p.sigma.items()}
+    bound = StepTolerance(p, Arithmetic.of(p.dtype, amended.flushes), of_sigma)
+    A, Z, delta, dW = (
+        {l: M.astype(np.float64) for l, M in t.layers(q).items()} for q in ("A", "Z", "delta", "dW")
+    )
+    Z[0] = p.X.astype(np.float64)
+    L = p.depth
+    found: dict[Any, Comparison] = {}
+
+    def put(quantity: str, l: int, value: Floats, exact: Enclosure, within: Any) -> None:
+        found[quantity, l] = Comparison(quantity, l, "step", value, exact, within)
+
+    for l in range(1, L + 1):
+        after = Z[L] if l == L else delta[l + 1]
+        layer = steps.layer(l, A[l], after)
+        put("A", l, t.A[l], steps.pre_activation(l, Z[l - 1]), bound.pre_activation(l, Z[l - 1]))
+        put("Z", l, t.Z[l], layer.Z, bound.activation(l, A[l], layer))
+        put("delta", l, t.delta[l], layer.delta, bound.link(l, A[l], after, layer))
+        put(
+            "dW",
+            l,
+            t.dW[l],
+            steps.weight_gradient(Z[l - 1], delta[l]),
+            bound.weight_gradient(Z[l - 1], delta[l]),
+        )
+        put("W_new", l, t.W_new[l], steps.updated(l, dW[l]), bound.updated(l, dW[l]))
+    put("loss", L, t.loss, steps.loss(Z[L]), bound.loss(Z[L]))
+    return found
+
+
+def _against_truth(
+    gate: str, t: Trace, truth: Truth, within: Spread | None
+) -> dict[Any, Comparison]:
+    """Every quantity against the exact one; within nothing at all where `within` is None."""
+    hull = not all(d.all() for d in truth.decided.values())
+    found = {}
+    for q in QUANTITIES:
+        exact: Mapping[int, Enclosure] = getattr(truth, q)
+        for l, value in t.layers(q).items():
+            allowed = np.zeros(value.shape) if within is None else LAMBDA * within.layers(q)[l]
+            found[q, l] = Comparison(q, l, gate, value, exact[l], allowed, hull)
+    L = max(t.A)
+    allowed = np.zeros(()) if within is None else LAMBDA * within.loss
+    found["loss", L] = Comparison("loss", L, gate, t.loss, truth.loss, allowed)
+    return found
+
+
+class Judged(NamedTuple):
+    """A record, whether it conforms, and how to say it if it does not."""
+
+    record: Record
+    verdict: Verdict
+    deviation: Deviation | None
+
+
+def _ratio(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """error/tolerance, where 0/0 is 0: no error, and none allowed."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        r = error / tolerance
+    return np.where(error == 0, 0.0, np.where(np.isnan(r), np.inf, r))
+
+
+def _judged(c: Comparison) -> Judged:
+    """The worst element of a comparison, and the verdict of all of them."""
+    error = np.atleast_1d(c.truth.distance(c.value))
+    tolerance, rad = np.atleast_1d(c.tolerance), np.atleast_1d(c.truth.rad)
+    ratio = _ratio(error, tolerance)
+    # what the radius leaves open is held against the value, unless it is the hull at a kink
+    surely = _ratio(np.maximum(error - rad, 0.0), tolerance)
+    possibly = surely if c.hull else _ratio(error + rad, tolerance)
+    verdict: Verdict = "conforms"
+    if (surely > 1).any():
+        verdict, ratio = "deviates", surely
+    elif (possibly > 1).any():
+        verdict, ratio = "undecided", possibly
+    worst = int(ratio.argmax())
+    index = [int(i) for i in np.unravel_index(worst, np.shape(c.value))]
+    hi = np.atleast_1d(c.truth.hi)
+    finite = np.abs(hi[np.isfinite(hi)])
+    dtype = c.value.dtype.type
+    ulp = float(np.spacing(dtype(min(finite.max(initial=0.0), float(np.finfo(dtype).max)))))
+    record = Record(
+        quantity=c.quantity,
+        layer=c.layer,
+        gate=c.gate,
+        error=number(float(error.flat[worst])),
+        tolerance=number(float(tolerance.flat[worst])),
+        ratio=number(float(ratio.flat[worst])),
+        ulps=number(float(error.max()) / ulp),
+        index=index,
+    )
+    if verdict == "conforms":
+        return Judged(record, verdict, None)
+    got, expected = float(np.atleast_1d(c.value).flat[worst]), float(hi.flat[worst])
+    deviation = Deviation(
+        quantity=c.quantity,
+        layer=c.layer,
+        gate=c.gate,
+        index=index,
+        got=number(got, 17),
+        got_hex=got.hex(),
+        expected=number(expected, 17),
+        expected_hex=expected.hex(),
+        error=record["error"],
+        tolerance=record["tolerance"],
+        ratio=record["ratio"],
+    )
+    return Judged(record, verdict, deviation)
+
+
+def _all_gates(
+    subject: Subject, name: str, t: Trace, alone: Trace | None, amended: Amended
+) -> list[Judged]:
+    """Every comparison of a trace, in the order of the algorithm, the step gate first."""
+    p = subject.problem
+    gates = [
+        _step_by_step(p, t, name, amended),
+        _against_truth("end-to-end", t, subject.truth(amended), subject.spread(name, amended)),
+    ]
+    if subject.case.exact:
+        gates.append(_against_truth("exact", t, subject.truth(amended), None))
+    judged = [_judged(gate[key]) for gate in gates for key in _in_order(p.depth)]
+    if alone is not None and subject.alone is not None:
+        one = subject.alone
+        rows = _against_truth("row", alone, one.truth(amended), one.spread(name, amended))
+        judged += _worst_layers([_judged(rows[key]) for key in _in_order(p.depth)])
+    return judged
+
+
+def _worst_layers(judged: Sequence[Judged]) -> list[Judged]:
+    """Of each quantity, its worst layer."""
+    worst: dict[str, Judged] = {}
+    for j in judged:
+        q = j.record["quantity"]
+        if q not in worst or _as_float(j.record["ratio"]) > _as_float(worst[q].record["ratio"]):
+            worst[q] = j
+    return list(worst.values())
+
+
+def _as_float(x: float | str) -> float:
+    value = float(x)
+    return math.inf if math.isnan(value) else value
+
+
+def _same_bits(t: Trace, again: Trace) -> Judged:
+    """The gate `repeat`: how many numbers differ between two runs on the same input."""
+    differing, where, index = 0, "", []
+    pairs = [(q, l, M, again.layers(q)[l]) for q in QUANTITIES for l, M in t.layers(q).items()]
+    pairs.append(("loss", max(t.A), t.loss, again.loss))
+    for q, l, one, other in pairs:
+        bits = np.asarray(one).tobytes() != np.asarray(other).tobytes()
+        if not bits:
+            continue
+        unequal = np.atleast_1d(~((one == other) | ((one != one) & (other != other))))
+        differing += max(1, int(unequal.sum()))
+        if not where:
+            where = f"{q}_{l}"
+            index = [int(i) for i in np.argwhere(unequal)[0]] if unequal.any() else []
+    record = Record(
+        quantity="all",
+        layer=0,
+        gate="repeat",
+        error=float(differing),
+        tolerance=0.0,
+        ratio="inf" if differing else 0.0,
+        ulps=0.0,
+        index=index,
+    )
+    return Judged(record, "deviates" if differing else "conforms", None)
+
+
+def _verdict(judged: Sequence[Judged]) -> Verdict:
+    verdicts = {j.verdict for j in judged}
+    return (
+        "deviates"
+        if "deviates" in verdicts
+        else "undecided"
+        if "undecided" in verdicts
+        else "conforms"
+    )
+
+
+SYMBOLS = {"delta": "δ", "dW": "∂L/∂W", "W_new": "W − α ∂L/∂W", "loss": "L"}
+
+
+def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
+    """The first record that does not conform, in words."""
+    first = next(j for j in judged if j.verdict == verdict)
+    r, d = first.record, first.deviation
+    if d is None:
+        return f"the same input twice gave different bits: {int(float(r['error']))} numbers differ."
+    symbol = SYMBOLS.get(d["quantity"], d["quantity"])
+    where = f"{symbol}_{d['layer']}" if d["quantity"] != "loss" else "L"
+    at = f"[{', '.join(map(str, d['index']))}]" if d["index"] else ""
+    how = {
+        "step": "is wrong given its own operands",
+        "end-to-end": "is too far from the truth",
+        "exact": "is not exact",
+        "row": "of one example alone is too far from the truth",
+    }[d["gate"]]
+    if verdict == "undecided":
+        how = "could not be decided: its truth is not known narrowly enough"
+    return (
+        f"{where}{at} {how}: got {d['got']}, expected {d['expected']}, off by {d['error']} where "
+        f"{d['tolerance']} is allowed ({d['ratio']} times)."
+    )
+
+
+def _amended_verdict(
+    subject: Subject, name: str, t: Trace, alone: Trace | None
+) -> tuple[list[Judged], Amended] | None:
+    """The smallest set of known differences with which everything conforms, if there is one."""
+    rows = [d for d in known_differences() if d.concerns(name, subject.case)]
+
+    def tried(of: Sequence[Difference]) -> tuple[list[Judged], Amended] | None:
+        judged = _all_gates(subject, name, t, alone, amended := amend(of))
+        return (judged, amended) if _verdict(judged) == "conforms" else None
+
+    for row in rows:
+        if found := tried([row]):
+            return found
+    return tried(rows) if len(rows) > 1 else None
+
+
+def judge(
+    subject: Subject, name: str, t: Trace, again: Trace | None = None, alone: Trace | None = None
+) -> Result:
+    """The verdict on one implementation's trace of one case.
+
+    `again` is its trace of the same input a second time, `alone` that of `subject.alone`.
+    """
+    p = subject.problem
+    wrong = malformed(p, t) or (
+        malformed(subject.alone.problem, alone) if alone is not None and subject.alone else ""
+    )
+    if wrong:
+        return _result(subject.case, name, "deviates", wrong)
+    plain = amend(())
+    judged, amended = _all_gates(subject, name, t, alone, plain), plain
+    if _verdict(judged) != "conforms" and (found := _amended_verdict(subject, name, t, alone)):
+        judged, amended = found
+    if again is not None:
+        judged = [*judged, _same_bits(t, again)]
+    verdict = _verdict(judged)
+    message = "" if verdict == "conforms" else _message(judged, verdict)
+    if verdict == "conforms" and amended.key:
+        verdict = "known-difference"
+        message = f"conforms to what it is known to compute instead: {', '.join(amended.key)}."
+    return _result(
+        subject.case,
+        name,
+        verdict,
+        message,
+        first_deviation=next((j.deviation for j in judged if j.deviation is not None), None),
+        known_differences=list(amended.key),
+        straddling=subject.spread(name, amended).straddling,
+        records=[j.record for j in judged],
+    )
+
+
+def judge_exception(case: Case, name: str, message: str) -> Result:
+    """The result of an implementation that raised, crashed or took too long."""
+    return _result(case, name, "error", message)
+
+
+def _result(case: Case, name: str, verdict: Verdict, message: str, **more: Any) -> Result:
+    found = Result(
+        case=case.id,
+        implementation=name,
+        verdict=verdict,
+        message=message,
+        first_deviation=None,
+        known_differences=[],
+        straddling=0,
+        records=[],
+    )
+    found.update(more)  # type: ignore[typeddict-item]
+    return found

@@ -1,0 +1,159 @@
+"""Measures what each implementation's σ and σ' lose, and writes the rows of accuracy.toml.
+
+    python -m conformance.measure [--write] [NAME ...]
+
+One network serves: X = points, W_1 = W_2 = 1, σ_2 the identity, and mean absolute error with Y far
+below, so that δ_2 is exactly 1/n and δ_1 is σ'(A_1)/n with n a power of two. What is measured is thus
+what the implementation really does, autodiff included. Without --write it only prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
+from conformance.known_differences import amend, known_differences
+from conformance.problem import Problem
+from conformance.results import write_atomically
+from conformance.truth.balls import Enclosure, certified, enclosure, scalar
+from conformance.truth.definitions import ACTIVATIONS, Definition
+
+__all__ = ["main", "measured", "points"]
+
+MARGIN = 1.5
+RELATIVE = 12.0  # up to here a loss is put down to relative error alone
+ABSOLUTE = 4.0  # up to here the rest of it to an absolute error, else to one in proportion to |a|
+
+
+def points(dtype: str, count: int = 8192) -> Any:
+    """Deterministic points: half evenly over ±40, half log-spaced from 1e-12 to 1e4 of both signs."""
+    half = count // 2
+    rng = np.random.default_rng(count)
+    even = np.linspace(-40, 40, half) + rng.uniform(-0.005, 0.005, half)
+    spaced = np.geomspace(1e-12, 1e4, half // 2)
+    return np.concatenate([even, spaced, -spaced]).astype(dtype)
+
+
+def _exact(sigma: Definition, a: Any) -> tuple[Enclosure, Enclosure]:
+    def compute() -> tuple[Enclosure, ...]:
+        found = [sigma(scalar(x)) for x in a.ravel()]
+        return tuple(enclosure([p[i] for p in found], a.shape) for i in range(2))
+
+    value, first = certified(compute)
+    return value, first
+
+
+def _up(x: float) -> float:
+    """With the margin, rounded up to a half."""
+    return ceil(2 * MARGIN * x) / 2
+
+
+def _fit(error: Any, size: Any, others: Iterable[Any], u: float, lost: Any) -> list[float]:
+    """The smallest [c, …] with |error| ≤ u(c·size + …), with a margin.
+
+    Relative error alone where that explains it; else 4·size and the first of `others` that needs no
+    more than ABSOLUTE, or the last.
+    """
+    error = np.maximum(error - lost, 0) / u
+    others = list(others)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        c = float(np.max(np.where(error == 0, 0, error / size)))
+    if c * MARGIN <= RELATIVE:
+        return [max(1.0, _up(c)), *(0.0 for _ in others)]
+    rest = np.maximum(error - 4 * size, 0)
+    row = [4.0]
+    for i, other in enumerate(others):
+        most = float(np.max(rest / other))
+        if most * MARGIN <= ABSOLUTE or i == len(others) - 1:
+            return [*row, _up(most), *(0.0 for _ in others[i + 1 :])]
+        row.append(1.0)
+        rest = np.maximum(rest - other, 0)
+    return row
+
+
+def measured(impl: Implementation, name: str, dtype: str, activation: str) -> list[float]:
+    """[c, e, c', d, f] of one activation, under what the implementation is known to compute."""
+    a = points(dtype)[:, None]
+    one, n = np.ones((1, 1), dtype), len(a)
+    Y = np.full(a.shape, -1e30, dtype)
+    problem = Problem(
+        {1: one, 2: one.copy()},
+        a,
+        Y,
+        {1: activation, 2: "identity"},
+        "mean_absolute_error",
+        False,
+        0.125,
+    )
+    trace = impl.run(problem)
+    rows = [
+        d
+        for d in known_differences()
+        if name.startswith(d.implementation)
+        and d.activation == activation
+        and d.dtype in ("", dtype)
+    ]
+    Z, D = _exact(amend(rows).maths.activations[activation], a)
+    u = float(np.finfo(dtype).eps) / 2
+    lost = float(np.finfo(dtype).smallest_normal) * (1 + np.abs(a.astype(float)))
+    size = np.abs(a.astype(float))
+    value = _fit(Z.distance(trace.Z[1]), np.abs(Z.hi), [size], u, lost)
+    derivative = trace.delta[1].astype(float) * n  # n is a power of two
+    first = _fit(D.distance(derivative), np.abs(D.hi), [np.ones_like(size), size], u, 2 * lost * n)
+    return value + first
+
+
+def _rows(names: Iterable[str]) -> dict[str, dict[str, list[float]]]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for name in names:
+        impl = implementation(name)
+        try:
+            impl.start()
+        except NotRunError as e:
+            print(f"{name}: not run: {e}")
+            continue
+        for dtype in ("float64", "float32"):
+            key = f"{name}.{dtype}"
+            found[key] = {s: measured(impl, name, dtype, s) for s in ACTIVATIONS}
+            print(key)
+            for s, row in found[key].items():
+                print(f"  {s:12} {row}", flush=True)
+    return found
+
+
+def _written(rows: Mapping[str, Mapping[str, list[float]]], before: str) -> str:
+    """The file: its header as it stands, then a table an implementation and dtype."""
+    header = before.split("\n[", 1)[0]
+    parts = [header]
+    for key, table in rows.items():
+        lines = [f"{s} = [{', '.join(f'{x:g}' for x in row)}]" for s, row in table.items()]
+        quoted = f'"{key}"' if "." in key else key
+        parts.append("\n".join([f"[{quoted}]", *lines]))
+    return "\n\n".join(p.strip() for p in parts) + "\n"
+
+
+def main() -> None:
+    """Measure the implementations named, or all that run here."""
+    parser = argparse.ArgumentParser(
+        description="Measure what σ and σ' of each implementation lose."
+    )
+    parser.add_argument("names", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--write", action="store_true", help="write the rows into accuracy.toml")
+    args = parser.parse_args()
+    found = _rows(args.names or IMPLEMENTATIONS)
+    if args.write:
+        path = Path(str(files("conformance").joinpath("accuracy.toml")))
+        before = path.read_text(encoding="utf-8")
+        write_atomically(path, _written({**tomllib.loads(before), **found}, before))
+
+
+if __name__ == "__main__":
+    main()

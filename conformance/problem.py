@@ -1,0 +1,80 @@
+"""What every implementation is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["QUANTITIES", "Floats", "Problem", "Trace", "with_ones"]
+
+Floats = NDArray[Any]
+
+QUANTITIES = ("A", "Z", "delta", "dW", "W_new")
+"""The layered quantities of a trace: A_l, Z_l, δ_l, ∂L/∂W_l and W_l − α ∂L/∂W_l."""
+
+
+def with_ones(Z: Floats) -> Floats:
+    """z̃ = [z | 1]: the unit that the bias is the weight of."""
+    return np.hstack([Z, np.ones((Z.shape[0], 1), Z.dtype)])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network with its data, as floats of one dtype. Nobody may write to them.
+
+    Where the network has a bias, the rows of W_l are [W_l; b_l], as the notes absorb it.
+    """
+
+    W: Mapping[int, Floats]  # (d_{l-1} + bias)×d_l
+    X: Floats  # n×d_0
+    Y: Floats  # n×d_L
+    sigma: Mapping[int, str]
+    loss: str
+    bias: bool
+    alpha: float
+
+    def __post_init__(self) -> None:
+        for M in (*self.W.values(), self.X, self.Y):
+            M.flags.writeable = False
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.X.dtype
+
+    @property
+    def depth(self) -> int:
+        """L."""
+        return len(self.W)
+
+    def operand(self, Z: Floats) -> Floats:
+        """What W_l is multiplied by: Z_{l-1}, with the constant unit where there is a bias."""
+        return with_ones(Z) if self.bias else Z
+
+    def weights(self, l: int) -> Floats:
+        """W_l without the bias row."""
+        return self.W[l][:-1] if self.bias else self.W[l]
+
+    def row(self, i: int) -> Problem:
+        """The same network for example i alone."""
+        return replace(self, X=self.X[i : i + 1].copy(), Y=self.Y[i : i + 1].copy())
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one implementation computed: n×d_l each, dW and W_new shaped like `Problem.W`."""
+
+    A: Mapping[int, Floats]
+    Z: Mapping[int, Floats]
+    delta: Mapping[int, Floats]
+    dW: Mapping[int, Floats]
+    W_new: Mapping[int, Floats]
+    loss: Floats  # of shape ()
+
+    def layers(self, quantity: str) -> Mapping[int, Floats]:
+        """{1: …, …, L: …} of one quantity."""
+        found: Mapping[int, Floats] = getattr(self, quantity)
+        return found

@@ -1,0 +1,161 @@
+"""Every implementation's distance from the truth in ulps, and how much of the tolerance it used."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+
+from markupsafe import Markup
+
+from conformance.report import svg
+from conformance.report.numbers import count, percentile, short, size
+from conformance.report.view import DTYPES, GATES, QUANTITIES, View, in_order, isolate, symbol
+
+__all__ = ["context"]
+
+Ulps = dict[str, dict[str, dict[str, list[float]]]]  # dtype -> quantity -> implementation
+WIDTH, LEFT, RIGHT, ROW = 420, 112, 350, 15
+BINS = [e / 4 for e in range(-16, 9)]  # quarter decades of error over tolerance, 1e-4 … 1e2
+
+
+def context(view: View) -> dict[str, object]:
+    ulps = _ulps(view)
+    return {
+        "ranges": {dtype: _ranges(n, dtype, by) for n, (dtype, by) in enumerate(ulps.items())},
+        "rows": [
+            (dtype, quantity, name, len(us), percentile(us, 50), percentile(us, 95), us[-1])
+            for dtype, by in ulps.items()
+            for quantity, own in by.items()
+            for name, us in own.items()
+        ],
+        **_ratios(view),
+    }
+
+
+def _ulps(view: View) -> Ulps:
+    found: Ulps = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for j, record in view.records("end-to-end"):
+        own = found[j.case["dtype"]][record["quantity"]]
+        own[j.result["implementation"]].append(size(record["ulps"]))
+    names = [i["name"] for i in view.results["implementations"]]
+    return {
+        dtype: {
+            quantity: {
+                name: sorted(found[dtype][quantity][name])
+                for name in in_order(found[dtype][quantity], names)
+            }
+            for quantity in in_order(found[dtype], QUANTITIES)
+        }
+        for dtype in in_order(found, DTYPES)
+    }
+
+
+def _ranges(n: int, dtype: str, by: dict[str, dict[str, list[float]]]) -> Markup:
+    """One line an implementation: a dot at the median, a bar to the 95th percentile, a line on to
+    the largest."""
+    axis = svg.LogAxis.around((us[-1] for own in by.values() for us in own.values()), (-1, 2),
+                              LEFT, RIGHT)  # fmt: skip
+    parts: list[Markup] = []
+    y = 20.0
+    for quantity, own in by.items():
+        parts.append(svg.text(0, y + 4, symbol(quantity), "heading"))
+        for name, us in own.items():
+            middle, high, top = (axis(percentile(us, p)) for p in (50, 95, 100))
+            parts += [
+                svg.name(LEFT - 8, y + 4, name, "label end", 12),
+                svg.path([(middle, y), (top, y)], "whisker"),
+                svg.path([(top, y - 3), (top, y + 3)], "whisker"),
+                svg.path([(middle, y), (high, y)], "bar"),
+                svg.mark("circle", middle, y, "mark", 3),
+                svg.text(RIGHT + 8, y + 4, short(us[-1]), "tick"),
+            ]
+            y += ROW
+        y += 8
+    grid = []
+    for x, label in axis.ticks():
+        grid += [svg.path([(x, 10), (x, y - 8)], "grid"), svg.text(x, y + 5, label, "tick middle")]
+    return svg.plot(
+        f"distance-{n}",
+        WIDTH,
+        int(y) + 12,
+        f"Distance from the truth in ulps of {isolate(dtype)}",
+        "By quantity and implementation: median, 95th percentile and largest, on a logarithmic"
+        " axis. The table below has the numbers.",
+        grid + parts,
+    )
+
+
+def _ratios(view: View) -> dict[str, object]:
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for j, record in view.records():
+        found[record["gate"]][j.result["implementation"]].append(size(record["ratio"]))
+    names = [i["name"] for i in view.results["implementations"]]
+    gates = {
+        gate: {name: sorted(found[gate][name]) for name in in_order(found[gate], names)}
+        for gate in in_order(found, GATES)
+    }
+    graded = {g: by for g, by in gates.items() if any(0 < r < math.inf for rs in by.values() for r in rs)}  # fmt: skip
+    return {
+        "histograms": {g: _histogram(n, g, by) for n, (g, by) in enumerate(graded.items())},
+        "ratios": [
+            (gate, name, len(rs), sum(r <= 0 for r in rs), percentile(rs, 50), percentile(rs, 95),
+             rs[-1], sum(r > 1 for r in rs))
+            for gate, by in gates.items()
+            for name, rs in by.items()
+        ],
+    }  # fmt: skip
+
+
+def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
+    """A row an implementation: how many records used how much of their tolerance."""
+    axis = svg.LogAxis(-4, 2, LEFT + 34, RIGHT)
+    width = (axis.end - axis.start) / (len(BINS) - 1)
+    height, parts = 30, []
+    bottom = 14.0 + height * len(by)
+    for x, label in axis.ticks(4):
+        parts += [
+            svg.path([(x, 10), (x, bottom)], "grid"),
+            svg.text(x, bottom + 14, label, "tick middle"),
+        ]
+    parts.append(svg.text(LEFT + 6, bottom + 14, "0", "tick middle"))
+    for row, (name, rs) in enumerate(by.items()):
+        base = 10.0 + height * (row + 1)
+        counts = Counter(_bin(r) for r in rs)
+        most = max(counts.values())
+        bars: dict[str, list[str]] = {"bars": [], "bars over": []}
+        for i, c in sorted(counts.items()):
+            x = LEFT if i < 0 else axis.start + i * width
+            h = max(1.0, (height - 6) * c / most)
+            over = i >= 0 and BINS[i] >= 0
+            bars["bars over" if over else "bars"].append(
+                f"M{x:.1f} {base:.1f}v{-h:.1f}h{(12 if i < 0 else width - 1):.1f}v{h:.1f}z"
+            )
+        parts += [svg.el("path", d="".join(d), class_=class_) for class_, d in bars.items() if d]
+        parts += [
+            svg.path([(LEFT, base), (RIGHT, base)], "axis"),
+            svg.name(LEFT - 8, base - 4, name, "label end"),
+            svg.text(RIGHT + 8, base - 4, short(rs[-1]), "tick"),
+        ]
+    parts.append(svg.path([(axis(1), 8), (axis(1), bottom)], "limit"))
+    total = sum(len(rs) for rs in by.values())
+    return svg.plot(
+        f"ratios-{n}",
+        WIDTH,
+        int(bottom) + 20,
+        f"Error over tolerance at the {isolate(gate)} gate",
+        f"How {count(total)} records spread between 0 and the limit 1, by implementation, on a"
+        " logarithmic axis; the number at the end of a row is the largest.",
+        parts,
+    )
+
+
+def _bin(ratio: float) -> int:
+    """The bin of a ratio, −1 for 0. A ratio of exactly 1 still conforms: it lies left of the limit."""
+    if ratio <= 0:
+        return -1
+    if math.isinf(ratio):
+        return len(BINS) - 2
+    i = math.floor((math.log10(ratio) - BINS[0]) * 4)
+    if ratio == 1:
+        i -= 1
+    return min(max(i, 0), len(BINS) - 2)

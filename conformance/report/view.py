@@ -1,0 +1,92 @@
+"""The results, indexed the ways in which the sections ask for them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from conformance.report.numbers import size
+from conformance.results import CaseRow, Implementation, Record, Result, Results
+
+__all__ = ["DTYPES", "GATES", "QUANTITIES", "Judged", "View", "in_order", "isolate", "symbol"]
+
+GATES = ("step", "end-to-end", "exact", "repeat", "row")
+QUANTITIES = {
+    "A": "A",
+    "Z": "Z",
+    "delta": "δ",
+    "dW": "∂L/∂W",
+    "W_new": "new W",
+    "loss": "loss",
+}
+"""The recorded quantities in the order in which they are computed, and how the report writes them."""
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
+    """Each name once: those in `order` as there, then the others as they came."""
+    seen = dict.fromkeys(names)
+    known = [name for name in order if name in seen]
+    return known + [name for name in seen if name not in known]
+
+
+def symbol(quantity: str) -> str:
+    return QUANTITIES.get(quantity, quantity)
+
+
+def isolate(text: str) -> str:
+    """What <bdi> does, where no element can stand: in attributes, in SVG, in <title>."""
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A result beside its case and its worst record."""
+
+    result: Result
+    case: CaseRow
+    worst: Record | None
+
+
+@dataclass(frozen=True)
+class View:
+    results: Results
+    judged: list[Judged] = field(init=False)
+    of: dict[str, list[Judged]] = field(init=False)  # implementation -> its results
+
+    def __post_init__(self) -> None:
+        cases = {case["id"]: case for case in self.results["cases"]}
+        judged = [
+            Judged(
+                result,
+                cases[result["case"]],
+                max(result["records"], key=lambda r: size(r["ratio"]), default=None),
+            )
+            for result in self.results["results"]
+        ]
+        of: dict[str, list[Judged]] = defaultdict(list)
+        for j in judged:
+            of[j.result["implementation"]].append(j)
+        object.__setattr__(self, "judged", judged)
+        object.__setattr__(self, "of", dict(of))
+
+    @property
+    def ran(self) -> list[Implementation]:
+        """The implementations with something to show, in the order of the file."""
+        return [i for i in self.results["implementations"] if i["status"] == "ran"]
+
+    @property
+    def gates(self) -> list[str]:
+        return in_order((w["gate"] for w in self.results["summary"]["worst"]), GATES)
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        """How many results there are of each verdict."""
+        return Counter(j.result["verdict"] for j in self.judged)
+
+    def records(self, gate: str | None = None) -> Iterator[tuple[Judged, Record]]:
+        for j in self.judged:
+            for record in j.result["records"]:
+                if gate is None or record["gate"] == gate:
+                    yield j, record

@@ -1,0 +1,267 @@
+"""The results file: what a run found, and everything that is shown of it.
+
+Whatever comes after a run (report, terminal, exit code) reads only this, so that an old file renders
+again on a machine with no framework installed. All numbers are finite: where a value was NaN or
+infinite, the string "nan", "inf" or "-inf" stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "VERDICTS",
+    "Results",
+    "ResultsError",
+    "number",
+    "read",
+    "write_atomically",
+    "write_results",
+]
+
+SCHEMA_VERSION = 1
+
+Verdict = Literal["conforms", "deviates", "known-difference", "undecided", "not-run", "error"]
+VERDICTS: tuple[Verdict, ...] = (
+    "error",
+    "deviates",
+    "undecided",
+    "known-difference",
+    "not-run",
+    "conforms",
+)
+"""The six answers, the worst first. They are never merged."""
+
+Number = float | str
+"""A finite float, or "nan", "inf", "-inf"."""
+
+
+class Record(TypedDict):
+    """One quantity, layer and gate: the worst element of it, by error over tolerance."""
+
+    quantity: str  # A, Z, delta, dW, W_new, loss; "all" for the gate `repeat`
+    layer: int  # 1 … L; the loss stands at L; "all" at 0
+    gate: str  # step, end-to-end, exact, repeat, row
+    error: Number  # |value − truth| of the worst element
+    tolerance: Number  # what that element may be off
+    ratio: Number  # error over tolerance; conforms while ≤ 1
+    ulps: (
+        Number  # largest error of all elements, in ulps (of the case's dtype) of the largest truth
+    )
+    index: list[int]  # of the worst element, counted from 0: [row, column], [] for the loss
+
+
+class Deviation(TypedDict):
+    """The first record that does not conform, in the order in which the quantities are computed."""
+
+    quantity: str
+    layer: int
+    gate: str
+    index: list[int]
+    got: Number
+    got_hex: str
+    expected: Number
+    expected_hex: str
+    error: Number
+    tolerance: Number
+    ratio: Number
+
+
+class Result(TypedDict):
+    """What one implementation did with one case."""
+
+    case: str
+    implementation: str
+    verdict: Verdict
+    message: str
+    first_deviation: Deviation | None
+    known_differences: list[str]  # the ids of the rows without which it would deviate
+    straddling: int  # entries so near a kink that either one-sided derivative was accepted
+    records: list[Record]
+
+
+class Implementation(TypedDict):
+    """Something that ran, or the reason why it did not."""
+
+    name: str
+    description: str
+    status: Literal["ran", "not-run", "error"]
+    reason: str  # why not, or what was left out; "" where there is nothing to say
+    versions: dict[str, str]
+    device: str
+    dtypes: list[str]
+    cases: int  # how many cases it ran
+    probes: dict[str, str]  # e.g. {"tf32": "no", "x64": "yes", "subnormals": "flushed to zero"}
+
+
+class CaseRow(TypedDict):
+    """One network with its data."""
+
+    id: str
+    why: str
+    activation: str
+    output: str
+    depth: int
+    batch: int
+    widths: list[int]  # d_0 … d_L
+    dtype: str
+    loss: str
+    bias: bool
+    family: str
+    seed: int
+
+
+class Family(TypedDict):
+    """Why a group of cases exists, and what failing one means."""
+
+    name: str
+    why: str
+    failing_means: str
+    cases: int
+
+
+class KnownDifference(TypedDict):
+    """A row of known_differences.toml, and whether this run still saw it."""
+
+    id: str
+    implementation: str
+    activation: str
+    what: str
+    reason: str
+    source: str
+    status: Literal["differs", "stale", "not-run"]
+    seen: int  # results that conform only with this row
+
+
+class Worst(TypedDict):
+    """The largest error over tolerance of one gate and implementation, and where it was."""
+
+    gate: str
+    implementation: str
+    ratio: Number
+    ulps: Number
+    quantity: str
+    layer: int
+    case: str
+
+
+class Summary(TypedDict):
+    """The answer."""
+
+    verdict: Verdict  # the worst there is among those asked for
+    exit_code: int
+    message: str
+    verdicts: dict[str, dict[str, int]]  # implementation -> verdict -> count
+    worst: list[Worst]
+
+
+class Profile(TypedDict):
+    """Which cases were asked for."""
+
+    name: str
+    description: str
+    select: str
+    cases: int
+
+
+class Results(TypedDict):
+    """The whole file. Two runs differ only in `environment`."""
+
+    schema_version: int
+    environment: dict[str, Any]
+    profile: Profile
+    implementations: list[Implementation]
+    families: list[Family]
+    cases: list[CaseRow]
+    results: list[Result]
+    known_differences: list[KnownDifference]
+    summary: Summary
+
+
+class ResultsError(ValueError):
+    """A results file that cannot be read, or a path that cannot be written."""
+
+
+def number(x: float, digits: int = 4) -> Number:
+    """x to `digits` significant digits, or its name where JSON has no number for it."""
+    if math.isnan(x):
+        return "nan"
+    if math.isinf(x):
+        return "inf" if x > 0 else "-inf"
+    return float(f"{x:.{digits - 1}e}")
+
+
+def write_atomically(path: str | Path, text: str | Iterable[str]) -> None:
+    """Write a file whole or not at all: a reader never sees half of it."""
+    path = Path(path)
+    try:
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as e:
+        raise ResultsError(
+            f"cannot write {path}: {e.strerror or e}. Expected a folder that exists and may be written to."
+        ) from e
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8", newline="\n") as f:
+            f.writelines([text] if isinstance(text, str) else text)
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a report from the web server beside it
+        os.replace(name, path)
+    except OSError as e:
+        Path(name).unlink(missing_ok=True)
+        raise ResultsError(f"cannot write {path}: {e.strerror or e}.") from e
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _lines(results: Results) -> Iterable[str]:
+    """Valid JSON, one result a line, so that a diff of two runs reads."""
+    parts = []
+    for key, value in results.items():
+        if isinstance(value, list):
+            rows = ",\n".join(json.dumps(row, allow_nan=False, ensure_ascii=False) for row in value)
+            parts.append(f"{json.dumps(key)}: [\n{rows}\n]" if value else f"{json.dumps(key)}: []")
+        else:
+            parts.append(
+                f"{json.dumps(key)}: {json.dumps(value, allow_nan=False, ensure_ascii=False)}"
+            )
+    yield "{\n"
+    yield ",\n".join(parts)
+    yield "\n}\n"
+
+
+def write_results(path: str | Path, results: Results) -> None:
+    """Write results as JSON: no bare NaN, atomically. Raises ResultsError."""
+    write_atomically(path, _lines(results))
+
+
+def read(path: str | Path) -> Results:
+    """Read a results file. Raises ResultsError, in one line, for whatever is wrong with it."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as e:
+        raise ResultsError(f"cannot read {path}: {e.strerror or e}.") from e
+    except UnicodeDecodeError as e:
+        raise ResultsError(f"cannot read {path}: it is not UTF-8 text ({e.reason}).") from e
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as e:
+        raise ResultsError(f"cannot read {path}: it is not JSON ({e}).") from e
+    missing = Results.__annotations__.keys() - (data.keys() if isinstance(data, dict) else set())
+    if not isinstance(data, dict) or missing:
+        raise ResultsError(
+            f"cannot read {path}: expected the results file of a run; "
+            f"missing: {', '.join(sorted(missing))}."
+        )
+    if data["schema_version"] != SCHEMA_VERSION:
+        raise ResultsError(
+            f"cannot read {path}: it has schema version {data['schema_version']!r}; this program "
+            f"reads {SCHEMA_VERSION}. Make the file again with `conformance run --json {path}`."
+        )
+    return data  # type: ignore[return-value]  # the reader takes the schema version's word

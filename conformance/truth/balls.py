@@ -1,0 +1,118 @@
+"""Real numbers with a proof: balls, and what is handed on of them as NumPy arrays.
+
+A ball is a midpoint and a radius (python-flint's `arb`, Johansson 2017): the exact value lies within.
+A float is a ball of radius zero, so that whatever is computed from floats encloses what those floats
+mean. Working precision is global in FLINT and set here alone; `certified` raises it until every value
+is known far below a unit in the last place of float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import flint
+import numpy as np
+from flint import arb, arb_mat
+from numpy.typing import NDArray
+
+__all__ = ["Ball", "Balls", "Enclosure", "certified", "enclosure", "matrix", "scalar", "union"]
+
+Ball: TypeAlias = Any  # flint.arb: python-flint ships no types
+Balls: TypeAlias = Any  # flint.arb_mat
+
+PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
+NARROW = 2.0**-20  # of a unit in the last place of float64: how far below it a value must be known
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """The exact values lie within hi + lo ± rad, elementwise; float64 arrays of one shape.
+
+    hi is the midpoint rounded to float64, lo what that rounding left. Where the midpoint exceeds the
+    range of float64, hi is ±inf.
+    """
+
+    hi: NDArray[np.float64]
+    lo: NDArray[np.float64]
+    rad: NDArray[np.float64]
+
+    def narrow(self) -> NDArray[np.bool_]:
+        """Where the value is known to `NARROW` of a unit in the last place (of float64)."""
+        with np.errstate(invalid="ignore"):
+            ulp = np.spacing(np.abs(self.hi))
+            return np.asarray(self.rad <= NARROW * ulp) | np.isinf(self.hi) | (self.rad <= 5e-324)
+
+    def distance(self, value: NDArray[Any]) -> NDArray[np.float64]:
+        """|value − midpoint|, elementwise; infinite where the value is NaN or infinite."""
+        v = np.asarray(value, dtype=np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            d = np.abs((v - self.hi) - self.lo)
+        return np.where(np.isnan(d), np.where(v == self.hi, 0.0, np.inf), d)
+
+    def __getitem__(self, key: Any) -> Enclosure:
+        return Enclosure(self.hi[key], self.lo[key], self.rad[key])
+
+
+@contextmanager
+def _precision(bits: int) -> Any:
+    before = flint.ctx.prec
+    flint.ctx.prec = bits
+    try:
+        yield
+    finally:
+        flint.ctx.prec = before
+
+
+def certified(compute: Callable[[], tuple[Enclosure, ...]]) -> tuple[Enclosure, ...]:
+    """`compute` at the first precision at which all it returns is narrow, else at the last.
+
+    What is not narrow even then is not guessed: `Enclosure.narrow` says where, and whoever judges
+    calls it undecided.
+    """
+    for bits in PRECISIONS:
+        with _precision(bits):
+            found = compute()
+        if all(bool(e.narrow().all()) for e in found):
+            break
+    return found
+
+
+def scalar(x: float) -> Ball:
+    """The float x as a ball of radius zero. np.float32 is refused by `arb`: hence float()."""
+    return arb(float(x))
+
+
+def matrix(M: NDArray[Any]) -> Balls:
+    """A matrix of floats as balls of radius zero. A vector becomes one row."""
+    M = np.atleast_2d(M)
+    return arb_mat(M.shape[0], M.shape[1], M.astype(np.float64).ravel().tolist())
+
+
+def union(balls: Iterable[Ball]) -> Ball:
+    """The smallest ball that holds them all."""
+    first, *rest = balls
+    for other in rest:
+        first = first.union(other)
+    return first
+
+
+def enclosure(balls: Sequence[Ball], shape: tuple[int, ...]) -> Enclosure:
+    """Balls, in row order, as an Enclosure of that shape. The rounding of lo goes into rad."""
+    size = len(balls)
+    hi, lo, rad = np.empty(size), np.empty(size), np.empty(size)
+    for i, b in enumerate(balls):
+        mid = b.mid()
+        h = float(mid)
+        hi[i] = h
+        if h - h != 0.0:  # beyond the range of float64, or not a number at all
+            lo[i], rad[i] = 0.0, np.inf if h != h else 0.0
+            continue
+        left = mid - h
+        lo[i] = float(left)
+        rad[i] = float(b.rad()) if b.is_exact() is False else 0.0
+        if left != 0:
+            rad[i] += abs(lo[i]) * 2.0**-52 + 5e-324
+    return Enclosure(hi.reshape(shape), lo.reshape(shape), rad.reshape(shape))

@@ -1,0 +1,210 @@
+"""The exact trace of a network, and each of its steps on operands that somebody else computed.
+
+Both are the same few functions on balls. `trace` composes them from the inputs to the gradients, for
+the end-to-end gate; `Steps` applies each alone to the floats an implementation returned, for the step
+gate. Where the network has a bias, the rows of W_l are [W_l; b_l] and z̃ = [z | 1] multiplies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from flint import arb, arb_mat
+from numpy.typing import NDArray
+
+from conformance.problem import Floats, Problem
+from conformance.truth.balls import Ball, Balls, Enclosure, certified, enclosure, matrix
+from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE, Definition, LossDefinition
+
+__all__ = ["Layer", "Mathematics", "Steps", "Truth", "trace"]
+
+
+@dataclass(frozen=True)
+class Mathematics:
+    """What σ and L mean. The default is mathematics; a known difference amends a definition."""
+
+    activations: Mapping[str, Definition] = field(default_factory=lambda: ACTIVATIONS)
+    losses: Mapping[str, LossDefinition] = field(default_factory=lambda: LOSSES)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Enclosures of every quantity; `decided[l]` is False where σ'_l's side of a kink is not known."""
+
+    A: dict[int, Enclosure]
+    Z: dict[int, Enclosure]
+    D: dict[int, Enclosure]  # σ'_l(A_l), for elementwise σ_l
+    D2: dict[int, Enclosure]  # σ''_l(A_l)
+    G: dict[int, Enclosure]  # ∂L/∂Z_l
+    delta: dict[int, Enclosure]
+    dW: dict[int, Enclosure]
+    W_new: dict[int, Enclosure]
+    loss: Enclosure
+    decided: dict[int, NDArray[np.bool_]]
+
+
+def _rows(M: Balls) -> list[list[Ball]]:
+    flat, m = M.entries(), M.ncols()
+    return [flat[i : i + m] for i in range(0, len(flat), m)]
+
+
+def _like(M: Balls, entries: list[Ball]) -> Balls:
+    return arb_mat(M.nrows(), M.ncols(), entries)
+
+
+def _enclose(M: Balls) -> Enclosure:
+    return enclosure(M.entries(), (M.nrows(), M.ncols()))
+
+
+def _with_ones(Z: Balls, bias: bool) -> Balls:
+    """z̃ = [z | 1]: the unit that the bias is the weight of."""
+    if not bias:
+        return Z
+    return arb_mat(Z.nrows(), Z.ncols() + 1, [e for r in _rows(Z) for e in (*r, arb(1))])
+
+
+def _transposed(W: Balls, bias: bool) -> Balls:
+    """W_lᵀ without the bias row: nothing flows back into the constant unit."""
+    if not bias:
+        return W.transpose()
+    rows = _rows(W)[:-1]
+    return arb_mat(len(rows), W.ncols(), [e for r in rows for e in r]).transpose()
+
+
+def _activate(
+    maths: Mathematics, name: str, A: Balls
+) -> tuple[Balls, Balls | None, Balls | None, list[bool]]:
+    """σ(A), and σ'(A) and σ''(A) where σ is elementwise."""
+    if name in ROW_WISE:
+        Z = [z for row in _rows(A) for z in ROW_WISE[name][0](row)]
+        return _like(A, Z), None, None, [True] * len(Z)
+    sigma = maths.activations[name]
+    points = [sigma(a) for a in A.entries()]
+    Z, D, D2 = (_like(A, [p[i] for p in points]) for i in range(3))
+    return Z, D, D2, [p.decided for p in points]
+
+
+def _hadamard(P: Balls, Q: Balls) -> Balls:
+    return _like(P, [p * q for p, q in zip(P.entries(), Q.entries(), strict=True)])
+
+
+def _row_vjp(name: str, A: Balls, G: Balls) -> Balls:
+    pairs = zip(_rows(A), _rows(G), strict=True)
+    return _like(A, [e for a, g in pairs for e in ROW_WISE[name][1](a, g)])
+
+
+def _loss(maths: Mathematics, name: str, Z: Balls, Y: Balls) -> Ball:
+    """(1/n) Σ term(z, y), over examples and outputs."""
+    term = maths.losses[name].term
+    pairs = zip(Z.entries(), Y.entries(), strict=True)
+    return sum((term(z, y) for z, y in pairs), arb(0)) / Z.nrows()
+
+
+def _loss_gradient(maths: Mathematics, name: str, Z: Balls, Y: Balls) -> Balls:
+    derivative, n = maths.losses[name].derivative, Z.nrows()
+    pairs = zip(Z.entries(), Y.entries(), strict=True)
+    return _like(Z, [derivative(z, y) / n for z, y in pairs])
+
+
+def trace(p: Problem, maths: Mathematics) -> Truth:
+    """Every quantity of the network, from its floats, with nothing rounded: equations as the notes'."""
+    L = len(p.W)
+    shapes: dict[str, dict[int, tuple[int, int]]] = {}
+    decided: dict[int, NDArray[np.bool_]] = {}
+
+    def compute() -> tuple[Enclosure, ...]:
+        W = {l: matrix(M) for l, M in p.W.items()}
+        Y = matrix(p.Y)
+        A, Z, D, D2, G, delta, dW, W_new = ({} for _ in range(8))
+        Z[0] = matrix(p.X)
+        for l in range(1, L + 1):
+            A[l] = _with_ones(Z[l - 1], p.bias) * W[l]
+            Z[l], D[l], D2[l], sure = _activate(maths, p.sigma[l], A[l])
+            decided[l] = np.array(sure).reshape(A[l].nrows(), A[l].ncols())
+        for l in range(L, 0, -1):
+            G[l] = (
+                _loss_gradient(maths, p.loss, Z[L], Y)
+                if l == L
+                else delta[l + 1] * _transposed(W[l + 1], p.bias)
+            )
+            delta[l] = _row_vjp(p.sigma[l], A[l], G[l]) if D[l] is None else _hadamard(G[l], D[l])
+            dW[l] = _with_ones(Z[l - 1], p.bias).transpose() * delta[l]
+            W_new[l] = W[l] - dW[l] * arb(p.alpha)
+        named = dict(A=A, Z=Z, D=D, D2=D2, G=G, delta=delta, dW=dW, W_new=W_new)
+        found = []
+        for name, layers in named.items():
+            kept = {l: M for l, M in layers.items() if M is not None and (name, l) != ("Z", 0)}
+            shapes[name] = {l: (M.nrows(), M.ncols()) for l, M in kept.items()}
+            found += [_enclose(M) for M in kept.values()]
+        return (*found, enclosure([_loss(maths, p.loss, Z[L], Y)], ()))
+
+    *found, loss = certified(compute)
+    each = iter(found)
+    layers = {name: {l: next(each) for l in of} for name, of in shapes.items()}
+    return Truth(**layers, loss=loss, decided=decided)
+
+
+class Layer(NamedTuple):
+    """The steps of one layer that depend on its Â_l."""
+
+    Z: Enclosure
+    G: Enclosure
+    delta: Enclosure
+    D: Enclosure | None = None  # for elementwise σ_l
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Each equation of the notes, alone, on operands that are floats and therefore exact."""
+
+    problem: Problem
+    maths: Mathematics
+
+    def pre_activation(self, l: int, Z: Floats) -> Enclosure:
+        """A_l = Z̃_{l-1} W_l."""
+        p = self.problem
+        return certified(lambda: (_enclose(_with_ones(matrix(Z), p.bias) * matrix(p.W[l])),))[0]
+
+    def loss(self, Z: Floats) -> Enclosure:
+        """L(Z_L, Y)."""
+        p = self.problem
+        return certified(
+            lambda: (enclosure([_loss(self.maths, p.loss, matrix(Z), matrix(p.Y))], ()),)
+        )[0]
+
+    def layer(self, l: int, A: Floats, after: Floats) -> Layer:
+        """What depends on Â_l. `after` is Z_L for l = L, else δ_{l+1}.
+
+        Z_l = σ_l(A_l); G_L = ∂L/∂Z_L, else G_l = δ_{l+1} W_{l+1}ᵀ; δ_l = G_l ⊙ σ'_l(A_l), or the
+        vector–Jacobian product of each row.
+        """
+        p, name, L = self.problem, self.problem.sigma[l], self.problem.depth
+
+        def compute() -> tuple[Enclosure, ...]:
+            M = matrix(A)
+            Z, D, _, _ = _activate(self.maths, name, M)
+            G = (
+                _loss_gradient(self.maths, p.loss, matrix(after), matrix(p.Y))
+                if l == L
+                else matrix(after) * _transposed(matrix(p.W[l + 1]), p.bias)
+            )
+            if D is None:
+                return _enclose(Z), _enclose(G), _enclose(_row_vjp(name, M, G))
+            return _enclose(Z), _enclose(G), _enclose(_hadamard(G, D)), _enclose(D)
+
+        return Layer(*certified(compute))
+
+    def weight_gradient(self, Z: Floats, delta: Floats) -> Enclosure:
+        """∂L/∂W_l = Z̃_{l-1}ᵀ δ_l."""
+        bias = self.problem.bias
+        return certified(
+            lambda: (_enclose(_with_ones(matrix(Z), bias).transpose() * matrix(delta)),)
+        )[0]
+
+    def updated(self, l: int, dW: Floats) -> Enclosure:
+        """W_l − α ∂L/∂W_l."""
+        p = self.problem
+        return certified(lambda: (_enclose(matrix(p.W[l]) - matrix(dW) * arb(p.alpha)),))[0]

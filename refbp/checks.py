@@ -1,0 +1,98 @@
+"""What is handed in must fit, or is refused in one sentence: got, expected, where, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from refbp.types import Array, InputError
+
+__all__ = ["check_backward", "check_forward", "check_matrix", "targets"]
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
+    """M is a finite two-dimensional array with no empty side, of `like`'s dtype where given."""
+    if not isinstance(M, np.ndarray):
+        raise InputError(f"{name} is a {type(M).__name__}; expected a NumPy array of two dimensions.")
+    if M.ndim != 2:
+        hint = f" Write {name}.reshape(-1, 1) for one column." if M.ndim == 1 else ""
+        raise InputError(f"{name} has shape {M.shape}; expected two dimensions.{hint}")
+    if 0 in M.shape:
+        raise InputError(f"{name} has shape {M.shape}; expected no empty batch and no zero width.")
+    if M.dtype == object:
+        return
+    if M.dtype not in FLOATS:
+        raise InputError(
+            f"{name} has dtype {M.dtype}; expected float64 or float32: {name}.astype('float64')."
+        )
+    if like is not None and M.dtype != like.dtype:
+        raise InputError(
+            f"{name} has dtype {M.dtype} where X has {like.dtype}; expected one dtype throughout, "
+            "so that nothing is promoted unseen."
+        )
+    if not np.isfinite(M).all():
+        i, j = (int(k) for k in np.argwhere(~np.isfinite(M))[0])
+        raise InputError(f"{name}[{i}, {j}] is {M[i, j]}; expected finite numbers.")
+
+
+def _check_layers(what: str, got: Mapping[int, Any], first: int, L: int) -> None:
+    if not isinstance(got, Mapping) or set(got) != set(range(first, L + 1)):
+        keys = sorted(got) if isinstance(got, Mapping) else f"a {type(got).__name__}"
+        raise InputError(
+            f"{what} has the layers {keys}; expected a dict with the keys {first} to {L}, "
+            "numbered as the notes number the layers."
+        )
+
+
+def check_forward(W: Mapping[int, Array], X: Array, sigma: Mapping[int, Any]) -> None:
+    """X is n×d, W_l is d_{l-1}×d_l, and there is a σ_l for every W_l."""
+    if not isinstance(W, Mapping) or not W:
+        raise InputError("W has no layers; expected a dict {1: W_1, …, L: W_L}.")
+    _check_layers("W", W, 1, len(W))
+    _check_layers("sigma", sigma, 1, len(W))
+    check_matrix("X", X)
+    width, source = X.shape[1], "X"
+    for l in range(1, len(W) + 1):
+        check_matrix(f"W[{l}]", W[l], like=X)
+        if W[l].shape[0] != width:
+            raise InputError(
+                f"W[{l}] has shape {W[l].shape}; expected {width} rows, the columns of {source}."
+            )
+        width, source = W[l].shape[1], f"W[{l}]"
+
+
+def check_backward(
+    W: Mapping[int, Array], A: Mapping[int, Array], Z: Mapping[int, Array], sigma: Mapping[int, Any]
+) -> None:
+    """A_1 … A_L and Z_0 … Z_L are what FORWARD-PASS returned for these weights."""
+    L = len(W)
+    _check_layers("W", W, 1, L)
+    _check_layers("sigma", sigma, 1, L)
+    _check_layers("A", A, 1, L)
+    _check_layers("Z", Z, 0, L)
+    n = Z[0].shape[0]
+    for l in range(1, L + 1):
+        for name, M in (("A", A[l]), ("Z", Z[l])):
+            if M.shape != (n, W[l].shape[1]):
+                raise InputError(
+                    f"{name}[{l}] has shape {M.shape}; expected {(n, W[l].shape[1])}, "
+                    f"as FORWARD-PASS returns it for W[{l}] of shape {W[l].shape}."
+                )
+
+
+def targets(Z: Array, Y: Array) -> Array:
+    """Y as a matrix shaped like Z_L: (n,) means (n, 1). Any other mismatch is an error."""
+    if isinstance(Y, np.ndarray) and Y.ndim == 1 and Z.ndim == 2 and Z.shape[1] == 1:
+        Y = Y.reshape(-1, 1)
+    check_matrix("Y", Y)
+    if Y.shape != Z.shape:
+        raise InputError(
+            f"Y has shape {Y.shape}; expected {Z.shape}, the shape of Z_L. Nothing is broadcast."
+        )
+    if Y.dtype != Z.dtype:
+        raise InputError(f"Y has dtype {Y.dtype}; expected {Z.dtype}, the dtype of Z_L.")
+    return Y
