@@ -192,15 +192,17 @@ def _judged(c: Comparison) -> Judged:
     """The worst element of a comparison, and the verdict of all of them."""
     error = np.atleast_1d(c.truth.distance(c.value))
     tolerance, rad = np.atleast_1d(c.tolerance), np.atleast_1d(c.truth.rad)
-    ratio = _ratio(error, tolerance)
     # what the radius leaves open is held against the value, unless it is the hull at a kink
-    surely = _ratio(np.maximum(error - rad, 0.0), tolerance)
-    possibly = surely if c.hull else _ratio(error + rad, tolerance)
+    ratio = _ratio(error if c.hull else error + rad, tolerance)
     verdict: Verdict = "conforms"
-    if (surely > 1).any():
-        verdict, ratio = "deviates", surely
-    elif (possibly > 1).any():
-        verdict, ratio = "undecided", possibly
+    if (ratio > 1).any():
+        surely = _ratio(np.maximum(error - rad, 0.0), tolerance)
+        if (surely > 1).any():
+            verdict, ratio = "deviates", surely
+        elif c.hull:
+            ratio = surely
+        else:
+            verdict = "undecided"
     worst = int(ratio.argmax())
     index = [int(i) for i in np.unravel_index(worst, np.shape(c.value))]
     hi = np.atleast_1d(c.truth.hi)

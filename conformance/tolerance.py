@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from math import exp, sqrt
+from math import exp, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -230,6 +230,9 @@ def loss_gradient_size(p: Problem, Z: Reals) -> Reals:
 
 # ---- end to end -----------------------------------------------------------------------------------
 
+DRAWS = 32
+"""How many networks with random rounding errors the spread is taken over."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -249,159 +252,235 @@ class Spread:
         return found
 
 
-def _wide(M: NDArray[Any]) -> Wide:
-    return np.asarray(M, dtype=np.longdouble)
+def _rms(E: Reals) -> Reals:
+    """Root mean square over the draws, scaled so that squares of tiny numbers do not underflow."""
+    top = np.abs(E).max(axis=0)
+    scale = np.where(top > 0, top, 1.0)
+    return np.asarray(scale * np.sqrt(np.mean((E / scale) ** 2, axis=0)))
 
 
-def _product2(P: Wide, P2: Wide, Q: Wide, Q2: Wide, u: float, tiny: float) -> Wide:
-    """s²(PQ) from P, Q and their s²: errors of the factors, then of the k products and their sum."""
+class _Draws:
+    """Rounding errors of a given size and random sign; the same for examples that are the same."""
+
+    def __init__(self, p: Problem) -> None:
+        self.rng = np.random.default_rng(0)
+        rows = np.hstack([p.X, p.Y])
+        self.examples, self.same = np.unique(rows, axis=0, return_inverse=True)
+        self.distinct = len(self.examples) == len(rows)
+
+    def rows(self, *sizes: Reals) -> Reals:
+        """Errors of an n×d quantity whose independent parts have these sizes."""
+        n, d = sizes[0].shape
+        noise = self._signs(DRAWS, len(self.examples), d)
+        if not self.distinct:
+            noise = noise[:, self.same.reshape(-1)]
+        return np.asarray(noise * _hypot(*sizes))
+
+    def matrix(self, *sizes: Reals) -> Reals:
+        """Errors of a quantity that is not one row an example."""
+        size = _hypot(*sizes)
+        return np.asarray(self._signs(DRAWS, *size.shape) * size)
+
+    def _signs(self, *shape: int) -> Reals:
+        count = prod(shape)
+        bits = np.frombuffer(self.rng.bytes(-(-count // 8)), np.uint8)
+        return (np.unpackbits(bits, count=count) * 2.0 - 1.0).reshape(shape)
+
+
+def _hypot(*sizes: Reals) -> Reals:
+    """√Σ size², without underflow."""
+    total = np.abs(sizes[0])
+    for size in sizes[1:]:
+        total = np.hypot(total, size)
+    return np.asarray(total)
+
+
+def _sum_rounding(P: Reals, Q: Reals, a: Arithmetic) -> tuple[Reals, ...]:
+    """What rounding the k products of PQ and their sum adds: u√(k/2)|P∘Q| and u√(1 + k/3)|PQ|.
+
+    The second is what a sum of numbers of one sign needs, whose partial sums grow.
+    """
     k = P.shape[1]
-    PP, QQ = P * P, Q * Q
-    return np.asarray(
-        P2 @ QQ
-        + PP @ Q2
-        + u * u * (k / 2 * (PP @ QQ) + (1 + k / 3) * (P @ Q) ** 2)
-        + k * _wide(np.array(tiny)) ** 2
+    size = np.maximum(np.abs(P).max(axis=1, keepdims=True), np.finfo(float).tiny)
+    each = size * np.sqrt(((P / size) ** 2) @ (Q * Q))
+    return (
+        a.u * sqrt(k / 2) * each,
+        a.u * sqrt(1 + k / 3) * np.abs(P @ Q),
+        np.full(each.shape, k * a.tiny),
     )
-
-
-def _multiplicity(p: Problem) -> Wide:
-    """How often each example occurs: equal rows make equal errors, which do not average out."""
-    rows = np.hstack([p.X, p.Y])
-    _, inverse, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    return _wide(counts[inverse.reshape(-1)]).reshape(-1, 1)
-
-
-def _curvature(p: Problem, Z: Wide, Z2: Wide) -> Wide:
-    """s² that ∂L/∂Z_L takes over from Z_L: (∂²L/∂Z²)² s²_Z, or the jump where a kink is that near."""
-    Y, n = _wide(p.Y), Z.shape[0]
-    near = np.abs(Z - Y) <= LAMBDA * np.sqrt(Z2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if p.loss == "mean_squared_error":
-            return np.asarray((2.0 / n) ** 2 * Z2)
-        if p.loss == "mean_absolute_error":
-            return np.where(near & (Z2 > 0), _wide(np.array((2.0 / n) ** 2)), 0)
-        if p.loss == "huber":
-            return np.asarray((1.0 / n) ** 2 * Z2)
-        if p.loss == "log_softmax_cross_entropy":
-            return np.zeros_like(Z)
-        h = np.where(Y == 0, 0, Y / Z**2)
-        if p.loss == "binary_cross_entropy":
-            h = h + np.where(Y == 1, 0, (1 - Y) / (1 - Z) ** 2)
-        return np.asarray((h / n) ** 2 * Z2)
-
-
-def _softmax2(A: Wide, A2: Wide, u: float) -> tuple[Wide, Wide]:
-    """softmax(A), s, and its relative s²: Σ_j (δ_ij − s_j)² s²_{A_j}, and the rounding of exp."""
-    m = A.shape[1]
-    below = A.max(axis=1, keepdims=True) - A
-    s = np.exp(-below)
-    s = s / s.sum(axis=1, keepdims=True)
-    shared = (s * s * A2).sum(axis=1, keepdims=True)
-    own = (1 - 2 * s) * A2 + shared  # Σ_j (δ_ij − s_j)² s²_A
-    return s, np.maximum(own, 0) + (u * (4 + m + below)) ** 2
 
 
 def spread(
     p: Problem, truth: Truth, a: Arithmetic, acc: Mapping[int, Accuracy], jumps: Mapping[int, Any]
 ) -> Spread:
-    """The mean-square model: every rounding independent, carried through to first order.
+    """The mean-square model: independent rounding errors, carried through the network to first order.
 
-    product:    s²(PQ) = s²_P Q² + P² s²_Q + u²[(k/2) P²Q² + (1 + k/3)(PQ)²]
-    activation: s²_Z = σ'² s²_A + σ''² s⁴_A + u²((c σ)² + (e A)²)
-    derivative: s²_D = σ''² s²_A + u²((c' σ')² + d² + (f A)²) + jump² where a kink is within λ s_A
-    link:       s²_δ = s²_G D² + G² s²_D + s²_G s²_D + (u G D)²
+    Instead of one variance an element, which would forget that errors of one layer have common causes
+    in the layers before it, DRAWS networks of random errors E are carried through together:
+
+        E_A = E_Z̃ W + rounding              E_Z = σ'(A) E_A + ½σ''(A) s²_A + u(c σ, e A)
+        E_G = E_δ Wᵀ + rounding             E_D = σ''(A) E_A + u(c' σ', d, f A) + jump where a kink is near
+        E_δ = E_G D + G E_D + u G D         E_dW = E_Z̃ᵀ δ + Z̃ᵀ E_δ + rounding
+
+    What is returned is their root mean square.
     """
-    u, L = a.u, p.depth
-    tiny2, normal2 = (_wide(np.array(x)) ** 2 for x in (a.tiny, a.normal))
-    W = {l: _wide(M) for l, M in p.W.items()}
-    zero = {l: np.zeros_like(M) for l, M in W.items()}
-    A, Z = ({l: _wide(e.hi) for l, e in t.items()} for t in (truth.A, truth.Z))
-    Z[0] = _wide(p.X)
-    A2: dict[int, Wide] = {}
-    Z2: dict[int, Wide] = {0: np.zeros_like(Z[0])}
-    D2: dict[int, Wide] = {}
-    straddling = 0
-    for l in range(1, L + 1):
-        before, off = p.operand(Z[l - 1]), Z2[l - 1]
-        off = np.hstack([off, np.zeros_like(off[:, :1])]) if p.bias else off
-        A2[l] = _product2(before, off, W[l], zero[l], u, a.tiny)
-        if p.sigma[l] in ROW_WISE:
-            s, r2 = _softmax2(A[l], A2[l], u)
-            of_log = r2 + (u * acc[l].c * Z[l]) ** 2
-            Z2[l] = (s * s * r2 if p.sigma[l] == "softmax" else of_log) + tiny2
-            continue
-        D, H = _wide(truth.D[l].hi), _wide(truth.D2[l].hi)
-        Z2[l] = (
-            D * D * A2[l]
-            + (H * A2[l]) ** 2
-            + u * u * ((acc[l].c * Z[l]) ** 2 + (acc[l].e * A[l]) ** 2)
-        )
-        lost2 = (tiny2 if p.sigma[l] in ALGEBRAIC else normal2) * (1 + A[l] ** 2)
-        D2[l] = (
-            H * H * A2[l]
-            + u * u * ((acc[l].c1 * D) ** 2 + acc[l].d ** 2 + (acc[l].f * A[l]) ** 2)
-            + lost2
-        )
-        Z2[l] = Z2[l] + lost2
-        for b, jump in jumps[l].items():
-            near = (np.abs(A[l] - b) <= LAMBDA * np.sqrt(A2[l])) & (A2[l] > 0)
-            straddling += int(near.sum())
-            D2[l] = D2[l] + near * jump**2
-            # beyond the kink σ is off by at most jump·|A − b|, which is s_A at λ
-            Z2[l] = Z2[l] + near * jump**2 * A2[l]
-    mu = _multiplicity(p)
-    delta2: dict[int, Wide] = {}
-    dW2: dict[int, Wide] = {}
-    new2: dict[int, Wide] = {}
-    for l in range(L, 0, -1):
-        G = _wide(truth.G[l].hi)
-        if l == L:
-            size = _wide(loss_gradient_size(p, truth.Z[L].hi))
-            G2 = _curvature(p, Z[L], Z2[L]) + (3 * u * size) ** 2 + tiny2
-        else:
-            next2, delta = delta2[l + 1], _wide(truth.delta[l + 1].hi)
-            V = _wide(p.weights(l + 1)).T
-            G2 = _product2(delta, next2, V, np.zeros_like(V), u, a.tiny)
-        if p.sigma[l] in ROW_WISE:
-            delta2[l] = _row_wise_link2(p.sigma[l], A[l], A2[l], G, G2, u) + tiny2
-        else:
-            D = _wide(truth.D[l].hi)
-            delta2[l] = G2 * D * D + G * G * D2[l] + G2 * D2[l] + (u * G * D) ** 2 + tiny2
-        before, off = p.operand(Z[l - 1]), Z2[l - 1]
-        off = np.hstack([off, np.zeros_like(off[:, :1])]) if p.bias else off
-        dW2[l] = _product2(
-            before.T, (mu * off).T, _wide(truth.delta[l].hi), mu * delta2[l], u, a.tiny
-        )
-        step = p.alpha * _wide(truth.dW[l].hi)
-        new2[l] = p.alpha**2 * dW2[l] + u * u * (step**2 + _wide(truth.W_new[l].hi) ** 2) + tiny2
-    terms, G = _wide(loss_terms(p, truth.Z[L].hi)), _wide(truth.G[L].hi)
-    N, n = terms.size, p.X.shape[0]
-    loss2 = (mu * G * G * Z2[L]).sum() + (_curvature(p, Z[L], Z2[L]) * Z2[L]).sum()
-    loss2 = loss2 + (u / n) ** 2 * (N / 2 * (mu * terms**2).sum() + (2 + N / 3) * terms.sum() ** 2)
-    root = [
-        {l: np.sqrt(M).astype(np.float64) for l, M in of.items() if l > 0}
-        for of in (A2, Z2, delta2, dW2, new2)
-    ]
-    loss_spread = np.asarray(np.sqrt(loss2 + N * tiny2), dtype=np.float64)
-    return Spread(*root, loss=loss_spread, straddling=straddling)
+    return _Carry(p, truth, a, acc, jumps).run()
 
 
-def _row_wise_link2(name: str, A: Wide, A2: Wide, G: Wide, G2: Wide, u: float) -> Wide:
-    """s² of the vector–Jacobian product of softmax or log_softmax."""
-    m = A.shape[1]
-    s, r2 = _softmax2(A, A2, u)
-    s2 = s * s * r2
-    absG = np.abs(G)
-    if name == "softmax":
-        mean = (G * s).sum(axis=1, keepdims=True)
-        total2 = (G2 * s * s + G * G * s2).sum(axis=1, keepdims=True)
-        size = absG + (absG * s).sum(axis=1, keepdims=True)
-        return np.asarray(s2 * (G - mean) ** 2 + s * s * (G2 + total2 + (u * (2 + m) * size) ** 2))
-    total = absG.sum(axis=1, keepdims=True)
-    return np.asarray(
-        G2
-        + s2 * G.sum(axis=1, keepdims=True) ** 2
-        + s * s * G2.sum(axis=1, keepdims=True)
-        + (u * (absG + (2 + m) * s * total)) ** 2
-    )
+@dataclass
+class _Carry:
+    p: Problem
+    truth: Truth
+    a: Arithmetic
+    acc: Mapping[int, Accuracy]
+    jumps: Mapping[int, Mapping[float, float]]
+
+    def run(self) -> Spread:
+        p, truth, L = self.p, self.truth, self.p.depth
+        self.draws = _Draws(p)
+        self.W = {l: M.astype(np.float64) for l, M in p.W.items()}
+        self.Z = {0: p.X.astype(np.float64), **{l: e.hi for l, e in truth.Z.items()}}
+        self.E_A: dict[int, Reals] = {}
+        self.E_Z: dict[int, Reals] = {0: np.zeros((DRAWS, *p.X.shape))}
+        self.E_D: dict[int, Reals] = {}
+        self.s_A: dict[int, Reals] = {}
+        self.straddling = 0
+        for l in range(1, L + 1):
+            self._forward(l)
+        E_loss, E_G = self._loss()
+        E_delta: dict[int, Reals] = {}
+        E_dW: dict[int, Reals] = {}
+        E_new: dict[int, Reals] = {}
+        for l in range(L, 0, -1):
+            if l < L:
+                V, delta = p.weights(l + 1).astype(np.float64).T, truth.delta[l + 1].hi
+                E_G = E_delta[l + 1] @ V + self.draws.rows(*_sum_rounding(delta, V, self.a))
+            E_delta[l] = self._link(l, E_G)
+            E_dW[l] = self._weight_gradient(l, E_delta[l])
+            step, new = p.alpha * truth.dW[l].hi, truth.W_new[l].hi
+            tiny = np.full(new.shape, self.a.tiny)
+            E_new[l] = p.alpha * E_dW[l] + self.draws.matrix(self.a.u * step, self.a.u * new, tiny)
+        parts = (
+            self.s_A,
+            *({l: _rms(E) for l, E in of.items() if l} for of in (self.E_Z, E_delta, E_dW, E_new)),
+        )
+        return Spread(*parts, loss=_rms(E_loss), straddling=self.straddling)
+
+    def _operand(self, l: int) -> tuple[Reals, Reals]:
+        """Z̃_{l−1} and its error: the constant unit has none."""
+        Z, E = self.Z[l - 1], self.E_Z[l - 1]
+        if not self.p.bias:
+            return Z, E
+        return self.p.operand(Z), np.concatenate([E, np.zeros((*E.shape[:-1], 1))], axis=-1)
+
+    def _forward(self, l: int) -> None:
+        """E_{A_l}, E_{Z_l} and E_{D_l}."""
+        p, u, acc = self.p, self.a.u, self.acc[l]
+        before, off = self._operand(l)
+        A, Z = self.truth.A[l].hi, self.Z[l]
+        E_A = off @ self.W[l] + self.draws.rows(*_sum_rounding(before, self.W[l], self.a))
+        s_A = _rms(E_A)
+        self.E_A[l], self.s_A[l] = E_A, s_A
+        if p.sigma[l] in ROW_WISE:
+            self.E_Z[l] = self._row_wise_value(l, A, E_A)
+            return
+        D, H = self.truth.D[l].hi, self.truth.D2[l].hi
+        near = np.zeros_like(A)  # the jump of σ' where a kink is within reach
+        for b, jump in self.jumps[l].items():
+            within = (np.abs(A - b) <= LAMBDA * s_A) & (s_A > 0)
+            self.straddling += int(within.sum())
+            near = np.where(within, jump, near)
+        lost = (self.a.tiny if p.sigma[l] in ALGEBRAIC else self.a.normal) * (1 + np.abs(A))
+        self.E_Z[l] = D * E_A + self.draws.rows(
+            H * s_A * s_A, u * acc.c * Z, u * acc.e * A, near * s_A, lost
+        )
+        self.E_D[l] = H * E_A + self.draws.rows(
+            u * acc.c1 * D, np.full_like(A, u * acc.d), u * acc.f * A, near, lost
+        )
+
+    def _softmax(self, A: Reals) -> tuple[Reals, Reals]:
+        """softmax(A) and the relative rounding error of it."""
+        below = A.max(axis=1, keepdims=True) - A
+        s = np.exp(-below)
+        return s / s.sum(axis=1, keepdims=True), self.a.u * (4 + A.shape[1] + below)
+
+    def _row_wise_value(self, l: int, A: Reals, E_A: Reals) -> Reals:
+        """softmax: E_s = s (E_A − Σ s E_A); log_softmax: E_A − Σ s E_A; each with its own rounding."""
+        s, r = self._softmax(A)
+        relative = E_A - (s * E_A).sum(axis=-1, keepdims=True)
+        self.E_D[l] = relative + self.draws.rows(
+            r
+        )  # of s, relatively: what the Jacobian is made of
+        lost = np.full_like(A, self.a.normal)
+        if self.p.sigma[l] == "softmax":
+            return np.asarray(s * self.E_D[l] + self.draws.rows(lost))
+        return relative + self.draws.rows(r, self.a.u * self.acc[l].c * self.Z[l], lost)
+
+    def _loss(self) -> tuple[Reals, Reals]:
+        """The errors of L and of G_L = ∂L/∂Z_L."""
+        p, u, L = self.p, self.a.u, self.p.depth
+        Z, E_Z, G = self.Z[L], self.E_Z[L], self.truth.G[L].hi
+        n, s_Z = Z.shape[0], _rms(self.E_Z[L])
+        h, jump = loss_curvature(p, Z, LAMBDA * s_Z)
+        size, terms = loss_gradient_size(p, Z), loss_terms(p, Z)
+        E_G = h * E_Z + self.draws.rows(3 * u * size, jump, np.full_like(Z, self.a.tiny))
+        N = terms.size
+        total = float(terms.sum())
+        rounding = (
+            u * sqrt(N / 2) * float(np.sqrt((terms**2).sum())),
+            u * sqrt(2 + N / 3) * total,
+            N * self.a.tiny,
+        )
+        second = float((np.abs(h) * s_Z**2).sum() + (jump * s_Z).sum())
+        E_loss = (G * E_Z).sum(axis=(1, 2)) + self.draws.matrix(
+            *(np.asarray(x / n) for x in rounding), np.asarray(second)
+        )
+        return E_loss, E_G
+
+    def _link(self, l: int, E_G: Reals) -> Reals:
+        """E_δ = E_G D + G E_D + E_G E_D + u G D, or its like for a row-wise σ_l."""
+        u, name, G = self.a.u, self.p.sigma[l], self.truth.G[l].hi
+        tiny = np.full_like(G, self.a.tiny)
+        if name not in ROW_WISE:
+            D, E_D = self.truth.D[l].hi, self.E_D[l]
+            return E_G * D + G * E_D + E_G * E_D + self.draws.rows(u * G * D, tiny)
+        s, _ = self._softmax(self.truth.A[l].hi)
+        r, m = self.E_D[l], G.shape[1]  # r: the relative error of s
+        if name == "softmax":  # δ = s (G − Σ G s)
+            mean = (G * s).sum(axis=1, keepdims=True)
+            off = E_G - ((E_G + G * r) * s).sum(axis=-1, keepdims=True)
+            size = np.abs(G) + (np.abs(G) * s).sum(axis=1, keepdims=True)
+            return s * (r * (G - mean) + off) + self.draws.rows(u * (2 + m) * s * size, tiny)
+        total = G.sum(axis=1, keepdims=True)  # δ = G − s Σ G
+        size = np.abs(G) + (2 + m) * s * np.abs(G).sum(axis=1, keepdims=True)
+        return (
+            E_G
+            - s * (r * total + E_G.sum(axis=-1, keepdims=True))
+            + self.draws.rows(u * size, tiny)
+        )
+
+    def _weight_gradient(self, l: int, E_delta: Reals) -> Reals:
+        """E_dW = E_Z̃ᵀ δ + Z̃ᵀ E_δ + rounding."""
+        before, off = self._operand(l)
+        delta = self.truth.delta[l].hi
+        carried = np.swapaxes(off, 1, 2) @ delta + before.T @ E_delta
+        return carried + self.draws.matrix(*_sum_rounding(before.T, delta, self.a))
+
+
+def loss_curvature(p: Problem, Z: Reals, reach: Reals) -> tuple[Reals, Reals]:
+    """∂²L/∂Z_L², and the jump of ∂L/∂Z_L where a kink is within reach."""
+    Y, n = p.Y.astype(np.float64), Z.shape[0]
+    none = np.zeros_like(Z)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if p.loss == "mean_squared_error":
+            return none + 2 / n, none
+        if p.loss == "mean_absolute_error":
+            return none, np.where((np.abs(Z - Y) <= reach) & (reach > 0), 2 / n, 0.0)
+        if p.loss == "huber":
+            return np.where(np.abs(Z - Y) <= 1 + reach, 1 / n, 0.0), none
+        if p.loss == "log_softmax_cross_entropy":
+            return none, none
+        h = np.where(Y == 0, 0, Y / Z**2)
+        if p.loss == "binary_cross_entropy":
+            h = h + np.where(Y == 1, 0, (1 - Y) / (1 - Z) ** 2)
+        return np.asarray(h / n), none

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from refbp.types import Array, InputError
 
-__all__ = ["check_backward", "check_forward", "check_matrix", "targets"]
+__all__ = ["check_backward", "check_forward", "check_matrix", "check_rate", "targets"]
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
@@ -17,7 +18,9 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
     """M is a finite two-dimensional array with no empty side, of `like`'s dtype where given."""
     if not isinstance(M, np.ndarray):
-        raise InputError(f"{name} is a {type(M).__name__}; expected a NumPy array of two dimensions.")
+        raise InputError(
+            f"{name} is a {type(M).__name__}; expected a NumPy array of two dimensions."
+        )
     if M.ndim != 2:
         hint = f" Write {name}.reshape(-1, 1) for one column." if M.ndim == 1 else ""
         raise InputError(f"{name} has shape {M.shape}; expected two dimensions.{hint}")
@@ -31,8 +34,8 @@ def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
         )
     if like is not None and M.dtype != like.dtype:
         raise InputError(
-            f"{name} has dtype {M.dtype} where X has {like.dtype}; expected one dtype throughout, "
-            "so that nothing is promoted unseen."
+            f"{name} has dtype {M.dtype} where X = Z[0] has {like.dtype}; expected one dtype "
+            "throughout, so that nothing is promoted unseen."
         )
     if not np.isfinite(M).all():
         i, j = (int(k) for k in np.argwhere(~np.isfinite(M))[0])
@@ -40,12 +43,23 @@ def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
 
 
 def _check_layers(what: str, got: Mapping[int, Any], first: int, L: int) -> None:
-    if not isinstance(got, Mapping) or set(got) != set(range(first, L + 1)):
-        keys = sorted(got) if isinstance(got, Mapping) else f"a {type(got).__name__}"
-        raise InputError(
-            f"{what} has the layers {keys}; expected a dict with the keys {first} to {L}, "
-            "numbered as the notes number the layers."
-        )
+    if isinstance(got, Mapping) and set(got) == set(range(first, L + 1)):
+        return
+    found = (
+        f"has the layers {sorted(got, key=str)}"
+        if isinstance(got, Mapping)
+        else f"is a {type(got).__name__}"
+    )
+    raise InputError(
+        f"{what} {found}; expected a dict with the keys {first} to {L}, "
+        "numbered as the notes number the layers."
+    )
+
+
+def _check_shape(name: str, M: Any, shape: tuple[int, int], why: str) -> None:
+    got = f"has shape {M.shape}" if isinstance(M, np.ndarray) else f"is a {type(M).__name__}"
+    if not isinstance(M, np.ndarray) or M.shape != shape:
+        raise InputError(f"{name} {got}; expected shape {shape}, {why}.")
 
 
 def check_forward(W: Mapping[int, Array], X: Array, sigma: Mapping[int, Any]) -> None:
@@ -74,14 +88,26 @@ def check_backward(
     _check_layers("sigma", sigma, 1, L)
     _check_layers("A", A, 1, L)
     _check_layers("Z", Z, 0, L)
-    n = Z[0].shape[0]
+    check_matrix("Z[0]", Z[0])
+    n, width = Z[0].shape
     for l in range(1, L + 1):
-        for name, M in (("A", A[l]), ("Z", Z[l])):
-            if M.shape != (n, W[l].shape[1]):
+        check_matrix(f"W[{l}]", W[l], like=Z[0])
+        _check_shape(f"W[{l}]", W[l], (width, W[l].shape[1]), f"the columns of Z[{l - 1}] first")
+        width = W[l].shape[1]
+        for name, M in ((f"A[{l}]", A[l]), (f"Z[{l}]", Z[l])):
+            _check_shape(name, M, (n, width), f"as FORWARD-PASS returns it for W[{l}]")
+            if M.dtype != Z[0].dtype:
                 raise InputError(
-                    f"{name}[{l}] has shape {M.shape}; expected {(n, W[l].shape[1])}, "
-                    f"as FORWARD-PASS returns it for W[{l}] of shape {W[l].shape}."
+                    f"{name} has dtype {M.dtype} where Z[0] has {Z[0].dtype}; expected one dtype."
                 )
+
+
+def check_rate(alpha: Any) -> Any:
+    """α as a plain number: NumPy's own float64 would promote float32 weights."""
+    alpha = alpha.item() if isinstance(alpha, np.generic) else alpha
+    if isinstance(alpha, float) and not isfinite(alpha):
+        raise InputError(f"alpha is {alpha}; expected a finite number.")
+    return alpha
 
 
 def targets(Z: Array, Y: Array) -> Array:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from refbp.activations import Elementwise
+from refbp.activations import Activation
 from refbp.algorithm import backward_prop, forward_pass, update
 from refbp.bias import with_constant_units
 from refbp.types import Array, InputError, Layers, LossFunction, Transition
@@ -184,12 +184,12 @@ def corrected_update_order(
     return update(W, dL_dW, alpha)
 
 
-def printed_link_of_the_mean(Z: Array, Y: Array, A: Array, sigma: Elementwise) -> Array:
+def printed_link_of_the_mean(Z: Array, Y: Array, A: Array, sigma: Activation) -> Array:
     """∂L/∂a_L = 2(z_L − y) ⊙ σ'_L(a_L)."""
     return hadamard(2 * (Z - Y), sigma.derivative(A))
 
 
-def corrected_link_of_the_mean(Z: Array, Y: Array, A: Array, sigma: Elementwise) -> Array:
+def corrected_link_of_the_mean(Z: Array, Y: Array, A: Array, sigma: Activation) -> Array:
     """δ_L = 2/n (Z_L − Y) ⊙ σ'_L(A_L)."""
     return hadamard(2 * (Z - Y) / len(Z), sigma.derivative(A))
 
@@ -223,36 +223,36 @@ def corrected_da_dw(d_l: int, z_before: Array) -> Array:
 # ---- Steps 2b and 2c ---------------------------------------------------------------------------
 
 
-def printed_da_da(W_l: Array, a_before: Array, sigma_before: Elementwise) -> Array:
+def printed_da_da(W_l: Array, a_before: Array, sigma_before: Activation) -> Array:
     """∂a_l/∂a_{l-1} = W_l σ'_{l-1}(a_{l-1}), a matrix times a column: d_l×1."""
     return W_l @ sigma_before.derivative(a_before)
 
 
-def corrected_da_da(W_l: Array, a_before: Array, sigma_before: Elementwise) -> Array:
+def corrected_da_da(W_l: Array, a_before: Array, sigma_before: Activation) -> Array:
     """∂a_l/∂a_{l-1} = W_l diag(σ'_{l-1}(a_{l-1})), d_l×d_{l-1}."""
     jacobian: Array = W_l @ np.diag(sigma_before.derivative(a_before)[:, 0])
     return jacobian
 
 
-def printed_link(W_l: Array, link: Array, a_before: Array, sigma_before: Elementwise) -> Array:
+def printed_link(W_l: Array, link: Array, a_before: Array, sigma_before: Activation) -> Array:
     """∂L/∂a_{l-1} = ∂L/∂a_l ⊙ W_l σ'_{l-1}(a_{l-1}), d_l×1."""
     return hadamard(link, W_l @ sigma_before.derivative(a_before))
 
 
-def corrected_link(W_l: Array, link: Array, a_before: Array, sigma_before: Elementwise) -> Array:
+def corrected_link(W_l: Array, link: Array, a_before: Array, sigma_before: Activation) -> Array:
     """∂L/∂a_{l-1} = (W_lᵀ ∂L/∂a_l) ⊙ σ'_{l-1}(a_{l-1}), d_{l-1}×1."""
     return hadamard(W_l.T @ link, sigma_before.derivative(a_before))
 
 
 def printed_weight_gradient_below(
-    W_l: Array, link: Array, a_before: Array, z_two_before: Array, sigma_before: Elementwise
+    W_l: Array, link: Array, a_before: Array, z_two_before: Array, sigma_before: Activation
 ) -> Array:
     """∂L/∂W_{l-1} = [∂L/∂a_l ⊙ W_l σ'_{l-1}(a_{l-1})] z_{l-2}ᵀ, d_l×d_{l-2}."""
     return printed_link(W_l, link, a_before, sigma_before) @ z_two_before.T
 
 
 def corrected_weight_gradient_below(
-    W_l: Array, link: Array, a_before: Array, z_two_before: Array, sigma_before: Elementwise
+    W_l: Array, link: Array, a_before: Array, z_two_before: Array, sigma_before: Activation
 ) -> Array:
     """∂L/∂W_{l-1} = [(W_lᵀ ∂L/∂a_l) ⊙ σ'_{l-1}(a_{l-1})] z_{l-2}ᵀ, d_{l-1}×d_{l-2}."""
     return corrected_link(W_l, link, a_before, sigma_before) @ z_two_before.T
@@ -282,14 +282,14 @@ def corrected_loop(L: int) -> list[int]:
 
 
 def printed_delta_weights(
-    W: Mapping[int, Array], l: int, delta_after: Array, A_l: Array, sigma_l: Elementwise
+    W: Mapping[int, Array], l: int, delta_after: Array, A_l: Array, sigma_l: Activation
 ) -> Array:
     """δ_l = (δ_{l+1} W_lᵀ) ⊙ σ'_l(A_l)."""
     return hadamard(delta_after @ W[l].T, sigma_l.derivative(A_l))
 
 
 def corrected_delta_weights(
-    W: Mapping[int, Array], l: int, delta_after: Array, A_l: Array, sigma_l: Elementwise
+    W: Mapping[int, Array], l: int, delta_after: Array, A_l: Array, sigma_l: Activation
 ) -> Array:
     """δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ σ'_l(A_l)."""
     return hadamard(delta_after @ W[l + 1].T, sigma_l.derivative(A_l))

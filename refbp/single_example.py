@@ -41,7 +41,7 @@ from typing import Any
 
 import numpy as np
 
-from refbp.activations import Elementwise
+from refbp.activations import Activation, Elementwise
 from refbp.algorithm import update
 from refbp.checks import check_matrix
 from refbp.types import Array, InputError, Layers
@@ -58,7 +58,7 @@ __all__ = [
 
 
 def propagate(
-    W: Mapping[int, Array], x: Array, sigma: Mapping[int, Elementwise]
+    W: Mapping[int, Array], x: Array, sigma: Mapping[int, Activation]
 ) -> tuple[Layers, Layers]:
     """Step 0: z_0 = x, a_l = W_l z_{l-1}, z_l = σ_l(a_l); z_L is h(x).
 
@@ -81,7 +81,7 @@ def evaluate_loss(z_L: Array, y: Array) -> np.floating[Any]:
     return loss
 
 
-def last_link(z_L: Array, y: Array, a_L: Array, sigma_L: Elementwise) -> Array:
+def last_link(z_L: Array, y: Array, a_L: Array, sigma_L: Activation) -> Array:
     """Step 2a: ∂L/∂a_L = 2(z_L − y) ⊙ σ'_L(a_L), d_L×1."""
     _check_target(z_L, y)
     return 2 * (z_L - y) * sigma_L.derivative(a_L)
@@ -92,7 +92,7 @@ def weight_gradient(link: Array, z_before: Array) -> Array:
     return link @ z_before.T
 
 
-def preceding_link(W_l: Array, link: Array, a_before: Array, sigma_before: Elementwise) -> Array:
+def preceding_link(W_l: Array, link: Array, a_before: Array, sigma_before: Activation) -> Array:
     """Step 2b: ∂L/∂a_{l-1} = (W_lᵀ ∂L/∂a_l) ⊙ σ'_{l-1}(a_{l-1}), d_{l-1}×1.
 
     The notes print ∂L/∂a_l ⊙ W_l σ'_{l-1}(a_{l-1}), which is something else: see `errata.py`.
@@ -105,7 +105,7 @@ def gradients(
     a: Mapping[int, Array],
     z: Mapping[int, Array],
     y: Array,
-    sigma: Mapping[int, Elementwise],
+    sigma: Mapping[int, Activation],
 ) -> tuple[Layers, Layers]:
     """Steps 2a to 2c: every link ∂L/∂a_l and every ∂L/∂W_l, from the last layer to the first.
 
@@ -123,7 +123,7 @@ def gradients(
     return link, dL_dW
 
 
-def _check_network(W: Mapping[int, Array], x: Array, sigma: Mapping[int, Elementwise]) -> None:
+def _check_network(W: Mapping[int, Array], x: Array, sigma: Mapping[int, Activation]) -> None:
     """x is d×1, W_l is d_l×d_{l-1}, σ_l is elementwise."""
     L = len(W)
     if not L or set(W) != set(range(1, L + 1)) or set(sigma) != set(W):

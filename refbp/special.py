@@ -21,6 +21,10 @@ __all__ = ["cubic", "exp_minus", "scaled_tail", "square"]
 
 Pair = tuple[Array, Array]
 
+# √(8/π) and 0.044715 √(8/π), as float64 and as a leading part of few bits and the rest.
+B, B_HIGH, B_LOW = 1.5957691216057308, 54830209514 / 2**35, 3.0874305383944692e-12
+C, C_HIGH, C_LOW = 0.07135481627260025, 598567 / 2**23, 6.945405776830759e-08
+
 TAIL = (
     0.45345520027112796,
     -0.08502536230577072,
@@ -95,7 +99,3 @@ def cubic(t: Array) -> Pair:
     low += C_LOW * h3
     return B_HIGH * h + C_HIGH * h3, low
 
-
-B, C = 1.5957691216057308, 0.07135481627260025
-B_HIGH, B_LOW = 0, 0
-C_HIGH, C_LOW = 0, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.resources import files
 from typing import NamedTuple
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,7 +23,7 @@ from conformance.report.sections import (
     summary,
 )
 from conformance.report.svg import mark
-from conformance.report.view import View, isolate, symbol
+from conformance.report.view import View, isolate, symbol, where
 from conformance.results import Results
 
 __all__ = ["SECTIONS", "SIGNS", "Section", "render"]
@@ -44,7 +45,7 @@ class Section(NamedTuple):
     id: str
     title: str
     context: Callable[[View], dict[str, object]]
-    count: Callable[[View], int] | None = None  # shown beside its link
+    number: Callable[[View], int] | None = None  # shown beside its link
 
 
 def _nothing(view: View) -> dict[str, object]:
@@ -60,11 +61,16 @@ SECTIONS = (
     Section("growth", "Error by layer", growth.context),
     Section("distance", "Distance from the truth", distance.context),
     Section("families", "Families of cases", _nothing, lambda v: len(v.results["families"])),
-    Section("known", "Known differences", known.context, lambda v: len(v.results["known_differences"])),  # fmt: skip
+    Section("known", "Known differences", known.context, known.number),
     Section("notrun", "What did not run", notrun.context, notrun.number),
     Section("cases", "All cases", cases.context, lambda v: len(v.results["cases"])),
     Section("environment", "Environment", _nothing),
 )
+
+
+def _anchor(case: str) -> str:
+    """The link that opens a case, and the same for whoever writes down its id."""
+    return "#case=" + quote(case, errors="replace")
 
 
 def _environment() -> Environment:
@@ -76,9 +82,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=False,
     )
-    env.filters.update(count=count, isolate=isolate, level=level, short=short, symbol=symbol)
+    env.filters.update(
+        anchor=_anchor, count=count, isolate=isolate, level=level, short=short, symbol=symbol
+    )
     env.tests.update(over=over)
-    env.globals.update(command=failures.command, mark=mark, signs=SIGNS)
+    env.globals.update(command=failures.command, mark=mark, signs=SIGNS, where=where)
     return env
 
 
@@ -98,7 +106,7 @@ def render(results: Results) -> str:
     }
     html = env.get_template("page.html").render(
         results=results,
-        sections=[(s, bodies[s.id], s.count(view) if s.count else None) for s in SECTIONS],
+        sections=[(s, bodies[s.id], s.number(view) if s.number else None) for s in SECTIONS],
         css=_own("report.css"),
         js=_own("report.js"),
     )

@@ -1,6 +1,6 @@
 "use strict";
 // Lists the cases and shows one with its layers, from the packed block. Text from the results goes
-// into the page as text only: there is no innerHTML here.
+// into the page as text only, never as markup.
 (async () => {
   const packed = document.getElementById("packed");
   const note = document.getElementById("cases-note");
@@ -82,6 +82,7 @@
     return n.toLocaleString("en");
   }
   const symbol = (quantity) => data.quantities[quantity] ?? quantity;
+  const where = (quantity, layer) => (quantity === "loss" ? "the loss" : layer ? `${symbol(quantity)} of layer ${layer}` : "the whole trace");
 
   // ---- elements ----
 
@@ -114,13 +115,13 @@
         .sort((a, b) => place(known, a) - place(known, b))
         .map((quantity, i) => ({ gate, quantity, first: i === 0 ? " first" : "" })));
     const cells = new Map(records.map((r) => [JSON.stringify([r.gate, r.quantity, r.layer]), r]));
-    const rows = [...new Set(records.map((r) => r.layer))].sort((a, b) => a - b);
+    const rows = [...new Set(records.map((r) => r.layer))].sort((a, b) => (a || Infinity) - (b || Infinity));
     return box(`Layers, ${result.implementation}`, el("table", { class: "layers" },
       el("caption", {}, "Worst element of each layer: error over tolerance and, below it, ulps from the truth"),
       el("thead", {},
         el("tr", {}, el("td", {}), ...gates.map((gate) => el("th", { scope: "colgroup", colspan: columns.filter((c) => c.gate === gate).length, class: "group first" }, name(gate)))),
         el("tr", {}, el("th", { scope: "col" }, "layer"), ...columns.map((c) => el("th", { scope: "col", class: c.first }, symbol(c.quantity))))),
-      el("tbody", {}, ...rows.map((layer) => el("tr", {}, el("th", { scope: "row" }, String(layer)),
+      el("tbody", {}, ...rows.map((layer) => el("tr", {}, el("th", { scope: "row" }, layer ? String(layer) : "whole"),
         ...columns.map((c) => {
           const r = cells.get(JSON.stringify([c.gate, c.quantity, layer]));
           if (!r) return el("td", { class: c.first });
@@ -135,7 +136,7 @@
   function deviation(d) {
     const row = (label, v, more) => el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, v), el("td", {}, more));
     return [
-      el("p", {}, "First deviation: ", el("b", {}, `${symbol(d.quantity)} of layer ${d.layer}`), ", ", name(d.gate), ` gate, ${entry(d.index)}: the error is `, ratio(Number(d.ratio)), " times what is allowed."),
+      el("p", {}, "First deviation: ", el("b", {}, where(d.quantity, d.layer)), ", ", name(d.gate), ` gate, ${entry(d.index)}: the error is `, ratio(Number(d.ratio)), " times what is allowed."),
       el("table", { class: "values" }, el("tbody", {},
         row("got", name(d.got), el("code", {}, name(d.got_hex))),
         row("expected", name(d.expected), el("code", {}, name(d.expected_hex))),
@@ -150,7 +151,7 @@
     const body = [
       result.message ? el("p", { class: "message" }, name(result.message)) : null,
       ...(result.deviation ? deviation(result.deviation) : []),
-      w ? el("p", {}, `Largest error over tolerance: `, ratio(w.ratio), ` at ${symbol(w.key[0])} of layer ${w.key[1]}, `, name(w.key[2]), ` gate, ${entry(w.index)}; error ${short(w.error)}, tolerance ${short(w.tolerance)}.`) : null,
+      w ? el("p", {}, `Largest error over tolerance: `, ratio(w.ratio), ` at ${where(w.key[0], w.key[1])}, `, name(w.key[2]), ` gate, ${entry(w.index)}; error ${short(w.error)}, tolerance ${short(w.tolerance)}.`) : null,
       result.known.length ? el("p", {}, "Conforms only with: ", name(result.known.join(", ")), ".") : null,
       result.straddling ? el("p", {}, `At a kink: ${result.straddling} entries, for which either one-sided derivative was accepted.`) : null,
       result.shape.length ? layers(result) : null,

@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from conformance.report.numbers import size
 from conformance.results import CaseRow, Implementation, Record, Result, Results
 
-__all__ = ["DTYPES", "GATES", "QUANTITIES", "Judged", "View", "in_order", "isolate", "symbol"]
+__all__ = [
+    "DTYPES",
+    "GATES",
+    "QUANTITIES",
+    "Judged",
+    "View",
+    "in_order",
+    "isolate",
+    "symbol",
+    "where",
+]
 
 GATES = ("step", "end-to-end", "exact", "repeat", "row")
 QUANTITIES = {
@@ -20,7 +30,7 @@ QUANTITIES = {
     "W_new": "new W",
     "loss": "loss",
 }
-"""The recorded quantities in the order in which they are computed, and how the report writes them."""
+"""The quantities in the order in which they are computed, and how the report writes them."""
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -33,6 +43,13 @@ def in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
 
 def symbol(quantity: str) -> str:
     return QUANTITIES.get(quantity, quantity)
+
+
+def where(quantity: str, layer: int) -> str:
+    """A quantity of a layer, in words. What has no layer of its own stands at layer 0."""
+    if quantity == "loss":
+        return "the loss"
+    return f"{symbol(quantity)} of layer {layer}" if layer else "the whole trace"
 
 
 def isolate(text: str) -> str:

@@ -36,7 +36,8 @@ class Point(NamedTuple):
 class Definition:
     """An elementwise σ: `pieces[i]` holds between `breaks[i-1]` and `breaks[i]`.
 
-    `kinks` gives σ' at the breaks where the one-sided derivatives differ.
+    `kinks` gives σ' at single points, by convention: at the breaks where the one-sided derivatives
+    differ.
     """
 
     pieces: tuple[Callable[[Taylor], Taylor], ...]
@@ -58,15 +59,15 @@ class Definition:
         return Point(s[0], s[1], 2 * s[2])
 
     def _combine(self, a: Ball, sides: Sequence[Point]) -> Point:
-        if len(sides) == 1:
+        taken = next((d for b, d in self.kinks.items() if a.is_exact() and a == b), None)
+        if len(sides) == 1 and taken is None:
             return sides[0]
-        at = next((b for b in self.breaks if a.is_exact() and a == b), None)
         value, first, second = (union(s[i] for s in sides) for i in range(3))
-        if at is None:  # a ball across a break: both sides are possible
-            return Point(value, first, second, decided=False)
-        if at in self.kinks:
-            return Point(sides[0].value, arb(self.kinks[at]), second)
-        return Point(sides[0].value, sides[0].first, second)  # smooth to first order
+        if taken is not None:
+            return Point(sides[0].value, arb(taken), second)
+        if a.is_exact():  # a break at which σ is smooth to first order
+            return Point(sides[0].value, sides[0].first, second)
+        return Point(value, first, second, decided=False)  # a ball across a break: either side
 
     def jumps(self) -> Mapping[float, float]:
         """How far σ' jumps at each break: what an entry nearby may be off if it took the other side."""

@@ -1,9 +1,9 @@
 """All cases: packed into the file, unpacked and listed on demand by `report.js`.
 
-The packed block is base64 of zlib of: the length of the JSON (4 bytes, big-endian), the JSON, and six
-planes with one byte a record, in the order of the results and of their records. Three planes hold
-the ratio, three the ulps: the exponent, the first two digits, the third digit of three significant
-digits in all. Digits apart from exponents are what makes the block compress.
+The packed block is base64 of zlib of: the length of the JSON (4 bytes, big-endian), the JSON, and
+six planes with one byte a record, in the order of the results and of their records. Three planes
+hold the ratio and three the ulps, to three significant digits: the exponent, the first two digits,
+the third. Planes, because exponents among themselves compress and digits hardly do.
 """
 
 from __future__ import annotations

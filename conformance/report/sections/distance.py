@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from markupsafe import Markup
 
 from conformance.report import svg
-from conformance.report.numbers import count, percentile, short, size
+from conformance.report.numbers import count, over, percentile, short, size
 from conformance.report.view import DTYPES, GATES, QUANTITIES, View, in_order, isolate, symbol
 
 __all__ = ["context"]
@@ -53,8 +53,8 @@ def _ulps(view: View) -> Ulps:
 def _ranges(n: int, dtype: str, by: dict[str, dict[str, list[float]]]) -> Markup:
     """One line an implementation: a dot at the median, a bar to the 95th percentile, a line on to
     the largest."""
-    axis = svg.LogAxis.around((us[-1] for own in by.values() for us in own.values()), (-1, 2),
-                              LEFT, RIGHT)  # fmt: skip
+    largest = [us[-1] for own in by.values() for us in own.values()]
+    axis = svg.LogAxis.around(largest, (-1, 2), LEFT, RIGHT)
     parts: list[Markup] = []
     y = 20.0
     for quantity, own in by.items():
@@ -94,16 +94,21 @@ def _ratios(view: View) -> dict[str, object]:
         gate: {name: sorted(found[gate][name]) for name in in_order(found[gate], names)}
         for gate in in_order(found, GATES)
     }
-    graded = {g: by for g, by in gates.items() if any(0 < r < math.inf for rs in by.values() for r in rs)}  # fmt: skip
+    graded = {g: by for g, by in gates.items() if any(map(_spread, by.values()))}
     return {
         "histograms": {g: _histogram(n, g, by) for n, (g, by) in enumerate(graded.items())},
         "ratios": [
-            (gate, name, len(rs), sum(r <= 0 for r in rs), percentile(rs, 50), percentile(rs, 95),
-             rs[-1], sum(r > 1 for r in rs))
+            (gate, name, len(rs), rs.count(0), percentile(rs, 50), percentile(rs, 95), rs[-1],
+             sum(map(over, rs)))
             for gate, by in gates.items()
             for name, rs in by.items()
         ],
     }  # fmt: skip
+
+
+def _spread(ratios: list[float]) -> bool:
+    """Is there anything to see but zeros?"""
+    return any(0 < r < math.inf for r in ratios)
 
 
 def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
@@ -150,7 +155,7 @@ def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
 
 
 def _bin(ratio: float) -> int:
-    """The bin of a ratio, −1 for 0. A ratio of exactly 1 still conforms: it lies left of the limit."""
+    """The bin of a ratio, −1 for 0. A ratio of 1 still conforms, so it lies left of the limit."""
     if ratio <= 0:
         return -1
     if math.isinf(ratio):

@@ -4,17 +4,57 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from conformance.report.numbers import size
-from conformance.report.view import Judged, View, symbol
-from conformance.results import VERDICTS, Verdict
+from conformance.report.view import DTYPES, Judged, View, in_order, symbol
+from conformance.results import VERDICTS, Deviation, Number, Verdict
 
 __all__ = ["command", "context", "number"]
 
 FAILING: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 OF_A_KIND, CARDS, ROWS = 2, 24, 600
-"""How many failures are shown in full, and how many more in a line each: the page stays readable even
-where everything fails. The list of cases has them all."""
+"""How many failures are shown in full, and how many more in a line each: the page stays readable
+where everything fails too. The list of cases has them all."""
+
+
+class Kind(NamedTuple):
+    """Failures that look alike probably are one failure."""
+
+    verdict: Verdict
+    implementation: str
+    first: str  # where they first deviate, or what they say
+
+
+@dataclass(frozen=True)
+class Group:
+    """The failures of one kind."""
+
+    kind: Kind
+    members: list[Judged]
+
+    @property
+    def deviations(self) -> list[Deviation]:
+        return [d for j in self.members if (d := j.result["first_deviation"])]
+
+    @property
+    def layers(self) -> str:
+        found = {d["layer"] for d in self.deviations}
+        return "–".join(str(l) for l in sorted({min(found), max(found)})) if found else "–"
+
+    @property
+    def ratio(self) -> Number | None:
+        return max((d["ratio"] for d in self.deviations), key=size, default=None)
+
+    @property
+    def activations(self) -> list[tuple[str, int]]:
+        """The most frequent first."""
+        return Counter(j.case["activation"] for j in self.members).most_common()
+
+    @property
+    def dtypes(self) -> list[str]:
+        return in_order((j.case["dtype"] for j in self.members), DTYPES)
 
 
 def number(view: View) -> int:
@@ -48,49 +88,27 @@ def _order(j: Judged) -> tuple[int, str, float]:
     return VERDICTS.index(j.result["verdict"]), j.result["implementation"], -ratio
 
 
-def _kind(j: Judged) -> tuple[str, str, str, str]:
-    """Failures that look alike probably are one failure."""
+def _kind(j: Judged) -> Kind:
     deviation = j.result["first_deviation"]
     verdict, name = j.result["verdict"], j.result["implementation"]
     if deviation:
-        return verdict, name, deviation["quantity"], deviation["gate"]
-    return verdict, name, "", _first_line(j.result["message"])
+        return Kind(verdict, name, f"{symbol(deviation['quantity'])}, {deviation['gate']} gate")
+    return Kind(verdict, name, j.result["message"].partition("\n")[0][:160])
 
 
-def _first_line(message: str) -> str:
-    return message.partition("\n")[0][:160]
-
-
-def _groups(failing: list[Judged]) -> list[dict[str, object]]:
+def _groups(failing: list[Judged]) -> list[Group]:
     """What the failures have in common, the largest group of each verdict first."""
-    groups: dict[tuple[str, str, str, str], list[Judged]] = defaultdict(list)
+    groups: dict[Kind, list[Judged]] = defaultdict(list)
     for j in failing:
         groups[_kind(j)].append(j)
-    rows = []
-    for (verdict, name, quantity, gate), members in groups.items():
-        deviations = [d for j in members if (d := j.result["first_deviation"])]
-        layers = [d["layer"] for d in deviations]
-        rows.append(
-            {
-                "verdict": verdict,
-                "implementation": name,
-                "cases": len(members),
-                "first": f"{symbol(quantity)}, {gate} gate" if deviations else gate,
-                "layers": "–".join(str(l) for l in sorted({min(layers), max(layers)})) if layers else "",
-                "activations": Counter(j.case["activation"] for j in members).most_common(4),
-                "others": max(0, len({j.case["activation"] for j in members}) - 4),
-                "dtypes": sorted({j.case["dtype"] for j in members}),
-                "example": members[0],
-                "ratio": max((d["ratio"] for d in deviations), key=size, default=None),
-            }
-        )
-    return sorted(rows, key=lambda r: (VERDICTS.index(r["verdict"]), -r["cases"]))  # type: ignore[arg-type,operator]
+    by_size = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return [Group(*item) for item in sorted(by_size, key=lambda i: VERDICTS.index(i[0].verdict))]
 
 
 def _some_of_each(failing: list[Judged]) -> list[Judged]:
     """The first failures of each kind, and the first of every kind before the second of any."""
     turns: dict[int, list[Judged]] = defaultdict(list)
-    seen: Counter[tuple[str, str, str, str]] = Counter()
+    seen: Counter[Kind] = Counter()
     for j in failing:
         turns[seen[_kind(j)]].append(j)
         seen[_kind(j)] += 1

@@ -22,10 +22,10 @@ Series = dict[str, dict[str, dict[str, Points]]]  # implementation -> quantity -
 def context(view: View) -> dict[str, object]:
     deepest = _deepest(view)
     series = _series(view, deepest)
-    values = [u for qs in series.values() for ds in qs.values() for ps in ds.values()
-              for us in ps.values() for u in us]  # fmt: skip
+    curves = [points for by in series.values() for own in by.values() for points in own.values()]
+    values = [u for points in curves for us in points.values() for u in us]
     axis = svg.LogAxis.around(values, (-1, 2), BOTTOM, TOP)
-    dtypes = in_order((d for qs in series.values() for ds in qs.values() for d in ds), DTYPES)
+    dtypes = list(deepest)
     last = max((depth for depth, _ in deepest.values()), default=1)
     rows = {
         name: [
@@ -36,9 +36,9 @@ def context(view: View) -> dict[str, object]:
         for i, (name, by) in enumerate(series.items())
     }
     return {
-        "rows": {name: panels for name, panels in rows.items() if panels},
+        "rows": rows,
         "dtypes": {d: f"s{n}" for n, d in enumerate(dtypes)},
-        "deepest": {d: (depth, len(ids)) for d, (depth, ids) in deepest.items() if d in dtypes},
+        "deepest": {d: (depth, len(ids)) for d, (depth, ids) in deepest.items()},
         "ends": _ends(series),
         "shapes": svg.SHAPES,
     }
@@ -59,15 +59,13 @@ def _deepest(view: View) -> dict[str, tuple[int, set[str]]]:
 
 def _series(view: View, deepest: dict[str, tuple[int, set[str]]]) -> Series:
     ids = set().union(*(ids for _, ids in deepest.values()))
-    series: Series = {i["name"]: defaultdict(dict) for i in view.ran}
+    series: Series = {}
     for j, record in view.records("end-to-end"):
         if j.result["case"] in ids and record["quantity"] in SHOWN:
-            if j.result["implementation"] not in series:
-                continue
-            by = series[j.result["implementation"]][record["quantity"]]
-            points = by.setdefault(j.case["dtype"], defaultdict(list))
+            by = series.setdefault(j.result["implementation"], defaultdict(dict))
+            points = by[record["quantity"]].setdefault(j.case["dtype"], defaultdict(list))
             points[record["layer"]].append(size(record["ulps"]))
-    return {name: by for name, by in series.items() if by}
+    return {i["name"]: series[i["name"]] for i in view.ran if i["name"] in series}
 
 
 def _panel(
@@ -125,16 +123,14 @@ def _told(points: Points, layers: list[int], p: float) -> str:
     return f"{first} to {last}"
 
 
-def _ends(series: Series) -> list[tuple[str, str, str, list[tuple[float, float]]]]:
-    """The same as a table: median and worst at the first and at the last layer."""
-    return [
-        (
-            name,
-            quantity,
-            dtype,
-            [(percentile(sorted(points[l]), 50), max(points[l])) for l in (min(points), max(points))],
-        )
-        for name, by in series.items()
-        for quantity in SHOWN
-        for dtype, points in by.get(quantity, {}).items()
-    ]
+def _ends(series: Series) -> list[tuple[str, str, str, list[float]]]:
+    """The same as a table: median and worst at the first layer, median and worst at the last."""
+    rows = []
+    for name, by in series.items():
+        for quantity in SHOWN:
+            for dtype, points in by.get(quantity, {}).items():
+                ends = [sorted(points[l]) for l in (min(points), max(points))]
+                rows.append(
+                    (name, quantity, dtype, [percentile(u, p) for u in ends for p in (50, 100)])
+                )
+    return rows

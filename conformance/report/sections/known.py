@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from conformance.report.view import View
 
-__all__ = ["context"]
+__all__ = ["context", "number"]
+
+
+def number(view: View) -> int:
+    return len(view.results["known_differences"])
 
 
 def context(view: View) -> dict[str, object]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from conformance.report import svg
-from conformance.report.numbers import count, over, short, size
-from conformance.report.view import View, isolate, symbol
+from conformance.report.numbers import over, short, size
+from conformance.report.view import View, isolate, where
 from conformance.results import VERDICTS, Number, Worst
 
 __all__ = ["context"]
@@ -72,7 +72,7 @@ def _limit(view: View, worst: list[Worst]) -> Markup:
                     parts.append(svg.mark(shape, x(w["ratio"]), lane, class_, 5))
     lines = "; ".join(
         f"{isolate(w['implementation'])}, {w['gate']}: {short(w['ratio'])}"
-        f" ({symbol(w['quantity'])}, layer {w['layer']})"
+        f" ({where(w['quantity'], w['layer'])})"
         for w in worst
     )
     return svg.plot(
@@ -80,6 +80,6 @@ def _limit(view: View, worst: list[Worst]) -> Markup:
         RIGHT + 20,
         int(bottom) + 22,
         "Largest error over tolerance of each gate, by implementation",
-        f"Linear from 0 to the limit 1, by magnitude beyond it. {count(len(worst))} marks: {lines}.",
+        f"Linear from 0 to the limit 1, by magnitude beyond it. {lines}.",
         parts,
     )

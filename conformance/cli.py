@@ -1,0 +1,279 @@
+"""The command line: run, list, show, report."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from conformance.cases import FAMILIES, PROFILES, CaseError, cases, find, select
+from conformance.implementations import IMPLEMENTATIONS
+from conformance.results import (
+    VERDICTS,
+    Results,
+    ResultsError,
+    read,
+    write_atomically,
+    write_results,
+)
+
+__all__ = ["main"]
+
+
+class Refusal(click.ClickException):
+    """Exit code 2, and one sentence."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """On standard error."""
+        click.echo(f"conformance: {self.message}", err=True)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What is wrong with what was asked for, in one sentence, with exit code 2."""
+    from conformance.runner import RunError
+
+    try:
+        yield
+    except (CaseError, ResultsError, RunError) as e:
+        raise Refusal(str(e)) from e
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="refbp", prog_name="conformance")
+def main() -> None:
+    """Is this backpropagation right? Every quantity of every layer, judged against certified truth.
+
+    Exit codes: 0, all that ran conforms; 1, something deviates; 2, the tool could not do its job.
+    """
+
+
+@main.command()
+@click.option(
+    "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
+)
+@click.option(
+    "--implementation",
+    "implementations",
+    multiple=True,
+    metavar="NAME",
+    help="Run this one (repeatable); if it cannot run here, that is exit code 2.",
+)
+@click.option(
+    "--select",
+    "wanted",
+    default="",
+    metavar="F=V,…",
+    help="Only these cases: 'activation=tanh,depth=3'.",
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="F.html", help="Write the HTML report."
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    metavar="F.json",
+    help="Write the results.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(0),
+    default=None,
+    help="Worker processes; one a core by default, 0 for none.",
+)
+def run(
+    profile: str,
+    implementations: tuple[str, ...],
+    wanted: str,
+    report: Path | None,
+    json_path: Path | None,
+    jobs: int | None,
+) -> None:
+    """Run the implementations on a profile of cases and judge every quantity of every layer."""
+    from conformance.runner import run as run_profile
+
+    with _refusing():
+        for path in (report, json_path):
+            _must_be_writable(path)
+        with _progress() as progress:
+            results = run_profile(profile, implementations, wanted, jobs, progress)
+        if json_path:
+            write_results(json_path, results)
+        if report:
+            _write_report(report, results)
+    _print_summary(results)
+    for kind, path in (("report", report), ("results", json_path)):
+        if path:
+            click.echo(f"{kind}: {path}")
+    sys.exit(results["summary"]["exit_code"])
+
+
+def _must_be_writable(path: Path | None) -> None:
+    """Refuse before a minute's work, not after."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ResultsError(f"cannot write {path}: it is a folder; expected the name of a file.")
+    if not path.parent.is_dir():
+        raise ResultsError(f"cannot write {path}: there is no folder {path.parent}.")
+    write_atomically(path.with_name(f".{path.name}.writable"), "")
+    path.with_name(f".{path.name}.writable").unlink()
+
+
+def _write_report(path: Path, results: Results) -> None:
+    from conformance.report import render
+
+    write_atomically(path, render(results))
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A bar on a terminal; elsewhere a line at each tenth."""
+    if sys.stderr.isatty():
+        with click.progressbar(length=1, label="judging", file=sys.stderr, show_pos=True) as bar:
+
+            def advance(done: int, total: int, case: str) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            yield advance
+        return
+    tenths = [0]
+
+    def line(done: int, total: int, case: str) -> None:
+        if total and done * 10 // total > tenths[0]:
+            tenths[0] = done * 10 // total
+            click.echo(f"{done:,} of {total:,} results", err=True)
+
+    yield line
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they need to be; numbers to the right."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    for r in rows:
+        cells = (
+            c.ljust(w) if i == 0 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(r, widths, strict=True))
+        )
+        click.echo("  ".join(cells).rstrip())
+
+
+def _print_summary(results: Results) -> None:
+    """The verdict, a row an implementation, the worst ratio of each gate, and what deviates."""
+    summary, p = results["summary"], results["profile"]
+    worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
+    gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
+    shown = [v for v in reversed(VERDICTS)]
+    rows = [["implementation", *shown, *(f"worst {g}" for g in gates)]]
+    for impl in results["implementations"]:
+        counts = summary["verdicts"][impl["name"]]
+        if impl["status"] != "ran":
+            continue
+        ratios = [f"{worst.get((impl['name'], g), ''):}" for g in gates]
+        rows.append([impl["name"], *(str(counts[v] or "·") for v in shown), *ratios])
+    click.echo(
+        f"\n{p['cases']:,} cases ({p['name']}{': ' + p['select'] if p['select'] else ''}); worst: error over tolerance\n"
+    )
+    if len(rows) > 1:
+        _table(rows)
+    for impl in results["implementations"]:
+        if impl["status"] != "ran":
+            click.echo(f"{impl['name']}: {impl['status']}: {impl['reason']}")
+    bad = [r for r in results["results"] if r["verdict"] in ("deviates", "error", "undecided")]
+    for r in bad[:5]:
+        click.echo(f"\n{r['verdict']}: {r['implementation']} on {r['case']}\n  {r['message']}")
+        click.echo(f"  conformance show '{r['case']}' --implementation {r['implementation']}")
+    if len(bad) > 5:
+        click.echo(f"\nand {len(bad) - 5} more.")
+    for d in results["known_differences"]:
+        if d["status"] == "stale":
+            click.echo(
+                f"\nstale: the known difference {d['id']} did not show; remove its row, or find out why."
+            )
+    click.echo(f"\n{summary['verdict']}: {summary['message']}")
+
+
+@main.command("list")
+@click.option(
+    "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
+)
+@click.option("--select", "wanted", default="", metavar="F=V,…", help="Only these cases.")
+@click.option("--ids", is_flag=True, help="Every case's id, one a line.")
+def list_(profile: str, wanted: str, ids: bool) -> None:
+    """What there is: implementations, profiles, families and cases."""
+    with _refusing():
+        chosen = select(cases(profile), wanted)
+    if ids:
+        click.echo("\n".join(c.id for c in chosen))
+        return
+    click.echo("implementations")
+    for name, row in IMPLEMENTATIONS.items():
+        click.echo(f"  {name:13} {row.description}")
+    click.echo("\nprofiles")
+    for name, what in PROFILES.items():
+        click.echo(f"  {name:13} {len(cases(name)):6,}  {what}")
+    counts = Counter(c.family for c in chosen)
+    click.echo(
+        f"\nfamilies of {profile}{': ' + wanted if wanted else ''} ({len(chosen):,} cases; --ids lists them)"
+    )
+    for name, family in FAMILIES.items():
+        if counts[name]:
+            click.echo(f"  {name:17} {counts[name]:6,}  {family.why}")
+
+
+@main.command()
+@click.argument("case")
+@click.option(
+    "--implementation", "name", default="refbp", metavar="NAME", help="Which one (default refbp)."
+)
+def show(case: str, name: str) -> None:
+    """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
+    from conformance.runner import RunError, _names, judged, started
+    from conformance.show import describe
+
+    with _refusing():
+        found = find(case)
+        _names([name])
+        status = started(name).row
+        if started(name).ready is None:
+            raise RunError(f"{name} is {status['status']}: {status['reason']}")
+        (result,) = judged(found, [name])
+        click.echo(describe(found, result))
+    sys.exit(
+        {"conforms": 0, "known-difference": 0, "undecided": 2, "not-run": 2}.get(
+            result["verdict"], 1
+        )
+    )
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="F.html",
+    help="Where to write it.",
+)
+def report(results: Path, html: Path) -> None:
+    """Render the HTML report of a RESULTS file again; needs no framework."""
+    with _refusing():
+        found = read(results)
+        _must_be_writable(html)
+        try:
+            _write_report(html, found)
+        except (KeyError, TypeError, ValueError) as e:
+            raise ResultsError(
+                f"cannot read {results}: it is not as schema version {found['schema_version']} has it "
+                f"({type(e).__name__}: {e})."
+            ) from e
+    click.echo(f"report: {html}")

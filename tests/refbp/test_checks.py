@@ -1,0 +1,343 @@
+"""Every refusal of refbp/checks.py, its whole message pinned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refbp.activations import activation
+from refbp.checks import check_backward, check_forward, check_matrix, targets
+from refbp.types import Array, InputError
+
+X = np.ones((3, 2))
+W = {1: np.ones((2, 4)), 2: np.ones((4, 1))}
+SIGMA = {1: activation("tanh"), 2: activation("identity")}
+A = {1: np.ones((3, 4)), 2: np.ones((3, 1))}
+Z = {0: X, 1: np.ones((3, 4)), 2: np.ones((3, 1))}
+
+
+def with_entry(M: Array, value: float) -> Array:
+    M = M.copy()
+    M[1, 0] = value
+    return M
+
+
+@pytest.mark.parametrize(
+    ("M", "message"),
+    [
+        pytest.param(
+            [[1.0, 2.0]], "M is a list; expected a NumPy array of two dimensions.", id="list"
+        ),
+        pytest.param(
+            [[1.0, 2.0], [3.0]],
+            "M is a list; expected a NumPy array of two dimensions.",
+            id="ragged list",
+        ),
+        pytest.param(
+            None, "M is a NoneType; expected a NumPy array of two dimensions.", id="nothing"
+        ),
+        pytest.param(
+            np.float64(1), "M is a float64; expected a NumPy array of two dimensions.", id="number"
+        ),
+        pytest.param(
+            np.ones(3),
+            "M has shape (3,); expected two dimensions. Write M.reshape(-1, 1) for one column.",
+            id="(n,) for (n, 1)",
+        ),
+        pytest.param(np.ones(()), "M has shape (); expected two dimensions.", id="no dimension"),
+        pytest.param(
+            np.ones((2, 3, 4)), "M has shape (2, 3, 4); expected two dimensions.", id="3 dimensions"
+        ),
+        pytest.param(
+            np.ones((0, 2)),
+            "M has shape (0, 2); expected no empty batch and no zero width.",
+            id="empty batch",
+        ),
+        pytest.param(
+            np.ones((2, 0)),
+            "M has shape (2, 0); expected no empty batch and no zero width.",
+            id="zero width",
+        ),
+        pytest.param(
+            np.array([[1, 2]]),
+            "M has dtype int64; expected float64 or float32: M.astype('float64').",
+            id="ints",
+        ),
+        pytest.param(
+            np.array([[True]]),
+            "M has dtype bool; expected float64 or float32: M.astype('float64').",
+            id="bools",
+        ),
+        pytest.param(
+            np.ones((1, 1), dtype=np.float16),
+            "M has dtype float16; expected float64 or float32: M.astype('float64').",
+            id="half precision",
+        ),
+        pytest.param(
+            np.ones((1, 1), dtype=complex),
+            "M has dtype complex128; expected float64 or float32: M.astype('float64').",
+            id="complex",
+        ),
+        pytest.param(
+            with_entry(np.ones((3, 2)), np.nan),
+            "M[1, 0] is nan; expected finite numbers.",
+            id="NaN",
+        ),
+        pytest.param(
+            with_entry(np.ones((3, 2)), np.inf),
+            "M[1, 0] is inf; expected finite numbers.",
+            id="inf",
+        ),
+        pytest.param(
+            with_entry(np.ones((3, 2)), -np.inf),
+            "M[1, 0] is -inf; expected finite numbers.",
+            id="-inf",
+        ),
+    ],
+)
+def test_a_matrix_that_is_none(M: Any, message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        check_matrix("M", M)
+    assert refusal.value.args == (message,)
+
+
+def test_mixed_dtypes() -> None:
+    with pytest.raises(InputError) as refusal:
+        check_matrix("W[1]", np.ones((1, 1), dtype=np.float32), like=np.ones((1, 1)))
+    assert refusal.value.args == (
+        "W[1] has dtype float32 where X has float64; expected one dtype throughout, "
+        "so that nothing is promoted unseen.",
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, object])
+def test_a_matrix_that_fits(dtype: Any) -> None:
+    M = np.ones((3, 2), dtype=dtype)
+    check_matrix("M", M)
+    check_matrix("M", M, like=M)
+
+
+def test_an_input_error_is_a_value_error() -> None:
+    assert issubclass(InputError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("weights", "X", "sigma", "message"),
+    [
+        pytest.param(
+            {}, X, {}, "W has no layers; expected a dict {1: W_1, …, L: W_L}.", id="no layers"
+        ),
+        pytest.param(
+            [W[1]], X, {}, "W has no layers; expected a dict {1: W_1, …, L: W_L}.", id="a list of W"
+        ),
+        pytest.param(
+            {0: W[1], 1: W[2]},
+            X,
+            SIGMA,
+            "W has the layers [0, 1]; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="numbered from 0",
+        ),
+        pytest.param(
+            W,
+            X,
+            {1: SIGMA[1]},
+            "sigma has the layers [1]; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="a σ missing",
+        ),
+        pytest.param(
+            W,
+            X,
+            list(SIGMA.values()),
+            "sigma has the layers a list; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="a list of σ",
+        ),
+        pytest.param(
+            W,
+            X[:, 0],
+            SIGMA,
+            "X has shape (3,); expected two dimensions. Write X.reshape(-1, 1) for one column.",
+            id="X as (n,)",
+        ),
+        pytest.param(
+            W,
+            X[:0],
+            SIGMA,
+            "X has shape (0, 2); expected no empty batch and no zero width.",
+            id="X empty",
+        ),
+        pytest.param(
+            W,
+            X.astype(np.float32),
+            SIGMA,
+            "W[1] has dtype float64 where X has float32; expected one dtype throughout, "
+            "so that nothing is promoted unseen.",
+            id="X of another dtype",
+        ),
+        pytest.param(
+            {1: W[1], 2: with_entry(W[2], np.nan)},
+            X,
+            SIGMA,
+            "W[2][1, 0] is nan; expected finite numbers.",
+            id="NaN in W_2",
+        ),
+        pytest.param(
+            {1: W[1].T, 2: W[2]},
+            X,
+            SIGMA,
+            "W[1] has shape (4, 2); expected 2 rows, the columns of X.",
+            id="W_1 transposed",
+        ),
+        pytest.param(
+            {1: W[1], 2: W[2].T},
+            X,
+            SIGMA,
+            "W[2] has shape (1, 4); expected 4 rows, the columns of W[1].",
+            id="W_2 transposed",
+        ),
+    ],
+)
+def test_a_forward_pass_that_does_not_fit(weights: Any, X: Any, sigma: Any, message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        check_forward(weights, X, sigma)
+    assert refusal.value.args == (message,)
+
+
+@pytest.mark.parametrize(
+    ("weights", "A", "Z", "sigma", "message"),
+    [
+        pytest.param(
+            {0: W[1], 1: W[2]},
+            A,
+            Z,
+            SIGMA,
+            "W has the layers [0, 1]; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="W numbered from 0",
+        ),
+        pytest.param(
+            W,
+            A,
+            Z,
+            {},
+            "sigma has the layers []; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="no σ",
+        ),
+        pytest.param(
+            W,
+            {1: A[1]},
+            Z,
+            SIGMA,
+            "A has the layers [1]; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="A_2 missing",
+        ),
+        pytest.param(
+            W,
+            A,
+            {1: Z[1], 2: Z[2]},
+            SIGMA,
+            "Z has the layers [1, 2]; expected a dict with the keys 0 to 2, "
+            "numbered as the notes number the layers.",
+            id="Z_0 missing",
+        ),
+        pytest.param(
+            W,
+            A,
+            Z[2],
+            SIGMA,
+            "Z has the layers a ndarray; expected a dict with the keys 0 to 2, "
+            "numbered as the notes number the layers.",
+            id="Z_L alone",
+        ),
+        pytest.param(
+            W,
+            {1: A[1].T, 2: A[2]},
+            Z,
+            SIGMA,
+            "A[1] has shape (4, 3); expected (3, 4), "
+            "as FORWARD-PASS returns it for W[1] of shape (2, 4).",
+            id="A_1 transposed",
+        ),
+        pytest.param(
+            W,
+            A,
+            {**Z, 2: Z[2][:, 0]},
+            SIGMA,
+            "Z[2] has shape (3,); expected (3, 1), "
+            "as FORWARD-PASS returns it for W[2] of shape (4, 1).",
+            id="Z_2 as (n,)",
+        ),
+    ],
+)
+def test_a_backward_pass_that_does_not_fit(
+    weights: Any, A: Any, Z: Any, sigma: Any, message: str
+) -> None:
+    with pytest.raises(InputError) as refusal:
+        check_backward(weights, A, Z, sigma)
+    assert refusal.value.args == (message,)
+
+
+def test_passes_that_fit() -> None:
+    check_forward(W, X, SIGMA)
+    check_backward(W, A, Z, SIGMA)
+
+
+@pytest.mark.parametrize(
+    ("Y", "message"),
+    [
+        pytest.param(
+            np.ones((1, 3)),
+            "Y has shape (1, 3); expected (3, 1), the shape of Z_L. Nothing is broadcast.",
+            id="a row",
+        ),
+        pytest.param(
+            np.ones(4),
+            "Y has shape (4, 1); expected (3, 1), the shape of Z_L. Nothing is broadcast.",
+            id="too many",
+        ),
+        pytest.param(
+            np.ones((3, 1), dtype=np.float32),
+            "Y has dtype float32; expected float64, the dtype of Z_L.",
+            id="another dtype",
+        ),
+        pytest.param(
+            np.ones(3, dtype=int),
+            "Y has dtype int64; expected float64 or float32: Y.astype('float64').",
+            id="class numbers",
+        ),
+        pytest.param(
+            [1.0, 2.0, 3.0], "Y is a list; expected a NumPy array of two dimensions.", id="a list"
+        ),
+        pytest.param(
+            np.array([1.0, np.nan, 1.0]), "Y[1, 0] is nan; expected finite numbers.", id="NaN"
+        ),
+    ],
+)
+def test_targets_that_do_not_fit(Y: Any, message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        targets(np.ones((3, 1)), Y)
+    assert refusal.value.args == (message,)
+
+
+def test_targets_of_shape_n_are_n_times_1() -> None:
+    y = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(targets(np.ones((3, 1)), y), y.reshape(3, 1))
+
+
+def test_targets_of_shape_n_are_refused_for_more_outputs() -> None:
+    with pytest.raises(InputError) as refusal:
+        targets(np.ones((3, 2)), np.ones(3))
+    assert refusal.value.args == (
+        "Y has shape (3,); expected two dimensions. Write Y.reshape(-1, 1) for one column.",
+    )
+
+
+def test_targets_that_fit_are_returned_as_they_are() -> None:
+    Y = np.ones((3, 2))
+    assert targets(np.ones((3, 2)), Y) is Y
