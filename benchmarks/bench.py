@@ -1,10 +1,10 @@
-"""How fast is one forward and backward pass: refbp, torch eager and jitted JAX, on the same networks.
+"""How fast is a forward and backward pass: refbp, eager torch and jitted JAX on the same networks.
 
     python benchmarks/bench.py [--quick] [--json PATH]
 
-Each row is one network: n examples, `depth` square layers of `width`, one σ throughout, weights drawn
-once and handed to all three, loss (1/n) Σ (z − y)². A pass is the forward pass, the loss and every
-∂L/∂W_l. The libraries take turns in one process, each with its default threads: a turn is one
+Each row is one network: n examples, `depth` square layers of `width`, one σ throughout, weights
+drawn once and handed to all three, loss (1/n) Σ (z − y)². A pass is the forward pass, the loss and
+every ∂L/∂W_l. The libraries take turns in one process, each with its default threads: a turn is one
 untimed call, then timed ones, since a library's idle threads spin for a while after its last call
 and would be charged to whoever comes next. A ratio is one of medians over all timed calls.
 
@@ -32,7 +32,7 @@ import torch
 
 from refbp.network import Network
 
-jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 
 SHAPES = ((1, 16, 3), (32, 64, 4), (128, 256, 4), (256, 1024, 4), (1024, 512, 8))
 SIGMAS = ("tanh", "relu", "sigmoid")
@@ -42,7 +42,7 @@ JAX_SIGMA = {"tanh": jax.numpy.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigm
 TURNS, SECONDS_A_TURN = 7, 0.06
 QUICK_TURNS, QUICK_SECONDS_A_TURN = 3, 0.02
 
-Pass = Callable[[], Any]
+Pass = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def torch_pass(problem: Problem) -> Pass:
     x, y = torch.from_numpy(X), torch.from_numpy(Y)
     layers: list[torch.nn.Module] = []
     for M in W:
-        linear = torch.nn.Linear(*M.shape, bias=False, dtype=x.dtype)
+        linear = torch.nn.Linear(problem.width, problem.width, bias=False, dtype=x.dtype)
         linear.weight = torch.nn.Parameter(torch.from_numpy(M.T.copy()))
         layers += [linear, TORCH_SIGMA[problem.sigma]()]
     model = torch.nn.Sequential(*layers)
@@ -98,7 +98,7 @@ def torch_pass(problem: Problem) -> Pass:
     def run() -> Any:
         model.zero_grad(set_to_none=True)
         loss = ((model(x) - y) ** 2).sum() / problem.n
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     return run
@@ -106,7 +106,8 @@ def torch_pass(problem: Problem) -> Pass:
 
 def jax_pass(problem: Problem) -> Pass:
     """JAX: value_and_grad of the same function, jitted; the compilation is not timed."""
-    W, X, Y = (jax.numpy.asarray(M) if isinstance(M, np.ndarray) else M for M in problem.arrays())
+    weights, X, Y = problem.arrays()
+    operands = [jax.numpy.asarray(W) for W in weights], jax.numpy.asarray(X), jax.numpy.asarray(Y)
     sigma = JAX_SIGMA[problem.sigma]
 
     def loss(W: list[Any], X: Any, Y: Any) -> Any:
@@ -116,8 +117,8 @@ def jax_pass(problem: Problem) -> Pass:
         return ((Z - Y) ** 2).sum() / problem.n
 
     compiled = jax.jit(jax.value_and_grad(loss))
-    weights = [jax.numpy.asarray(M) for M in W]
-    return lambda: jax.block_until_ready(compiled(weights, X, Y))
+    ready: Pass = jax.block_until_ready
+    return lambda: ready(compiled(*operands))
 
 
 PASSES = {"refbp": refbp_pass, "torch": torch_pass, "jax": jax_pass}
@@ -209,11 +210,12 @@ def main() -> None:
     for problem in problems():
         rows.append(measure(problem, *plan))
         print(line(rows[-1]), flush=True)
-    for other, figures in summary(rows).items():
+    ratios = summary(rows)
+    for other, figures in ratios.items():
         print(f"refbp/{other}: " + ", ".join(f"{k} {v:.2f}" for k, v in figures.items()))
     if options.json:
-        figures = {"versions": versions(), "rows": [asdict(r) for r in rows], **summary(rows)}
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        record = {"versions": versions(), "rows": [asdict(r) for r in rows], "ratios": ratios}
+        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

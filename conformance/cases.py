@@ -7,6 +7,7 @@ A family is a row of FAMILIES: why it exists, what failing it means, and what it
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -15,9 +16,9 @@ from zlib import crc32
 
 import numpy as np
 
-from conformance.problem import Floats, Problem
+from conformance import data
+from conformance.problem import Problem
 from conformance.results import CaseRow
-from conformance.trained import trained_network
 from conformance.truth.definitions import ACTIVATIONS
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
 DEPTHS = (1, 2, 3, 5, 8, 16)
 BATCHES = (1, 2, 7, 64)
 DTYPES = ("float64", "float32")
-CYCLE = (5, 3, 4)  # unequal neighbours: a transposed or neighbouring W does not even fit
+CYCLE = (4, 3)  # unequal neighbours: neither Wᵀ nor a neighbouring W even fits
 ALPHA = 0.125  # a power of two: every dtype holds it exactly
 HEADS = (  # (output activation, loss)
     ("identity", "mean_squared_error"),
@@ -99,6 +100,11 @@ class Case:
         """Whether every sum of it fits the significand, so that no rounding is allowed for."""
         return FAMILIES[self.family].exact
 
+    @property
+    def closely(self) -> bool:
+        """Whether the gates `row` and `repeat` are applied too: to a quarter of the product."""
+        return self.batch == 7
+
     def sigma(self) -> dict[int, str]:
         """σ_1 … σ_L by name."""
         hidden = dict.fromkeys(range(1, self.depth), self.activation)
@@ -107,7 +113,7 @@ class Case:
     def problem(self) -> Problem:
         """The numbers."""
         rng = np.random.default_rng(crc32(self.id.encode()))
-        W, X, Y = FAMILIES[self.family].data(self, rng)
+        W, X, Y = FAMILIES[self.family].made(self, rng)
         dtype = np.dtype(self.dtype)
         return Problem(
             W={l: np.ascontiguousarray(M, dtype) for l, M in W.items()},
@@ -142,130 +148,13 @@ def cycle(depth: int, of: Sequence[int] = CYCLE) -> tuple[int, ...]:
     return tuple(of[l % len(of)] for l in range(depth + 1))
 
 
-# ---- data -----------------------------------------------------------------------------------------
-
-Data = tuple[dict[int, Floats], Floats, Floats]
-Maker = Callable[[Case, np.random.Generator], Data]
-
-
-def weights(case: Case, rng: np.random.Generator, gain: float = 1.2) -> dict[int, Floats]:
-    """Normal, scaled by 1/√d_{l−1}; the bias row, where there is one, last."""
-    d, made = case.widths, {}
-    for l in range(1, case.depth + 1):
-        W = rng.normal(size=(d[l - 1], d[l])) * gain / np.sqrt(d[l - 1])
-        b = rng.normal(size=(1, d[l])) * 0.3
-        made[l] = np.vstack([W, b]) if case.bias else W
-    return made
-
-
-def targets(case: Case, rng: np.random.Generator) -> Floats:
-    """Targets that the loss is defined for: classes, probabilities, or any numbers."""
-    shape = (case.batch, case.widths[-1])
-    if "cross_entropy" not in case.loss:
-        return rng.normal(size=shape)
-    if case.loss == "binary_cross_entropy":
-        sharp = rng.integers(0, 2, size=shape).astype(float)
-        return np.where(rng.random(shape) < 0.5, sharp, rng.integers(1, 8, size=shape) / 8)
-    soft = rng.integers(1, 9, size=shape).astype(float)
-    one_hot = np.eye(shape[1])[rng.integers(0, shape[1], size=shape[0])]
-    smooth = np.round(soft / soft.sum(axis=1, keepdims=True) * 64) / 64
-    return np.where(rng.random((shape[0], 1)) < 0.5, one_hot, smooth)
-
-
-def _inputs(case: Case, rng: np.random.Generator) -> Floats:
-    return rng.normal(size=(case.batch, case.widths[0]))
-
-
-def _typical(case: Case, rng: np.random.Generator) -> Data:
-    return weights(case, rng), _inputs(case, rng), targets(case, rng)
-
-
-def _selecting(case: Case, rng: np.random.Generator, values: Sequence[float]) -> Data:
-    """X so that A_1 = X W_1 holds exactly the values, over and over: W_1 picks columns of X."""
-    W, Y = weights(case, rng), targets(case, rng)
-    shape = (case.batch, case.widths[1])
-    A = np.resize(np.array(values, dtype=case.dtype), shape)
-    W[1] = np.eye(case.widths[0], shape[1])
-    X = np.zeros((case.batch, case.widths[0]))
-    X[:, : shape[1]] = A
-    return W, X, Y
-
-
-EXTREMES = tuple(
-    s * v for v in (1000, 745.5, 103.5, 50, 37, 21, 19, 12.5, 9, 7, 5) for s in (1, -1)
-)
-
-
-def _saturating(case: Case, rng: np.random.Generator) -> Data:
-    return _selecting(case, rng, EXTREMES[: case.batch * case.widths[1]])
-
-
-def _kinks(case: Case, rng: np.random.Generator) -> Data:
-    if case.loss == "mean_absolute_error":  # its kink is at z = y: half the entries lie there
-        W, X, Y = _selecting(case, rng, np.arange(-9, 9) / 4)
-        Z = X[:, : case.widths[1]]
-        return W, X, np.where(rng.random(Z.shape) < 0.5, Z, Y)
-    at = np.array(ACTIVATIONS[case.activation].breaks, dtype=case.dtype)
-    around = [np.nextafter(at, np.array(s * np.inf, case.dtype)) for s in (-1, 1)]
-    return _selecting(case, rng, np.concatenate([at, *around, at]))  # at the kink twice as often
-
-
-def _underflow(case: Case, rng: np.random.Generator) -> Data:
-    f = np.finfo(case.dtype)
-    W, X, Y = _typical(case, rng)
-    exponents = rng.integers(f.minexp - f.nmant, f.minexp + 40, size=X.shape)
-    return W, np.ldexp(1 + np.abs(X) / 8, exponents), Y
-
-
-def _large(case: Case, rng: np.random.Generator) -> Data:
-    W, X, Y = _typical(case, rng)
-    scale = 2.0**200 if case.dtype == "float64" else 2.0**24
-    return W, X * scale, Y * scale
-
-
-def _integers(case: Case, rng: np.random.Generator) -> Data:
-    """Weights −1, 0, 1 and inputs of 13 bits; Y lies near Z_L, so that ∂L/∂W_l fits as well."""
-    W = {l: np.sign(M) * (rng.random(M.shape) < 0.7) for l, M in weights(case, rng).items()}
-    X = rng.integers(2**12, 2**13, size=(case.batch, case.widths[0])).astype(float)
-    X *= rng.choice([-1, 1], size=X.shape)
-    Z = X
-    for l in range(1, case.depth + 1):
-        A = (np.hstack([Z, np.ones((case.batch, 1))]) if case.bias else Z) @ W[l]
-        Z = {"relu": np.maximum(A, 0), "relu6": np.clip(A, 0, 6), "identity": A}[case.sigma()[l]]
-    return W, X, Z + rng.integers(-4, 5, size=Z.shape)
-
-
-def _repeated(case: Case, rng: np.random.Generator) -> Data:
-    W, X, Y = _typical(case, rng)
-    return W, np.repeat(X[:1], case.batch, axis=0), np.repeat(Y[:1], case.batch, axis=0)
-
-
-def _one_hot(case: Case, rng: np.random.Generator) -> Data:
-    W, _, Y = _typical(case, rng)
-    return W, np.eye(case.widths[0])[rng.integers(0, case.widths[0], size=case.batch)], Y
-
-
-def _zero_weights(case: Case, rng: np.random.Generator) -> Data:
-    W, X, Y = _typical(case, rng)
-    return {l: np.zeros_like(M) for l, M in W.items()}, X, Y
-
-
-def _trained(case: Case, rng: np.random.Generator) -> Data:
-    W, X, Y = trained_network(case.family.removeprefix("trained-"), case.activation)
-    chosen = rng.choice(len(X), size=case.batch, replace=False)
-    return dict(W), X[chosen], Y[chosen]
-
-
-# ---- families -------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Family:
     """A group of cases with one reason to exist."""
 
     why: str
     failing_means: str
-    data: Maker
+    made: data.Maker
     members: Callable[[str], Iterable[Case]]  # by family name
     exact: bool = False
 
@@ -324,8 +213,8 @@ def _some(*activations: str, L: int, n: int) -> Callable[[str], Iterator[Case]]:
 
 def _trained_members(widths: tuple[int, ...], **head: Any) -> Callable[[str], Iterator[Case]]:
     def members(name: str) -> Iterator[Case]:
-        for activation, n, dtype in product(("tanh", "relu"), (7, 64), DTYPES):
-            yield Case(name, activation, len(widths) - 1, n, dtype, widths, bias=True, **head)
+        for activation, dtype in product(("tanh", "relu", "gelu"), DTYPES):
+            yield Case(name, activation, len(widths) - 1, 64, dtype, widths, bias=True, **head)
 
     return members
 
@@ -334,7 +223,7 @@ def _more_seeds(name: str) -> Iterator[Case]:
     for seed in range(1, 8):
         for case in _product(name):
             yield replace(case, seed=seed)
-    for seed, of in enumerate(((2, 7, 6), (1, 2, 1), (9, 8, 11)), start=8):
+    for seed, of in enumerate(((2, 7, 6), (1, 2), (5, 3, 4)), start=8):
         for case in _product(name):
             yield replace(case, seed=seed, widths=cycle(case.depth, of))
 
@@ -353,95 +242,95 @@ FAMILIES: Mapping[str, Family] = {
         "Numbers of ordinary size through every activation, depth, batch size and dtype; no two "
         "neighbouring layers are equally wide.",
         "A step of the algorithm is wrong, or rounds far worse than its arithmetic allows.",
-        _typical,
+        data.typical,
         _product,
     ),
     "square": Family(
         "All layers equally wide, so that a wrong layer index or a transpose fits and runs.",
         "W_l or σ'_l of a neighbouring layer is used, or a matrix is transposed.",
-        _typical,
+        data.typical,
         _each(EVERY, 3, 7, widths=(4, 4, 4, 4)),
     ),
     "heads": Family(
         "Every loss with the output activations it is used with, elementwise and row-wise.",
         "∂L/∂Z_L is wrong, 1/n is missing, or softmax is differentiated as if it were elementwise.",
-        _typical,
+        data.typical,
         _heads,
     ),
     "saturating": Family(
         "Pre-activations out to ±1000, where exp overflows and σ' all but vanishes.",
         "σ or σ' overflows, turns NaN, or loses the small numbers of its tail.",
-        _saturating,
+        data.saturating,
         _each(EVERY, 2, 7, output="identity"),
     ),
     "kinks": Family(
         "Pre-activations exactly at the points where σ' jumps, and at the floats next to them.",
         "The derivative taken at a kink is not the documented one, or a branch is off by one float.",
-        _kinks,
+        data.kinks,
         _at_kinks,
     ),
     "underflow": Family(
         "Inputs down to the smallest subnormal number.",
         "Small numbers are flushed to zero, or lost by an intermediate that underflows.",
-        _underflow,
+        data.underflow,
         _each(EVERY, 2, 7, output="identity"),
     ),
     "large": Family(
         "Inputs of 2^200 (float64) and 2^24 (float32).",
         "An intermediate overflows although the result does not.",
-        _large,
+        data.large,
         _each(EVERY, 2, 7, output="identity"),
     ),
     "integers": Family(
         "Integers of 13 bits with weights −1, 0, 1: every sum is exact in any order, so no error at "
         "all is allowed. Wider than the 11 bits of TF32.",
         "The algorithm is wrong, or the arithmetic is not the one declared (TF32, float16).",
-        _integers,
+        data.integers,
         _exact_integers,
         exact=True,
     ),
     "repeated": Family(
         "64 equal examples: rounding errors are equal too, and do not average out.",
         "Examples of a batch are not treated alike, or the last one is dropped.",
-        _repeated,
+        data.repeated,
         _some("tanh", "relu", "gelu", "mish", L=3, n=64),
     ),
     "one-hot": Family(
         "One-hot inputs: each A_1 is a row of W_1, with no rounding.",
         "A row or column is taken for another.",
-        _one_hot,
+        data.one_hot,
         _some("tanh", "relu", "silu", "softplus", L=2, n=7),
     ),
     "zero-weights": Family(
         "All weights zero: every A_l is exactly 0, and every δ below the output too.",
         "A value at exactly 0 is wrong, or a zero turns into NaN.",
-        _zero_weights,
+        data.zero_weights,
         _each(EVERY, 2, 2, output="identity"),
     ),
     "trained-digits": Family(
         "Weights that refbp's own gradient descent reached on scikit-learn's digits (softmax, "
         "cross-entropy), on real images.",
         "Something fails only on real data: dead units, confident outputs, zero pixels.",
-        _trained,
-        _trained_members((64, 24, 16, 10), output="softmax", loss="cross_entropy"),
+        data.trained,
+        _trained_members((64, 16, 10), output="softmax", loss="cross_entropy"),
     ),
     "trained-diabetes": Family(
         "Weights that refbp's own gradient descent reached on scikit-learn's diabetes data (identity, "
         "the notes' loss).",
         "Something fails only on real data.",
-        _trained,
-        _trained_members((10, 8, 5, 1), output="identity"),
+        data.trained,
+        _trained_members((10, 4, 1), output="identity"),
     ),
     "seeds": Family(
         "The product of `typical` again with other numbers, and with other widths.",
         "As for `typical`, but rarely: the numbers of one network bring it out.",
-        _typical,
+        data.typical,
         _more_seeds,
     ),
     "big": Family(
         "Widths to 512, depths to 50, batches to 1,024: long sums and long chains.",
         "Error grows faster than rounding explains: a sum is accumulated in too few bits.",
-        _typical,
+        data.typical,
         _big,
     ),
 }
@@ -465,32 +354,29 @@ def cases(profile: str) -> list[Case]:
 
 
 def covering(of: Sequence[Case]) -> list[Case]:
-    """A sample in which each activation meets each dtype, at depths and batches that go round, and
-    each family, loss and output occurs in both dtypes."""
+    """A sample that meets every activation in each dtype, and every depth, batch size, bias, family,
+    loss and output activation.
+
+    It keeps to few shapes, since JAX compiles each operation anew for each: of `typical`, batches of
+    7 at depth 1 or 2 for all activations, and the other depths and batch sizes for tanh alone.
+    """
+    tanh = dict(zip(DEPTHS, (7, 64, 2, 1, 2, 1), strict=True))
     kept: dict[Case, None] = {}
-    turns = list(product(DEPTHS[:4], BATCHES[:3]))
-    for i, (activation, dtype) in enumerate(product(ACTIVATIONS, DTYPES)):
-        L, n = turns[(5 * i + i // len(turns)) % len(turns)]
-        kept.update(
-            (c, None)
-            for c in of
-            if (c.family, c.activation, c.dtype, c.depth, c.batch)
-            == ("typical", activation, dtype, L, n)
-        )
-    for L, n in ((8, 7), (16, 2), (2, 64)):
-        kept.update(
-            (c, None)
-            for c in of
-            if (c.family, c.activation, c.depth, c.batch) == ("typical", "tanh", L, n)
-        )
-    seen: set[tuple[str, ...]] = set()
+    seen: dict[str, set[Any]] = defaultdict(set)
     for c in of:
-        what = (c.family, c.output, c.loss, c.dtype)
-        if c.family in ("typical", *ONLY_EXHAUSTIVE) or what in seen:
-            continue
-        seen.add(what)
-        kept[c] = None
-    return [c for c in of if c in kept]
+        if c.family == "typical":
+            one = EVERY.index(c.activation) % 2 + 1
+            wanted = (c.depth, c.batch) == (one, 7)
+            wanted |= c.activation == "tanh" and tanh[c.depth] == c.batch
+        else:
+            turn = DTYPES[len(seen[c.family]) % 2]
+            what = (c.output, c.loss) if c.family == "heads" else (c.output, c.activation == "tanh")
+            wanted = c.dtype == turn and what not in seen[c.family]
+            if wanted:
+                seen[c.family].add(what)
+        if wanted:
+            kept[c] = None
+    return list(kept)
 
 
 FIELDS = tuple(CaseRow.__annotations__)

@@ -172,7 +172,7 @@ def _print_summary(results: Results) -> None:
     summary, p = results["summary"], results["profile"]
     worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
     gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
-    shown = [v for v in reversed(VERDICTS)]
+    shown = list(reversed(VERDICTS))
     rows = [["implementation", *shown, *(f"worst {g}" for g in gates)]]
     for impl in results["implementations"]:
         counts = summary["verdicts"][impl["name"]]
@@ -180,9 +180,8 @@ def _print_summary(results: Results) -> None:
             continue
         ratios = [f"{worst.get((impl['name'], g), ''):}" for g in gates]
         rows.append([impl["name"], *(str(counts[v] or "·") for v in shown), *ratios])
-    click.echo(
-        f"\n{p['cases']:,} cases ({p['name']}{': ' + p['select'] if p['select'] else ''}); worst: error over tolerance\n"
-    )
+    which = f"{p['name']}: {p['select']}" if p["select"] else p["name"]
+    click.echo(f"\n{p['cases']:,} cases ({which}); worst: error over tolerance\n")
     if len(rows) > 1:
         _table(rows)
     for impl in results["implementations"]:

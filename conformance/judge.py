@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.cases import Case
+from conformance.implementations import IMPLEMENTATIONS
 from conformance.known_differences import Amended, Difference, amend, known_differences
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
 from conformance.results import Deviation, Record, Result, Verdict, number
-from conformance.tolerance import LAMBDA, Arithmetic, Spread, StepTolerance, accuracy, spread
+from conformance.spread import LAMBDA, Spread, spread
+from conformance.tolerance import Arithmetic, StepTolerance, accuracy
 from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ROW_WISE
 from conformance.truth.network import Steps, Truth, trace
@@ -59,7 +61,7 @@ class Subject:
     @cached_property
     def alone(self) -> Subject | None:
         """One example of the batch by itself, where the case is chosen for it."""
-        if self.case.batch != 7 or self.case.exact:
+        if not self.case.closely:
             return None
         subject = Subject(self.case)
         subject.__dict__["problem"] = self.problem.row(self.case.batch // 2)
@@ -127,7 +129,8 @@ def _step_by_step(p: Problem, t: Trace, name: str, amended: Amended) -> dict[Any
     """Each equation on the implementation's own operands."""
     steps = Steps(p, amended.maths)
     of_sigma = {l: accuracy(name, p.dtype.name, s) for l, s in p.sigma.items()}
-    bound = StepTolerance(p, Arithmetic.of(p.dtype, amended.flushes), of_sigma)
+    fused = name in IMPLEMENTATIONS and IMPLEMENTATIONS[name].jitted
+    bound = StepTolerance(p, Arithmetic.of(p.dtype, amended.flushes), of_sigma, fused)
     A, Z, delta, dW = (
         {l: M.astype(np.float64) for l, M in t.layers(q).items()} for q in ("A", "Z", "delta", "dW")
     )

@@ -210,8 +210,8 @@ def write_atomically(path: str | Path, text: str | Iterable[str]) -> None:
     try:
         with os.fdopen(fd, "w", encoding="utf-8", newline="\n") as f:
             f.writelines([text] if isinstance(text, str) else text)
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a report from the web server beside it
-        os.replace(name, path)
+        Path(name).chmod(0o644)  # mkstemp's 0600 would hide a report from the web server beside it
+        Path(name).replace(path)
     except OSError as e:
         Path(name).unlink(missing_ok=True)
         raise ResultsError(f"cannot write {path}: {e.strerror or e}.") from e

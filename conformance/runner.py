@@ -7,42 +7,35 @@ the verdict `error`.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import platform
-import sys
 import time
 import traceback
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from conformance.cases import FAMILIES, PROFILES, Case, cases, covering, select, unknown
+from conformance.cases import PROFILES, Case, cases, covering, select, unknown
 from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
 from conformance.judge import Subject, judge, judge_exception
-from conformance.known_differences import Difference, known_differences
+from conformance.known_differences import known_differences
 from conformance.probes import objection, probe
 from conformance.results import (
     SCHEMA_VERSION,
-    VERDICTS,
-    Family,
-    KnownDifference,
     Profile,
     Result,
     Results,
-    Summary,
-    Verdict,
-    Worst,
 )
 from conformance.results import Implementation as ImplementationRow
+from conformance.summary import difference, environment, families, left_out, summary
 
 __all__ = ["RunError", "judged", "run"]
 
@@ -68,10 +61,8 @@ def _reason(e: BaseException) -> str:
     return f"{type(e).__name__}: {str(e).strip() or 'no message'}".replace("\n", " ")
 
 
-@cache
-def started(name: str) -> Started:
-    """Start an implementation in this process, once, and probe it."""
-    row = ImplementationRow(
+def _new_row(name: str) -> ImplementationRow:
+    return ImplementationRow(
         name=name,
         description=IMPLEMENTATIONS[name].description,
         status="not-run",
@@ -82,6 +73,12 @@ def started(name: str) -> Started:
         cases=0,
         probes={},
     )
+
+
+@cache
+def started(name: str, probing: bool = True) -> Started:
+    """Start an implementation in this process, once, and probe what arithmetic it computes in."""
+    row = _new_row(name)
     try:
         impl = implementation(name)
         versions, device = impl.start()
@@ -97,6 +94,8 @@ def started(name: str) -> Started:
             None,
         )
     row = {**row, "versions": dict(versions), "device": device}
+    if not probing:
+        return Started({**row, "status": "ran"}, impl)
     try:
         found = probe(impl)
     except Exception as e:
@@ -108,12 +107,11 @@ def started(name: str) -> Started:
     return Started(row, None if wrong else impl)
 
 
-def judged(case: Case, names: Iterable[str]) -> list[Result]:
+def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Result]:
     """The results of one case, in this process, for those implementations that run here."""
     subject = Subject(case)
-    return [
-        _judged(subject, name, impl) for name in names if (impl := started(name).ready) is not None
-    ]
+    ready = ((name, started(name, probing).ready) for name in names)
+    return [_judged(subject, name, impl) for name, impl in ready if impl is not None]
 
 
 def _judged(subject: Subject, name: str, impl: Implementation) -> Result:
@@ -122,18 +120,19 @@ def _judged(subject: Subject, name: str, impl: Implementation) -> Result:
     except ImportError as e:
         return {**judge_exception(subject.case, name, f"not run: {e}."), "verdict": "not-run"}
     try:
-        first, again = impl.run(problem), impl.run(problem)
+        first = impl.run(problem)
+        again = impl.run(problem) if subject.case.closely else None
         alone = impl.run(one.problem) if one is not None else None
     except Exception as e:
         where = traceback.extract_tb(e.__traceback__)[-1]
-        at = f"{os.path.basename(where.filename)}:{where.lineno}"
+        at = f"{Path(where.filename).name}:{where.lineno}"
         return judge_exception(subject.case, name, f"{name} raised {_reason(e)} ({at})")
     return judge(subject, name, first, again, alone)
 
 
 def _task(chunk: Sequence[tuple[Case, tuple[str, ...]]]) -> list[Result]:
-    """What a worker does."""
-    return [result for case, names in chunk for result in judged(case, names)]
+    """What a worker does. What it runs was probed before, in a worker that started like this one."""
+    return [result for case, names in chunk for result in judged(case, names, probing=False)]
 
 
 def _start_task(name: str) -> ImplementationRow:
@@ -176,33 +175,61 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[n] = value
 
 
+@contextmanager
+def _pools(jobs: int) -> Iterator[dict[str, ProcessPool]]:
+    """A pool a dtype: what JAX has compiled for one is of no use to the other."""
+    context = multiprocessing.get_context("spawn")
+    shares = {"float64": jobs - jobs // 2, "float32": jobs // 2}
+    with _one_thread_each(), ExitStack() as stack:
+        pools = {
+            dtype: stack.enter_context(ProcessPool(max_workers=share, context=context))
+            for dtype, share in shares.items()
+            if share
+        }
+        yield {dtype: pools.get(dtype, pools["float64"]) for dtype in shares}
+
+
 def _in_parallel(
     names: Sequence[str], pairs: Sequence[Pair], jobs: int, progress: Progress
 ) -> tuple[list[ImplementationRow], list[Result]]:
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    total = sum(len(names) for _, names in pairs)
     results: list[Result] = []
-    with _one_thread_each(), ProcessPool(max_workers=jobs, context=context) as pool:
-        starting = [pool.schedule(_start_task, args=[n], timeout=TIMEOUT) for n in names]
-        waiting = [(c, pool.schedule(_task, args=[c], timeout=TIMEOUT)) for c in _chunks(pairs)]
-        rows = [f.result() for f in starting]
+    with _pools(jobs) as pools:
+        sides = list(pools.values())
+        starting = [
+            sides[i % 2].schedule(_start_task, args=[n], timeout=TIMEOUT)
+            for i, n in enumerate(names)
+        ]
+
+        def schedule(chunk: list[Pair]) -> tuple[list[Pair], Any]:
+            pool = pools[chunk[0][0].dtype]
+            return chunk, pool.schedule(_task, args=[chunk], timeout=TIMEOUT)
+
+        waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
+        rows = [_row(name, future) for name, future in zip(names, starting, strict=True)]
+        ready = {row["name"] for row in rows if row["status"] == "ran"}
+        total = sum(len(ready & set(of)) for _, of in pairs)
         while waiting:
-            chunk, future = waiting.pop(0)
+            chunk, future = waiting.popleft()
             try:
                 results += future.result()
             except (ProcessExpired, FutureTimeoutError) as e:
-                singles = [(c, (n,)) for c, of in chunk for n in of]
+                singles: list[list[Pair]] = [[(c, (n,))] for c, of in chunk for n in of if n in ready]
                 if len(singles) == 1:
-                    ((case, (name,)),) = singles
+                    ((case, (name,)),) = singles[0]
                     results.append(judge_exception(case, name, _how_it_ended(name, e)))
                 else:
-                    waiting += [
-                        ([s], pool.schedule(_task, args=[[s]], timeout=TIMEOUT)) for s in singles
-                    ]
+                    waiting.extend(schedule(single) for single in singles)
             progress(len(results), total, chunk[0][0].id)
     return rows, results
+
+
+def _row(name: str, future: Any) -> ImplementationRow:
+    """The outcome of starting an implementation, which may end its process."""
+    try:
+        row: ImplementationRow = future.result()
+    except (ProcessExpired, FutureTimeoutError) as e:
+        row = {**_new_row(name), "status": "error", "reason": _how_it_ended(name, e)}
+    return row
 
 
 def _how_it_ended(name: str, e: BaseException) -> str:
@@ -216,7 +243,8 @@ def _in_this_process(
 ) -> tuple[list[ImplementationRow], list[Result]]:
     rows = [started(n).row for n in names]
     results: list[Result] = []
-    total = sum(len(of) for _, of in pairs)
+    ready = {row["name"] for row in rows if row["status"] == "ran"}
+    total = sum(len(ready & set(of)) for _, of in pairs)
     for case, of in pairs:
         results += judged(case, of)
         progress(len(results), total, case.id)
@@ -245,7 +273,8 @@ def run(
     begun = time.monotonic()
     names = _names(implementations)
     chosen = select(cases(profile), wanted)
-    sample = set(chosen) if profile != "standard" or wanted else set(covering(chosen))
+    everything = profile == "exhaustive" or wanted
+    sample = set(chosen) if everything else set(covering(chosen)[:: 4 if profile == "quick" else 2])
     pairs = [
         (c, tuple(n for n in names if c in sample or not IMPLEMENTATIONS[n].jitted)) for c in chosen
     ]
@@ -262,143 +291,21 @@ def run(
         {
             **row,
             "cases": counts[row["name"]],
-            "reason": row["reason"] or _left_out(row, counts, chosen),
+            "reason": row["reason"] or left_out(row, counts, chosen),
         }
         for row in rows
     ]
-    differences = [_difference(d, chosen, results) for d in known_differences()]
+    differences = [difference(d, chosen, results) for d in known_differences()]
     return Results(
         schema_version=SCHEMA_VERSION,
-        environment=_environment(time.monotonic() - begun, jobs),
+        environment=environment(time.monotonic() - begun, jobs),
         profile=Profile(
             name=profile, description=PROFILES[profile], select=wanted, cases=len(chosen)
         ),
         implementations=rows,
-        families=_families(chosen),
+        families=families(chosen),
         cases=[c.row() for c in chosen],
         results=results,
         known_differences=differences,
-        summary=_summary(rows, results, differences, asked=bool(implementations)),
+        summary=summary(rows, results, differences, asked=bool(implementations)),
     )
-
-
-def _left_out(row: ImplementationRow, counts: Mapping[str, int], chosen: Sequence[Case]) -> str:
-    if row["status"] != "ran" or counts[row["name"]] == len(chosen):
-        return ""
-    return (
-        f"{counts[row['name']]} of {len(chosen)} cases: a covering sample, since each is compiled "
-        "separately; the profile `exhaustive` runs all."
-    )
-
-
-def _families(chosen: Sequence[Case]) -> list[Family]:
-    counts = Counter(c.family for c in chosen)
-    return [
-        Family(name=name, why=f.why, failing_means=f.failing_means, cases=counts[name])
-        for name, f in FAMILIES.items()
-        if counts[name]
-    ]
-
-
-def _difference(
-    d: Difference, chosen: Sequence[Case], results: Sequence[Result]
-) -> KnownDifference:
-    by_id = {c.id: c for c in chosen}
-    seen = sum(d.id in r["known_differences"] for r in results)
-    due = any(d.must_show(r["implementation"], by_id[r["case"]]) for r in results)
-    return KnownDifference(
-        id=d.id,
-        implementation=d.implementation,
-        activation=d.activation or d.loss,
-        what=d.what,
-        reason=d.reason,
-        source=d.source,
-        status="differs" if seen else "stale" if due else "not-run",
-        seen=seen,
-    )
-
-
-def _worst(results: Sequence[Result]) -> list[Worst]:
-    found: dict[tuple[str, str], Worst] = {}
-    for r in results:
-        for rec in r["records"]:
-            key = (rec["gate"], r["implementation"])
-            if key not in found or float(rec["ratio"]) > float(found[key]["ratio"]):
-                found[key] = Worst(
-                    gate=rec["gate"],
-                    implementation=r["implementation"],
-                    ratio=rec["ratio"],
-                    ulps=rec["ulps"],
-                    quantity=rec["quantity"],
-                    layer=rec["layer"],
-                    case=r["case"],
-                )
-    return list(found.values())
-
-
-def _summary(
-    rows: Sequence[ImplementationRow],
-    results: Sequence[Result],
-    differences: Sequence[KnownDifference],
-    asked: bool,
-) -> Summary:
-    """The answer, worst first: what deviates, then what could not be answered."""
-    counts = {row["name"]: dict.fromkeys(VERDICTS, 0) for row in rows}
-    for r in results:
-        counts[r["implementation"]][r["verdict"]] += 1
-    total: Counter[str] = Counter()
-    for c in counts.values():
-        total.update(c)
-    stale = [d["id"] for d in differences if d["status"] == "stale"]
-    silent = [
-        row["name"]
-        for row in rows
-        if row["status"] == "error" or (asked and row["status"] == "not-run")
-    ]
-    wrong = [f"{total[v]} {v}" for v in ("error", "deviates") if total[v]]
-    wrong += [f"known differences that no longer show: {', '.join(stale)}"] if stale else []
-    unanswered = [f"{total['undecided']} undecided"] if total["undecided"] else []
-    unanswered += [f"could not run: {', '.join(silent)}"] if silent else []
-    unanswered += ["nothing ran"] if not any(total[v] for v in VERDICTS if v != "not-run") else []
-    verdict: Verdict
-    if wrong:
-        verdict = "error" if total["error"] and not total["deviates"] and not stale else "deviates"
-    elif unanswered:
-        verdict = "undecided" if total["undecided"] else "not-run"
-    else:
-        verdict = "conforms"
-    ran = [row["name"] for row in rows if row["status"] == "ran"]
-    good = f"{sum(total.values()):,} results of {', '.join(ran)}: all conform"
-    if total["known-difference"]:
-        good += f", {total['known-difference']} of them but for a known difference"
-    if total["not-run"]:
-        good += f"; {total['not-run']} not run"
-    return Summary(
-        verdict=verdict,
-        exit_code=2 if silent else 1 if wrong else 2 if unanswered else 0,
-        message="; ".join(wrong + unanswered) + "." if wrong or unanswered else good + ".",
-        verdicts=counts,
-        worst=_worst(results),
-    )
-
-
-PACKAGES = ("refbp", "numpy", "torch", "jax", "jaxlib", "python-flint", "scikit-learn")
-
-
-def _environment(seconds: float, jobs: int) -> dict[str, Any]:
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "packages": packages,
-        "command": " ".join(["conformance", *sys.argv[1:]]),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
-        "processes": jobs,
-    }

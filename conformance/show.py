@@ -43,7 +43,10 @@ def _lines(case: Case, result: Result) -> Iterator[str]:
         )
     if result["records"]:
         yield ""
-        yield f"  {'quantity':>12} {'layer':>5}  {'gate':<10} {'error':>10} {'tolerance':>10} {'ratio':>9} {'ulps':>10}  worst at"
+        yield (
+            f"  {'quantity':>12} {'layer':>5}  {'gate':<10} {'error':>10} {'tolerance':>10} "
+            f"{'ratio':>9} {'ulps':>10}  worst at"
+        )
         yield from (_line(r) for r in result["records"])
     d = result["first_deviation"]
     if d is not None:

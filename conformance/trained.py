@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def trained_network(data: str, activation: str) -> tuple[dict[int, Floats], Floa
 
     X, Y, widths, output, loss, alpha = _digits() if data == "digits" else _diabetes()
     rng = np.random.default_rng(20)
-    shapes = zip(widths, widths[1:], strict=False)
+    shapes = pairwise(widths)
     W = {l: rng.normal(size=s) / np.sqrt(s[0]) for l, s in enumerate(shapes, start=1)}
     b = {l: np.zeros(M.shape[1]) for l, M in W.items()}
     sigma = {l: refbp.activation(activation if l < len(W) else output) for l in W}
@@ -34,7 +35,7 @@ def _digits() -> tuple[Any, ...]:
 
     digits = load_digits()
     X = digits.data / 16
-    return X, np.eye(10)[digits.target], (64, 24, 16, 10), "softmax", "cross_entropy", 0.3
+    return X, np.eye(10)[digits.target], (64, 16, 10), "softmax", "cross_entropy", 0.3
 
 
 def _diabetes() -> tuple[Any, ...]:
@@ -42,4 +43,4 @@ def _diabetes() -> tuple[Any, ...]:
 
     X, y = load_diabetes(return_X_y=True)
     y = ((y - y.mean()) / y.std()).reshape(-1, 1)
-    return X * 20, y, (10, 8, 5, 1), "identity", "mean_squared_error", 0.05
+    return X * 20, y, (10, 4, 1), "identity", "mean_squared_error", 0.05

@@ -1,9 +1,10 @@
 """The transition functions σ_l and their derivatives: one row each in `ACTIVATIONS`.
 
 A σ takes A (n×d_l, float64 or float32) and returns σ(A), in A's shape and dtype; so does its σ'. No
-input is mutated, and nothing warns or overflows on the way to a result that is finite. Each formula is
-good to a few units in the last place wherever its result is a normal number, in the tails too, except
-where σ' passes through 0; the ceilings are asserted in the tests. NaN gives NaN.
+input is mutated, NaN gives NaN, and nothing overflows or warns on the way to a finite result. Each
+formula is good to a few units in the last place wherever its result is a normal number, in the
+tails too; only where σ' passes through 0 is its error measured by the terms it is a difference of.
+The tests assert a ceiling for each.
 
 A new activation is one row of `ROWS`, or for one's own use
 
@@ -11,6 +12,9 @@ A new activation is one row of `ROWS`, or for one's own use
 >>> cube.vjp(np.array([[2.0, -1.0]]), np.array([[1.0, 10.0]]))
 array([[12., 30.]])
 """
+
+# mypy: disable-error-code="no-any-return"
+# NumPy types the arithmetic of NDArray[Any] as Any.
 
 from __future__ import annotations
 
@@ -43,8 +47,8 @@ def _check_same_shape(name: str, A: Array, G: Array) -> None:
 class Elementwise:
     """σ applied to every element: Z = σ(A), and ∂L/∂A = ∂L/∂Z ⊙ σ'(A).
 
-    `sigma` and `sigma_prime` are σ and σ', functions of an array. `kinks` maps every place where the
-    one-sided derivatives differ to the value taken for σ' there; the built-in rows take torch's.
+    `sigma` and `sigma_prime` are σ and σ', functions of an array. `kinks` maps every place where
+    the one-sided derivatives differ to the value taken for σ' there; the rows below take torch's.
     """
 
     name: str
@@ -68,9 +72,9 @@ class Elementwise:
 
 @dataclass(frozen=True)
 class RowWise:
-    """σ applied to every row: Z_i = σ(A_i), and ∂L/∂A_i = ∂L/∂Z_i (∂Z_i/∂A_i), a row times a Jacobian.
+    """σ applied to every row: Z_i = σ(A_i), and ∂L/∂A_i = ∂L/∂Z_i (∂Z_i/∂A_i).
 
-    `row_vjp(A, G)` is that product, for all rows at once.
+    `row_vjp(A, G)` is that product of a row and a Jacobian, for all rows at once.
     """
 
     name: str
@@ -128,7 +132,7 @@ def _relu(A: Array) -> Array:
 
 
 def _relu_prime(A: Array) -> Array:
-    """σ'(a) = 1 where a > 0, else 0. By the sign rather than a comparison, which would lose a NaN."""
+    """σ'(a) = 1 where a > 0, else 0; from the sign, since a comparison would lose a NaN."""
     D = np.sign(A)
     return np.maximum(D, 0, out=D)
 
@@ -201,7 +205,7 @@ def _sigmoid(A: Array) -> Array:
 
 @np.errstate(over="ignore")
 def _sigmoid_prime(A: Array) -> Array:
-    """σ'(a) = σ(a) σ(−a) = 1/2 / (1 + cosh a): no digit lost in the tails, as σ (1 − σ) loses them."""
+    """σ'(a) = σ(a) σ(−a) = 1/2 / (1 + cosh a), exact in the tails as σ (1 − σ) is not."""
     D = np.cosh(A)
     D += 1
     return np.divide(0.5, D, out=D)
@@ -214,7 +218,7 @@ def _tanh(A: Array) -> Array:
 
 @np.errstate(over="ignore")
 def _tanh_prime(A: Array) -> Array:
-    """σ'(a) = 1/cosh² a = 2 / (1 + cosh 2a): no digit lost in the tails, as 1 − tanh² loses them."""
+    """σ'(a) = 1/cosh² a = 2 / (1 + cosh 2a), exact in the tails as 1 − tanh² is not."""
     D = 2 * A
     np.cosh(D, out=D)
     D += 1
@@ -272,10 +276,11 @@ def _softsign(A: Array) -> Array:
     return A / (1 + np.abs(A))
 
 
+@np.errstate(over="ignore")
 def _softsign_prime(A: Array) -> Array:
-    """σ'(a) = 1/(1 + |a|)²."""
-    r = 1 / (1 + np.abs(A))
-    return r * r
+    """σ'(a) = 1/(1 + |a|)²; where the square overflows the quotient is 0."""
+    d = 1 + np.abs(A)
+    return 1 / (d * d)
 
 
 def _sin(A: Array) -> Array:
@@ -349,7 +354,7 @@ def _gelu_prime(A: Array) -> Array:
 
 @_in_double
 def _gelu_tanh(A: Array) -> Array:
-    """σ(a) = (a/2)(1 + tanh(√(2/π)(a + 0.044715 a³))) = a/(1 + e^{−u(a)}), u the cubic B a + C a³."""
+    """σ(a) = (a/2)(1 + tanh(√(2/π)(a + 0.044715 a³))) = a/(1 + e^{−u}), u = B a + C a³."""
     t = np.minimum(np.abs(A), 24)
     p, q = exp_minus(*cubic(t))
     return np.maximum(A, 0) - t * q * p / (1 + q * p)
@@ -385,21 +390,23 @@ def _mish_prime(A: Array) -> Array:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _below_maximum(A: Array) -> tuple[Array, Array]:
-    """a − max a for each row: its rounded value S, and what that rounding lost (Knuth's two-sum)."""
-    m = A.max(axis=-1, keepdims=True)
+def _below_maximum(A: Array) -> tuple[Array, Array, Array]:
+    """S = a − max a by row, rounded; what the rounding lost (Knuth's two-sum); e^{a − max a}."""
+    m: Array = A.max(axis=-1, keepdims=True)
     S = A - m
     back = S - A
     lost = (A - (S - back)) - (m + back)
-    return S, np.where(np.isfinite(lost), lost, 0)
+    lost[~np.isfinite(lost)] = 0
+    E = np.exp(S)
+    E += E * lost
+    return S, lost, E
 
 
 def _softmax(A: Array) -> Array:
     """σ(a)_j = e^{a_j} / Σ_k e^{a_k}, with every a less its row's maximum."""
-    S, lost = _below_maximum(A)
-    E = np.exp(S)
-    E += E * lost
-    return E / E.sum(axis=-1, keepdims=True)
+    _, _, E = _below_maximum(A)
+    E /= E.sum(axis=-1, keepdims=True)
+    return E
 
 
 def _softmax_vjp(A: Array, G: Array) -> Array:
@@ -409,9 +416,8 @@ def _softmax_vjp(A: Array, G: Array) -> Array:
 
 
 def _log_softmax(A: Array) -> Array:
-    """σ(a)_j = a_j − log Σ_k e^{a_k} = (a_j − a_m) − log(1 + Σ_{k≠m} e^{a_k − a_m}), a_m = max a."""
-    S, lost = _below_maximum(A)
-    E = np.exp(S)
+    """σ(a)_j = a_j − log Σ_k e^{a_k} = a_j − a_m − log(1 + Σ_{k≠m} e^{a_k − a_m}), a_m = max a."""
+    S, lost, E = _below_maximum(A)
     np.put_along_axis(E, A.argmax(axis=-1, keepdims=True), 0, axis=-1)
     return S - (np.log1p(E.sum(axis=-1, keepdims=True)) - lost)
 
@@ -454,7 +460,7 @@ def activation(name: str) -> Activation:
     """The row of `ACTIVATIONS` called `name`. Raises `InputError` for a name that is not there."""
     if name in ACTIVATIONS:
         return ACTIVATIONS[name]
-    nearest = difflib.get_close_matches(str(name), ACTIVATIONS, n=1, cutoff=0)[0]
+    nearest = difflib.get_close_matches(str(name).lower(), ACTIVATIONS, n=1, cutoff=0)[0]
     raise InputError(
         f"There is no activation {name!r}; the nearest name is {nearest!r}. "
         f"There are: {', '.join(ACTIVATIONS)}."

@@ -1,8 +1,19 @@
 """The losses L(Z_L, Y) and their gradients ∂L/∂Z_L: one row each in `LOSSES`.
 
-Z = Z_L and Y are n×d_L; every loss is a sum over the outputs, divided by n, the size of the batch
-(not by n·d_L). Values and gradients keep the dtype of Z.
+Z = Z_L and Y are n×d_L. Every loss is a sum over the outputs of every example, divided by n, the
+size of the batch, as the notes divide their mean squared error (and not by n·d_L, as torch's 'mean'
+does). Values and gradients have Z's dtype.
+
+A new loss is one row of `ROWS`, or for one's own use
+
+>>> quartic = Loss("quartic", lambda Z, Y: ((Z - Y) ** 4).sum(), lambda Z, Y: 4 * (Z - Y) ** 3)
+>>> quartic.gradient(np.array([[2.0], [1.0]]), np.array([1.0, 3.0]))
+array([[  4.],
+       [-32.]])
 """
+
+# mypy: disable-error-code="no-any-return"
+# NumPy types the arithmetic of NDArray[Any] as Any.
 
 from __future__ import annotations
 
@@ -16,108 +27,144 @@ import numpy as np
 from refbp.checks import targets
 from refbp.types import Array, InputError
 
-__all__ = ["LOSSES", "Loss", "loss"]
+__all__ = ["LOSSES", "ROWS", "Loss", "loss"]
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss by its two formulas: `value(Z, Y)` is L and `gradient_formula(Z, Y)` is ∂L/∂Z_L.
+    """A loss by its two formulas: `value(Z, Y)` is L(Z, Y), and `dL_dZ(Z, Y)` is ∂L/∂Z, n×d_L.
 
-    Both are called with Y already shaped like Z.
+    Both formulas receive Y shaped like Z; called as below, (n,) stands for (n, 1).
     """
 
     name: str
     value: Callable[[Array, Array], np.floating[Any]]
-    gradient_formula: Callable[[Array, Array], Array]
+    dL_dZ: Callable[[Array, Array], Array]
 
     def __call__(self, Z: Array, Y: Array, /) -> np.floating[Any]:
-        """L(Z_L, Y), a number of Z's dtype. Raises `InputError` where Y does not fit Z."""
+        """L(Z_L, Y), one number of Z's dtype. Raises `InputError` where Y does not fit Z."""
         return self.value(Z, targets(Z, Y))
 
     def gradient(self, Z: Array, Y: Array, /) -> Array:
-        """∂L/∂Z_L, n×d_L. Raises `InputError` where Y does not fit Z."""
-        return self.gradient_formula(Z, targets(Z, Y))
+        """∂L/∂Z_L, shaped like Z. Raises `InputError` where Y does not fit Z."""
+        return self.dL_dZ(Z, targets(Z, Y))
 
 
-def _mean_over_batch(terms: Array) -> np.floating[Any]:
-    """(1/n) Σ_i Σ_outputs terms; divided as an array, since NumPy 1.26 promotes a float32 scalar."""
-    return cast("np.floating[Any]", (terms.sum(keepdims=True) / len(terms))[0, 0])
+def _over_batch(terms: Array) -> np.floating[Any]:
+    """(1/n) Σ_i Σ_j t_ij. The sum stays an array: NumPy 1.26 promotes a float32 scalar over n."""
+    total = terms.sum(keepdims=True) / len(terms)
+    return cast("np.floating[Any]", total[0, 0])
 
 
-def _squared(Z: Array, Y: Array) -> np.floating[Any]:
-    return _mean_over_batch((Z - Y) ** 2)
+def _check_probabilities(Z: Array) -> None:
+    outside = (Z < 0) | (Z > 1)
+    if outside.any():
+        i, j = (int(k) for k in np.argwhere(outside)[0])
+        raise InputError(
+            f"Z_L[{i}, {j}] is {Z[i, j]}; expected outputs between 0 and 1, as softmax or sigmoid "
+            "gives them to a cross entropy."
+        )
 
 
-def _squared_gradient(Z: Array, Y: Array) -> Array:
+# --- on any numbers; these take fractions and symbols too -----------------------------------------
+
+
+def _mean_squared_error(Z: Array, Y: Array) -> np.floating[Any]:
+    """L = (1/n) Σ_i Σ_j (z_ij − y_ij)²: Step 1 of the notes, for one output or several."""
+    return _over_batch((Z - Y) ** 2)
+
+
+def _mean_squared_error_gradient(Z: Array, Y: Array) -> Array:
+    """∂L/∂z = 2 (z − y)/n: Step 2a of the notes, and the 1/n of Step 1."""
     return 2 * (Z - Y) / len(Z)
 
 
-def _weighted_log(Y: Array, Z: Array) -> Array:
-    """y log z, with y = 0 contributing 0 even where z = 0."""
+def _mean_absolute_error(Z: Array, Y: Array) -> np.floating[Any]:
+    """L = (1/n) Σ_i Σ_j |z_ij − y_ij|."""
+    return _over_batch(np.abs(Z - Y))
+
+
+def _mean_absolute_error_gradient(Z: Array, Y: Array) -> Array:
+    """∂L/∂z = sign(z − y)/n, and 0 where z = y."""
+    return np.sign(Z - Y) / len(Z)
+
+
+def _huber(Z: Array, Y: Array) -> np.floating[Any]:
+    """L = (1/n) Σ_i Σ_j h(|z_ij − y_ij|), h(e) = e²/2 up to e = 1, then e − 1/2."""
+    E = np.abs(Z - Y)
+    M = np.minimum(E, 1)
+    return _over_batch(M * (E - M / 2))  # both branches in one
+
+
+def _huber_gradient(Z: Array, Y: Array) -> Array:
+    """∂L/∂z = (z − y)/n, with z − y held between −1 and 1."""
+    return np.clip(Z - Y, -1, 1) / len(Z)
+
+
+# --- on probabilities -----------------------------------------------------------------------------
+
+
+def _times_log(Y: Array, Z: Array) -> Array:
+    """y log z; 0 where y = 0, though z be 0 too, and −∞ where z = 0 and y > 0, with no warning."""
     with np.errstate(divide="ignore"):
         return Y * np.log(Z, where=Y != 0, out=np.zeros_like(Z))
 
 
-def _weighted_log1m(Y: Array, Z: Array) -> Array:
-    """(1 − y) log(1 − z), with y = 1 contributing 0 even where z = 1."""
+def _times_log1m(Y: Array, Z: Array) -> Array:
+    """(1 − y) log(1 − z); 0 where y = 1, though z be 1 too."""
     with np.errstate(divide="ignore"):
         return (1 - Y) * np.log1p(-Z, where=Y != 1, out=np.zeros_like(Z))
 
 
 def _cross_entropy(Z: Array, Y: Array) -> np.floating[Any]:
-    return -_mean_over_batch(_weighted_log(Y, Z))
+    """L = −(1/n) Σ_i Σ_j y_ij log z_ij, for the outputs of softmax; ∞ where z = 0 and y > 0."""
+    _check_probabilities(Z)
+    return -_over_batch(_times_log(Y, Z))
 
 
 def _cross_entropy_gradient(Z: Array, Y: Array) -> Array:
-    with np.errstate(divide="ignore"):
+    """∂L/∂z = −(y/z)/n; 0 where y = 0, and −∞ where z = 0 and y > 0."""
+    _check_probabilities(Z)
+    with np.errstate(divide="ignore", over="ignore"):
         return -np.divide(Y, Z, where=Y != 0, out=np.zeros_like(Z)) / len(Z)
 
 
-def _log_softmax_cross_entropy(Z: Array, Y: Array) -> np.floating[Any]:
-    return -_mean_over_batch(Y * Z)
-
-
-def _log_softmax_cross_entropy_gradient(Z: Array, Y: Array) -> Array:
-    return -Y / len(Z)
-
-
 def _binary_cross_entropy(Z: Array, Y: Array) -> np.floating[Any]:
-    return -_mean_over_batch(_weighted_log(Y, Z) + _weighted_log1m(Y, Z))
+    """L = −(1/n) Σ_i Σ_j [y_ij log z_ij + (1 − y_ij) log(1 − z_ij)], for the outputs of sigmoid."""
+    _check_probabilities(Z)
+    return -_over_batch(_times_log(Y, Z) + _times_log1m(Y, Z))
 
 
 def _binary_cross_entropy_gradient(Z: Array, Y: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
+    """∂L/∂z = (z − y)/(z (1 − z))/n; where z = y = 0 or 1, its one-sided value, 1/n or −1/n.
+
+    Not (1 − y)/(1 − z) − y/z, whose terms cancel where z is near y.
+    """
+    _check_probabilities(Z)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         D = (Z - Y) / Z / (1 - Z)
-    settled = (Z == Y) & ((Z == 0) | (Z == 1))
-    D[settled] = (1 - 2 * Y)[settled]
+    certain = (Z == Y) & ((Z == 0) | (Z == 1))
+    D[certain] = (1 - 2 * Y)[certain]
     return D / len(Z)
 
 
-def _absolute(Z: Array, Y: Array) -> np.floating[Any]:
-    return _mean_over_batch(np.abs(Z - Y))
+def _fused(Z: Array, Y: Array) -> np.floating[Any]:
+    """L = −(1/n) Σ_i Σ_j y_ij z_ij: the cross entropy, for the outputs of log_softmax."""
+    return -_over_batch(Y * Z)
 
 
-def _absolute_gradient(Z: Array, Y: Array) -> Array:
-    return np.sign(Z - Y) / len(Z)
-
-
-def _huber(Z: Array, Y: Array) -> np.floating[Any]:
-    D = np.abs(Z - Y)
-    m = np.minimum(D, 1)
-    return _mean_over_batch(m * (D - m / 2))
-
-
-def _huber_gradient(Z: Array, Y: Array) -> Array:
-    return np.clip(Z - Y, -1, 1) / len(Z)
+def _fused_gradient(Z: Array, Y: Array) -> Array:
+    """∂L/∂z = −y/n."""
+    return -Y / len(Z)
 
 
 ROWS = (
-    Loss("mean_squared_error",        _squared,                   _squared_gradient),
-    Loss("cross_entropy",             _cross_entropy,             _cross_entropy_gradient),
-    Loss("log_softmax_cross_entropy", _log_softmax_cross_entropy, _log_softmax_cross_entropy_gradient),
-    Loss("binary_cross_entropy",      _binary_cross_entropy,      _binary_cross_entropy_gradient),
-    Loss("mean_absolute_error",       _absolute,                  _absolute_gradient),
-    Loss("huber",                     _huber,                     _huber_gradient),
+    Loss("mean_squared_error",        _mean_squared_error,   _mean_squared_error_gradient),
+    Loss("cross_entropy",             _cross_entropy,        _cross_entropy_gradient),
+    Loss("log_softmax_cross_entropy", _fused,                _fused_gradient),
+    Loss("binary_cross_entropy",      _binary_cross_entropy, _binary_cross_entropy_gradient),
+    Loss("mean_absolute_error",       _mean_absolute_error,  _mean_absolute_error_gradient),
+    Loss("huber",                     _huber,                _huber_gradient),
 )  # fmt: skip
 
 LOSSES: dict[str, Loss] = {row.name: row for row in ROWS}
@@ -127,7 +174,7 @@ def loss(name: str) -> Loss:
     """The row of `LOSSES` called `name`. Raises `InputError` for a name that is not there."""
     if name in LOSSES:
         return LOSSES[name]
-    nearest = difflib.get_close_matches(name, LOSSES, n=1, cutoff=0)[0]
+    nearest = difflib.get_close_matches(str(name).lower(), LOSSES, n=1, cutoff=0)[0]
     raise InputError(
         f"There is no loss {name!r}; the nearest name is {nearest!r}. "
         f"There are: {', '.join(LOSSES)}."

@@ -1,15 +1,18 @@
 """Gaussian tails and exponentials of long arguments, in float64, to a few units in the last place.
 
-NumPy has no erfc, and e^{-u} formed from a rounded u is wrong by |u| units in the last place: at
-u = 700 that is three digits. So u is kept as a sum of two floats, and Φ(−t) is taken as e^{-t²/2} times
-a factor that is smooth and slow,
+NumPy has no erfc, and e^{−u} of a rounded u is wrong by up to u/2 units in the last place: at
+u = 700 that is two or three digits. So u is kept as a sum of two floats, and Φ(−t), Φ being the
+standard normal distribution function, is e^{−t²/2} times a factor that is smooth and slow,
 
     R(t) = Φ(−t) e^{t²/2} = P(s) / (1 + t),    s = (t − 6)/(t + 6),    0 ≤ t ≤ 40.
 
-P has degree 22 and interpolates (1 + t) R(t) at the 23 Chebyshev nodes of s ∈ [−1, 34/46], solved in
-400-bit ball arithmetic and rounded to float64; it is within 7e-18 of (1 + t) R(t), relatively. The
-tests do it again and compare the coefficients. Every t here is at least 0.
+P has degree 22 and interpolates (1 + t) R(t) at the 23 Chebyshev nodes of s ∈ [−1, 34/46], solved
+in 400-bit ball arithmetic and rounded to float64; it is within 7e-18 of (1 + t) R(t), relatively.
+The tests solve for it again and compare every coefficient. Every t here is at least 0.
 """
+
+# mypy: disable-error-code="no-any-return"
+# NumPy types the arithmetic of NDArray[Any] as Any.
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ TAIL = (
 
 
 def scaled_tail(t: Array) -> Array:
-    """R(t) = Φ(−t) e^{t²/2} for 0 ≤ t ≤ 40, Φ being the standard normal distribution function."""
+    """R(t) = Φ(−t) e^{t²/2}, 0 ≤ t ≤ 40."""
     s = (t - 6) / (t + 6)
     P = TAIL[-1] * s
     for c in TAIL[-2:0:-1]:
@@ -64,7 +67,7 @@ def scaled_tail(t: Array) -> Array:
 
 
 def exp_minus(u: Array, u_low: Array | None = None) -> Pair:
-    """e^{−(u + u_low)} as two factors (p, q), u ≥ 0, for 0 ≤ u < 1000.
+    """e^{−(u + u_low)} as two factors (p, q), for 0 ≤ u ≤ 1000.
 
     The product may be subnormal where neither factor is: x q p, taken from the left, keeps every
     digit of x e^{−u} as long as that is a normal number.
@@ -98,4 +101,3 @@ def cubic(t: Array) -> Pair:
     low += B_LOW * h
     low += C_LOW * h3
     return B_HIGH * h + C_HIGH * h3, low
-

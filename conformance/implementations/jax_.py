@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the card to torch as well
@@ -18,7 +19,6 @@ if _ONE_THREAD not in os.environ.get("XLA_FLAGS", ""):
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 
 from conformance.implementations import NotRunError
@@ -76,23 +76,23 @@ TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
 def _step(
     W: dict[int, Any],
     b: dict[int, Any],
+    taps: dict[int, Any],
     X: Any,
     Y: Any,
     alpha: Any,
     sigma: tuple[str, ...],
     loss: str,
 ) -> Any:
-    """One step of gradient descent: every quantity of the trace."""
+    """One step of gradient descent: every quantity of the trace. The taps are zeros added to A_l."""
     L = len(sigma)
 
     def network(W: Any, b: Any, taps: Any) -> Any:
         A, Z = {}, {0: X}
         for l in range(1, L + 1):
-            A[l] = Z[l - 1] @ W[l] + taps[l] if not b else Z[l - 1] @ W[l] + b[l] + taps[l]
+            A[l] = Z[l - 1] @ W[l] + b[l] + taps[l] if b else Z[l - 1] @ W[l] + taps[l]
             Z[l] = ACTIVATIONS[sigma[l - 1]](A[l])
         return jnp.sum(TERMS[loss](Z[L], Y)) / X.shape[0], (A, Z)
 
-    taps = {l: jnp.zeros((X.shape[0], W[l].shape[1]), X.dtype) for l in W}
     differentiated = jax.value_and_grad(network, argnums=(0, 1, 2), has_aux=True)
     (value, (A, Z)), (dW, db, delta) = differentiated(W, b, taps)
     new = jax.tree_util.tree_map(lambda w, g: w - alpha * g, (W, b), (dW, db))
@@ -105,12 +105,13 @@ class Jax:
     def __init__(self, name: str, row: Row) -> None:
         self.name, self.description = name, row.description
         self.platform = row.device
-        self.step: Any = jax.jit(_step, static_argnums=(5, 6)) if row.jitted else _step
+        self.step: Any = jax.jit(_step, static_argnums=(6, 7)) if row.jitted else _step
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Whether an array really lands on the device, with x64 on and TF32 off."""
-        jax.config.update("jax_enable_x64", True)
-        jax.config.update("jax_default_matmul_precision", "highest")
+        configure: Any = jax.config.update
+        configure("jax_enable_x64", True)
+        configure("jax_default_matmul_precision", "highest")
         try:
             self.device = jax.devices(self.platform)[0]
         except RuntimeError as e:
@@ -119,25 +120,19 @@ class Jax:
         where = next(iter(jax.device_put(jnp.ones(1), self.device).devices()))
         if where != self.device:
             raise NotRunError(f"an array asked for on {self.device} landed on {where}.")
-        versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+        versions = {"jax": jax.__version__, "jaxlib": version("jaxlib")}
         return versions, "cpu" if self.platform == "cpu" else where.device_kind
 
     def run(self, problem: Problem) -> Trace:
         """One call: values, taps and gradients together."""
+        layers = range(1, problem.depth + 1)
+        W = {l: problem.weights(l) for l in layers}
+        b = {l: problem.W[l][-1:] for l in layers} if problem.bias else {}
+        taps = {l: np.zeros((len(problem.X), M.shape[1]), M.dtype) for l, M in W.items()}
+        sigma = tuple(problem.sigma[l] for l in layers)
         with jax.default_device(self.device):
-            layers = range(1, problem.depth + 1)
-            W = {l: jnp.asarray(problem.weights(l)) for l in layers}
-            b = {l: jnp.asarray(problem.W[l][-1]) for l in layers} if problem.bias else {}
-            sigma = tuple(problem.sigma[l] for l in layers)
-            found = self.step(
-                W,
-                b,
-                jnp.asarray(problem.X),
-                jnp.asarray(problem.Y),
-                problem.alpha,
-                sigma,
-                problem.loss,
-            )
+            arrays = jax.device_put((W, b, taps, problem.X, problem.Y), self.device)
+            found = self.step(*arrays, problem.alpha, sigma, problem.loss)
         value, A, Z, delta, dW, new = jax.device_get(found)
         return Trace(
             A=self._layers(A),

@@ -9,6 +9,7 @@ import numpy as np
 
 import refbp
 from conformance.problem import Problem, Trace
+from refbp.types import Array, LossFunction, Transition
 
 if TYPE_CHECKING:
     from conformance.implementations import Row
@@ -42,21 +43,25 @@ class Refbp:
         )
         L = problem.depth
 
-        def units(M: Mapping[int, refbp.Array]) -> dict[int, refbp.Array]:
+        def units(M: Mapping[int, Array]) -> dict[int, Array]:
             return {l: M[l] if l == L else M[l][:, :-1] for l in range(1, L + 1)}
 
         return Trace(
-            *(units(M) for M in (whole.A, whole.Z, whole.delta, whole.dW, whole.W_new)),
-            loss=whole.loss,
+            units(whole.A),
+            units(whole.Z),
+            units(whole.delta),
+            units(whole.dW),
+            units(whole.W_new),
+            whole.loss,
         )
 
     def _trace(
         self,
         problem: Problem,
-        W: Mapping[int, refbp.Array],
-        X: refbp.Array,
-        sigma: Mapping[int, refbp.Transition],
-        loss: refbp.LossFunction,
+        W: Mapping[int, Array],
+        X: Array,
+        sigma: Mapping[int, Transition],
+        loss: LossFunction,
     ) -> Trace:
         A, Z = refbp.forward_pass(W, X, sigma)
         delta, dW = refbp.backward_prop(W, A, Z, problem.Y, sigma, loss)

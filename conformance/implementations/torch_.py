@@ -84,7 +84,7 @@ class Torch:
     def start(self) -> tuple[Mapping[str, str], str]:
         """Whether a tensor really lands on the device, with TF32 switched off."""
         torch.set_num_threads(1)  # the same bits in every run
-        versions = {"torch": torch.__version__}
+        versions = {"torch": str(torch.__version__)}
         if self.device.type == "cpu":
             return versions, "cpu"
         if not torch.cuda.is_available():
@@ -110,7 +110,7 @@ class Torch:
         optimiser = torch.optim.SGD(net.parameters(), lr=problem.alpha)
         Y = self._tensor(problem.Y)
         loss = LOSSES[problem.loss](net(self._tensor(problem.X)), Y) / len(Y)
-        loss.backward()
+        torch.autograd.backward(loss)
         dW = {l: self._matrix(m, lambda w: w.grad) for l, m in linear.items()}
         optimiser.step()
         return Trace(
@@ -132,7 +132,10 @@ class Torch:
 
     def _linear(self, problem: Problem, l: int) -> nn.Linear:
         W = problem.weights(l)
-        layer = nn.Linear(*W.shape, bias=problem.bias, device=self.device, dtype=self._dtype(W))
+        rows, columns = W.shape
+        layer = nn.Linear(
+            rows, columns, bias=problem.bias, device=self.device, dtype=self._dtype(W)
+        )
         with torch.no_grad():
             layer.weight.copy_(self._tensor(W.T))
             if problem.bias:

@@ -109,23 +109,27 @@
   function layers(result) {
     const records = result.records();
     const gates = [...new Set(records.map((r) => r.gate))].sort((a, b) => place(data.gates, a) - place(data.gates, b));
+    return [
+      el("p", { class: "aside" }, "Each layer at each gate: error over tolerance where it is largest and, below it, the largest error in ulps."),
+      el("div", { class: "tables" }, ...gates.map((gate) => table(gate, records.filter((r) => r.gate === gate)))),
+    ];
+  }
+
+  function table(gate, records) {
+    if (records.every((r) => r.layer === 0)) // it is about the whole trace
+      return el("p", {}, el("b", {}, name(gate)), ": ", ...records.map((r) => ratio(r.ratio)), " for the whole trace");
     const known = Object.keys(data.quantities);
-    const columns = gates.flatMap((gate) =>
-      [...new Set(records.filter((r) => r.gate === gate).map((r) => r.quantity))]
-        .sort((a, b) => place(known, a) - place(known, b))
-        .map((quantity, i) => ({ gate, quantity, first: i === 0 ? " first" : "" })));
-    const cells = new Map(records.map((r) => [JSON.stringify([r.gate, r.quantity, r.layer]), r]));
-    const rows = [...new Set(records.map((r) => r.layer))].sort((a, b) => (a || Infinity) - (b || Infinity));
-    return box(`Layers, ${result.implementation}`, el("table", { class: "layers" },
-      el("caption", {}, "Worst element of each layer: error over tolerance and, below it, ulps from the truth"),
-      el("thead", {},
-        el("tr", {}, el("td", {}), ...gates.map((gate) => el("th", { scope: "colgroup", colspan: columns.filter((c) => c.gate === gate).length, class: "group first" }, name(gate)))),
-        el("tr", {}, el("th", { scope: "col" }, "layer"), ...columns.map((c) => el("th", { scope: "col", class: c.first }, symbol(c.quantity))))),
-      el("tbody", {}, ...rows.map((layer) => el("tr", {}, el("th", { scope: "row" }, layer ? String(layer) : "whole"),
-        ...columns.map((c) => {
-          const r = cells.get(JSON.stringify([c.gate, c.quantity, layer]));
-          if (!r) return el("td", { class: c.first });
-          return el("td", { class: level(r.ratio) + c.first }, short(r.ratio), r.ratio <= 1 ? null : " ✗", el("small", {}, short(r.ulps) + " ulp"));
+    const quantities = [...new Set(records.map((r) => r.quantity))].sort((a, b) => place(known, a) - place(known, b));
+    const rows = [...new Set(records.map((r) => r.layer))].sort((a, b) => a - b);
+    const cells = new Map(records.map((r) => [JSON.stringify([r.quantity, r.layer]), r]));
+    return box(`Layers, ${gate}`, el("table", { class: "layers" },
+      el("caption", {}, name(gate)),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "layer"), ...quantities.map((q) => el("th", { scope: "col" }, name(symbol(q)))))),
+      el("tbody", {}, ...rows.map((layer) => el("tr", {}, el("th", { scope: "row" }, String(layer)),
+        ...quantities.map((q) => {
+          const r = cells.get(JSON.stringify([q, layer]));
+          if (!r) return el("td", {});
+          return el("td", { class: level(r.ratio) }, short(r.ratio), r.ratio <= 1 ? null : " ✗", el("small", {}, short(r.ulps) + " ulp"));
         }))))));
   }
   function place(order, x) {
@@ -154,7 +158,7 @@
       w ? el("p", {}, `Largest error over tolerance: `, ratio(w.ratio), ` at ${where(w.key[0], w.key[1])}, `, name(w.key[2]), ` gate, ${entry(w.index)}; error ${short(w.error)}, tolerance ${short(w.tolerance)}.`) : null,
       result.known.length ? el("p", {}, "Conforms only with: ", name(result.known.join(", ")), ".") : null,
       result.straddling ? el("p", {}, `At a kink: ${result.straddling} entries, for which either one-sided derivative was accepted.`) : null,
-      result.shape.length ? layers(result) : null,
+      ...(result.shape.length ? layers(result) : []),
     ];
     return el("details", { open }, el("summary", {}, el("b", {}, name(result.implementation)), " ", chip(result.verdict), w ? " " : null, w ? ratio(w.ratio) : null), ...body);
   }

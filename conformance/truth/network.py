@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from flint import arb, arb_mat
@@ -44,6 +44,10 @@ class Truth:
     W_new: dict[int, Enclosure]
     loss: Enclosure
     decided: dict[int, NDArray[np.bool_]]
+
+
+NAMES = ("A", "Z", "D", "D2", "G", "delta", "dW", "W_new")
+Balled = dict[int, Any]  # of Balls, or None where σ_l has no elementwise derivative
 
 
 def _rows(M: Balls) -> list[list[Ball]]:
@@ -110,7 +114,7 @@ def _loss_gradient(maths: Mathematics, name: str, Z: Balls, Y: Balls) -> Balls:
 
 
 def trace(p: Problem, maths: Mathematics) -> Truth:
-    """Every quantity of the network, from its floats, with nothing rounded: equations as the notes'."""
+    """Every quantity of the network, from its floats, with nothing rounded."""
     L = len(p.W)
     shapes: dict[str, dict[int, tuple[int, int]]] = {}
     decided: dict[int, NDArray[np.bool_]] = {}
@@ -118,7 +122,7 @@ def trace(p: Problem, maths: Mathematics) -> Truth:
     def compute() -> tuple[Enclosure, ...]:
         W = {l: matrix(M) for l, M in p.W.items()}
         Y = matrix(p.Y)
-        A, Z, D, D2, G, delta, dW, W_new = ({} for _ in range(8))
+        A, Z, D, D2, G, delta, dW, W_new = (Balled() for _ in range(8))
         Z[0] = matrix(p.X)
         for l in range(1, L + 1):
             A[l] = _with_ones(Z[l - 1], p.bias) * W[l]
@@ -133,7 +137,8 @@ def trace(p: Problem, maths: Mathematics) -> Truth:
             delta[l] = _row_vjp(p.sigma[l], A[l], G[l]) if D[l] is None else _hadamard(G[l], D[l])
             dW[l] = _with_ones(Z[l - 1], p.bias).transpose() * delta[l]
             W_new[l] = W[l] - dW[l] * arb(p.alpha)
-        named = dict(A=A, Z=Z, D=D, D2=D2, G=G, delta=delta, dW=dW, W_new=W_new)
+        of = (A, Z, D, D2, G, delta, dW, W_new)
+        named = dict(zip(NAMES, of, strict=True))
         found = []
         for name, layers in named.items():
             kept = {l: M for l, M in layers.items() if M is not None and (name, l) != ("Z", 0)}

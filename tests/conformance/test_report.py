@@ -15,6 +15,7 @@ import zlib
 from collections import Counter
 from html.parser import HTMLParser
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -365,6 +366,13 @@ def test_has_every_section_with_its_heading(page: Page) -> None:
     for section in SECTIONS[1:]:
         assert section.title in headings
     assert "".join(page.within["h1"]).split() == ["!", "Error"]
+
+
+def test_no_heading_skips_a_level(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 @pytest.mark.parametrize(

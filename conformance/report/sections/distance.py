@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -13,9 +14,21 @@ from conformance.report.view import DTYPES, GATES, QUANTITIES, View, in_order, i
 
 __all__ = ["context"]
 
-Ulps = dict[str, dict[str, dict[str, list[float]]]]  # dtype -> quantity -> implementation
-WIDTH, LEFT, RIGHT, ROW = 420, 112, 350, 15
+WIDTH, LEFT, RIGHT, ROW = 420, 112, 344, 15
 BINS = [e / 4 for e in range(-16, 9)]  # quarter decades of error over tolerance, 1e-4 … 1e2
+
+
+class Spread(NamedTuple):
+    """The distances of one quantity, by one implementation, in one dtype."""
+
+    records: int
+    median: float
+    high: float  # the 95th percentile
+    largest: float
+    case: str  # where the largest is
+
+
+Ulps = dict[str, dict[str, dict[str, Spread]]]  # dtype -> quantity -> implementation
 
 
 def context(view: View) -> dict[str, object]:
@@ -23,51 +36,61 @@ def context(view: View) -> dict[str, object]:
     return {
         "ranges": {dtype: _ranges(n, dtype, by) for n, (dtype, by) in enumerate(ulps.items())},
         "rows": [
-            (dtype, quantity, name, len(us), percentile(us, 50), percentile(us, 95), us[-1])
+            (dtype, quantity, name, spread)
             for dtype, by in ulps.items()
             for quantity, own in by.items()
-            for name, us in own.items()
+            for name, spread in own.items()
         ],
         **_ratios(view),
     }
 
 
 def _ulps(view: View) -> Ulps:
-    found: Ulps = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    found: dict[tuple[str, str, str], list[tuple[float, str]]] = defaultdict(list)
     for j, record in view.records("end-to-end"):
-        own = found[j.case["dtype"]][record["quantity"]]
-        own[j.result["implementation"]].append(size(record["ulps"]))
+        key = j.case["dtype"], record["quantity"], j.result["implementation"]
+        found[key].append((size(record["ulps"]), j.result["case"]))
     names = [i["name"] for i in view.results["implementations"]]
     return {
         dtype: {
             quantity: {
-                name: sorted(found[dtype][quantity][name])
-                for name in in_order(found[dtype][quantity], names)
+                name: _spread(found[dtype, quantity, name])
+                for name in names
+                if (dtype, quantity, name) in found
             }
-            for quantity in in_order(found[dtype], QUANTITIES)
+            for quantity in in_order((q for d, q, _ in found if d == dtype), QUANTITIES)
         }
-        for dtype in in_order(found, DTYPES)
+        for dtype in in_order((d for d, _, _ in found), DTYPES)
     }
 
 
-def _ranges(n: int, dtype: str, by: dict[str, dict[str, list[float]]]) -> Markup:
+def _spread(found: list[tuple[float, str]]) -> Spread:
+    ulps = sorted(u for u, _ in found)
+    _, case = max(found, key=lambda pair: pair[0])
+    return Spread(len(ulps), percentile(ulps, 50), percentile(ulps, 95), ulps[-1], case)
+
+
+def _ranges(n: int, dtype: str, by: dict[str, dict[str, Spread]]) -> Markup:
     """One line an implementation: a dot at the median, a bar to the 95th percentile, a line on to
-    the largest."""
-    largest = [us[-1] for own in by.values() for us in own.values()]
-    axis = svg.LogAxis.around(largest, (-1, 2), LEFT, RIGHT)
+    the largest. The axis has room for ten times the bars; a line that leaves it ends in an arrow."""
+    highest = [10 * spread.high for own in by.values() for spread in own.values()]
+    axis = svg.LogAxis.around(highest, (-1, 2), LEFT, RIGHT)
     parts: list[Markup] = []
     y = 20.0
     for quantity, own in by.items():
         parts.append(svg.text(0, y + 4, symbol(quantity), "heading"))
-        for name, us in own.items():
-            middle, high, top = (axis(percentile(us, p)) for p in (50, 95, 100))
+        for name, spread in own.items():
+            middle, high, top = axis(spread.median), axis(spread.high), axis(spread.largest)
+            beyond = spread.largest > 10.0**axis.high
+            tip = top - 5 if beyond else top
+            end = [(tip, y - 3), (top, y), (tip, y + 3)]
             parts += [
                 svg.name(LEFT - 8, y + 4, name, "label end", 12),
                 svg.path([(middle, y), (top, y)], "whisker"),
-                svg.path([(top, y - 3), (top, y + 3)], "whisker"),
+                svg.path(end, "whisker"),
                 svg.path([(middle, y), (high, y)], "bar"),
                 svg.mark("circle", middle, y, "mark", 3),
-                svg.text(RIGHT + 8, y + 4, short(us[-1]), "tick"),
+                svg.text(RIGHT + 10, y + 4, short(spread.largest), "tick"),
             ]
             y += ROW
         y += 8
@@ -94,7 +117,7 @@ def _ratios(view: View) -> dict[str, object]:
         gate: {name: sorted(found[gate][name]) for name in in_order(found[gate], names)}
         for gate in in_order(found, GATES)
     }
-    graded = {g: by for g, by in gates.items() if any(map(_spread, by.values()))}
+    graded = {g: by for g, by in gates.items() if any(map(_uneven, by.values()))}
     return {
         "histograms": {g: _histogram(n, g, by) for n, (g, by) in enumerate(graded.items())},
         "ratios": [
@@ -106,7 +129,7 @@ def _ratios(view: View) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _spread(ratios: list[float]) -> bool:
+def _uneven(ratios: list[float]) -> bool:
     """Is there anything to see but zeros?"""
     return any(0 < r < math.inf for r in ratios)
 

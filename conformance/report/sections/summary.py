@@ -11,7 +11,7 @@ from conformance.results import VERDICTS, Number, Worst
 
 __all__ = ["context"]
 
-ROW, LEFT, LIMIT, RIGHT = 32, 108, 330, 390
+ROW, LEFT, LIMIT, RIGHT = 36, 108, 330, 390
 
 
 def context(view: View) -> dict[str, object]:
@@ -64,12 +64,12 @@ def _limit(view: View, worst: list[Worst]) -> Markup:
         parts.append(svg.name(LEFT - 14, y + 4, name, "label end"))
         parts.append(svg.path([(LEFT, y), (RIGHT, y)], "grid"))
         for n, gate in enumerate(view.gates):
-            lane = y + 4 * (n - (len(view.gates) - 1) / 2)
+            lane = y + 5.5 * (n - (len(view.gates) - 1) / 2)
             for w in worst:
                 if w["implementation"] == name and w["gate"] == gate:
                     class_ = "mark over" if over(w["ratio"]) else "mark"
                     shape = svg.SHAPES[n % len(svg.SHAPES)]
-                    parts.append(svg.mark(shape, x(w["ratio"]), lane, class_, 5))
+                    parts.append(svg.mark(shape, x(w["ratio"]), lane, class_, 4))
     lines = "; ".join(
         f"{isolate(w['implementation'])}, {w['gate']}: {short(w['ratio'])}"
         f" ({where(w['quantity'], w['layer'])})"

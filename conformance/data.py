@@ -1,0 +1,128 @@
+"""The numbers of a case: weights, inputs and targets, one maker a family, from the case alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conformance.problem import Floats
+from conformance.trained import trained_network
+from conformance.truth.definitions import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from conformance.cases import Case
+
+Data = tuple[dict[int, Floats], Floats, Floats]
+Maker = Callable[["Case", np.random.Generator], Data]
+
+
+def weights(case: Case, rng: np.random.Generator, gain: float = 1.2) -> dict[int, Floats]:
+    """Normal, scaled by 1/√d_{l−1}; the bias row, where there is one, last."""
+    d, made = case.widths, {}
+    for l in range(1, case.depth + 1):
+        W = rng.normal(size=(d[l - 1], d[l])) * gain / np.sqrt(d[l - 1])
+        b = rng.normal(size=(1, d[l])) * 0.3
+        made[l] = np.vstack([W, b]) if case.bias else W
+    return made
+
+
+def targets(case: Case, rng: np.random.Generator) -> Floats:
+    """Targets that the loss is defined for: classes, probabilities, or any numbers."""
+    shape = (case.batch, case.widths[-1])
+    if "cross_entropy" not in case.loss:
+        return rng.normal(size=shape)
+    if case.loss == "binary_cross_entropy":
+        sharp = rng.integers(0, 2, size=shape).astype(float)
+        return np.where(rng.random(shape) < 0.5, sharp, rng.integers(1, 8, size=shape) / 8)
+    soft = rng.integers(1, 9, size=shape).astype(float)
+    one_hot = np.eye(shape[1])[rng.integers(0, shape[1], size=shape[0])]
+    smooth = np.round(soft / soft.sum(axis=1, keepdims=True) * 64) / 64
+    return np.where(rng.random((shape[0], 1)) < 0.5, one_hot, smooth)
+
+
+def _inputs(case: Case, rng: np.random.Generator) -> Floats:
+    return rng.normal(size=(case.batch, case.widths[0]))
+
+
+def typical(case: Case, rng: np.random.Generator) -> Data:
+    return weights(case, rng), _inputs(case, rng), targets(case, rng)
+
+
+def _selecting(case: Case, rng: np.random.Generator, values: Sequence[float]) -> Data:
+    """X so that A_1 = X W_1 holds exactly the values, over and over: W_1 picks columns of X."""
+    W, Y = weights(case, rng), targets(case, rng)
+    shape = (case.batch, case.widths[1])
+    A = np.resize(np.array(values, dtype=case.dtype), shape)
+    W[1] = np.eye(case.widths[0], shape[1])
+    X = np.zeros((case.batch, case.widths[0]))
+    X[:, : shape[1]] = A
+    return W, X, Y
+
+
+EXTREMES = tuple(
+    s * v for v in (1000, 745.5, 103.5, 50, 37, 21, 19, 12.5, 9, 7, 5) for s in (1, -1)
+)
+
+
+def saturating(case: Case, rng: np.random.Generator) -> Data:
+    return _selecting(case, rng, EXTREMES[: case.batch * case.widths[1]])
+
+
+def kinks(case: Case, rng: np.random.Generator) -> Data:
+    if case.loss == "mean_absolute_error":  # its kink is at z = y: half the entries lie there
+        W, X, Y = _selecting(case, rng, tuple(np.arange(-9, 9) / 4))
+        Z = X[:, : case.widths[1]]
+        return W, X, np.where(rng.random(Z.shape) < 0.5, Z, Y)
+    at = np.array(ACTIVATIONS[case.activation].breaks, dtype=case.dtype)
+    around = [np.nextafter(at, np.array(s * np.inf, case.dtype)) for s in (-1, 1)]
+    return _selecting(
+        case, rng, tuple(np.concatenate([at, *around, at]))
+    )  # at the kink twice as often
+
+
+def underflow(case: Case, rng: np.random.Generator) -> Data:
+    f = np.finfo(case.dtype)
+    W, X, Y = typical(case, rng)
+    exponents = rng.integers(f.minexp - f.nmant, f.minexp + 40, size=X.shape)
+    return W, np.ldexp(1 + np.abs(X) / 8, exponents), Y
+
+
+def large(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = typical(case, rng)
+    scale = 2.0**200 if case.dtype == "float64" else 2.0**24
+    return W, X * scale, Y * scale
+
+
+def integers(case: Case, rng: np.random.Generator) -> Data:
+    """Weights −1, 0, 1 and inputs of 13 bits; Y lies near Z_L, so that ∂L/∂W_l fits as well."""
+    W = {l: np.sign(M) * (rng.random(M.shape) < 0.7) for l, M in weights(case, rng).items()}
+    X = rng.integers(2**12, 2**13, size=(case.batch, case.widths[0])).astype(float)
+    X *= rng.choice([-1, 1], size=X.shape)
+    Z = X
+    for l in range(1, case.depth + 1):
+        A = (np.hstack([Z, np.ones((case.batch, 1))]) if case.bias else Z) @ W[l]
+        Z = {"relu": np.maximum(A, 0), "relu6": np.clip(A, 0, 6), "identity": A}[case.sigma()[l]]
+    return W, X, Z + rng.integers(-4, 5, size=Z.shape)
+
+
+def repeated(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = typical(case, rng)
+    return W, np.repeat(X[:1], case.batch, axis=0), np.repeat(Y[:1], case.batch, axis=0)
+
+
+def one_hot(case: Case, rng: np.random.Generator) -> Data:
+    W, _, Y = typical(case, rng)
+    return W, np.eye(case.widths[0])[rng.integers(0, case.widths[0], size=case.batch)], Y
+
+
+def zero_weights(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = typical(case, rng)
+    return {l: np.zeros_like(M) for l, M in W.items()}, X, Y
+
+
+def trained(case: Case, rng: np.random.Generator) -> Data:
+    W, X, Y = trained_network(case.family.removeprefix("trained-"), case.activation)
+    chosen = rng.choice(len(X), size=case.batch, replace=False)
+    return dict(W), X[chosen], Y[chosen]

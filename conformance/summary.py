@@ -1,0 +1,138 @@
+"""What a run says as a whole: the blocks of the results that are drawn from all of them."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from conformance.cases import FAMILIES, Case
+from conformance.known_differences import Difference
+from conformance.results import VERDICTS, Family, KnownDifference, Result, Summary, Verdict, Worst
+from conformance.results import Implementation as ImplementationRow
+
+__all__ = ["difference", "environment", "families", "left_out", "summary"]
+
+
+def left_out(row: ImplementationRow, counts: Mapping[str, int], chosen: Sequence[Case]) -> str:
+    if row["status"] != "ran" or counts[row["name"]] == len(chosen):
+        return ""
+    return (
+        f"{counts[row['name']]} of {len(chosen)} cases: a covering sample, since each is compiled "
+        "separately; the profile `exhaustive` runs all."
+    )
+
+
+def families(chosen: Sequence[Case]) -> list[Family]:
+    counts = Counter(c.family for c in chosen)
+    return [
+        Family(name=name, why=f.why, failing_means=f.failing_means, cases=counts[name])
+        for name, f in FAMILIES.items()
+        if counts[name]
+    ]
+
+
+def difference(d: Difference, chosen: Sequence[Case], results: Sequence[Result]) -> KnownDifference:
+    by_id = {c.id: c for c in chosen}
+    seen = sum(d.id in r["known_differences"] for r in results)
+    due = any(d.must_show(r["implementation"], by_id[r["case"]]) for r in results)
+    return KnownDifference(
+        id=d.id,
+        implementation=d.implementation,
+        activation=d.activation or d.loss,
+        what=d.what,
+        reason=d.reason,
+        source=d.source,
+        status="differs" if seen else "stale" if due else "not-run",
+        seen=seen,
+    )
+
+
+def _worst(results: Sequence[Result]) -> list[Worst]:
+    found: dict[tuple[str, str], Worst] = {}
+    for r in results:
+        for rec in r["records"]:
+            key = (rec["gate"], r["implementation"])
+            if key not in found or float(rec["ratio"]) > float(found[key]["ratio"]):
+                found[key] = Worst(
+                    gate=rec["gate"],
+                    implementation=r["implementation"],
+                    ratio=rec["ratio"],
+                    ulps=rec["ulps"],
+                    quantity=rec["quantity"],
+                    layer=rec["layer"],
+                    case=r["case"],
+                )
+    return list(found.values())
+
+
+def summary(
+    rows: Sequence[ImplementationRow],
+    results: Sequence[Result],
+    differences: Sequence[KnownDifference],
+    asked: bool,
+) -> Summary:
+    """The answer, worst first: what deviates, then what could not be answered."""
+    counts = {row["name"]: {str(v): 0 for v in VERDICTS} for row in rows}
+    for r in results:
+        counts[r["implementation"]][r["verdict"]] += 1
+    total: Counter[str] = Counter()
+    for c in counts.values():
+        total.update(c)
+    stale = [d["id"] for d in differences if d["status"] == "stale"]
+    silent = [
+        row["name"]
+        for row in rows
+        if row["status"] == "error" or (asked and row["status"] == "not-run")
+    ]
+    wrong = [f"{total[v]} {v}" for v in ("error", "deviates") if total[v]]
+    wrong += [f"known differences that no longer show: {', '.join(stale)}"] if stale else []
+    unanswered = [f"{total['undecided']} undecided"] if total["undecided"] else []
+    unanswered += [f"could not run: {', '.join(silent)}"] if silent else []
+    unanswered += ["nothing ran"] if not any(total[v] for v in VERDICTS if v != "not-run") else []
+    verdict: Verdict
+    if wrong:
+        verdict = "error" if total["error"] and not total["deviates"] and not stale else "deviates"
+    elif unanswered:
+        verdict = "undecided" if total["undecided"] else "not-run"
+    else:
+        verdict = "conforms"
+    ran = [row["name"] for row in rows if row["status"] == "ran"]
+    good = f"{sum(total.values()):,} results of {', '.join(ran)}: all conform"
+    if total["known-difference"]:
+        good += f", {total['known-difference']} of them but for a known difference"
+    if total["not-run"]:
+        good += f"; {total['not-run']} not run"
+    return Summary(
+        verdict=verdict,
+        exit_code=2 if silent else 1 if wrong else 2 if unanswered else 0,
+        message="; ".join(wrong + unanswered) + "." if wrong or unanswered else good + ".",
+        verdicts=counts,
+        worst=_worst(results),
+    )
+
+
+PACKAGES = ("refbp", "numpy", "torch", "jax", "jaxlib", "python-flint", "scikit-learn")
+
+
+def environment(seconds: float, jobs: int) -> dict[str, Any]:
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "packages": packages,
+        "command": " ".join(["conformance", *sys.argv[1:]]),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "processes": jobs,
+    }

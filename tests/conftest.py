@@ -1,0 +1,50 @@
+"""Strictness in one place: one thread, float64 in JAX, fixed seeds. pyproject.toml makes every warning
+an error."""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"  # sums in the same order every time; read when NumPy is imported
+os.environ["JAX_ENABLE_X64"] = "1"  # read when JAX is imported, by whichever test comes first
+
+# ruff: noqa: E402   the environment first
+import random
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_every_time() -> None:
+    random.seed(20)
+    np.random.seed(20)  # noqa: NPY002   what a library draws from
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        torch.manual_seed(20)
+        torch.set_num_threads(1)
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """plant(name, impl): `impl` is the implementation of that name, in this process and test alone.
+
+    Under the name "refbp" it is held to refbp's own tolerances.
+    """
+    from conformance.implementations import IMPLEMENTATIONS
+    from conformance.runner import started
+
+    def planted(name: str, impl: Any, jitted: bool = False, module: str = "planted_") -> None:
+        row = SimpleNamespace(
+            module=module, device="cpu", description="planted", jitted=jitted, load=lambda name: impl
+        )
+        monkeypatch.setitem(IMPLEMENTATIONS, name, row)  # type: ignore[arg-type]
+        started.cache_clear()
+
+    yield planted
+    started.cache_clear()
