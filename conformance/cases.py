@@ -276,7 +276,7 @@ FAMILIES: Mapping[str, Family] = {
         _each(EVERY, 2, 7, output="identity"),
     ),
     "large": Family(
-        "Inputs of 2^200 (float64) and 2^24 (float32).",
+        "Inputs of 2^200 (float64) and 2^40 (float32).",
         "An intermediate overflows although the result does not.",
         data.large,
         _each(EVERY, 2, 7, output="identity"),

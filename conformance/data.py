@@ -76,7 +76,11 @@ def kinks(case: Case, rng: np.random.Generator) -> Data:
         Z = X[:, : case.widths[1]]
         return W, X, np.where(rng.random(Z.shape) < 0.5, Z, Y)
     at = np.array(ACTIVATIONS[case.activation].breaks, dtype=case.dtype)
-    around = [np.nextafter(at, np.array(s * np.inf, case.dtype)) for s in (-1, 1)]
+    least = np.finfo(case.dtype).smallest_normal  # beside 0, so that this is not about subnormals
+    around = [
+        np.where(at == 0, s * least, np.nextafter(at, np.array(s * np.inf, case.dtype)))
+        for s in (-1, 1)
+    ]
     return _selecting(
         case, rng, tuple(np.concatenate([at, *around, at]))
     )  # at the kink twice as often
@@ -91,7 +95,7 @@ def underflow(case: Case, rng: np.random.Generator) -> Data:
 
 def large(case: Case, rng: np.random.Generator) -> Data:
     W, X, Y = typical(case, rng)
-    scale = 2.0**200 if case.dtype == "float64" else 2.0**24
+    scale = 2.0**200 if case.dtype == "float64" else 2.0**40
     return W, X * scale, Y * scale
 
 

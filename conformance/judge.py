@@ -23,7 +23,7 @@ from conformance.cases import Case
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.known_differences import Amended, Difference, amend, known_differences
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
-from conformance.results import Deviation, Record, Result, Verdict, number
+from conformance.results import Element, Record, Result, Verdict, number
 from conformance.spread import LAMBDA, Spread, spread
 from conformance.tolerance import Arithmetic, StepTolerance, accuracy
 from conformance.truth.balls import Enclosure
@@ -177,11 +177,11 @@ def _against_truth(
 
 
 class Judged(NamedTuple):
-    """A record, whether it conforms, and how to say it if it does not."""
+    """A record, whether it conforms, and its worst element (none for the gate `repeat`)."""
 
     record: Record
     verdict: Verdict
-    deviation: Deviation | None
+    element: Element | None
 
 
 def _ratio(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -222,10 +222,8 @@ def _judged(c: Comparison) -> Judged:
         ulps=number(float(error.max()) / ulp),
         index=index,
     )
-    if verdict == "conforms":
-        return Judged(record, verdict, None)
     got, expected = float(np.atleast_1d(c.value).flat[worst]), float(hi.flat[worst])
-    deviation = Deviation(
+    element = Element(
         quantity=c.quantity,
         layer=c.layer,
         gate=c.gate,
@@ -238,7 +236,7 @@ def _judged(c: Comparison) -> Judged:
         tolerance=record["tolerance"],
         ratio=record["ratio"],
     )
-    return Judged(record, verdict, deviation)
+    return Judged(record, verdict, element)
 
 
 def _all_gates(
@@ -319,7 +317,7 @@ SYMBOLS = {"delta": "δ", "dW": "∂L/∂W", "W_new": "W − α ∂L/∂W", "los
 def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
     """The first record that does not conform, in words."""
     first = next(j for j in judged if j.verdict == verdict)
-    r, d = first.record, first.deviation
+    r, d = first.record, first.element
     if d is None:
         return f"the same input twice gave different bits: {int(float(r['error']))} numbers differ."
     symbol = SYMBOLS.get(d["quantity"], d["quantity"])
@@ -384,7 +382,8 @@ def judge(
         name,
         verdict,
         message,
-        first_deviation=next((j.deviation for j in judged if j.deviation is not None), None),
+        first_deviation=next((j.element for j in judged if j.verdict != "conforms"), None),
+        worst=max(judged, key=lambda j: _as_float(j.record["ratio"])).element,
         known_differences=list(amended.key),
         straddling=subject.spread(name, amended).straddling,
         records=[j.record for j in judged],
@@ -403,6 +402,7 @@ def _result(case: Case, name: str, verdict: Verdict, message: str, **more: Any) 
         verdict=verdict,
         message=message,
         first_deviation=None,
+        worst=None,
         known_differences=[],
         straddling=0,
         records=[],

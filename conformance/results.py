@@ -58,8 +58,8 @@ class Record(TypedDict):
     index: list[int]  # of the worst element, counted from 0: [row, column], [] for the loss
 
 
-class Deviation(TypedDict):
-    """The first record that does not conform, in the order in which the quantities are computed."""
+class Element(TypedDict):
+    """One number, held against its truth: the worst element of a record."""
 
     quantity: str
     layer: int
@@ -81,7 +81,8 @@ class Result(TypedDict):
     implementation: str
     verdict: Verdict
     message: str
-    first_deviation: Deviation | None
+    first_deviation: Element | None  # of the first record that does not conform, in order
+    worst: Element | None  # of the record with the largest ratio
     known_differences: list[str]  # the ids of the rows without which it would deviate
     straddling: int  # entries so near a kink that either one-sided derivative was accepted
     records: list[Record]

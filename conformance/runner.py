@@ -213,7 +213,9 @@ def _in_parallel(
             try:
                 results += future.result()
             except (ProcessExpired, FutureTimeoutError) as e:
-                singles: list[list[Pair]] = [[(c, (n,))] for c, of in chunk for n in of if n in ready]
+                singles: list[list[Pair]] = [
+                    [(c, (n,))] for c, of in chunk for n in of if n in ready
+                ]
                 if len(singles) == 1:
                     ((case, (name,)),) = singles[0]
                     results.append(judge_exception(case, name, _how_it_ended(name, e)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.cases import Case
-from conformance.results import Record, Result
+from conformance.results import Element, Record, Result
 
 __all__ = ["describe"]
 
@@ -48,15 +48,24 @@ def _lines(case: Case, result: Result) -> Iterator[str]:
             f"{'ratio':>9} {'ulps':>10}  worst at"
         )
         yield from (_line(r) for r in result["records"])
-    d = result["first_deviation"]
-    if d is not None:
-        yield ""
-        yield f"  first deviation: {d['quantity']}_{d['layer']}{d['index']}, gate {d['gate']}"
-        yield f"    got       {d['got']}  ({d['got_hex']})"
-        yield f"    expected  {d['expected']}  ({d['expected_hex']})"
+    for what, element in (
+        ("first deviation", result["first_deviation"]),
+        ("worst", result["worst"]),
+    ):
+        if element is not None:
+            yield ""
+            yield from _element(what, element)
     yield ""
     yield "  to see it again:"
     yield from (f"    {line}" for line in _reproduction(case, result))
+
+
+def _element(what: str, e: Element) -> Iterator[str]:
+    """An element's values, exactly."""
+    where = "loss" if e["quantity"] == "loss" else f"{e['quantity']}_{e['layer']}{e['index']}"
+    yield f"  {what}: {where}, gate {e['gate']}, {e['ratio']} of its tolerance"
+    yield f"    got       {e['got']}  ({e['got_hex']})"
+    yield f"    expected  {e['expected']}  ({e['expected_hex']})"
 
 
 def _line(r: Record) -> str:
@@ -69,18 +78,16 @@ def _line(r: Record) -> str:
 
 
 def _reproduction(case: Case, result: Result) -> Iterator[str]:
-    """Python that computes the quantity in question, and its exact value beside it."""
-    name, d = result["implementation"], result["first_deviation"]
+    """Python that computes the trace again and judges it: the number, and what it is held against."""
+    name, which = result["implementation"], "first_deviation"
+    if result["first_deviation"] is None:
+        which = "worst"
     yield "from conformance.cases import find"
     yield "from conformance.implementations import implementation"
-    yield "from conformance.known_differences import amend"
-    yield "from conformance.truth.network import trace"
-    yield f"problem = find({case.id!r}).problem()"
+    yield "from conformance.judge import Subject, judge"
     yield f"impl = implementation({name!r})"
     yield "impl.start()"
-    yield "got, exact = impl.run(problem), trace(problem, amend(()).maths)"
-    if d is None or d["quantity"] == "loss":
-        yield "print(float(got.loss).hex(), float(exact.loss.hi).hex())"
-    else:
-        q, l, i = d["quantity"], d["layer"], tuple(d["index"])
-        yield f"print(float(got.{q}[{l}][{i}]).hex(), float(exact.{q}[{l}].hi[{i}]).hex())"
+    yield f"subject = Subject(find({case.id!r}))"
+    yield "trace = impl.run(subject.problem)"
+    yield "alone = impl.run(subject.alone.problem) if subject.alone else None"
+    yield f"print(judge(subject, {name!r}, trace, alone=alone)[{which!r}])"

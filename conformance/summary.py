@@ -96,7 +96,7 @@ def summary(
     unanswered += ["nothing ran"] if not any(total[v] for v in VERDICTS if v != "not-run") else []
     verdict: Verdict
     if wrong:
-        verdict = "error" if total["error"] and not total["deviates"] and not stale else "deviates"
+        verdict = "error" if total["error"] else "deviates"
     elif unanswered:
         verdict = "undecided" if total["undecided"] else "not-run"
     else:

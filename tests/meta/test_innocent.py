@@ -1,22 +1,27 @@
 """No false alarm: whoever computes the same in another order, or stores it otherwise, conforms.
 
-refbp itself runs, on arrays whose products and sums are taken in an order of their own.
+refbp's own source runs, with its matrix products taken in orders of their own.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import refbp
 from conformance.cases import FAMILIES, Case
 from conformance.implementations import implementation
 from conformance.judge import Subject, judge
 from conformance.problem import Problem, Trace
 from conformance.truth.definitions import ACTIVATIONS
+from refbp import algorithm
 
 NETWORKS, GROUPS = 300, 10
 
@@ -45,48 +50,36 @@ ORDERS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
-class Ordered(np.ndarray):
-    """An array whose matrix products, and those of all that is computed from it, are `product`."""
+class Ordered(ast.NodeTransformer):
+    """P @ Q becomes product(P, Q)."""
 
-    product: Callable[[Any, Any], Any]
-    products = 0
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **more: Any) -> Any:
-        plain = [np.asarray(x) if isinstance(x, Ordered) else x for x in inputs]
-        if "out" in more:
-            more["out"] = tuple(np.asarray(x) for x in more["out"])
-        if ufunc is np.matmul:
-            type(self).products += 1
-            found = type(self).product(*plain)
-        elif ufunc is np.add and method == "reduce":
-            found = np.add.reduce(np.flip(plain[0]), *plain[1:], **more)
-            found = np.flip(found) if np.ndim(found) else found
-        else:
-            found = getattr(ufunc, method)(*plain, **more)
-        if "out" in more:
-            return more["out"][0].view(type(self))
-        return found.view(type(self)) if isinstance(found, np.ndarray) else found
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.MatMult):
+            return node
+        called = ast.Call(ast.Name("product", ast.Load()), [node.left, node.right], [])
+        return ast.copy_location(called, node)
 
 
-def ordered(p: Problem, order: str) -> tuple[Problem, type[Ordered]]:
-    kind = type("Kind", (Ordered,), {"product": staticmethod(ORDERS[order])})
-
-    def of(M: Any) -> Any:
-        return (np.asfortranarray(M) if order == "column-major" else M.copy()).view(kind)
-
-    return replace(p, W={l: of(M) for l, M in p.W.items()}, X=of(p.X), Y=of(p.Y)), kind
+@cache
+def procedures(order: str) -> tuple[Any, Any]:
+    """FORWARD-PASS and BACKWARDPROP as they are written in refbp, but for the order of their sums."""
+    tree = Ordered().visit(ast.parse(Path(algorithm.__file__).read_text(encoding="utf-8")))
+    names: dict[str, Any] = {"__name__": "refbp.ordered", "product": ORDERS[order]}
+    exec(compile(ast.fix_missing_locations(tree), "algorithm.py", "exec"), names)
+    return names["forward_pass"], names["backward_prop"]
 
 
 def run(p: Problem, order: str) -> Trace:
-    """refbp's trace in that order, as plain arrays again."""
-    p, kind = ordered(p, order)
-    t = implementation("refbp").run(p)
-    assert kind.products == 3 * p.depth - 1  # L forward, L − 1 back, L gradients
-    layers = {
-        q: {l: np.asarray(M) for l, M in t.layers(q).items()}
-        for q in ("A", "Z", "delta", "dW", "W_new")
-    }
-    return Trace(**layers, loss=np.asarray(t.loss))
+    """refbp's trace in that order."""
+    if order == "column-major":
+        W = {l: np.asfortranarray(M) for l, M in p.W.items()}
+        p = replace(p, W=W, X=np.asfortranarray(p.X), Y=np.asfortranarray(p.Y))
+    forward_pass, backward_prop = procedures(order)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(refbp, "forward_pass", forward_pass)
+        m.setattr(refbp, "backward_prop", backward_prop)
+        return implementation("refbp").run(p)
 
 
 HEADS = (
@@ -161,6 +154,15 @@ def test_the_orders_are_orders_of_their_own() -> None:
         assert np.abs(found - exact).max() < 1e-14, name
         if name not in ("as it is", "column-major", "transposed"):  # the same sums by BLAS
             assert (found != P @ Q).any(), name
+
+
+def test_the_procedures_really_use_the_order() -> None:
+    """Every one of the 3L − 1 products of a network."""
+    seen = []
+    with pytest.MonkeyPatch.context() as m:
+        m.setitem(ORDERS, "counted", lambda P, Q: seen.append(P.shape) or P @ Q)  # type: ignore
+        run(network(0).problem(), "counted")
+    assert len(seen) == 3 * network(0).depth - 1
 
 
 def test_the_random_networks_are_as_various_as_they_should_be() -> None:

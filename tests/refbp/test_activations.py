@@ -21,9 +21,10 @@ from refbp import special
 from refbp.activations import ACTIVATIONS, ROWS, Elementwise, RowWise, activation
 from refbp.types import Array, InputError
 
-Float: TypeAlias = type[np.floating[Any]]
-DTYPES: tuple[Float, ...] = (np.float64, np.float32)
-NAMES = [row.name for row in ROWS if isinstance(row, Elementwise)]
+Float: TypeAlias = Any  # np.float64 or np.float32, the class
+DTYPES = (np.float64, np.float32)
+ELEMENTWISE = {row.name: row for row in ROWS if isinstance(row, Elementwise)}
+NAMES = list(ELEMENTWISE)
 ROW_WISE = [row.name for row in ROWS if isinstance(row, RowWise)]
 
 # --- the truth ------------------------------------------------------------------------------------
@@ -37,8 +38,9 @@ SELU_SCALE = fmpq(10507009873554804934193349852946, 10**31)
 
 def clamp(a: Series, low: int, high: int) -> Series:
     """a held between low and high; which side a[0] is on is exact, since a[0] is a float."""
-    held = min(max(a[0], low), high)
-    return a if held == a[0] else Series([held], 2)
+    if low <= a[0] <= high:
+        return a
+    return Series([low if a[0] < low else high], 2)
 
 
 def logistic(a: Series) -> Series:
@@ -132,8 +134,8 @@ def beyond(name: str, x: float) -> tuple[arb, arb]:
     value, slope = LIMITS[name][2:] if x > 0 else LIMITS[name][:2]
     exact = {0.01: SLOPE, SCALE: SELU_SCALE, -FLOOR: -SELU_SCALE * SELU_ALPHA}
     with ctx.workprec(128):
-        slope = arb(exact.get(slope, slope))
-        return (slope * arb(x) if math.isinf(value) else arb(exact.get(value, value))), slope
+        slant = arb(exact.get(slope, slope))
+        return (slant * arb(x) if math.isinf(value) else arb(exact.get(value, value))), slant
 
 
 POINTS = 1201
@@ -149,7 +151,7 @@ def spread(dtype: Float) -> Array:
     middle = np.geomspace(1e-9, 45, POINTS)
     ends = np.array([limits.max, limits.tiny, 0, 1, 3, 6, 1000])
     beside = [np.nextafter(dtype(k), dtype(s * 9)) for k in (0, 1, -1, 3, -3, 6) for s in (1, -1)]
-    X = [size, -size, middle, -middle, bends, dies, ends, -ends, beside]
+    X: list[Any] = [size, -size, middle, -middle, bends, dies, ends, -ends, beside]
     return np.unique(np.concatenate(X).astype(dtype))
 
 
@@ -193,7 +195,7 @@ def worst(
 ) -> tuple[float, str]:
     """The largest error of `sigma`, taken as σ (which = 0) or σ' (1), and where it is."""
     X, exact = truth(name, dtype)
-    kinks = ACTIVATIONS[name].kinks if which else {}
+    kinks = ELEMENTWISE[name].kinks if which else {}
     found = (0.0, "nowhere")
     for x, got, pair in zip(X.tolist(), column(sigma, X), exact, strict=True):
         if x in kinks or abs(float(pair[which])) > float(np.finfo(dtype).max):
@@ -275,7 +277,7 @@ def test_vjp_is_g_times_the_derivative(name: str, dtype: Float) -> None:
 
 # --- kinks, extremes, and what every row promises -------------------------------------------------
 
-KINKS = {
+KINKS: dict[str, dict[float, float]] = {
     "relu": {0: 0},
     "leaky_relu": {0: 0.01},
     "selu": {0: 1.7580993408473766},
@@ -287,8 +289,7 @@ KINKS = {
 
 
 def test_the_kinks_are_these() -> None:
-    rows = [row for row in ROWS if isinstance(row, Elementwise)]
-    assert {row.name: dict(row.kinks) for row in rows if row.kinks} == KINKS
+    assert {row.name: row.kinks for row in ELEMENTWISE.values() if row.kinks} == KINKS
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

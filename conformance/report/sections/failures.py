@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from conformance.report.numbers import size
 from conformance.report.view import DTYPES, Judged, View, in_order, symbol
-from conformance.results import VERDICTS, Deviation, Number, Verdict
+from conformance.results import VERDICTS, Element, Number, Verdict
 
 __all__ = ["command", "context", "number"]
 
@@ -35,7 +35,7 @@ class Group:
     members: list[Judged]
 
     @property
-    def deviations(self) -> list[Deviation]:
+    def deviations(self) -> list[Element]:
         return [d for j in self.members if (d := j.result["first_deviation"])]
 
     @property
