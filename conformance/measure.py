@@ -79,7 +79,7 @@ def _fit(
     for i, other in enumerate(others):
         most = float(np.max(rest / other))
         if most * MARGIN <= ABSOLUTE or i == len(others) - 1:
-            return [*row, _up(most), *(0.0 for _ in others[i + 1 :])]
+            return [*row, max(1.0, _up(most)), *(0.0 for _ in others[i + 1 :])]
         row.append(1.0)
         rest = np.maximum(rest - other, 0)
     return row

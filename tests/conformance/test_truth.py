@@ -110,7 +110,7 @@ def test_a_number_below_the_range_of_float64_is_enclosed() -> None:
 
 
 def test_the_distance_is_to_the_midpoint_and_not_to_the_float_nearest() -> None:
-    e = one(arb(1) + arb(2) ** -60)
+    e = at_precision(100, lambda: one(arb(1) + arb(2) ** -60))
     assert (float(e.hi), float(e.lo)) == (1, 2.0**-60)
     assert e.distance(np.array(1.0)) == 2.0**-60
     assert e.distance(np.array(1 + 2.0**-52)) == 2.0**-52 - 2.0**-60
@@ -122,13 +122,15 @@ def test_the_distance_is_to_the_midpoint_and_not_to_the_float_nearest() -> None:
 def test_a_part_of_an_enclosure() -> None:
     e = enclosure([arb(k, 0.5) for k in range(6)], (2, 3))
     part = e[1, :2]
-    assert (part.hi.tolist(), part.rad.tolist()) == ([3, 4], [0.5, 0.5])
+    assert part.hi.tolist() == [3, 4]
+    assert part.rad.tolist() == pytest.approx([0.5, 0.5], rel=1e-8)  # 30 bits, rounded up
+    assert (part.rad >= 0.5).all()
 
 
 def test_narrow_is_far_below_a_unit_in_the_last_place() -> None:
     ulp = 2.0**-52
-    assert bool(one(arb(1, ulp * 2.0**-20)).narrow())
-    assert not bool(one(arb(1, ulp * 2.0**-19)).narrow())
+    assert bool(one(arb(1, ulp * 2.0**-20 * 0.99)).narrow())
+    assert not bool(one(arb(1, ulp * 2.0**-20 * 1.01)).narrow())
     assert not bool(one(arb(0, 1e-320)).narrow())
 
 
@@ -179,7 +181,7 @@ def test_what_is_not_narrow_at_any_precision_is_handed_on_as_it_is() -> None:
     (e,) = certified(compute)
     assert tuple(tried) == PRECISIONS
     assert not bool(e.narrow())
-    assert float(e.rad) == 1
+    assert 1 <= float(e.rad) < 1.00000001
 
 
 def test_the_precision_is_put_back_whatever_happens() -> None:

@@ -1,0 +1,296 @@
+"""Records, verdicts and messages: what the judge says of a trace, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.cases import Case, find
+from conformance.implementations import implementation
+from conformance.judge import Subject, judge, judge_exception
+from conformance.known_differences import amend
+from conformance.problem import Problem, Trace
+from conformance.results import Result
+from conformance.tolerance import inner
+from conformance.truth import balls
+
+INTEGERS = "integers/relu/L2/n2/float64"
+TYPICAL = "typical/tanh/L2/n7/float64/bias"
+PLAIN = amend(())
+
+
+@cache
+def subject(case: str) -> Subject:
+    return Subject(find(case))
+
+
+def refbp_trace(p: Problem) -> Trace:
+    return implementation("refbp").run(p)
+
+
+def _with(t: Trace, quantity: str, l: int, change: Any) -> Trace:
+    M = t.layers(quantity)[l].copy()
+    change(M)
+    return replace(t, **{quantity: {**t.layers(quantity), l: M}})
+
+
+def verdict_on(case: str, t: Trace, *more: Any) -> Result:
+    return judge(subject(case), "refbp", t, *more)
+
+
+def set_to(value: float, *index: int) -> Any:
+    def change(M: Any) -> None:
+        M[index] = value
+
+    return change
+
+
+# --- records --------------------------------------------------------------------------------------
+
+
+def test_the_records_of_a_case_in_the_order_of_the_algorithm() -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+    alone = refbp_trace(subject(TYPICAL).alone.problem)  # type: ignore[union-attr]
+    result = verdict_on(TYPICAL, t, t, alone)
+    keys = [(r["gate"], r["quantity"], r["layer"]) for r in result["records"]]
+    once = [("A", 1), ("Z", 1), ("A", 2), ("Z", 2), ("loss", 2), ("delta", 2), ("dW", 2),
+            ("delta", 1), ("dW", 1), ("W_new", 1), ("W_new", 2)]  # fmt: skip
+    assert keys[:22] == [(g, q, l) for g in ("step", "end-to-end") for q, l in once]
+    assert [(g, q) for g, q, _ in keys[22:]] == [
+        ("row", q) for q in ("A", "Z", "loss", "delta", "dW", "W_new")
+    ] + [("repeat", "all")]
+    assert (result["verdict"], result["message"]) == ("conforms", "")
+    assert (result["first_deviation"], result["known_differences"]) == (None, [])
+    for r in result["records"]:
+        assert float(r["ratio"]) <= 1
+        assert float(r["error"]) <= float(r["tolerance"])
+        assert len(r["index"]) == (0 if r["quantity"] in ("all", "loss") else 2)
+
+
+def test_the_exact_gate_is_for_exact_families_alone() -> None:
+    gates = [r["gate"] for r in verdict_on(INTEGERS, refbp_trace(subject(INTEGERS).problem))["records"]]
+    assert gates == ["step"] * 11 + ["end-to-end"] * 11 + ["exact"] * 11
+    of = verdict_on(TYPICAL, refbp_trace(subject(TYPICAL).problem))
+    assert "exact" not in {r["gate"] for r in of["records"]}
+
+
+def test_one_example_alone_is_asked_for_where_the_batch_is_seven() -> None:
+    assert subject(INTEGERS).alone is None
+    one = subject(TYPICAL).alone
+    assert one is not None
+    assert one.alone is None
+    np.testing.assert_array_equal(one.problem.X, subject(TYPICAL).problem.X[3:4])
+    np.testing.assert_array_equal(one.problem.Y, subject(TYPICAL).problem.Y[3:4])
+
+
+def test_the_worst_element_is_told_and_where() -> None:
+    """A record is of the element that is worst by its own tolerance, and the ulps of the largest."""
+    p = subject(TYPICAL).problem
+    t = _with(refbp_trace(p), "dW", 1, set_to(7.0, 2, 1))
+    result = verdict_on(TYPICAL, t)
+    (record,) = [r for r in result["records"] if (r["gate"], r["quantity"], r["layer"]) == ("step", "dW", 1)]
+    assert record["index"] == [2, 1]
+    truth = subject(TYPICAL).truth(PLAIN).dW[1]
+    assert float(record["error"]) == pytest.approx(abs(7.0 - truth.hi[2, 1]), rel=1e-3)
+    assert float(record["ratio"]) == pytest.approx(
+        float(record["error"]) / float(record["tolerance"]), rel=1e-3
+    )
+    ulp = np.spacing(np.abs(truth.hi).max())
+    assert float(record["ulps"]) == pytest.approx(float(record["error"]) / ulp, rel=1e-3)
+    first = result["first_deviation"]
+    assert first is not None
+    assert (first["quantity"], first["layer"], first["gate"], first["index"]) == ("dW", 1, "step", [2, 1])
+    assert (first["got"], first["got_hex"]) == (7.0, "0x1.c000000000000p+2")
+    assert float.fromhex(first["expected_hex"]) == first["expected"]
+    assert first["expected"] == pytest.approx(truth.hi[2, 1], rel=1e-14)
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+def test_the_whole_message() -> None:
+    """On integers every number in it is known: 3 instead of what it should be."""
+    p = subject(INTEGERS).problem
+    t = _with(refbp_trace(p), "delta", 2, set_to(0.125, 1, 2))
+    expected = float(subject(INTEGERS).truth(PLAIN).delta[2].hi[1, 2])
+    result = verdict_on(INTEGERS, t)
+    first = result["first_deviation"]
+    assert first is not None
+    assert result["message"] == (
+        f"δ_2[1, 2] is wrong given its own operands: got 0.125, expected {expected}, off by "
+        f"{abs(0.125 - expected)} where {first['tolerance']} is allowed ({first['ratio']} times)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantity", "l", "symbol"),
+    [("A", 1, "A_1"), ("Z", 2, "Z_2"), ("delta", 1, "δ_1"), ("dW", 2, "∂L/∂W_2"),
+     ("W_new", 1, "W − α ∂L/∂W_1")],
+)  # fmt: skip
+def test_a_quantity_is_called_as_in_the_notes(quantity: str, l: int, symbol: str) -> None:
+    t = _with(refbp_trace(subject(TYPICAL).problem), quantity, l, set_to(1e3, 0, 0))
+    assert verdict_on(TYPICAL, t)["message"].startswith(
+        f"{symbol}[0, 0] is wrong given its own operands: got 1000.0, expected "
+    )
+
+
+def test_the_loss_has_no_index() -> None:
+    t = replace(refbp_trace(subject(TYPICAL).problem), loss=np.array(1e3))
+    result = verdict_on(TYPICAL, t)
+    assert result["message"].startswith("L is wrong given its own operands: got 1000.0, expected ")
+    assert result["first_deviation"] is not None
+    assert result["first_deviation"]["index"] == []
+
+
+def test_what_is_wrong_from_end_to_end_alone() -> None:
+    """Sums of a hundred terms, each within what one step may lose, but all to the same side."""
+    of = Subject(Case("typical", "identity", 1, 1, "float64", (100, 3)))
+    p = of.problem
+    t = refbp_trace(p)
+    assert judge(of, "refbp", t)["verdict"] == "conforms"
+    A = t.A[1] + 0.4 * inner(100, 2.0**-53) * (np.abs(p.X) @ np.abs(p.W[1]))
+    delta = 2 * (A - p.Y)
+    dW = p.X.T @ delta
+    loss = np.asarray(((A - p.Y) ** 2).sum())
+    of_drift = Trace({1: A}, {1: A}, {1: delta}, {1: dW}, {1: p.W[1] - p.alpha * dW}, loss)
+    result = judge(of, "refbp", of_drift)
+    assert result["verdict"] == "deviates"
+    first = result["first_deviation"]
+    assert first is not None
+    assert (first["quantity"], first["gate"]) == ("A", "end-to-end")
+    index = f"[0, {first['index'][1]}]"
+    assert result["message"].startswith(f"A_1{index} is too far from the truth: got ")
+
+
+def test_an_exception_is_an_error() -> None:
+    result = judge_exception(find(TYPICAL), "somebody", "somebody raised ValueError: no.")
+    assert dict(result).items() >= {
+        "case": TYPICAL,
+        "implementation": "somebody",
+        "verdict": "error",
+        "message": "somebody raised ValueError: no.",
+        "first_deviation": None,
+        "straddling": 0,
+    }.items()
+    assert (result["known_differences"], result["records"]) == ([], [])
+
+
+# --- the same bits --------------------------------------------------------------------------------
+
+
+def repeated(t: Trace, again: Trace) -> tuple[str, Any]:
+    result = verdict_on(TYPICAL, t, again)
+    (record,) = [r for r in result["records"] if r["gate"] == "repeat"]
+    return result["verdict"], record["error"]
+
+
+def test_minus_zero_is_not_zero() -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+    plus, minus = (_with(t, "dW", 1, set_to(z, 0, 0)) for z in (0.0, -0.0))
+    assert repeated(plus, minus) == ("deviates", 1.0)
+    assert repeated(t, t) == ("conforms", 0.0)
+
+
+def test_how_many_numbers_differ_and_the_first_of_them() -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+
+    def last(M: Any) -> None:
+        M[1:3, 2] *= 1 + 2.0**-52
+
+    again = replace(_with(_with(t, "Z", 1, last), "W_new", 2, last), loss=t.loss * (1 + 2.0**-52))
+    result = verdict_on(TYPICAL, t, again)
+    (record,) = [r for r in result["records"] if r["gate"] == "repeat"]
+    assert (record["error"], record["index"]) == (5.0, [1, 2])
+    assert result["message"] == "the same input twice gave different bits: 5 numbers differ."
+
+
+# --- what cannot be decided -----------------------------------------------------------------------
+
+
+def known_to(bits: int, case: str, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    monkeypatch.setattr(balls, "PRECISIONS", (bits,))
+    return Subject(find(case))
+
+
+def test_a_truth_that_is_not_narrow_leaves_it_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = known_to(50, TYPICAL, monkeypatch)
+    t = refbp_trace(of.problem)
+    result = judge(of, "refbp", t)
+    assert result["verdict"] == "undecided"
+    assert " could not be decided: its truth is not known narrowly enough: got " in result["message"]
+    assert result["first_deviation"] is not None
+
+
+def test_what_surely_deviates_does_so_however_wide_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = known_to(50, TYPICAL, monkeypatch)
+    t = _with(refbp_trace(of.problem), "W_new", 2, set_to(9.0, 0, 0))
+    result = judge(of, "refbp", t)
+    assert result["verdict"] == "deviates"
+    assert result["message"].startswith("W − α ∂L/∂W_2[0, 0] is wrong given its own operands: got 9.0,")
+
+
+def at_a_kink() -> Subject:
+    """A_2 = tanh(x) + tanh(−x), which is 0, though no precision says so; σ_2 is ReLU."""
+    W = {1: np.array([[1.0, -1.0]]), 2: np.array([[1.0], [1.0]])}
+    X, Y = np.array([[0.3], [0.7]]), np.array([[1.0], [-1.0]])
+    of = Subject(Case("typical", "tanh", 2, 2, "float64", (1, 2, 1), "relu"))
+    of.__dict__["problem"] = Problem(
+        W, X, Y, {1: "tanh", 2: "relu"}, "mean_squared_error", False, 0.125
+    )
+    return of
+
+
+@pytest.mark.parametrize("a", [0.0, 5e-17, -5e-17])
+def test_either_side_of_a_kink_is_accepted_from_end_to_end(a: float) -> None:
+    """Where the truth is on neither side, an implementation may be on either; its own step decides."""
+    of = at_a_kink()
+    p = of.problem
+    t = refbp_trace(p)
+    A2 = np.full((2, 1), a)
+    Z2 = np.maximum(A2, 0)
+    delta2 = 2 * (Z2 - p.Y) / 2 * (a > 0)
+    D1 = 1 / np.cosh(t.A[1]) ** 2
+    delta1 = (delta2 @ p.W[2].T) * D1
+    dW = {1: p.X.T @ delta1, 2: t.Z[1].T @ delta2}
+    loss = np.asarray(((Z2 - p.Y) ** 2).sum() / 2)
+    t = Trace(
+        {1: t.A[1], 2: A2}, {1: t.Z[1], 2: Z2}, {1: delta1, 2: delta2}, dW,
+        {l: p.W[l] - p.alpha * M for l, M in dW.items()}, loss,
+    )  # fmt: skip
+    result = judge(of, "refbp", t)
+    assert (result["verdict"], result["message"]) == ("conforms", "")
+    assert result["straddling"] == 2
+
+
+def test_beyond_both_sides_of_a_kink_is_not_accepted() -> None:
+    of = at_a_kink()
+    t = _with(refbp_trace(of.problem), "delta", 2, set_to(1.5, 0, 0))
+    result = judge(of, "refbp", t)
+    assert result["verdict"] == "deviates"
+    assert result["message"].startswith("δ_2[0, 0] is wrong given its own operands: got 1.5, expected ")
+    far = _with(refbp_trace(of.problem), "delta", 2, set_to(20.0, 0, 0))
+    wrong = {r["gate"] for r in judge(of, "refbp", far)["records"] if float(r["ratio"]) > 1}
+    assert wrong == {"step", "end-to-end"}
+
+
+def test_the_truth_is_computed_once_for_all_implementations() -> None:
+    of = Subject(find(TYPICAL))
+    assert of.truth(PLAIN) is of.truth(amend(()))
+    assert of.problem is of.problem
+    assert of.spread("refbp", PLAIN) is of.spread("refbp", PLAIN)
+
+
+def test_whose_spread_it_is_depends_on_the_implementation_alone() -> None:
+    """And not on who was judged before: each is held to its own row of accuracy.toml."""
+    case = Case("typical", "gelu", 3, 7, "float64", (4, 3, 4, 3))
+    for first, second in (("torch-cpu", "torch-other"), ("jax-cpu", "jax-other")):
+        shared, own = Subject(case), Subject(case)
+        shared.spread(first, PLAIN)
+        for l in (1, 2, 3):
+            np.testing.assert_array_equal(
+                shared.spread(second, PLAIN).delta[l], own.spread(second, PLAIN).delta[l]
+            )
