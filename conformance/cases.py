@@ -102,8 +102,8 @@ class Case:
 
     @property
     def closely(self) -> bool:
-        """Whether the gates `row` and `repeat` are applied too: to a quarter of the product."""
-        return self.batch == 7
+        """Whether the gates `row` and `repeat` are applied too: at a batch of 7, to depth 3."""
+        return self.batch == 7 and self.depth <= 3
 
     def sigma(self) -> dict[int, str]:
         """σ_1 … σ_L by name."""
@@ -360,23 +360,25 @@ def covering(of: Sequence[Case]) -> list[Case]:
     It keeps to few shapes, since JAX compiles each operation anew for each: of `typical`, batches of
     7 at depth 1 or 2 for all activations, and the other depths and batch sizes for tanh alone.
     """
-    tanh = dict(zip(DEPTHS, (7, 64, 2, 1, 2, 1), strict=True))
-    kept: dict[Case, None] = {}
-    seen: dict[str, set[Any]] = defaultdict(set)
+    tanh = {
+        L: (n, DTYPES[i % 2])
+        for i, (L, n) in enumerate(zip(DEPTHS, (7, 64, 2, 1, 2, 1), strict=True))
+    }
+    kept: list[Case] = []
+    seen: dict[str, set[str]] = defaultdict(set)
     for c in of:
         if c.family == "typical":
-            one = EVERY.index(c.activation) % 2 + 1
-            wanted = (c.depth, c.batch) == (one, 7)
-            wanted |= c.activation == "tanh" and tanh[c.depth] == c.batch
+            common = (c.depth, c.batch) == (EVERY.index(c.activation) % 2 + 1, 7)
+            wanted = common or (c.activation == "tanh" and tanh[c.depth] == (c.batch, c.dtype))
         else:
-            turn = DTYPES[len(seen[c.family]) % 2]
-            what = (c.output, c.loss) if c.family == "heads" else (c.output, c.activation == "tanh")
+            what = f"{c.output}+{c.loss}" if c.family == "heads" else c.loss
+            turn = DTYPES[(list(FAMILIES).index(c.family) + len(seen[c.family])) % 2]
             wanted = c.dtype == turn and what not in seen[c.family]
             if wanted:
                 seen[c.family].add(what)
         if wanted:
-            kept[c] = None
-    return list(kept)
+            kept.append(c)
+    return kept
 
 
 FIELDS = tuple(CaseRow.__annotations__)

@@ -28,7 +28,7 @@ from conformance.spread import LAMBDA, Spread, spread
 from conformance.tolerance import Arithmetic, StepTolerance, accuracy
 from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ROW_WISE
-from conformance.truth.network import Steps, Truth, trace
+from conformance.truth.network import Memo, Steps, Truth, trace
 
 __all__ = ["Subject", "judge", "judge_exception"]
 
@@ -52,6 +52,7 @@ class Subject:
     case: Case
     _truths: dict[tuple[str, ...], Truth] = field(default_factory=dict)
     _spreads: dict[tuple[Any, ...], Spread] = field(default_factory=dict)
+    memo: Memo = field(default_factory=dict)
 
     @cached_property
     def problem(self) -> Problem:
@@ -125,9 +126,11 @@ def _in_order(L: int) -> Iterator[tuple[str, int]]:
         yield ("W_new", l)
 
 
-def _step_by_step(p: Problem, t: Trace, name: str, amended: Amended) -> dict[Any, Comparison]:
+def _step_by_step(
+    p: Problem, t: Trace, name: str, amended: Amended, memo: Memo
+) -> dict[Any, Comparison]:
     """Each equation on the implementation's own operands."""
-    steps = Steps(p, amended.maths)
+    steps = Steps(p, amended.maths, memo)
     of_sigma = {l: accuracy(name, p.dtype.name, s) for l, s in p.sigma.items()}
     fused = name in IMPLEMENTATIONS and IMPLEMENTATIONS[name].jitted
     bound = StepTolerance(p, Arithmetic.of(p.dtype, amended.flushes), of_sigma, fused)
@@ -177,11 +180,33 @@ def _against_truth(
 
 
 class Judged(NamedTuple):
-    """A record, whether it conforms, and its worst element (none for the gate `repeat`)."""
+    """A record, whether it conforms, and what it was made of (nothing, for the gate `repeat`)."""
 
     record: Record
     verdict: Verdict
-    element: Element | None
+    comparison: Comparison | None
+
+    @property
+    def element(self) -> Element | None:
+        """The worst element, with its values."""
+        if self.comparison is None:
+            return None
+        c, r = self.comparison, self.record
+        at = tuple(r["index"])
+        got, expected = float(c.value[at]), float(c.truth.hi[at])
+        return Element(
+            quantity=c.quantity,
+            layer=c.layer,
+            gate=c.gate,
+            index=r["index"],
+            got=number(got, 17),
+            got_hex=got.hex(),
+            expected=number(expected, 17),
+            expected_hex=expected.hex(),
+            error=r["error"],
+            tolerance=r["tolerance"],
+            ratio=r["ratio"],
+        )
 
 
 def _ratio(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,52 +216,51 @@ def _ratio(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> NDArra
     return np.where(error == 0, 0.0, np.where(np.isnan(r), np.inf, r))
 
 
-def _judged(c: Comparison) -> Judged:
-    """The worst element of a comparison, and the verdict of all of them."""
-    error = np.atleast_1d(c.truth.distance(c.value))
-    tolerance, rad = np.atleast_1d(c.tolerance), np.atleast_1d(c.truth.rad)
+def _judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
+    """Each comparison's worst element and verdict; the arithmetic is done for all at once."""
+
+    def joined(parts: Iterator[NDArray[Any]]) -> NDArray[np.float64]:
+        return np.concatenate([np.ravel(p) for p in parts]).astype(np.float64)
+
+    hi = joined(c.truth.hi for c in comparisons)
+    lo = joined(c.truth.lo for c in comparisons)
+    rad = joined(c.truth.rad for c in comparisons)
+    error = Enclosure(hi, lo, rad).distance(joined(c.value for c in comparisons))
+    tolerance = joined(c.tolerance for c in comparisons)
+    sizes = [np.size(c.value) for c in comparisons]
+    hull = np.repeat([c.hull for c in comparisons], sizes)
     # what the radius leaves open is held against the value, unless it is the hull at a kink
-    ratio = _ratio(error if c.hull else error + rad, tolerance)
-    verdict: Verdict = "conforms"
-    if (ratio > 1).any():
-        surely = _ratio(np.maximum(error - rad, 0.0), tolerance)
-        if (surely > 1).any():
-            verdict, ratio = "deviates", surely
-        elif c.hull:
-            ratio = surely
-        else:
-            verdict = "undecided"
-    worst = int(ratio.argmax())
-    index = [int(i) for i in np.unravel_index(worst, np.shape(c.value))]
-    hi = np.atleast_1d(c.truth.hi)
-    finite = np.abs(hi[np.isfinite(hi)])
-    dtype = c.value.dtype.type
-    ulp = float(np.spacing(dtype(min(finite.max(initial=0.0), float(np.finfo(dtype).max)))))
-    record = Record(
-        quantity=c.quantity,
-        layer=c.layer,
-        gate=c.gate,
-        error=number(float(error.flat[worst])),
-        tolerance=number(float(tolerance.flat[worst])),
-        ratio=number(float(ratio.flat[worst])),
-        ulps=number(float(error.max()) / ulp),
-        index=index,
-    )
-    got, expected = float(np.atleast_1d(c.value).flat[worst]), float(hi.flat[worst])
-    element = Element(
-        quantity=c.quantity,
-        layer=c.layer,
-        gate=c.gate,
-        index=index,
-        got=number(got, 17),
-        got_hex=got.hex(),
-        expected=number(expected, 17),
-        expected_hex=expected.hex(),
-        error=record["error"],
-        tolerance=record["tolerance"],
-        ratio=record["ratio"],
-    )
-    return Judged(record, verdict, element)
+    ratio = _ratio(np.where(hull, error, error + rad), tolerance)
+    surely = _ratio(np.maximum(error - rad, 0.0), tolerance)
+    starts = np.cumsum([0, *sizes[:-1]])
+    tops, largest, errors = (np.maximum.reduceat(x, starts) for x in (ratio, np.abs(hi), error))
+    deviates = np.maximum.reduceat(surely, starts) > 1
+    judged = []
+    for i, c in enumerate(comparisons):
+        part = slice(starts[i], starts[i] + sizes[i])
+        verdict: Verdict = "conforms"
+        ratios = ratio[part]
+        if tops[i] > 1:
+            verdict = "deviates" if deviates[i] else "conforms" if c.hull else "undecided"
+            ratios = ratios if verdict == "undecided" else surely[part]
+        worst = int(ratios.argmax())
+        name = c.value.dtype.name
+        ulp = float(np.spacing(c.value.dtype.type(min(largest[i], _LARGEST[name]))))
+        record = Record(
+            quantity=c.quantity,
+            layer=c.layer,
+            gate=c.gate,
+            error=number(float(error[part][worst])),
+            tolerance=number(float(tolerance[part][worst])),
+            ratio=number(float(ratios[worst])),
+            ulps=number(float(errors[i]) / ulp),
+            index=list(divmod(worst, c.value.shape[1])) if c.value.ndim == 2 else [],
+        )
+        judged.append(Judged(record, verdict, c))
+    return judged
+
+
+_LARGEST = {name: float(np.finfo(name).max) for name in ("float64", "float32")}
 
 
 def _all_gates(
@@ -245,16 +269,16 @@ def _all_gates(
     """Every comparison of a trace, in the order of the algorithm, the step gate first."""
     p = subject.problem
     gates = [
-        _step_by_step(p, t, name, amended),
+        _step_by_step(p, t, name, amended, subject.memo),
         _against_truth("end-to-end", t, subject.truth(amended), subject.spread(name, amended)),
     ]
     if subject.case.exact:
         gates.append(_against_truth("exact", t, subject.truth(amended), None))
-    judged = [_judged(gate[key]) for gate in gates for key in _in_order(p.depth)]
+    judged = _judge_all([gate[key] for gate in gates for key in _in_order(p.depth)])
     if alone is not None and subject.alone is not None:
         one = subject.alone
         rows = _against_truth("row", alone, one.truth(amended), one.spread(name, amended))
-        judged += _worst_layers([_judged(rows[key]) for key in _in_order(p.depth)])
+        judged += _worst_layers(_judge_all([rows[key] for key in _in_order(p.depth)]))
     return judged
 
 

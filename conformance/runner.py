@@ -275,7 +275,7 @@ def run(
     begun = time.monotonic()
     names = _names(implementations)
     chosen = select(cases(profile), wanted)
-    everything = profile == "exhaustive" or wanted
+    everything = profile == "exhaustive" or len(chosen) <= 50
     sample = set(chosen) if everything else set(covering(chosen)[:: 4 if profile == "quick" else 2])
     pairs = [
         (c, tuple(n for n in names if c in sample or not IMPLEMENTATIONS[n].jitted)) for c in chosen

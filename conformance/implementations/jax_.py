@@ -38,8 +38,8 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "elu": jax.nn.elu,
     "selu": jax.nn.selu,
     "celu": jax.nn.celu,
-    "gelu": partial(jax.nn.gelu, approximate=False),
-    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "gelu": jax.jit(partial(jax.nn.gelu, approximate=False)),
+    "gelu_tanh": jax.jit(partial(jax.nn.gelu, approximate=True)),
     "silu": jax.nn.silu,
     "softplus": jax.nn.softplus,
     "softsign": jax.nn.soft_sign,
@@ -50,10 +50,12 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "hardswish": jax.nn.hard_swish,
     "logsigmoid": jax.nn.log_sigmoid,
     "sin": jnp.sin,
-    "gaussian": lambda a: jnp.exp(-a * a),
-    "softmax": jax.nn.softmax,
+    "gaussian": jax.jit(lambda a: jnp.exp(-a * a)),
+    "softmax": jax.jit(jax.nn.softmax),
     "log_softmax": jax.nn.log_softmax,
 }
+"""Native functions. JAX jits most of them itself; the few that it leaves op by op are jitted here as
+well, since compiling each of their operations for each shape would take most of a run."""
 
 
 def _huber(Z: Any, Y: Any) -> Any:

@@ -18,7 +18,17 @@ import numpy as np
 from flint import arb, arb_mat
 from numpy.typing import NDArray
 
-__all__ = ["Ball", "Balls", "Enclosure", "certified", "enclosure", "matrix", "scalar", "union"]
+__all__ = [
+    "Ball",
+    "Balls",
+    "Enclosure",
+    "certified",
+    "enclosure",
+    "matrix",
+    "precision",
+    "scalar",
+    "union",
+]
 
 Ball: TypeAlias = Any  # flint.arb: python-flint ships no types
 Balls: TypeAlias = Any  # flint.arb_mat
@@ -64,6 +74,11 @@ def _precision(bits: int) -> Any:
         yield
     finally:
         flint.ctx.prec = before
+
+
+def precision() -> int:
+    """The working precision now, in bits."""
+    return int(flint.ctx.prec)
 
 
 def certified(compute: Callable[[], tuple[Enclosure, ...]]) -> tuple[Enclosure, ...]:

@@ -32,7 +32,7 @@ class Point(NamedTuple):
     decided: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Definition:
     """An elementwise σ: `pieces[i]` holds between `breaks[i-1]` and `breaks[i]`.
 

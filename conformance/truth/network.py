@@ -16,8 +16,15 @@ from flint import arb, arb_mat
 from numpy.typing import NDArray
 
 from conformance.problem import Floats, Problem
-from conformance.truth.balls import Ball, Balls, Enclosure, certified, enclosure, matrix
-from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE, Definition, LossDefinition
+from conformance.truth.balls import Ball, Balls, Enclosure, certified, enclosure, matrix, precision
+from conformance.truth.definitions import (
+    ACTIVATIONS,
+    LOSSES,
+    ROW_WISE,
+    Definition,
+    LossDefinition,
+    Point,
+)
 
 __all__ = ["Layer", "Mathematics", "Steps", "Truth", "trace"]
 
@@ -78,15 +85,27 @@ def _transposed(W: Balls, bias: bool) -> Balls:
     return arb_mat(len(rows), W.ncols(), [e for r in rows for e in r]).transpose()
 
 
+Memo = dict[Any, Point]
+"""σ at floats already seen: implementations often agree on A_l to the last bit."""
+
+
 def _activate(
-    maths: Mathematics, name: str, A: Balls
+    maths: Mathematics, name: str, A: Balls, floats: Floats | None = None, memo: Memo | None = None
 ) -> tuple[Balls, Balls | None, Balls | None, list[bool]]:
-    """σ(A), and σ'(A) and σ''(A) where σ is elementwise."""
+    """σ(A), and σ'(A) and σ''(A) where σ is elementwise. `floats` are A where that is exact."""
     if name in ROW_WISE:
         Z = [z for row in _rows(A) for z in ROW_WISE[name][0](row)]
         return _like(A, Z), None, None, [True] * len(Z)
     sigma = maths.activations[name]
-    points = [sigma(a) for a in A.entries()]
+    if floats is None or memo is None:
+        points = [sigma(a) for a in A.entries()]
+    else:
+        points = []
+        for x, a in zip(floats.ravel().tolist(), A.entries(), strict=True):
+            key = (x, precision(), sigma)
+            if key not in memo:
+                memo[key] = sigma(a)
+            points.append(memo[key])
     Z, D, D2 = (_like(A, [p[i] for p in points]) for i in range(3))
     return Z, D, D2, [p.decided for p in points]
 
@@ -167,6 +186,7 @@ class Steps:
 
     problem: Problem
     maths: Mathematics
+    memo: Memo = field(default_factory=dict)
 
     def pre_activation(self, l: int, Z: Floats) -> Enclosure:
         """A_l = Z̃_{l-1} W_l."""
@@ -190,7 +210,7 @@ class Steps:
 
         def compute() -> tuple[Enclosure, ...]:
             M = matrix(A)
-            Z, D, _, _ = _activate(self.maths, name, M)
+            Z, D, _, _ = _activate(self.maths, name, M, A, self.memo)
             G = (
                 _loss_gradient(self.maths, p.loss, matrix(after), matrix(p.Y))
                 if l == L

@@ -289,8 +289,8 @@ def test_the_spread_is_what_errors_really_are() -> None:
         r = np.concatenate([f[q] for f in found])
         assert len(r) > 300
         assert 0.2 < np.sqrt((r**2).mean()) < 1.2, q
-        assert r.max() < LAMBDA / 2, q
-    assert LAMBDA == 8
+        assert r.max() < LAMBDA, q
+        assert r.max() > LAMBDA / 10, q
 
 
 def test_the_spread_is_the_same_every_time() -> None:
@@ -364,7 +364,7 @@ def test_the_spread_of_a_row_wise_layer() -> None:
         r = ratios("refbp", Subject(case))
         for q in ("Z", "delta", "dW"):
             assert 0.02 < np.sqrt((r[q] ** 2).mean()) < 1.5, (output, loss, q)
-            assert r[q].max() < LAMBDA / 2
+            assert r[q].max() < LAMBDA
 
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "mean_absolute_error", "huber"])
@@ -374,4 +374,4 @@ def test_the_spread_of_the_other_losses(loss: str) -> None:
     r = ratios("refbp", Subject(case))
     for q in ("delta", "dW", "loss"):
         assert np.isfinite(r[q]).all()
-        assert r[q].max() < LAMBDA / 2
+        assert r[q].max() < LAMBDA

@@ -427,6 +427,27 @@ def test_no_gradient_flows_into_the_constant_unit() -> None:
         )
 
 
+def test_what_is_remembered_is_what_would_be_computed() -> None:
+    """Of one definition and one precision: a memo shared by implementations changes nothing."""
+    p = find("typical/mish/L1/n7/float64").problem()
+    A = trace(p, MATHS).A[1].hi
+    memo: Any = {}
+    remembering, plain = Steps(p, MATHS, memo), Steps(p, MATHS)
+    tanh = replace(MATHS, activations={**ACTIVATIONS, "mish": ACTIVATIONS["tanh"]})
+    other = Steps(p, tanh, memo)
+    for _ in range(2):
+        for steps, maths in ((remembering, MATHS), (other, tanh)):
+            found, expected = steps.layer(1, A, A), Steps(p, maths).layer(1, A, A)
+            for e, f in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(e.hi, f.hi)
+                np.testing.assert_array_equal(e.lo, f.lo)
+                np.testing.assert_array_equal(e.rad, f.rad)
+    assert len(memo) == 2 * A.size
+    assert (remembering.layer(1, A, A).Z.hi != other.layer(1, A, A).Z.hi).all()
+    rough = at_precision(64, lambda: plain.layer(1, A, A).Z.hi)
+    np.testing.assert_array_equal(rough, plain.layer(1, A, A).Z.hi)
+
+
 def test_matrices_are_read_row_by_row() -> None:
     M = matrix(np.arange(6.0).reshape(2, 3))
     assert [[int(float(M[i, j])) for j in range(3)] for i in range(2)] == [[0, 1, 2], [3, 4, 5]]

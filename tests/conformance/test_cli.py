@@ -1,0 +1,485 @@
+"""The command line: exit codes, one line for what is wrong, and nothing half-written."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from conformance import cli, runner
+from conformance.cases import FAMILIES, PROFILES, cases
+from conformance.cli import main
+from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation
+from conformance.problem import Problem, Trace
+
+FEW = "family=square,activation=tanh"
+ONE = "typical/tanh/L2/n7/float64/bias"
+REFBP = implementation("refbp")  # before anything is planted in its place
+
+
+def conformance(*args: Any) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in args], prog_name="conformance")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refused(*args: Any) -> str:
+    """What is said, in one line and on standard error, with exit code 2."""
+    result = conformance(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("conformance: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr.removeprefix("conformance: ").strip()
+
+
+class Planted:
+    name, description = "refbp", "planted"
+
+    def __init__(self, change: Callable[[Trace], Trace]) -> None:
+        self.change = change
+
+    def start(self) -> Any:
+        return {}, "cpu"
+
+    def run(self, p: Problem) -> Trace:
+        return self.change(REFBP.run(p))
+
+
+def doubled(t: Trace) -> Trace:
+    return t if len(t.A) == 1 else replace(t, dW={l: 2 * M for l, M in t.dW.items()})
+
+
+# --- run ------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_conforms(tmp_path: Path) -> None:
+    html, results = tmp_path / "r.html", tmp_path / "r.json"
+    done = conformance("run", "--implementation", "refbp", "--select", FEW, "--jobs", 0,
+                       "--report", html, "--json", results)  # fmt: skip
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[:3] == [
+        "", "2 cases (standard: family=square,activation=tanh); worst: error over tolerance", "",
+    ]  # fmt: skip
+    assert lines[3].split() == [
+        "implementation", "conforms", "not-run", "known-difference", "undecided", "deviates", "error",
+        "worst", "end-to-end", "worst", "row", "worst", "step",
+    ]  # fmt: skip
+    name, *counts = lines[4].split()
+    assert (name, counts[:6]) == ("refbp", ["2", "·", "·", "·", "·", "·"])
+    assert all(0 < float(x) <= 1 for x in counts[6:])
+    assert lines[5:] == [
+        "", "conforms: 2 results of refbp: all conform.", f"report: {html}", f"results: {results}",
+    ]  # fmt: skip
+    assert done.stderr.splitlines() == ["1 of 2 results", "2 of 2 results"]
+    assert json.loads(results.read_text())["profile"]["select"] == FEW
+    assert html.read_text().startswith("<!DOCTYPE html>") or html.read_text().startswith("<!doctype html>")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json"]
+
+
+def test_a_run_of_a_profile() -> None:
+    done = conformance("run", "--profile", "quick", "--implementation", "refbp", "--jobs", 0)
+    assert done.exit_code == 0
+    assert f"\n{len(cases('quick'))} cases (quick); worst: error over tolerance\n" in done.stdout
+
+
+def test_a_run_in_which_something_deviates(plant: Callable[..., None]) -> None:
+    plant("refbp", Planted(doubled))
+    done = conformance("run", "--implementation", "refbp", "--select", FEW, "--jobs", 0)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[-1] == "deviates: 2 deviates."
+    case = "square/tanh/L3/n7/float64/w4-4"
+    assert f"\ndeviates: refbp on {case}\n  ∂L/∂W_3[" in done.stdout
+    assert f"\n  conformance show '{case}' --implementation refbp\n" in done.stdout
+    assert "more." not in done.stdout
+
+
+def test_only_the_first_five_are_told(plant: Callable[..., None]) -> None:
+    plant("refbp", Planted(doubled))
+    done = conformance("run", "--implementation", "refbp", "--select", "activation=tanh,depth=2", "--jobs", 0)
+    assert done.exit_code == 1
+    total = int(re.search(r"^deviates: (\d+) deviates\.$", done.stdout, re.MULTILINE)[1])  # type: ignore[index]
+    assert done.stdout.count("\ndeviates: refbp on ") == 5
+    assert f"\nand {total - 5} more.\n" in done.stdout
+
+
+def test_a_stale_row_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.known_differences import Difference
+
+    row = Difference("made-up", "refbp", "what", "why", "where", "square", "tanh", takes=((0.5, 9.0),))
+    monkeypatch.setattr(runner, "known_differences", lambda: (row,))
+    done = conformance("run", "--implementation", "refbp", "--select", FEW, "--jobs", 0)
+    assert done.exit_code == 1
+    assert (
+        "\nstale: the known difference made-up did not show; remove its row, or find out why.\n"
+        in done.stdout
+    )
+    assert done.stdout.endswith("\ndeviates: known differences that no longer show: made-up.\n")
+
+
+def test_an_implementation_asked_for_that_cannot_run(plant: Callable[..., None]) -> None:
+    class Absent(Planted):
+        def start(self) -> Any:
+            raise NotRunError("no CUDA device: buy one.")
+
+    plant("torch-cuda", Absent(doubled))
+    done = conformance("run", "--implementation", "torch-cuda", "--select", FEW, "--jobs", 0)
+    assert done.exit_code == 2
+    assert "torch-cuda: not-run: no CUDA device: buy one.\n" in done.stdout
+    assert done.stdout.endswith("not-run: could not run: torch-cuda; nothing ran.\n")
+    assert "implementation  conforms" not in done.stdout  # no row, no table
+    both = conformance("run", "--implementation", "torch-cuda", "--implementation", "refbp", "--select", FEW,
+                       "--jobs", 0)  # fmt: skip
+    assert both.exit_code == 2
+    assert both.stdout.endswith("not-run: could not run: torch-cuda.\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--profile", "quik"), "unknown profile 'quik'. Did you mean 'quick'? There are: quick, standard, exhaustive."),
+        (
+            ("--implementation", "refpb"),
+            "unknown implementation 'refpb'. Did you mean 'refbp'? There are: refbp, torch-cpu, torch-cuda, "
+            "jax-cpu, jax-cpu-jit, jax-cuda, jax-cuda-jit.",
+        ),
+        (
+            ("--select", "activation=tanhh"),
+            "unknown activation 'tanhh'. Did you mean 'tanh'? There are: celu, elu, gaussian, gelu, gelu_tanh, "
+            "hardsigmoid, hardswish, hardtanh, identity, leaky_relu, logsigmoid, mish, relu, relu6, selu, "
+            "sigmoid, silu, sin, softplus, softsign, tanh.",
+        ),
+        (("--select", "depth"), "cannot read 'depth'; expected field=value, such as depth=3."),
+    ],
+)  # fmt: skip
+def test_what_there_is_not(args: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    where = tmp_path / "r.html"
+    assert refused("run", *args, "--jobs", 0, "--report", where) == message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_make_no_sense() -> None:
+    for args in (("--jobs", "-1"), ("--jobs", "two"), ("--colour",), ("extra",)):
+        done = conformance("run", *args)
+        assert done.exit_code == 2
+        assert "Usage: conformance run" in done.stderr
+    assert conformance("runn").exit_code == 2
+
+
+# --- paths ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is refused before a minute's work, not after."""
+
+    def run(*args: Any) -> Any:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr(runner, "run", run)
+
+
+@pytest.mark.usefixtures("no_run")
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_paths_that_cannot_be_written(option: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("as it was")
+    (tmp_path / "folder").mkdir()
+    for name, message in (
+        ("folder", f"cannot write {tmp_path / 'folder'}: it is a folder; expected the name of a file."),
+        ("no/r.x", f"cannot write {tmp_path / 'no/r.x'}: there is no folder {tmp_path / 'no'}."),
+        ("file/r.x", f"cannot write {tmp_path / 'file/r.x'}: there is no folder {tmp_path / 'file'}."),
+    ):
+        assert refused("run", option, tmp_path / name) == message
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "as it was"
+
+
+@pytest.mark.usefixtures("no_run")
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_a_folder_that_may_not_be_written_to(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the path that was asked for."""
+
+    def forbidden(*args: Any, **more: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkstemp", forbidden)
+    path = tmp_path / "r.x"
+    assert refused("run", option, path) == (
+        f"cannot write {path}: Permission denied. Expected a folder that exists and may be written to."
+    )
+
+
+@pytest.mark.usefixtures("no_run")
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    path = tmp_path / ("r" * 300)
+    assert refused("run", "--json", path).startswith(f"cannot write {path}: File name too long")
+
+
+def test_what_was_there_before_a_refused_run_is_still_there(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("the run before")
+    refused("run", "--select", "depth=99", "--json", path)
+    assert path.read_text() == "the run before"
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("written")
+    done = conformance("run", "--implementation", "refbp", "--select", FEW, "--jobs", 0, "--json",
+                       folder / "r.json", "--report", folder / "r.html")  # fmt: skip
+    assert done.exit_code == 0
+    return folder
+
+
+def test_a_report_is_rendered_again(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "again.html"
+    done = conformance("report", written / "r.json", "--html", path)
+    assert (done.exit_code, done.stdout) == (0, f"report: {path}\n")
+    assert path.read_bytes() == (written / "r.html").read_bytes()
+
+
+def test_a_report_needs_no_framework(written: Path, tmp_path: Path) -> None:
+    """Nor any package that runs or judges: the results are all it reads."""
+    code = textwrap_code(
+        """
+        import sys
+        for name in ("torch", "jax", "jaxlib", "sklearn"):
+            sys.modules[name] = None
+        from conformance.cli import main
+        main(["report", sys.argv[1], "--html", sys.argv[2]])
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, written / "r.json", tmp_path / "r.html"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "r.html").read_bytes() == (written / "r.html").read_bytes()
+
+
+def textwrap_code(text: str) -> str:
+    import textwrap
+
+    return textwrap.dedent(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory."),
+        (b"\xff\xfe\x00", "it is not UTF-8 text (invalid start byte)."),
+        (b"not json", "it is not JSON (Expecting value: line 1 column 1 (char 0))."),
+        (b'{"schema_version": 1}', "expected the results file of a run; missing: cases, environment, families, "
+         "implementations, known_differences, profile, results, summary."),
+    ],
+    ids=["missing", "binary", "text", "another object"],
+)  # fmt: skip
+def test_a_results_file_that_cannot_be_read(content: bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert refused("report", path, "--html", tmp_path / "r.html") == f"cannot read {path}: {message}"
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_results_file_that_is_cut_off(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_bytes((written / "r.json").read_bytes()[:-40])
+    assert refused("report", path, "--html", tmp_path / "r.html").startswith(f"cannot read {path}: it is not JSON (")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_results_file_of_another_version(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    data = json.loads((written / "r.json").read_text())
+    path.write_text(json.dumps({**data, "schema_version": 99}))
+    assert "it has schema version 99; this program reads 1." in refused("report", path, "--html", tmp_path / "x")
+
+
+@pytest.mark.parametrize("block", ["environment", "profile", "implementations", "families", "cases", "results",
+                                   "known_differences", "summary"])  # fmt: skip
+@pytest.mark.parametrize("inside", [None, 7, "text", [], {}, [1], [{}], {"a": 1}, [[]], [None]], ids=repr)
+def test_a_results_file_with_something_else_inside(
+    block: str, inside: Any, written: Path, tmp_path: Path
+) -> None:
+    """One sentence, or a report where nothing is missing; never a traceback, never half a file."""
+    path, html = tmp_path / "r.json", tmp_path / "r.html"
+    data = json.loads((written / "r.json").read_text())
+    path.write_text(json.dumps({**data, block: inside}))
+    done = conformance("report", path, "--html", html)
+    if done.exit_code == 0:
+        assert html.read_text().rstrip().endswith("</html>")
+        return
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"conformance: cannot read {path}: it is not as schema version 1 has it (")
+    assert done.stderr.count("\n") == 1
+    assert not html.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.json"]
+
+
+def test_a_report_that_cannot_be_written(written: Path, tmp_path: Path) -> None:
+    assert refused("report", written / "r.json", "--html", tmp_path) == (
+        f"cannot write {tmp_path}: it is a folder; expected the name of a file."
+    )
+    assert conformance("report", written / "r.json").exit_code == 2  # --html is asked for
+
+
+# --- list -----------------------------------------------------------------------------------------
+
+
+def test_what_there_is() -> None:
+    done = conformance("list")
+    assert done.exit_code == 0
+    for name in (*IMPLEMENTATIONS, *PROFILES):
+        assert re.search(rf"^  {name} +\S", done.stdout, re.MULTILINE)
+    for name, family in FAMILIES.items():
+        assert (family.why in done.stdout) == (name not in ("seeds", "big"))
+    assert f"  standard       {len(cases('standard')):,}  the full product" in done.stdout
+
+
+def test_the_ids_of_a_selection() -> None:
+    done = conformance("list", "--ids", "--select", FEW)
+    assert done.stdout.splitlines() == ["square/tanh/L3/n7/float64/w4-4", "square/tanh/L3/n7/float32/w4-4"]
+    assert conformance("list", "--select", FEW).stdout.splitlines()[-1].split()[:2] == ["square", "2"]
+    assert len(conformance("list", "--ids", "--profile", "quick").stdout.splitlines()) == len(cases("quick"))
+    assert refused("list", "--profile", "no").startswith("unknown profile 'no'.")
+
+
+# --- show -----------------------------------------------------------------------------------------
+
+
+def test_a_case_is_shown() -> None:
+    done = conformance("show", ONE)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{ONE}   refbp: conforms\n")
+    assert "to see it again:" in done.stdout
+
+
+def test_a_case_that_deviates_is_shown(plant: Callable[..., None]) -> None:
+    plant("refbp", Planted(doubled))
+    done = conformance("show", ONE, "--implementation", "refbp")
+    assert done.exit_code == 1
+    assert done.stdout.startswith(f"{ONE}   refbp: deviates\n")
+    assert "dW_2[" in done.stdout
+
+
+def test_a_known_difference_is_shown_with_exit_code_0() -> None:
+    case = "typical/hardsigmoid/L2/n7/float64/bias"
+    done = conformance("show", case, "--implementation", "torch-cpu")
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{case}   torch-cpu: known-difference\n")
+    assert "conforms to what it is known to compute instead: torch-hardsigmoid-derivative." in done.stdout
+
+
+def test_an_error_is_shown_with_exit_code_1(plant: Callable[..., None]) -> None:
+    def broken(t: Trace) -> Trace:
+        if len(t.A) == 2:
+            raise ArithmeticError("no")
+        return t
+
+    plant("refbp", Planted(broken))
+    done = conformance("show", ONE)
+    assert done.exit_code == 1
+    assert "refbp raised ArithmeticError: no (test_cli.py:" in done.stdout
+
+
+def test_what_cannot_be_decided_is_shown_with_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.truth import balls
+
+    monkeypatch.setattr(balls, "PRECISIONS", (50,))
+    done = conformance("show", ONE)
+    assert done.exit_code == 2
+    assert done.stdout.startswith(f"{ONE}   refbp: undecided\n")
+
+
+def test_what_cannot_be_shown(plant: Callable[..., None]) -> None:
+    assert refused("show", "typical/tanh/L2/n7/float64/bais") == (
+        f"unknown case 'typical/tanh/L2/n7/float64/bais'. Did you mean '{ONE}'?"
+    )
+    assert refused("show", ONE, "--implementation", "torch").startswith("unknown implementation 'torch'.")
+
+    class Absent(Planted):
+        def start(self) -> Any:
+            raise NotRunError("no CUDA device.")
+
+    plant("torch-cuda", Absent(doubled))
+    assert refused("show", ONE, "--implementation", "torch-cuda") == "torch-cuda is not-run: no CUDA device."
+    assert conformance("show").exit_code == 2
+
+
+# --- the rest -------------------------------------------------------------------------------------
+
+
+def test_help_and_version() -> None:
+    for flag in ("-h", "--help"):
+        done = conformance(flag)
+        assert done.exit_code == 0
+        assert "Exit codes: 0, all that ran conforms; 1, something deviates; 2, the tool" in done.stdout
+        for command in ("run", "list", "show", "report"):
+            assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+    from importlib.metadata import version
+
+    assert conformance("--version").stdout == f"conformance, version {version('refbp')}\n"
+
+
+def test_python_m_conformance() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "conformance", "show", "no/such/case"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("conformance: unknown case 'no/such/case'.")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_commands_that_only_read_start_without_numerics() -> None:
+    """`conformance list` and `--help` import neither framework."""
+    code = "import sys; from conformance.cli import main\nmain(['list'], standalone_mode=False)\n"
+    code += "print({'torch', 'jax', 'sklearn'} & set(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "set()\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with cli._progress() as progress:
+        for done in range(1, 21):
+            progress(done, 20, "a case")
+    assert "judging" in screen.getvalue()
+    assert "20/20" in screen.getvalue()
+
+
+def test_progress_elsewhere_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    with cli._progress() as progress:
+        progress(0, 0, "nothing")
+        for done in range(1, 2001):
+            progress(done, 2000, "a case")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"{k * 200:,} of 2,000 results" for k in range(1, 11)]
+
+
+def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._table([["name", "n"], ["a", "1,000"], ["long name", "7"]])
+    assert capsys.readouterr().out == "name           n\na          1,000\nlong name      7\n"

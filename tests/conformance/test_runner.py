@@ -1,0 +1,482 @@
+"""From a profile to results: who runs, what a crash costs, and what the answer is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance import runner
+from conformance import summary as summary_module
+from conformance.cases import cases, covering, find, select
+from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation
+from conformance.problem import Problem, Trace
+from conformance.results import VERDICTS
+from conformance.runner import RunError, judged, run, started
+from conformance.summary import summary
+
+ONE = "id=typical/tanh/L2/n7/float64/bias"
+THREE = "family=typical,activation=tanh,dtype=float64,bias=true,batch=1"  # depths 2, 5 and 16
+
+
+class Planted:
+    """refbp, but for what it is told to do."""
+
+    name, description = "refbp", "planted"
+
+    def __init__(
+        self,
+        start: Callable[[], Any] = lambda: ({"planted": "1"}, "cpu"),
+        run: Callable[[Problem], Any] = lambda p: implementation("refbp").run(p),
+    ) -> None:
+        self.start, self.run = start, run
+
+
+def raising(e: BaseException) -> Callable[..., Any]:
+    def raises(*_: Any) -> Any:
+        raise e
+
+    return raises
+
+
+# --- who runs -------------------------------------------------------------------------------------
+
+
+def test_an_implementation_that_runs(plant: Callable[..., None]) -> None:
+    plant("planted", Planted())
+    row = started("planted").row
+    assert row == {
+        "name": "planted", "description": "planted", "status": "ran", "reason": "",
+        "versions": {"planted": "1"}, "device": "cpu", "dtypes": ["float64", "float32"], "cases": 0,
+        "probes": {"tf32": "no", "x64": "yes", "subnormals": "kept"},
+    }  # fmt: skip
+    assert started("planted") is started("planted")
+
+
+def test_an_implementation_that_cannot_run_here(plant: Callable[..., None]) -> None:
+    plant("planted", Planted(start=raising(NotRunError("no card: buy one."))))
+    row = started("planted").row
+    assert (row["status"], row["reason"]) == ("not-run", "no card: buy one.")
+    assert started("planted").ready is None
+
+
+def test_an_implementation_whose_package_is_missing(plant: Callable[..., None]) -> None:
+    missing = Planted(start=raising(ModuleNotFoundError("No module named 'torch'")))
+    plant("planted", missing, module="torch_")
+    row = started("planted").row
+    assert (row["status"], row["reason"]) == (
+        "not-run",
+        "torch cannot be imported (No module named 'torch'): pip install 'refbp[torch]'.",
+    )
+
+
+def test_torch_missing_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one: its file imports torch when it is loaded."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "conformance.implementations.torch_", raising=False)
+    started.cache_clear()
+    try:
+        row = started("torch-cpu").row
+    finally:
+        started.cache_clear()
+    assert row["status"] == "not-run"
+    assert row["reason"].startswith("torch cannot be imported (")
+    assert row["reason"].endswith("): pip install 'refbp[torch]'.")
+
+
+@pytest.mark.parametrize("e", [RuntimeError("driver too old\nsee log"), OSError("libcudart.so")])
+def test_an_implementation_that_fails_to_start_is_an_error(
+    e: Exception, plant: Callable[..., None]
+) -> None:
+    """And not the end of the run: the others have nothing to do with it."""
+    plant("planted", Planted(start=raising(e)))
+    results = run("standard", ["refbp", "planted"], ONE, jobs=0)
+    row = results["implementations"][-1]
+    assert (row["name"], row["status"]) == ("planted", "error")
+    assert str(e).splitlines()[0] in row["reason"]
+    assert "\n" not in row["reason"]
+    assert [r["implementation"] for r in results["results"]] == ["refbp"]
+    assert results["summary"]["exit_code"] == 2
+
+
+def test_an_implementation_whose_probe_fails_is_an_error(plant: Callable[..., None]) -> None:
+    plant("planted", Planted(run=raising(MemoryError())))
+    row = started("planted").row
+    assert (row["status"], row["reason"]) == ("error", "its probe failed: MemoryError: no message")
+    assert row["versions"] == {"planted": "1"}
+    assert started("planted").ready is None
+
+
+def test_without_probing_it_is_ready_at_once(plant: Callable[..., None]) -> None:
+    plant("planted", Planted(run=raising(MemoryError())))
+    assert started("planted", probing=False).ready is not None
+    assert started("planted", probing=False).row["status"] == "ran"
+
+
+def after_the_probes(value: Any) -> Planted:
+    def run_(p: Problem) -> Any:
+        return implementation("refbp").run(p) if p.depth == 1 else value
+
+    return Planted(run=run_)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "nonsense",
+        Trace(None, None, None, None, None, np.array(0.0)),  # type: ignore[arg-type]
+        Trace({"a": 1, 2: 2}, {}, {}, {}, {}, np.array(0.0)),  # type: ignore[arg-type, dict-item]
+        Trace([1, 2], [], [], [], [], np.array(0.0)),  # type: ignore[arg-type]
+        Trace({1: 1, 2: 2}, {}, {}, {}, {}, None),  # type: ignore[arg-type, dict-item]
+    ],
+    ids=["None", "a string", "layers of None", "mixed keys", "lists", "numbers"],
+)
+def test_what_is_no_trace_costs_its_own_case_alone(value: Any, plant: Callable[..., None]) -> None:
+    plant("planted", after_the_probes(value))
+    results = run("standard", ["refbp", "planted"], ONE, jobs=0)
+    verdicts = {r["implementation"]: r["verdict"] for r in results["results"]}
+    assert verdicts["refbp"] == "conforms"
+    assert verdicts["planted"] in ("error", "deviates")
+    assert results["summary"]["exit_code"] == 1
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(RunError) as refusal:
+        run("quick", ["refbp", "torch-gpu"])
+    assert refusal.value.args == (
+        "unknown implementation 'torch-gpu'. Did you mean 'torch-cpu'? There are: refbp, torch-cpu, "
+        "torch-cuda, jax-cpu, jax-cpu-jit, jax-cuda, jax-cuda-jit.",
+    )
+
+
+# --- what runs ------------------------------------------------------------------------------------
+
+
+def pairs_of(monkeypatch: pytest.MonkeyPatch, *args: Any) -> dict[str, set[str]]:
+    """Which cases each implementation would run."""
+    found: dict[str, set[str]] = {}
+
+    def capture(names: Any, pairs: Any, progress: Any) -> Any:
+        for case, of in pairs:
+            for name in of:
+                found.setdefault(name, set()).add(case.id)
+        return [runner._new_row(n) for n in names], []
+
+    monkeypatch.setattr(runner, "_in_this_process", capture)
+    run(*args, jobs=0)
+    return found
+
+
+def test_everything_runs_but_the_jitted_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = pairs_of(monkeypatch, "standard")
+    everything = {c.id for c in cases("standard")}
+    assert set(found) == set(IMPLEMENTATIONS)
+    for name, row in IMPLEMENTATIONS.items():
+        if not row.jitted:
+            assert found[name] == everything
+        else:
+            assert 20 <= len(found[name]) < 200
+            assert found[name] <= {c.id for c in covering(cases("standard"))}
+
+
+@pytest.mark.parametrize("args", [("exhaustive",), ("standard", (), "activation=gelu,depth=3")])
+def test_in_exhaustive_and_where_few_cases_are_selected_the_jitted_run_all(
+    args: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pairs_of(monkeypatch, *args)
+    assert found["jax-cpu-jit"] == found["refbp"]
+
+
+def test_what_was_left_out_is_said(plant: Callable[..., None]) -> None:
+    plant("jax-cpu-jit", Planted(), jitted=True)
+    results = run("quick", ["jax-cpu-jit"], jobs=0)
+    (row,) = results["implementations"]
+    total = len(cases("quick"))
+    assert row["reason"] == (
+        f"{row['cases']} of {total} cases: a covering sample, since each is compiled separately; "
+        "the profile `exhaustive` runs all."
+    )
+    assert 0 < row["cases"] == len(results["results"]) < total
+
+
+def test_tasks_are_of_one_activation_and_dtype_and_the_most_work_first() -> None:
+    pairs = [(c, ("refbp", "torch-cpu")) for c in cases("standard")]
+    chunks = runner._chunks(pairs)
+    assert sorted(c.id for chunk in chunks for c, _ in chunk) == sorted(c.id for c, _ in pairs)
+    assert all(len({(c.activation, c.dtype) for c, _ in chunk}) == 1 for chunk in chunks)
+    assert max(map(len, chunks)) <= runner.CHUNK
+
+    def work(chunk: Any) -> int:
+        return sum(sum(c.widths) * (c.batch + 10) for c, _ in chunk)
+
+    assert [work(c) for c in chunks] == sorted((work(c) for c in chunks), reverse=True)
+    assert runner._chunks([]) == []
+
+
+def test_results_stand_in_the_order_of_cases_and_implementations(plant: Callable[..., None]) -> None:
+    plant("planted", Planted())
+    done: list[tuple[int, int]] = []
+    results = run(
+        "standard", ["planted", "refbp"], THREE, jobs=0,
+        progress=lambda d, total, case: done.append((d, total)),
+    )  # fmt: skip
+    ids = [c.id for c in select(cases("standard"), THREE)]
+    assert [(r["case"], r["implementation"]) for r in results["results"]] == [
+        (i, n) for i in ids for n in ("refbp", "planted")
+    ]
+    assert done == [(2, 6), (4, 6), (6, 6)]
+    assert [row["cases"] for row in results["implementations"]] == [3, 3]
+    assert results["profile"] == {
+        "name": "standard", "description": results["profile"]["description"], "select": THREE, "cases": 3,
+    }  # fmt: skip
+
+
+def test_an_implementation_that_does_not_run_is_not_waited_for(plant: Callable[..., None]) -> None:
+    plant("planted", Planted(start=raising(NotRunError("no."))))
+    done: list[tuple[int, int]] = []
+    run("standard", ["planted", "refbp"], ONE, jobs=0,
+        progress=lambda d, total, case: done.append((d, total)))  # fmt: skip
+    assert done == [(1, 1)]
+
+
+# --- the answer -----------------------------------------------------------------------------------
+
+
+def answer(*verdicts: str, status: str = "ran", stale: bool = False, asked: bool = False) -> Any:
+    rows: Any = [{"name": "refbp", "status": status}, {"name": "torch-cuda", "status": "not-run"}]
+    if not asked:
+        results: Any = [
+            {"case": f"c{i}", "implementation": "refbp", "verdict": v, "records": []}
+            for i, v in enumerate(verdicts)
+        ]
+    else:
+        results = [{"case": "c", "implementation": "refbp", "verdict": v, "records": []} for v in verdicts]
+    differences: Any = [{"id": "row", "status": "stale" if stale else "differs"}]
+    found = summary(rows, results, differences, asked=asked)
+    return found["verdict"], found["exit_code"], found["message"]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (answer("conforms", "conforms"), ("conforms", 0, "2 results of refbp: all conform.")),
+        (
+            answer("conforms", "known-difference"),
+            ("conforms", 0, "2 results of refbp: all conform, 1 of them but for a known difference."),
+        ),
+        (answer("conforms", "not-run"), ("conforms", 0, "2 results of refbp: all conform; 1 not run.")),
+        (answer("conforms", "deviates"), ("deviates", 1, "1 deviates.")),
+        (answer("error", "conforms"), ("error", 1, "1 error.")),
+        (answer("error", "deviates", "error"), ("error", 1, "2 error; 1 deviates.")),
+        (answer("undecided", "conforms"), ("undecided", 2, "1 undecided.")),
+        (answer("undecided", "deviates"), ("deviates", 1, "1 deviates; 1 undecided.")),
+        (answer(), ("not-run", 2, "nothing ran.")),
+        (answer("not-run"), ("not-run", 2, "nothing ran.")),
+        (
+            answer("conforms", stale=True),
+            ("deviates", 1, "known differences that no longer show: row."),
+        ),
+        (
+            answer("conforms", asked=True),
+            ("not-run", 2, "could not run: torch-cuda."),
+        ),
+        (
+            answer("deviates", asked=True),
+            ("deviates", 2, "1 deviates; could not run: torch-cuda."),
+        ),
+        (answer("conforms", status="error"), ("not-run", 2, "could not run: refbp.")),
+    ],
+)  # fmt: skip
+def test_the_answer_is_the_worst_there_is(found: Any, expected: Any) -> None:
+    assert found == expected
+
+
+def test_an_implementation_asked_for_that_cannot_run_is_never_green(
+    plant: Callable[..., None],
+) -> None:
+    plant("planted", Planted(start=raising(NotRunError("no."))))
+    asked = run("standard", ["refbp", "planted"], ONE, jobs=0)["summary"]
+    assert (asked["verdict"], asked["exit_code"]) == ("not-run", 2)
+    assert asked["message"] == "could not run: planted."
+    alone = run("standard", ["planted"], ONE, jobs=0)["summary"]
+    assert (alone["verdict"], alone["exit_code"]) == ("not-run", 2)
+    assert asked["verdicts"]["planted"] == dict.fromkeys(VERDICTS, 0)
+
+
+def test_the_worst_of_each_gate() -> None:
+    results = run("standard", ["refbp"], THREE, jobs=0)
+    worst = {w["gate"]: w for w in results["summary"]["worst"]}
+    assert set(worst) == {"step", "end-to-end"}
+    for gate, w in worst.items():
+        ratios = [float(rec["ratio"]) for r in results["results"] for rec in r["records"] if rec["gate"] == gate]
+        assert w["ratio"] == max(ratios)
+        (result,) = [r for r in results["results"] if r["case"] == w["case"]]
+        assert [w["quantity"], w["layer"], w["ratio"], w["ulps"]] in [
+            [rec["quantity"], rec["layer"], rec["ratio"], rec["ulps"]] for rec in result["records"]
+        ]
+
+
+def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = summary_module.version
+
+    def version(name: str) -> str:
+        if name == "jaxlib":
+            raise PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(summary_module, "version", version)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/conformance", "run", "--jobs", "0"])
+    found = summary_module.environment(1.26, 2)
+    assert found["command"] == "conformance run --jobs 0"
+    assert (found["seconds"], found["processes"]) == (1.3, 2)
+    assert found["packages"]["jaxlib"] == "not installed"
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["finished"].endswith("+00:00")
+
+
+# --- in parallel ----------------------------------------------------------------------------------
+
+HOSTILE = textwrap.dedent('''
+    """Implementations that end or stop their process. A worker imports this to find the tasks."""
+
+    import os, time
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from conformance.implementations import IMPLEMENTATIONS, implementation
+    from conformance.runner import _start_task as real_start, _task as real_task
+
+
+    class Hostile:
+        def __init__(self, name):
+            self.name = self.description = name
+
+        def start(self):
+            if self.name == "stillborn":
+                os._exit(7)
+            return {}, "cpu"
+
+        def run(self, p):
+            if self.name == "dies" and p.depth == 2:
+                os._exit(3)
+            if self.name == "hangs" and p.depth == 5:
+                time.sleep(600)
+            t = implementation("refbp").run(p)
+            if self.name == "tf32" and p.dtype == np.float32:
+                t.A[1][...] = t.A[1].astype(np.float16)
+            return t
+
+
+    def row(name):
+        return SimpleNamespace(module="hostile_", device="cpu", description=name, jitted=False,
+                               load=Hostile)
+
+
+    NAMES = ("dies", "hangs", "stillborn", "tf32")
+    IMPLEMENTATIONS.update({name: row(name) for name in NAMES})
+
+
+    def task(chunk):
+        return real_task(chunk)
+
+
+    def start_task(name):
+        return real_start(name)
+''')
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The hostile implementations, here and in the workers, which are given this process's path."""
+    (tmp_path / "hostile_workers.py").write_text(HOSTILE)
+    monkeypatch.syspath_prepend(tmp_path)
+    import hostile_workers
+
+    monkeypatch.setattr(runner, "_task", hostile_workers.task)
+    monkeypatch.setattr(runner, "_start_task", hostile_workers.start_task)
+    yield
+    for name in hostile_workers.NAMES:
+        del IMPLEMENTATIONS[name]  # type: ignore[attr-defined]
+    del sys.modules["hostile_workers"]
+    started.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("hostile")
+def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "TIMEOUT", 6.0)
+    progress: list[tuple[int, int]] = []
+    results = run(
+        "standard", ["refbp", "dies", "hangs", "stillborn"], THREE, jobs=1,
+        progress=lambda d, total, case: progress.append((d, total)),
+    )  # fmt: skip
+    verdicts = {(find(r["case"]).depth, r["implementation"]): r["verdict"] for r in results["results"]}
+    assert verdicts == {
+        (2, "refbp"): "conforms", (2, "dies"): "error", (2, "hangs"): "conforms",
+        (5, "refbp"): "conforms", (5, "dies"): "conforms", (5, "hangs"): "error",
+        (16, "refbp"): "conforms", (16, "dies"): "conforms", (16, "hangs"): "conforms",
+    }  # fmt: skip
+    messages = [r["message"] for r in results["results"] if r["verdict"] == "error"]
+    assert messages == [
+        "dies ended its process (exit code 3); expected a trace.",
+        "hangs took more than 6 s; expected a trace.",
+    ]
+    rows = {row["name"]: (row["status"], row["reason"]) for row in results["implementations"]}
+    assert rows["stillborn"] == (
+        "error", "stillborn ended its process (exit code 7); expected a trace.",
+    )  # fmt: skip
+    assert rows["refbp"] == rows["dies"] == rows["hangs"] == ("ran", "")
+    assert results["summary"]["exit_code"] == 2
+    assert progress[-1] == (9, 9)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("hostile")
+def test_in_parallel_and_in_one_process_the_results_are_the_same() -> None:
+    """For both dtypes, and for an implementation that is refused by its probe."""
+    wanted = "family=typical,activation=softsign,batch=7,depth=2"
+    alone, together = (
+        run("standard", ["refbp", "tf32"], wanted, jobs=jobs) for jobs in (0, 2)
+    )
+    assert {r["dtype"] for r in alone["cases"]} == {"float64", "float32"}
+    assert together["environment"]["processes"] == 2
+    status = {row["name"]: (row["status"], row["cases"]) for row in alone["implementations"]}
+    assert status == {"refbp": ("ran", 2), "tf32": ("error", 0)}
+    for block in alone:
+        if block != "environment":
+            assert alone[block] == together[block], block  # type: ignore[literal-required]
+
+
+def test_workers_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with runner._one_thread_each():
+        assert {os.environ[n] for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"1"}
+    assert os.environ["OMP_NUM_THREADS"] == "4"
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_case_is_judged_with_the_truth_of_it_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance import judge as judge_module
+
+    computed = []
+    real = judge_module.trace
+
+    def counting(p: Problem, maths: Any) -> Any:
+        computed.append(p)
+        return real(p, maths)
+
+    monkeypatch.setattr(judge_module, "trace", counting)
+    case = find("typical/tanh/L2/n7/float64/bias")
+    results = judged(case, ["refbp", "torch-cpu"])
+    assert [r["verdict"] for r in results] == ["conforms", "conforms"]
+    assert [len(p.X) for p in computed] == [7, 1]
