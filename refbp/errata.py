@@ -390,7 +390,7 @@ _ROWS = (
         holds="for d_L = 1; else it is d_L numbers, and a loss is one",
         corrected_form=r"\mathcal{L} = \frac{1}{n} \sum_{i=1}^n \sum_{j=1}^{d_L} "
         r"(h(\mathbf{x}_i)_j - y_{ij})^2",
-        source=("refbp/losses.py", "return _mean_over_batch((Z - Y) ** 2)"),
+        source=("refbp/losses.py", "return _over_batch((Z - Y) ** 2)"),
         printed=printed_loss_of_one_output,
         corrected=corrected_loss_of_one_output,
     ),

@@ -41,7 +41,11 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
     def planted(name: str, impl: Any, jitted: bool = False, module: str = "planted_") -> None:
         row = SimpleNamespace(
-            module=module, device="cpu", description="planted", jitted=jitted, load=lambda name: impl
+            module=module,
+            device="cpu",
+            description="planted",
+            jitted=jitted,
+            load=lambda name: impl,
         )
         monkeypatch.setitem(IMPLEMENTATIONS, name, row)  # type: ignore[arg-type]
         started.cache_clear()

@@ -85,7 +85,9 @@ def test_a_run_that_conforms(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert done.stderr.splitlines() == ["1 of 2 results", "2 of 2 results"]
     assert json.loads(results.read_text())["profile"]["select"] == FEW
-    assert html.read_text().startswith("<!DOCTYPE html>") or html.read_text().startswith("<!doctype html>")
+    assert html.read_text().startswith("<!DOCTYPE html>") or html.read_text().startswith(
+        "<!doctype html>"
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json"]
 
 
@@ -108,7 +110,9 @@ def test_a_run_in_which_something_deviates(plant: Callable[..., None]) -> None:
 
 def test_only_the_first_five_are_told(plant: Callable[..., None]) -> None:
     plant("refbp", Planted(doubled))
-    done = conformance("run", "--implementation", "refbp", "--select", "activation=tanh,depth=2", "--jobs", 0)
+    done = conformance(
+        "run", "--implementation", "refbp", "--select", "activation=tanh,depth=2", "--jobs", 0
+    )
     assert done.exit_code == 1
     total = int(re.search(r"^deviates: (\d+) deviates\.$", done.stdout, re.MULTILINE)[1])  # type: ignore[index]
     assert done.stdout.count("\ndeviates: refbp on ") == 5
@@ -118,7 +122,9 @@ def test_only_the_first_five_are_told(plant: Callable[..., None]) -> None:
 def test_a_stale_row_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from conformance.known_differences import Difference
 
-    row = Difference("made-up", "refbp", "what", "why", "where", "square", "tanh", takes=((0.5, 9.0),))
+    row = Difference(
+        "made-up", "refbp", "what", "why", "where", "square", "tanh", takes=((0.5, 9.0),)
+    )
     monkeypatch.setattr(runner, "known_differences", lambda: (row,))
     done = conformance("run", "--implementation", "refbp", "--select", FEW, "--jobs", 0)
     assert done.exit_code == 1
@@ -149,7 +155,10 @@ def test_an_implementation_asked_for_that_cannot_run(plant: Callable[..., None])
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--profile", "quik"), "unknown profile 'quik'. Did you mean 'quick'? There are: quick, standard, exhaustive."),
+        (
+            ("--profile", "quik"),
+            "unknown profile 'quik'. Did you mean 'quick'? There are: quick, standard, exhaustive.",
+        ),
         (
             ("--implementation", "refpb"),
             "unknown implementation 'refpb'. Did you mean 'refbp'? There are: refbp, torch-cpu, torch-cuda, "
@@ -157,8 +166,8 @@ def test_an_implementation_asked_for_that_cannot_run(plant: Callable[..., None])
         ),
         (
             ("--select", "activation=tanhh"),
-            "unknown activation 'tanhh'. Did you mean 'tanh'? There are: celu, elu, gaussian, gelu, gelu_tanh, "
-            "hardsigmoid, hardswish, hardtanh, identity, leaky_relu, logsigmoid, mish, relu, relu6, selu, "
+            "unknown activation 'tanhh'. Did you mean 'tanh'? There are: celu, elu, gaussian, gelu, "
+            "gelu_tanh, hardsigmoid, hardswish, hardtanh, identity, leaky_relu, logsigmoid, mish, relu, relu6, selu, "
             "sigmoid, silu, sin, softplus, softsign, tanh.",
         ),
         (("--select", "depth"), "cannot read 'depth'; expected field=value, such as depth=3."),
@@ -197,9 +206,15 @@ def test_paths_that_cannot_be_written(option: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("as it was")
     (tmp_path / "folder").mkdir()
     for name, message in (
-        ("folder", f"cannot write {tmp_path / 'folder'}: it is a folder; expected the name of a file."),
+        (
+            "folder",
+            f"cannot write {tmp_path / 'folder'}: it is a folder; expected the name of a file.",
+        ),
         ("no/r.x", f"cannot write {tmp_path / 'no/r.x'}: there is no folder {tmp_path / 'no'}."),
-        ("file/r.x", f"cannot write {tmp_path / 'file/r.x'}: there is no folder {tmp_path / 'file'}."),
+        (
+            "file/r.x",
+            f"cannot write {tmp_path / 'file/r.x'}: there is no folder {tmp_path / 'file'}.",
+        ),
     ):
         assert refused("run", option, tmp_path / name) == message
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
@@ -268,7 +283,9 @@ def test_a_report_needs_no_framework(written: Path, tmp_path: Path) -> None:
         """
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, written / "r.json", tmp_path / "r.html"], capture_output=True, text=True
+        [sys.executable, "-c", code, written / "r.json", tmp_path / "r.html"],
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "r.html").read_bytes() == (written / "r.html").read_bytes()
@@ -286,23 +303,32 @@ def textwrap_code(text: str) -> str:
         (None, "No such file or directory."),
         (b"\xff\xfe\x00", "it is not UTF-8 text (invalid start byte)."),
         (b"not json", "it is not JSON (Expecting value: line 1 column 1 (char 0))."),
-        (b'{"schema_version": 1}', "expected the results file of a run; missing: cases, environment, families, "
-         "implementations, known_differences, profile, results, summary."),
+        (
+            b'{"schema_version": 1}',
+            "expected the results file of a run; missing: cases, environment, families, "
+            "implementations, known_differences, profile, results, summary.",
+        ),
     ],
     ids=["missing", "binary", "text", "another object"],
 )  # fmt: skip
-def test_a_results_file_that_cannot_be_read(content: bytes | None, message: str, tmp_path: Path) -> None:
+def test_a_results_file_that_cannot_be_read(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "r.json"
     if content is not None:
         path.write_bytes(content)
-    assert refused("report", path, "--html", tmp_path / "r.html") == f"cannot read {path}: {message}"
+    assert (
+        refused("report", path, "--html", tmp_path / "r.html") == f"cannot read {path}: {message}"
+    )
     assert not (tmp_path / "r.html").exists()
 
 
 def test_a_results_file_that_is_cut_off(written: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes((written / "r.json").read_bytes()[:-40])
-    assert refused("report", path, "--html", tmp_path / "r.html").startswith(f"cannot read {path}: it is not JSON (")
+    assert refused("report", path, "--html", tmp_path / "r.html").startswith(
+        f"cannot read {path}: it is not JSON ("
+    )
     assert not (tmp_path / "r.html").exists()
 
 
@@ -310,12 +336,27 @@ def test_a_results_file_of_another_version(written: Path, tmp_path: Path) -> Non
     path = tmp_path / "r.json"
     data = json.loads((written / "r.json").read_text())
     path.write_text(json.dumps({**data, "schema_version": 99}))
-    assert "it has schema version 99; this program reads 1." in refused("report", path, "--html", tmp_path / "x")
+    assert "it has schema version 99; this program reads 1." in refused(
+        "report", path, "--html", tmp_path / "x"
+    )
 
 
-@pytest.mark.parametrize("block", ["environment", "profile", "implementations", "families", "cases", "results",
-                                   "known_differences", "summary"])  # fmt: skip
-@pytest.mark.parametrize("inside", [None, 7, "text", [], {}, [1], [{}], {"a": 1}, [[]], [None]], ids=repr)
+@pytest.mark.parametrize(
+    "block",
+    [
+        "environment",
+        "profile",
+        "implementations",
+        "families",
+        "cases",
+        "results",
+        "known_differences",
+        "summary",
+    ],
+)
+@pytest.mark.parametrize(
+    "inside", [None, 7, "text", [], {}, [1], [{}], {"a": 1}, [[]], [None]], ids=repr
+)
 def test_a_results_file_with_something_else_inside(
     block: str, inside: Any, written: Path, tmp_path: Path
 ) -> None:
@@ -328,7 +369,9 @@ def test_a_results_file_with_something_else_inside(
         assert html.read_text().rstrip().endswith("</html>")
         return
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"conformance: cannot read {path}: it is not as schema version 1 has it (")
+    assert done.stderr.startswith(
+        f"conformance: cannot read {path}: it is not as schema version 1 has it ("
+    )
     assert done.stderr.count("\n") == 1
     assert not html.exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.json"]
@@ -356,9 +399,17 @@ def test_what_there_is() -> None:
 
 def test_the_ids_of_a_selection() -> None:
     done = conformance("list", "--ids", "--select", FEW)
-    assert done.stdout.splitlines() == ["square/tanh/L3/n7/float64/w4-4", "square/tanh/L3/n7/float32/w4-4"]
-    assert conformance("list", "--select", FEW).stdout.splitlines()[-1].split()[:2] == ["square", "2"]
-    assert len(conformance("list", "--ids", "--profile", "quick").stdout.splitlines()) == len(cases("quick"))
+    assert done.stdout.splitlines() == [
+        "square/tanh/L3/n7/float64/w4-4",
+        "square/tanh/L3/n7/float32/w4-4",
+    ]
+    assert conformance("list", "--select", FEW).stdout.splitlines()[-1].split()[:2] == [
+        "square",
+        "2",
+    ]
+    assert len(conformance("list", "--ids", "--profile", "quick").stdout.splitlines()) == len(
+        cases("quick")
+    )
     assert refused("list", "--profile", "no").startswith("unknown profile 'no'.")
 
 
@@ -385,7 +436,10 @@ def test_a_known_difference_is_shown_with_exit_code_0() -> None:
     done = conformance("show", case, "--implementation", "torch-cpu")
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{case}   torch-cpu: known-difference\n")
-    assert "conforms to what it is known to compute instead: torch-hardsigmoid-derivative." in done.stdout
+    assert (
+        "conforms to what it is known to compute instead: torch-hardsigmoid-derivative."
+        in done.stdout
+    )
 
 
 def test_an_error_is_shown_with_exit_code_1(plant: Callable[..., None]) -> None:
@@ -413,14 +467,19 @@ def test_what_cannot_be_shown(plant: Callable[..., None]) -> None:
     assert refused("show", "typical/tanh/L2/n7/float64/bais") == (
         f"unknown case 'typical/tanh/L2/n7/float64/bais'. Did you mean '{ONE}'?"
     )
-    assert refused("show", ONE, "--implementation", "torch").startswith("unknown implementation 'torch'.")
+    assert refused("show", ONE, "--implementation", "torch").startswith(
+        "unknown implementation 'torch'."
+    )
 
     class Absent(Planted):
         def start(self) -> Any:
             raise NotRunError("no CUDA device.")
 
     plant("torch-cuda", Absent(doubled))
-    assert refused("show", ONE, "--implementation", "torch-cuda") == "torch-cuda is not-run: no CUDA device."
+    assert (
+        refused("show", ONE, "--implementation", "torch-cuda")
+        == "torch-cuda is not-run: no CUDA device."
+    )
     assert conformance("show").exit_code == 2
 
 
@@ -431,7 +490,10 @@ def test_help_and_version() -> None:
     for flag in ("-h", "--help"):
         done = conformance(flag)
         assert done.exit_code == 0
-        assert "Exit codes: 0, all that ran conforms; 1, something deviates; 2, the tool" in done.stdout
+        assert (
+            "Exit codes: 0, all that ran conforms; 1, something deviates; 2, the tool"
+            in done.stdout
+        )
         for command in ("run", "list", "show", "report"):
             assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
     from importlib.metadata import version
@@ -441,7 +503,9 @@ def test_help_and_version() -> None:
 
 def test_python_m_conformance() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "conformance", "show", "no/such/case"], capture_output=True, text=True
+        [sys.executable, "-m", "conformance", "show", "no/such/case"],
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("conformance: unknown case 'no/such/case'.")

@@ -40,9 +40,7 @@ TEXTBOOK: Mapping[str, Callable[[Any], Any]] = {
     "relu": lambda x: max(x, mp.mpf(0)),
     "leaky_relu": lambda x: x if x > 0 else x / 100,
     "elu": lambda x: x if x > 0 else mp.exp(x) - 1,
-    "selu": lambda x: (
-        mp.mpf(SELU_SCALE) * (x if x > 0 else mp.mpf(SELU_ALPHA) * (mp.exp(x) - 1))
-    ),
+    "selu": lambda x: mp.mpf(SELU_SCALE) * (x if x > 0 else mp.mpf(SELU_ALPHA) * (mp.exp(x) - 1)),
     "celu": lambda x: max(mp.mpf(0), x) + min(mp.mpf(0), mp.exp(x) - 1),
     "gelu": lambda x: x * mp.erfc(-x / mp.sqrt(2)) / 2,
     "gelu_tanh": lambda x: x * logistic(cubic(x)),
@@ -211,11 +209,10 @@ def mp_log_softmax(row: list[Any]) -> list[Any]:
     return [mp.log(z) for z in mp_softmax(row)]
 
 
+@pytest.mark.parametrize(("name", "f"), [("softmax", mp_softmax), ("log_softmax", mp_log_softmax)])
 @pytest.mark.parametrize(
-    ("name", "f"), [("softmax", mp_softmax), ("log_softmax", mp_log_softmax)]
-)
-@pytest.mark.parametrize(
-    "row", [[0.5], [0.25, -1.5, 2.0], [1000.0, -1000.0, 999.0], [0.0, 0.0, 0.0, 0.0], [700.0, -45.0]]
+    "row",
+    [[0.5], [0.25, -1.5, 2.0], [1000.0, -1000.0, 999.0], [0.0, 0.0, 0.0, 0.0], [700.0, -45.0]],
 )
 def test_a_row_wise_definition_is_the_textbooks(name: str, f: Any, row: list[float]) -> None:
     value, vjp = ROW_WISE[name]
@@ -257,7 +254,9 @@ def test_a_loss_is_the_textbooks(name: str) -> None:
             with mp.workdps(100), bits(300):
                 ball, at = arb(z + by), mp.mpf(z + by)
                 agree(loss.term(ball, arb(y)), TERMS[name](at, mp.mpf(y)), mp.mpf(10) ** -80)
-                expected = mp.diff(lambda t, y=y: TERMS[name](t, mp.mpf(y)), at, h=mp.mpf(10) ** -45)
+                expected = mp.diff(
+                    lambda t, y=y: TERMS[name](t, mp.mpf(y)), at, h=mp.mpf(10) ** -45
+                )
                 agree(loss.derivative(ball, arb(y)), expected, mp.mpf(10) ** -25)
 
 

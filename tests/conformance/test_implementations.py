@@ -44,7 +44,10 @@ def test_the_names() -> None:
     assert list(IMPLEMENTATIONS) == [
         "refbp", "torch-cpu", "torch-cuda", "jax-cpu", "jax-cpu-jit", "jax-cuda", "jax-cuda-jit",
     ]  # fmt: skip
-    assert [n for n, row in IMPLEMENTATIONS.items() if row.jitted] == ["jax-cpu-jit", "jax-cuda-jit"]
+    assert [n for n, row in IMPLEMENTATIONS.items() if row.jitted] == [
+        "jax-cpu-jit",
+        "jax-cuda-jit",
+    ]
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -58,7 +61,9 @@ def test_versions_and_device(name: str) -> None:
     packages = {"refbp": ("refbp", "numpy"), "torch-cpu": ("torch",)}.get(name, ("jax", "jaxlib"))
     assert set(versions) == set(packages)
     for package in set(packages) - {"refbp"}:
-        assert versions[package] == version(package) or versions[package].startswith(version(package))
+        assert versions[package] == version(package) or versions[package].startswith(
+            version(package)
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -88,11 +93,18 @@ def test_the_bias_is_the_last_row(name: str) -> None:
     for l in (1, 2):
         np.testing.assert_allclose(t.dW[l][-1], t.delta[l].sum(axis=0), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(t.W_new[l], p.W[l] - 0.125 * t.dW[l], rtol=1e-6)
-    moved = replace(p, W={**p.W, 1: p.W[1] + np.vstack([np.zeros_like(p.weights(1)), np.ones((1, 3), "float32")])})
+    moved = replace(
+        p,
+        W={**p.W, 1: p.W[1] + np.vstack([np.zeros_like(p.weights(1)), np.ones((1, 3), "float32")])},
+    )
     np.testing.assert_allclose(ready(name).run(moved).A[1], t.A[1] + 1, rtol=1e-5, atol=1e-5)
 
 
-HEADS = [c for c in cases("standard") if c.family == "heads" and c.dtype == "float64" and c.depth == 1 and c.batch == 7]
+HEADS = [
+    c
+    for c in cases("standard")
+    if c.family == "heads" and c.dtype == "float64" and c.depth == 1 and c.batch == 7
+]
 
 
 @pytest.mark.parametrize("name", ["refbp", "torch-cpu", "jax-cpu"])
@@ -266,7 +278,9 @@ def test_jax_checks_where_an_array_lands(monkeypatch: pytest.MonkeyPatch) -> Non
 
     card = SimpleNamespace(device_kind="H200")
     monkeypatch.setattr(jax, "devices", lambda platform: [card])
-    monkeypatch.setattr(jax, "device_put", lambda x, device: SimpleNamespace(devices=lambda: {elsewhere}))
+    monkeypatch.setattr(
+        jax, "device_put", lambda x, device: SimpleNamespace(devices=lambda: {elsewhere})
+    )
     elsewhere: Any = "cpu:0"
     with pytest.raises(NotRunError, match=r"^an array asked for on .* landed on cpu:0\.$"):
         implementation("jax-cuda").start()
@@ -280,7 +294,9 @@ def test_jax_names_its_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
     card = Card()
     monkeypatch.setattr(jax, "devices", lambda platform: [card])
-    monkeypatch.setattr(jax, "device_put", lambda x, device: SimpleNamespace(devices=lambda: {device}))
+    monkeypatch.setattr(
+        jax, "device_put", lambda x, device: SimpleNamespace(devices=lambda: {device})
+    )
     versions, device = implementation("jax-cuda").start()
     assert device == "H200"
     assert set(versions) == {"jax", "jaxlib"}
@@ -306,7 +322,13 @@ def test_refbp_runs_the_notes_procedures(monkeypatch: pytest.MonkeyPatch) -> Non
     assert called == ["forward_pass", "backward_prop", "update"]
     called.clear()
     ready("refbp").run(subject(BIASED).problem)
-    assert set(called) == {"absorb", "with_constant_units", "forward_pass", "backward_prop", "update"}
+    assert set(called) == {
+        "absorb",
+        "with_constant_units",
+        "forward_pass",
+        "backward_prop",
+        "update",
+    }
 
 
 def test_an_input_that_is_written_to_is_refused() -> None:

@@ -72,7 +72,9 @@ def test_the_records_of_a_case_in_the_order_of_the_algorithm() -> None:
 
 
 def test_the_exact_gate_is_for_exact_families_alone() -> None:
-    gates = [r["gate"] for r in verdict_on(INTEGERS, refbp_trace(subject(INTEGERS).problem))["records"]]
+    gates = [
+        r["gate"] for r in verdict_on(INTEGERS, refbp_trace(subject(INTEGERS).problem))["records"]
+    ]
     assert gates == ["step"] * 11 + ["end-to-end"] * 11 + ["exact"] * 11
     of = verdict_on(TYPICAL, refbp_trace(subject(TYPICAL).problem))
     assert "exact" not in {r["gate"] for r in of["records"]}
@@ -92,7 +94,9 @@ def test_the_worst_element_is_told_and_where() -> None:
     p = subject(TYPICAL).problem
     t = _with(refbp_trace(p), "dW", 1, set_to(7.0, 2, 1))
     result = verdict_on(TYPICAL, t)
-    (record,) = [r for r in result["records"] if (r["gate"], r["quantity"], r["layer"]) == ("step", "dW", 1)]
+    (record,) = [
+        r for r in result["records"] if (r["gate"], r["quantity"], r["layer"]) == ("step", "dW", 1)
+    ]
     assert record["index"] == [2, 1]
     truth = subject(TYPICAL).truth(PLAIN).dW[1]
     assert float(record["error"]) == pytest.approx(abs(7.0 - truth.hi[2, 1]), rel=1e-3)
@@ -103,7 +107,12 @@ def test_the_worst_element_is_told_and_where() -> None:
     assert float(record["ulps"]) == pytest.approx(float(record["error"]) / ulp, rel=1e-3)
     first = result["first_deviation"]
     assert first is not None
-    assert (first["quantity"], first["layer"], first["gate"], first["index"]) == ("dW", 1, "step", [2, 1])
+    assert (first["quantity"], first["layer"], first["gate"], first["index"]) == (
+        "dW",
+        1,
+        "step",
+        [2, 1],
+    )
     assert (first["got"], first["got_hex"]) == (7.0, "0x1.c000000000000p+2")
     assert float.fromhex(first["expected_hex"]) == first["expected"]
     assert first["expected"] == pytest.approx(truth.hi[2, 1], rel=1e-14)
@@ -168,14 +177,17 @@ def test_what_is_wrong_from_end_to_end_alone() -> None:
 
 def test_an_exception_is_an_error() -> None:
     result = judge_exception(find(TYPICAL), "somebody", "somebody raised ValueError: no.")
-    assert dict(result).items() >= {
-        "case": TYPICAL,
-        "implementation": "somebody",
-        "verdict": "error",
-        "message": "somebody raised ValueError: no.",
-        "first_deviation": None,
-        "straddling": 0,
-    }.items()
+    assert (
+        dict(result).items()
+        >= {
+            "case": TYPICAL,
+            "implementation": "somebody",
+            "verdict": "error",
+            "message": "somebody raised ValueError: no.",
+            "first_deviation": None,
+            "straddling": 0,
+        }.items()
+    )
     assert (result["known_differences"], result["records"]) == ([], [])
 
 
@@ -221,16 +233,22 @@ def test_a_truth_that_is_not_narrow_leaves_it_undecided(monkeypatch: pytest.Monk
     t = refbp_trace(of.problem)
     result = judge(of, "refbp", t)
     assert result["verdict"] == "undecided"
-    assert " could not be decided: its truth is not known narrowly enough: got " in result["message"]
+    assert (
+        " could not be decided: its truth is not known narrowly enough: got " in result["message"]
+    )
     assert result["first_deviation"] is not None
 
 
-def test_what_surely_deviates_does_so_however_wide_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_surely_deviates_does_so_however_wide_the_truth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     of = known_to(50, TYPICAL, monkeypatch)
     t = _with(refbp_trace(of.problem), "W_new", 2, set_to(9.0, 0, 0))
     result = judge(of, "refbp", t)
     assert result["verdict"] == "deviates"
-    assert result["message"].startswith("W − α ∂L/∂W_2[0, 0] is wrong given its own operands: got 9.0,")
+    assert result["message"].startswith(
+        "W − α ∂L/∂W_2[0, 0] is wrong given its own operands: got 9.0,"
+    )
 
 
 def at_a_kink() -> Subject:
@@ -271,7 +289,9 @@ def test_beyond_both_sides_of_a_kink_is_not_accepted() -> None:
     t = _with(refbp_trace(of.problem), "delta", 2, set_to(1.5, 0, 0))
     result = judge(of, "refbp", t)
     assert result["verdict"] == "deviates"
-    assert result["message"].startswith("δ_2[0, 0] is wrong given its own operands: got 1.5, expected ")
+    assert result["message"].startswith(
+        "δ_2[0, 0] is wrong given its own operands: got 1.5, expected "
+    )
     far = _with(refbp_trace(of.problem), "delta", 2, set_to(20.0, 0, 0))
     wrong = {r["gate"] for r in judge(of, "refbp", far)["records"] if float(r["ratio"]) > 1}
     assert wrong == {"step", "end-to-end"}

@@ -49,7 +49,10 @@ def test_every_row_is_complete() -> None:
     for row in ROWS:
         assert row.shows_in in FAMILIES
         assert all(len(text) > 10 for text in (row.what, row.reason, row.source))
-        assert any(n == row.implementation or n.startswith(row.implementation + "-") for n in IMPLEMENTATIONS)
+        assert any(
+            n == row.implementation or n.startswith(row.implementation + "-")
+            for n in IMPLEMENTATIONS
+        )
         assert bool(row.activation) != bool(row.loss)
         assert row.activation in (*ACTIVATIONS, "any", "")
         assert row.loss in (*LOSSES, "")

@@ -217,7 +217,8 @@ def test_the_programme(
     monkeypatch.setattr(measure, "ACTIVATIONS", {s: ACTIVATIONS[s] for s in ("identity", "relu")})
     monkeypatch.setattr(measure, "files", lambda package: tmp_path)
     path = tmp_path / "accuracy.toml"
-    before = '# what this is\n\n[default]\nany = [8, 0, 8, 4, 0]\n\n["x.float64"]\nidentity = [7, 0, 7, 0, 0]\n'
+    before = "# what this is\n\n[default]\nany = [8, 0, 8, 4, 0]\n"
+    before += '\n["x.float64"]\nidentity = [7, 0, 7, 0, 0]\n'
     path.write_text(before)
     monkeypatch.setattr("sys.argv", ["measure", "refbp", "torch-cuda"])
     measure.main()

@@ -131,7 +131,9 @@ def test_the_file_is_strict_json_with_a_result_a_line(results: Results, tmp_path
 
     json.loads(text, parse_constant=refuse)  # no NaN, no Infinity
     lines = text.splitlines()
-    assert sum('"implementation": "refbp", "verdict"' in line for line in lines) == len(results["results"])
+    assert sum('"implementation": "refbp", "verdict"' in line for line in lines) == len(
+        results["results"]
+    )
     assert text.endswith("}\n")
     assert '"select": "activation=tanh,family=square"' in text
 
@@ -193,7 +195,10 @@ def test_a_file_that_is_none(content: bytes, message: str, tmp_path: Path) -> No
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    for path, why in ((tmp_path / "no.json", "No such file or directory"), (tmp_path, "Is a directory")):
+    for path, why in (
+        (tmp_path / "no.json", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+    ):
         with pytest.raises(ResultsError) as refusal:
             read(path)
         assert refusal.value.args == (f"cannot read {path}: {why}.",)

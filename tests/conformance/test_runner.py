@@ -221,7 +221,9 @@ def test_tasks_are_of_one_activation_and_dtype_and_the_most_work_first() -> None
     assert runner._chunks([]) == []
 
 
-def test_results_stand_in_the_order_of_cases_and_implementations(plant: Callable[..., None]) -> None:
+def test_results_stand_in_the_order_of_cases_and_implementations(
+    plant: Callable[..., None],
+) -> None:
     plant("planted", Planted())
     done: list[tuple[int, int]] = []
     results = run(
@@ -258,7 +260,9 @@ def answer(*verdicts: str, status: str = "ran", stale: bool = False, asked: bool
             for i, v in enumerate(verdicts)
         ]
     else:
-        results = [{"case": "c", "implementation": "refbp", "verdict": v, "records": []} for v in verdicts]
+        results = [
+            {"case": "c", "implementation": "refbp", "verdict": v, "records": []} for v in verdicts
+        ]
     differences: Any = [{"id": "row", "status": "stale" if stale else "differs"}]
     found = summary(rows, results, differences, asked=asked)
     return found["verdict"], found["exit_code"], found["message"]
@@ -316,7 +320,12 @@ def test_the_worst_of_each_gate() -> None:
     worst = {w["gate"]: w for w in results["summary"]["worst"]}
     assert set(worst) == {"step", "end-to-end"}
     for gate, w in worst.items():
-        ratios = [float(rec["ratio"]) for r in results["results"] for rec in r["records"] if rec["gate"] == gate]
+        ratios = [
+            float(rec["ratio"])
+            for r in results["results"]
+            for rec in r["records"]
+            if rec["gate"] == gate
+        ]
         assert w["ratio"] == max(ratios)
         (result,) = [r for r in results["results"] if r["case"] == w["case"]]
         assert [w["quantity"], w["layer"], w["ratio"], w["ulps"]] in [
@@ -412,14 +421,18 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hostile")
-def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(runner, "TIMEOUT", 6.0)
     progress: list[tuple[int, int]] = []
     results = run(
         "standard", ["refbp", "dies", "hangs", "stillborn"], THREE, jobs=1,
         progress=lambda d, total, case: progress.append((d, total)),
     )  # fmt: skip
-    verdicts = {(find(r["case"]).depth, r["implementation"]): r["verdict"] for r in results["results"]}
+    verdicts = {
+        (find(r["case"]).depth, r["implementation"]): r["verdict"] for r in results["results"]
+    }
     assert verdicts == {
         (2, "refbp"): "conforms", (2, "dies"): "error", (2, "hangs"): "conforms",
         (5, "refbp"): "conforms", (5, "dies"): "conforms", (5, "hangs"): "error",
@@ -444,9 +457,7 @@ def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(monkeypatch: pytes
 def test_in_parallel_and_in_one_process_the_results_are_the_same() -> None:
     """For both dtypes, and for an implementation that is refused by its probe."""
     wanted = "family=typical,activation=softsign,batch=7,depth=2"
-    alone, together = (
-        run("standard", ["refbp", "tf32"], wanted, jobs=jobs) for jobs in (0, 2)
-    )
+    alone, together = (run("standard", ["refbp", "tf32"], wanted, jobs=jobs) for jobs in (0, 2))
     assert {r["dtype"] for r in alone["cases"]} == {"float64", "float32"}
     assert together["environment"]["processes"] == 2
     status = {row["name"]: (row["status"], row["cases"]) for row in alone["implementations"]}
@@ -460,12 +471,16 @@ def test_workers_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     with runner._one_thread_each():
-        assert {os.environ[n] for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"1"}
+        assert {
+            os.environ[n] for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        } == {"1"}
     assert os.environ["OMP_NUM_THREADS"] == "4"
     assert "MKL_NUM_THREADS" not in os.environ
 
 
-def test_a_case_is_judged_with_the_truth_of_it_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_is_judged_with_the_truth_of_it_computed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from conformance import judge as judge_module
 
     computed = []

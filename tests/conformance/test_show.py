@@ -78,7 +78,8 @@ def test_a_case_that_deviates() -> None:
     assert ["∂L/∂W", "1", "step"] in [line[:3] for line in flagged]
     assert "dW_1[0, 1], gate step" in text
     got, expected = (
-        re.search(rf"^    {what} +(\S+)  \((\S+)\)$", text, re.MULTILINE) for what in ("got", "expected")
+        re.search(rf"^    {what} +(\S+)  \((\S+)\)$", text, re.MULTILINE)
+        for what in ("got", "expected")
     )
     assert got is not None
     assert expected is not None
@@ -169,5 +170,7 @@ def test_the_same_input_twice_is_a_record_without_an_element() -> None:
     text, result = described(TYPICAL, Nervous())
     assert result["verdict"] == "deviates"
     assert "the same input twice gave different bits: " in text
-    assert [line.split()[:2] for line in text.splitlines() if line.endswith(" <")] == [["all", "repeat"]]
+    assert [line.split()[:2] for line in text.splitlines() if line.endswith(" <")] == [
+        ["all", "repeat"]
+    ]
     compile(lines_of(text), "lines", "exec")

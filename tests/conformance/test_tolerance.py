@@ -225,7 +225,9 @@ def test_the_sizes_of_a_loss(loss: str) -> None:
     assert (size >= gradient * (1 - 1e-15)).all()
     assert (size <= 3 * gradient + 1).all()
     total = float(loss_terms(p, Z).sum())
-    assert abs(float(steps.loss(Z).hi)) * (1 - 1e-15) <= total <= 2 * abs(float(steps.loss(Z).hi)) + 1
+    assert (
+        abs(float(steps.loss(Z).hi)) * (1 - 1e-15) <= total <= 2 * abs(float(steps.loss(Z).hi)) + 1
+    )
     curvature, jump = loss_curvature(p, Z, np.full_like(Z, 1e-9))
     assert not jump.any()
     terms = {

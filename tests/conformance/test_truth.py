@@ -222,11 +222,12 @@ def fractions(M: Any) -> Rows:
     return [[Fraction(float(x)) for x in row] for row in M]
 
 
+def dot(x: Any, y: Any) -> Fraction:
+    return sum((a * b for a, b in zip(x, y, strict=True)), Fraction(0))
+
+
 def times(P: Rows, Q: Rows) -> Rows:
-    return [
-        [sum((a * b for a, b in zip(row, column, strict=True)), Fraction(0)) for column in zip(*Q, strict=True)]
-        for row in P
-    ]  # fmt: skip
+    return [[dot(row, column) for column in zip(*Q, strict=True)] for row in P]
 
 
 def transposed(P: Rows) -> Rows:
@@ -249,9 +250,7 @@ def exact_trace(p: Problem) -> dict[str, Any]:
     for l in range(1, L + 1):
         A[l] = times(before(l), W[l])
         Z[l] = [[a * slope(l, a) for a in row] for row in A[l]]
-    error = [
-        [z - y for z, y in zip(row, to, strict=True)] for row, to in zip(Z[L], Y, strict=True)
-    ]
+    error = [[z - y for z, y in zip(row, to, strict=True)] for row, to in zip(Z[L], Y, strict=True)]
     for l in range(L, 0, -1):
         if l == L:
             G = [[2 * e / n for e in row] for row in error]
@@ -315,7 +314,8 @@ def biased_integers() -> Problem:
     p = find("integers/identity/L2/n2/float64").problem()
     rng = np.random.default_rng(4)
     W = {
-        l: rng.integers(-2, 3, size=s).astype(float) for l, s in ((1, (5, 3)), (2, (4, 4)), (3, (5, 2)))
+        l: rng.integers(-2, 3, size=s).astype(float)
+        for l, s in ((1, (5, 3)), (2, (4, 4)), (3, (5, 2)))
     }
     return replace(
         p, W=W, Y=rng.integers(-9, 9, size=(2, 2)).astype(float), bias=True,
@@ -329,7 +329,9 @@ def test_the_steps_are_the_pieces_of_the_trace(p: Problem) -> None:
     """Where every value is a float, the exact trace's own values are operands of the steps."""
     truth, steps, L = trace(p, MATHS), Steps(p, MATHS), p.depth
     Z = {0: p.X, **{l: e.hi for l, e in truth.Z.items()}}
-    assert all(not e.lo.any() and not e.rad.any() for q in PIECES for e in getattr(truth, q).values())
+    assert all(
+        not e.lo.any() and not e.rad.any() for q in PIECES for e in getattr(truth, q).values()
+    )
 
     def same(e: Enclosure, other: Enclosure) -> None:
         np.testing.assert_array_equal(e.hi, other.hi)

@@ -258,8 +258,9 @@ FAULTS = (
         {"delta": lambda s, l, G: G if l == 3 else D(s, l, G)},
         "delta_3",
     ),
-    Fault("transposed gradient", SQUARE, {"dW": lambda s, l: RIGHT["dW"](s, l).T},
-          "dW_3 dW_2 dW_1"),
+    Fault(
+        "transposed gradient", SQUARE, {"dW": lambda s, l: RIGHT["dW"](s, l).T}, "dW_3 dW_2 dW_1"
+    ),
     Fault("stale Z, of the batch before", TYPICAL, {"dW": _stale}, "dW_3 dW_2"),
     Fault(
         "stale A, of the batch before",
@@ -436,16 +437,14 @@ def smallest_seen(case: str) -> Any:
         after = t.Z[l] if l == p.depth else t.delta[l + 1]
         layer = steps.layer(l, A, after)
         allowed, size = bound.link(l, A, after, layer), np.abs(layer.delta.hi)
-        found.append((allowed[size > 0] / size[size > 0]))
+        found.append(allowed[size > 0] / size[size > 0])
     return np.concatenate(found)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_any_derivative_of_ordinary_size_scaled_by_1e_12_is_seen(activation: str) -> None:
     """Not only those planted above: every element, each alone."""
-    seen = np.concatenate(
-        [smallest_seen(f"typical/{activation}/L{L}/n7/float64") for L in (1, 3)]
-    )
+    seen = np.concatenate([smallest_seen(f"typical/{activation}/L{L}/n7/float64") for L in (1, 3)])
     assert len(seen) > 40
     assert seen.max() < 0.5e-12
     assert seen.min() < 1.5e-15
@@ -586,7 +585,6 @@ def test_a_loss_that_is_nan_deviates() -> None:
     result = judge(of, "refbp", replace(Loop().run(of.problem), loss=np.array(np.nan)))
     assert result["verdict"] == "deviates"
     assert result["message"].startswith("L is wrong given its own operands: got nan, expected ")
-
 
 
 @pytest.mark.parametrize(

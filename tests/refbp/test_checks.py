@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
 from refbp.activations import activation
-from refbp.checks import check_backward, check_forward, check_matrix, targets
+from refbp.algorithm import backward_prop, forward_pass, update
+from refbp.checks import check_backward, check_forward, check_matrix, check_rate, targets
+from refbp.losses import loss
 from refbp.types import Array, InputError
 
 X = np.ones((3, 2))
@@ -107,7 +110,7 @@ def test_mixed_dtypes() -> None:
     with pytest.raises(InputError) as refusal:
         check_matrix("W[1]", np.ones((1, 1), dtype=np.float32), like=np.ones((1, 1)))
     assert refusal.value.args == (
-        "W[1] has dtype float32 where X has float64; expected one dtype throughout, "
+        "W[1] has dtype float32 where X = Z[0] has float64; expected one dtype throughout, "
         "so that nothing is promoted unseen.",
     )
 
@@ -152,7 +155,7 @@ def test_an_input_error_is_a_value_error() -> None:
             W,
             X,
             list(SIGMA.values()),
-            "sigma has the layers a list; expected a dict with the keys 1 to 2, "
+            "sigma is a list; expected a dict with the keys 1 to 2, "
             "numbered as the notes number the layers.",
             id="a list of σ",
         ),
@@ -174,7 +177,7 @@ def test_an_input_error_is_a_value_error() -> None:
             W,
             X.astype(np.float32),
             SIGMA,
-            "W[1] has dtype float64 where X has float32; expected one dtype throughout, "
+            "W[1] has dtype float64 where X = Z[0] has float32; expected one dtype throughout, "
             "so that nothing is promoted unseen.",
             id="X of another dtype",
         ),
@@ -251,7 +254,7 @@ def test_a_forward_pass_that_does_not_fit(weights: Any, X: Any, sigma: Any, mess
             A,
             Z[2],
             SIGMA,
-            "Z has the layers a ndarray; expected a dict with the keys 0 to 2, "
+            "Z is a ndarray; expected a dict with the keys 0 to 2, "
             "numbered as the notes number the layers.",
             id="Z_L alone",
         ),
@@ -260,8 +263,7 @@ def test_a_forward_pass_that_does_not_fit(weights: Any, X: Any, sigma: Any, mess
             {1: A[1].T, 2: A[2]},
             Z,
             SIGMA,
-            "A[1] has shape (4, 3); expected (3, 4), "
-            "as FORWARD-PASS returns it for W[1] of shape (2, 4).",
+            "A[1] has shape (4, 3); expected shape (3, 4), as FORWARD-PASS returns it for W[1].",
             id="A_1 transposed",
         ),
         pytest.param(
@@ -269,9 +271,115 @@ def test_a_forward_pass_that_does_not_fit(weights: Any, X: Any, sigma: Any, mess
             A,
             {**Z, 2: Z[2][:, 0]},
             SIGMA,
-            "Z[2] has shape (3,); expected (3, 1), "
-            "as FORWARD-PASS returns it for W[2] of shape (4, 1).",
+            "Z[2] has shape (3,); expected shape (3, 1), as FORWARD-PASS returns it for W[2].",
             id="Z_2 as (n,)",
+        ),
+        pytest.param(
+            W,
+            {1: A[1].tolist(), 2: A[2]},
+            Z,
+            SIGMA,
+            "A[1] is a list; expected shape (3, 4), as FORWARD-PASS returns it for W[1].",
+            id="A_1 as a list",
+        ),
+        pytest.param(
+            W,
+            A,
+            {**Z, 1: None},
+            SIGMA,
+            "Z[1] is a NoneType; expected shape (3, 4), as FORWARD-PASS returns it for W[1].",
+            id="no Z_1",
+        ),
+        pytest.param(
+            W,
+            A,
+            {**Z, 0: X.astype(int)},
+            SIGMA,
+            "Z[0] has dtype int64; expected float64 or float32: Z[0].astype('float64').",
+            id="Z_0 of ints",
+        ),
+        pytest.param(
+            W,
+            A,
+            {**Z, 0: with_entry(X, np.inf)},
+            SIGMA,
+            "Z[0][1, 0] is inf; expected finite numbers.",
+            id="inf in Z_0",
+        ),
+        pytest.param(
+            W,
+            A,
+            {**Z, 0: X[:2]},
+            SIGMA,
+            "A[1] has shape (3, 4); expected shape (2, 4), as FORWARD-PASS returns it for W[1].",
+            id="Z_0 of another batch",
+        ),
+        pytest.param(
+            {1: W[1].T, 2: W[2]},
+            A,
+            Z,
+            SIGMA,
+            "W[1] has shape (4, 2); expected shape (2, 2), the columns of Z[0] first.",
+            id="W_1 transposed",
+        ),
+        pytest.param(
+            {1: W[1], 2: W[2].T},
+            A,
+            Z,
+            SIGMA,
+            "W[2] has shape (1, 4); expected shape (4, 4), the columns of Z[1] first.",
+            id="W_2 transposed",
+        ),
+        pytest.param(
+            {1: W[1], 2: with_entry(W[2], np.nan)},
+            A,
+            Z,
+            SIGMA,
+            "W[2][1, 0] is nan; expected finite numbers.",
+            id="NaN in W_2",
+        ),
+        pytest.param(
+            {1: W[1].astype(np.float32), 2: W[2]},
+            A,
+            Z,
+            SIGMA,
+            "W[1] has dtype float32 where X = Z[0] has float64; expected one dtype throughout, "
+            "so that nothing is promoted unseen.",
+            id="W_1 of another dtype",
+        ),
+        pytest.param(
+            W,
+            {1: A[1], 2: A[2].astype(np.float32)},
+            Z,
+            SIGMA,
+            "A[2] has dtype float32 where Z[0] has float64; expected one dtype.",
+            id="A_2 of another dtype",
+        ),
+        pytest.param(
+            W,
+            A,
+            {**Z, 1: Z[1].astype(np.float32)},
+            SIGMA,
+            "Z[1] has dtype float32 where Z[0] has float64; expected one dtype.",
+            id="Z_1 of another dtype",
+        ),
+        pytest.param(
+            [W[1], W[2]],
+            A,
+            Z,
+            SIGMA,
+            "W is a list; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="a list of W",
+        ),
+        pytest.param(
+            W,
+            {1: A[1], "two": A[2]},
+            Z,
+            SIGMA,
+            "A has the layers [1, 'two']; expected a dict with the keys 1 to 2, "
+            "numbered as the notes number the layers.",
+            id="a layer by another name",
         ),
     ],
 )
@@ -286,6 +394,54 @@ def test_a_backward_pass_that_does_not_fit(
 def test_passes_that_fit() -> None:
     check_forward(W, X, SIGMA)
     check_backward(W, A, Z, SIGMA)
+
+
+def test_what_overflowed_on_the_way_is_not_refused() -> None:
+    """A_l and Z_l are results, not data: a backward pass through inf is the caller's affair."""
+    check_backward(W, {**A, 1: with_entry(A[1], np.inf)}, {**Z, 2: with_entry(Z[2], np.nan)}, SIGMA)
+
+
+def test_passes_of_objects_that_fit() -> None:
+    """Symbols and fractions, as the proofs use them."""
+
+    def objects(layers: dict[int, Array]) -> dict[int, Array]:
+        return {l: M.astype(object) for l, M in layers.items()}
+
+    check_forward(objects(W), X.astype(object), SIGMA)
+    check_backward(objects(W), objects(A), objects(Z), SIGMA)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "expected"),
+    [
+        pytest.param(0.5, 0.5, id="float"),
+        pytest.param(1, 1, id="int"),
+        pytest.param(np.float64(0.1), 0.1, id="NumPy's float64"),
+        pytest.param(np.float32(0.5), 0.5, id="NumPy's float32"),
+        pytest.param(np.int64(2), 2, id="NumPy's int64"),
+        pytest.param(Fraction(1, 3), Fraction(1, 3), id="a fraction"),
+    ],
+)
+def test_a_rate_that_fits_is_a_plain_number(alpha: Any, expected: Any) -> None:
+    rate = check_rate(alpha)
+    assert rate == expected
+    assert type(rate) is type(expected)
+
+
+@pytest.mark.parametrize("alpha", [np.nan, np.inf, -np.inf, np.float32(np.inf), np.float64(np.nan)])
+def test_a_rate_that_is_not_finite(alpha: Any) -> None:
+    with pytest.raises(InputError) as refusal:
+        check_rate(alpha)
+    assert refusal.value.args == (f"alpha is {float(alpha)}; expected a finite number.",)
+
+
+@pytest.mark.parametrize("alpha", [np.float64(0.5), 0.5, np.float32(0.5)])
+def test_an_update_promotes_nothing(alpha: Any) -> None:
+    weights = {l: M.astype(np.float32) for l, M in W.items()}
+    after = update(weights, {l: np.ones_like(M) for l, M in weights.items()}, alpha)
+    assert {M.dtype for M in after.values()} == {np.dtype(np.float32)}
+    assert all((M == 0.5).all() for M in after.values())
+    assert all((M == 1).all() for M in weights.values())
 
 
 @pytest.mark.parametrize(
@@ -341,3 +497,23 @@ def test_targets_of_shape_n_are_refused_for_more_outputs() -> None:
 def test_targets_that_fit_are_returned_as_they_are() -> None:
     Y = np.ones((3, 2))
     assert targets(np.ones((3, 2)), Y) is Y
+
+
+def test_the_procedures_refuse_before_they_compute() -> None:
+    """The two procedures and the update run the checks above, each its own."""
+    with pytest.raises(InputError, match=r"^W\[1\] has shape \(4, 2\); expected 2 rows"):
+        forward_pass({1: W[1].T, 2: W[2]}, X, SIGMA)
+    with pytest.raises(InputError, match=r"^A has the layers \[1\]"):
+        backward_prop(W, {1: A[1]}, Z, Z[2], SIGMA, loss("mean_squared_error"))
+    with pytest.raises(InputError, match=r"^alpha is nan"):
+        update(W, W, np.nan)
+
+
+def test_the_procedures_compute_what_fits() -> None:
+    passed = forward_pass(W, X, SIGMA)
+    assert [sorted(layers) for layers in passed] == [[1, 2], [0, 1, 2]]
+    np.testing.assert_array_equal(passed[0][2], np.tanh(X @ W[1]) @ W[2])
+    delta, dL_dW = backward_prop(W, *passed, np.zeros((3, 1)), SIGMA, loss("mean_squared_error"))
+    assert {l: M.shape for l, M in delta.items()} == {1: (3, 4), 2: (3, 1)}
+    assert {l: M.shape for l, M in dL_dW.items()} == {l: M.shape for l, M in W.items()}
+    np.testing.assert_array_equal(delta[2], 2 * passed[1][2] / 3)

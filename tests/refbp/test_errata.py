@@ -171,7 +171,7 @@ def test_forward_returns() -> None:
     assert not same(*gradients)
     expected = derivative(lambda M: squared_error(X @ M, Y), W[1])
     np.testing.assert_array_equal(gradients[0], expected.astype(float))
-    with pytest.raises(InputError, match="A has the layers"):
+    with pytest.raises(InputError, match="A is a ndarray; expected a dict"):
         backward_prop(W, erratum.printed(W, X, sigma), {}, Y, sigma, MSE)
 
 
