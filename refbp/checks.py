@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -15,8 +15,26 @@ __all__ = ["check_backward", "check_forward", "check_matrix", "check_rate", "tar
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
+def _finite(M: Array) -> bool:
+    """Whether all of M is finite: M·M is, in one pass, or else (it may overflow) each element."""
+    return isfinite(np.vdot(M, M)) or bool(np.isfinite(M).all())
+
+
 def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
     """M is a finite two-dimensional array with no empty side, of `like`'s dtype where given."""
+    if not (
+        isinstance(M, np.ndarray)
+        and M.ndim == 2
+        and M.size
+        and (M.dtype in FLOATS or M.dtype == object)
+        and (like is None or M.dtype == like.dtype)
+        and (M.dtype == object or _finite(M))
+    ):
+        _refuse_matrix(name, M, like)
+
+
+def _refuse_matrix(name: str, M: Any, like: Array | None) -> NoReturn:
+    """Say what is wrong with M: the first thing that `check_matrix` asks for and M is not."""
     if not isinstance(M, np.ndarray):
         raise InputError(
             f"{name} is a {type(M).__name__}; expected a NumPy array of two dimensions."
@@ -24,22 +42,16 @@ def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
     if M.ndim != 2:
         hint = f" Write {name}.reshape(-1, 1) for one column." if M.ndim == 1 else ""
         raise InputError(f"{name} has shape {M.shape}; expected two dimensions.{hint}")
-    if 0 in M.shape:
+    if not M.size:
         raise InputError(f"{name} has shape {M.shape}; expected no empty batch and no zero width.")
-    if M.dtype == object:
-        return
-    if M.dtype not in FLOATS:
+    if M.dtype not in (*FLOATS, np.dtype(object)):
         raise InputError(
             f"{name} has dtype {M.dtype}; expected float64 or float32: {name}.astype('float64')."
         )
     if like is not None and M.dtype != like.dtype:
-        raise InputError(
-            f"{name} has dtype {M.dtype} where X = Z[0] has {like.dtype}; expected one dtype "
-            "throughout, so that nothing is promoted unseen."
-        )
-    if not np.isfinite(M).all():
-        i, j = (int(k) for k in np.argwhere(~np.isfinite(M))[0])
-        raise InputError(f"{name}[{i}, {j}] is {M[i, j]}; expected finite numbers.")
+        _refuse_dtype(name, M, like)
+    i, j = (int(k) for k in np.argwhere(~np.isfinite(M))[0])
+    raise InputError(f"{name}[{i}, {j}] is {M[i, j]}; expected finite numbers.")
 
 
 def _check_layers(what: str, got: Mapping[int, Any], first: int, L: int) -> None:
@@ -56,10 +68,21 @@ def _check_layers(what: str, got: Mapping[int, Any], first: int, L: int) -> None
     )
 
 
-def _check_shape(name: str, M: Any, shape: tuple[int, int], why: str) -> None:
-    got = f"has shape {M.shape}" if isinstance(M, np.ndarray) else f"is a {type(M).__name__}"
-    if not isinstance(M, np.ndarray) or M.shape != shape:
-        raise InputError(f"{name} {got}; expected shape {shape}, {why}.")
+def _check_like(name: str, M: Any, shape: tuple[int, int], X: Array, why: str) -> None:
+    """M is an array of that shape and of X's dtype; FORWARD-PASS has seen to the rest."""
+    if not isinstance(M, np.ndarray):
+        raise InputError(f"{name} is a {type(M).__name__}; expected shape {shape}, {why}.")
+    if M.shape != shape:
+        raise InputError(f"{name} has shape {M.shape}; expected shape {shape}, {why}.")
+    if M.dtype != X.dtype:
+        _refuse_dtype(name, M, X)
+
+
+def _refuse_dtype(name: str, M: Array, X: Array) -> NoReturn:
+    raise InputError(
+        f"{name} has dtype {M.dtype} where X = Z[0] has {X.dtype}; expected one dtype "
+        "throughout, so that nothing is promoted unseen."
+    )
 
 
 def check_forward(W: Mapping[int, Array], X: Array, sigma: Mapping[int, Any]) -> None:
@@ -92,14 +115,12 @@ def check_backward(
     n, width = Z[0].shape
     for l in range(1, L + 1):
         check_matrix(f"W[{l}]", W[l], like=Z[0])
-        _check_shape(f"W[{l}]", W[l], (width, W[l].shape[1]), f"the columns of Z[{l - 1}] first")
-        width = W[l].shape[1]
-        for name, M in ((f"A[{l}]", A[l]), (f"Z[{l}]", Z[l])):
-            _check_shape(name, M, (n, width), f"as FORWARD-PASS returns it for W[{l}]")
-            if M.dtype != Z[0].dtype:
-                raise InputError(
-                    f"{name} has dtype {M.dtype} where Z[0] has {Z[0].dtype}; expected one dtype."
-                )
+        columns = W[l].shape[1]
+        _check_like(f"W[{l}]", W[l], (width, columns), Z[0], f"the columns of Z[{l - 1}] first")
+        width = columns
+        why = f"as FORWARD-PASS returns it for W[{l}]"
+        _check_like(f"A[{l}]", A[l], (n, width), Z[0], why)
+        _check_like(f"Z[{l}]", Z[l], (n, width), Z[0], why)
 
 
 def check_rate(alpha: Any) -> Any:

@@ -157,7 +157,7 @@ def test_an_id_says_what_the_case_is(case: Case, id_: str) -> None:
 
 def test_an_id_finds_its_case_again() -> None:
     every = cases("exhaustive")
-    for c in [*every[::997], every[-1]]:
+    for c in every[:: len(every) // 4]:
         assert find(c.id) == c
 
 

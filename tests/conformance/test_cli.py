@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -167,8 +169,8 @@ def test_an_implementation_asked_for_that_cannot_run(plant: Callable[..., None])
         (
             ("--select", "activation=tanhh"),
             "unknown activation 'tanhh'. Did you mean 'tanh'? There are: celu, elu, gaussian, gelu, "
-            "gelu_tanh, hardsigmoid, hardswish, hardtanh, identity, leaky_relu, logsigmoid, mish, relu, relu6, selu, "
-            "sigmoid, silu, sin, softplus, softsign, tanh.",
+            "gelu_tanh, hardsigmoid, hardswish, hardtanh, identity, leaky_relu, logsigmoid, mish, relu, "
+            "relu6, selu, sigmoid, silu, sin, softplus, softsign, tanh.",
         ),
         (("--select", "depth"), "cannot read 'depth'; expected field=value, such as depth=3."),
     ],
@@ -236,6 +238,25 @@ def test_a_folder_that_may_not_be_written_to(
     assert refused("run", option, path) == (
         f"cannot write {path}: Permission denied. Expected a folder that exists and may be written to."
     )
+
+
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_what_is_no_file_is_not_replaced_by_one(option: str, tmp_path: Path) -> None:
+    """A pipe here; /dev/null where root runs it."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    message = refused(
+        "run", "--implementation", "refbp", "--select", FEW, "--jobs", 0, option, path
+    )
+    assert message.startswith(f"cannot write {path}: ")
+    assert path.is_fifo()
+
+
+@pytest.mark.usefixtures("no_run")
+def test_a_report_and_results_of_one_name_are_refused(tmp_path: Path) -> None:
+    """One would overwrite the other."""
+    path = tmp_path / "r"
+    assert str(path) in refused("run", "--report", path, "--json", path)
 
 
 @pytest.mark.usefixtures("no_run")
@@ -518,6 +539,17 @@ def test_the_commands_that_only_read_start_without_numerics() -> None:
     code += "print({'torch', 'jax', 'sklearn'} & set(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "set()\n")
+
+
+def test_the_module_is_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["conformance", "show", "no/such/case"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("conformance", run_name="__main__")
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("conformance: unknown case 'no/such/case'.")
+    runpy.run_module("conformance.__main__", run_name="imported")  # nothing happens
 
 
 class Terminal(io.StringIO):

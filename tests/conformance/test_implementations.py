@@ -172,6 +172,15 @@ def test_torchs_mean_is_not_taken() -> None:
     assert float(t.loss) == pytest.approx(own * p.Y.shape[1], rel=1e-13)
 
 
+def test_what_needs_no_gradient_is_kept_without_one() -> None:
+    import torch
+
+    kept: dict[int, Any] = {}
+    output = torch.ones(2)
+    ready("torch-cpu")._keep(kept, 3)(None, None, output)
+    assert kept == {3: output}
+
+
 def test_torch_uses_one_thread() -> None:
     import torch
 
@@ -242,6 +251,20 @@ def test_jax_is_kept_to_one_thread() -> None:
     from conformance.implementations import jax_
 
     assert jax_._ONE_THREAD in os.environ["XLA_FLAGS"]
+
+
+def test_jax_is_told_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the file is loaded, and whatever else the user asks of XLA."""
+    import importlib
+    import os
+
+    from conformance.implementations import jax_
+
+    one_thread = jax_._ONE_THREAD
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/nowhere")
+    for _ in range(2):
+        importlib.reload(jax_)
+        assert os.environ["XLA_FLAGS"] == f"--xla_dump_to=/nowhere {one_thread}"
 
 
 def test_jax_compiles_the_jitted_one_alone() -> None:

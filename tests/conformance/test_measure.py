@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 import tomllib
 from collections.abc import Callable
 from functools import cache
@@ -155,6 +157,10 @@ def test_else_one_in_proportion() -> None:
     assert fit(4 * U * SIZE + 9 * U * A, A) == [4, 13.5]
 
 
+def test_where_nothing_else_is_to_be_had() -> None:
+    assert fit(20 * U * SIZE) == [4]
+
+
 def test_what_underflow_loses_is_no_error() -> None:
     assert measure._fit(np.full(100, 1e-300), SIZE, [A], U, np.full(100, 1e-300), 1.0) == [1, 0]
     assert measure._fit(np.full(100, 1e-10), SIZE, [A], U, np.zeros(100), 1.0)[0] != 1
@@ -243,6 +249,17 @@ def test_the_programme(
 def test_the_file_is_as_the_programme_writes_it() -> None:
     text = files("conformance").joinpath("accuracy.toml").read_text(encoding="utf-8")
     assert measure._written(tomllib.loads(text), text) == text
+
+
+def test_the_module_is_the_programme(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["measure", "--help"])
+    monkeypatch.delitem(sys.modules, "conformance.measure")
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("conformance.measure", run_name="__main__")
+    assert end.value.code == 0
+    assert "--write" in capsys.readouterr().out
 
 
 def test_all_are_measured_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

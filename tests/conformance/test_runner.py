@@ -452,6 +452,16 @@ def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
     assert progress[-1] == (9, 9)
 
 
+@pytest.mark.usefixtures("hostile")
+def test_who_shares_a_task_with_the_dead_is_not_blamed() -> None:
+    """One case, and beside refbp an implementation that ends the worker as it starts."""
+    results = run("standard", ["refbp", "stillborn"], ONE, jobs=1)
+    assert [(r["implementation"], r["verdict"]) for r in results["results"]] == [
+        ("refbp", "conforms")
+    ]
+    assert results["summary"]["exit_code"] == 2
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("hostile")
 def test_in_parallel_and_in_one_process_the_results_are_the_same() -> None:
@@ -465,6 +475,16 @@ def test_in_parallel_and_in_one_process_the_results_are_the_same() -> None:
     for block in alone:
         if block != "environment":
             assert alone[block] == together[block], block  # type: ignore[literal-required]
+
+
+def test_what_a_worker_does(plant: Callable[..., None]) -> None:
+    """It starts an implementation and runs pairs; it does not probe again what was probed."""
+    plant("planted", Planted())
+    assert runner._start_task("planted")["status"] == "ran"
+    case = find("typical/tanh/L2/n7/float64/bias")
+    results = runner._task([(case, ("planted",)), (case, ("refbp", "planted"))])
+    assert [r["implementation"] for r in results] == ["planted", "refbp", "planted"]
+    assert {r["verdict"] for r in results} == {"conforms"}
 
 
 def test_workers_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -352,7 +352,8 @@ def test_a_forward_pass_that_does_not_fit(weights: Any, X: Any, sigma: Any, mess
             {1: A[1], 2: A[2].astype(np.float32)},
             Z,
             SIGMA,
-            "A[2] has dtype float32 where Z[0] has float64; expected one dtype.",
+            "A[2] has dtype float32 where X = Z[0] has float64; expected one dtype "
+            "throughout, so that nothing is promoted unseen.",
             id="A_2 of another dtype",
         ),
         pytest.param(
@@ -360,7 +361,8 @@ def test_a_forward_pass_that_does_not_fit(weights: Any, X: Any, sigma: Any, mess
             A,
             {**Z, 1: Z[1].astype(np.float32)},
             SIGMA,
-            "Z[1] has dtype float32 where Z[0] has float64; expected one dtype.",
+            "Z[1] has dtype float32 where X = Z[0] has float64; expected one dtype "
+            "throughout, so that nothing is promoted unseen.",
             id="Z_1 of another dtype",
         ),
         pytest.param(
