@@ -122,6 +122,19 @@ def test_a_matrix_that_fits(dtype: Any) -> None:
     check_matrix("M", M, like=M)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_numbers_are_finite_and_what_is_among_them_is_found(dtype: Any, order: Any) -> None:
+    """Though their squares are not; and without a warning."""
+    M = np.full((3, 2), np.finfo(dtype).max, dtype, order)
+    check_matrix("M", M)
+    check_matrix("M", M[:, :1])
+    for value in (np.nan, np.inf):
+        with pytest.raises(InputError) as refusal:
+            check_matrix("M", with_entry(M, value))
+        assert refusal.value.args == (f"M[1, 0] is {value}; expected finite numbers.",)
+
+
 def test_an_input_error_is_a_value_error() -> None:
     assert issubclass(InputError, ValueError)
 
