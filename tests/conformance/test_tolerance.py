@@ -37,6 +37,12 @@ TINY = 5e-324
 NORMAL = 2.0**-1022
 PLAIN = amend(())
 
+
+def near(x: Any, rel: float = 1e-6) -> Any:
+    """pytest's approx without its absolute 1e-12, beside which all that is compared here is nothing."""
+    return pytest.approx(x, rel=rel, abs=0)
+
+
 # --- constants ------------------------------------------------------------------------------------
 
 
@@ -50,11 +56,11 @@ def test_what_a_sum_may_lose() -> None:
     """k·u up to 86 terms, which is where λ√k is less; λ is that of 1e7 entries and 1e-9."""
     assert [inner(k, U) for k in (1, 2, 10, 80)] == [k * U for k in (1, 2, 10, 80)]
     for k in (100, 1000, 100_000):
-        assert inner(k, U) == pytest.approx(9.3 * math.sqrt(k) * U, rel=0.03)
+        assert inner(k, U) == near(9.3 * math.sqrt(k) * U, rel=0.03)
     assert inner(1000, U) < 1000 * U
     values = [inner(k, 2.0**-24) for k in range(1, 300)]
     assert values == sorted(values)
-    assert math.sqrt(2 * math.log(2 * 1e7 * 512 / 1e-9)) == pytest.approx(9.3, rel=0.1)
+    assert math.sqrt(2 * math.log(2 * 1e7 * 512 / 1e-9)) == near(9.3, rel=0.1)
 
 
 @pytest.mark.parametrize("k", [3, 30, 1000, 20_000])
@@ -118,8 +124,8 @@ ONE = problem({1: [[3.0], [-4.0]]}, [[1.0, -2.0]], [[1.0]], {1: "identity"})
 def test_a_product() -> None:
     """2u(1·3 + 2·4) for A; one product for each entry of ∂L/∂W."""
     b = bound(ONE)
-    assert b.pre_activation(1, ONE.X) == pytest.approx(np.array([[2 * U * 11]]), rel=1e-12)
-    assert b.weight_gradient(ONE.X, np.array([[-7.0]])) == pytest.approx(
+    assert b.pre_activation(1, ONE.X) == near(np.array([[2 * U * 11]]), rel=1e-12)
+    assert b.weight_gradient(ONE.X, np.array([[-7.0]])) == near(
         np.array([[7 * U], [14 * U]]), rel=1e-12
     )
     assert b.pre_activation(1, np.zeros((1, 2))).item() == 2 * TINY
@@ -128,8 +134,8 @@ def test_a_product() -> None:
 def test_a_product_with_a_bias_has_one_term_more() -> None:
     p = problem({1: [[3.0], [-4.0], [0.5]]}, [[1.0, -2.0]], [[1.0]], {1: "identity"}, bias=True)
     b = bound(p)
-    assert b.pre_activation(1, p.X) == pytest.approx(np.array([[3 * U * 11.5]]), rel=1e-12)
-    assert b.weight_gradient(p.X, np.array([[-7.0]])) == pytest.approx(
+    assert b.pre_activation(1, p.X) == near(np.array([[3 * U * 11.5]]), rel=1e-12)
+    assert b.weight_gradient(p.X, np.array([[-7.0]])) == near(
         np.array([[7 * U], [14 * U], [7 * U]]), rel=1e-12
     )
 
@@ -138,7 +144,7 @@ def test_an_activation() -> None:
     """u(c|σ| + e|a|)."""
     p = replace(ONE, sigma={1: "tanh"})
     of = exact([[0.5]], [[1.0]], [[0.75]], [[0.75]])
-    assert bound(p, (3, 2, 0, 0, 0)).activation(1, np.array([[-10.0]]), of) == pytest.approx(
+    assert bound(p, (3, 2, 0, 0, 0)).activation(1, np.array([[-10.0]]), of) == near(
         np.array([[U * (3 * 0.5 + 2 * 10)]])
     )
     zero = exact([[0.0]], [[1.0]], [[1.0]], [[1.0]])
@@ -154,14 +160,46 @@ def test_a_link() -> None:
     t_G = 2 * U * (3 + 2)
     t_D = U * (5 * D + 7 + 11 * 2)
     found = bound(p, (1, 0, 5, 7, 11), (1, 0, 1, 0, 0)).link(1, np.array([[-2.0]]), after, of)
-    assert found == pytest.approx(np.array([[G * t_D + D * t_G + 2 * U * G * D]]), rel=0.02)
+    assert found == near(np.array([[G * t_D + D * t_G + 2 * U * G * D]]), rel=0.02)
 
 
 def test_the_link_of_the_output_layer() -> None:
     """∂L/∂Z = 2(z − y)/n is good to five roundings."""
     of = exact([[3.0]], [[4.0]], [[4.0]], [[1.0]])
     found = bound(ONE).link(1, np.array([[3.0]]), np.array([[3.0]]), of)
-    assert found == pytest.approx(np.array([[U * (5 * 4 + 4 + 2 * 4)]]), rel=0.01)
+    assert found == near(np.array([[U * (5 * 4 + 4 + 2 * 4)]]), rel=0.01)
+
+
+ROW = np.log(np.array([[1.0, 2.0, 5.0]]))  # softmax is [1/8, 2/8, 5/8]
+BELOW = np.log(np.array([[5.0, 2.5, 1.0]]))  # the maximum of the row, less the entry
+SOFTMAX = np.array([[1, 2, 5]]) / 8
+
+
+@pytest.mark.parametrize("sigma", ["softmax", "log_softmax"])
+def test_a_row_wise_activation(sigma: str) -> None:
+    """e^(a − max a) loses u(max a − a) more than its own rounding; a sum of m loses m."""
+    p = problem({1: np.eye(3)}, ROW, SOFTMAX, {1: sigma}, "mean_squared_error")
+    soft = sigma == "softmax"
+    Z = SOFTMAX if soft else np.log(SOFTMAX)
+    found = bound(p, (8, 0, 8, 4, 0)).activation(1, ROW, exact(Z, Z, Z))
+    expected = SOFTMAX * (8 + BELOW + 3) if soft else 8 * np.abs(Z) + BELOW + 3 + 2
+    assert found == near(U * expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("sigma", ["softmax", "log_softmax"])
+def test_a_row_wise_link(sigma: str) -> None:
+    """s(G − Σ G s) and G − s Σ G, every s_j off by u(8 + m + below_j), and every G by 5u."""
+    p = problem({1: np.eye(3)}, ROW, np.zeros((1, 3)), {1: sigma}, "mean_squared_error")
+    after = np.array([[3.0, -1.0, 2.0]])
+    G = np.abs(2 * after)
+    G_off, s, r = 5 * U * G, SOFTMAX, U * (8 + 3 + BELOW)
+    found = bound(p, (8, 0, 8, 4, 0)).link(1, ROW, after, exact(s, G, G))
+    if sigma == "softmax":
+        shared = (G * s * (2 * r + 7 * U) + G_off * s + r * G * s).sum()
+        expected = s * (r * G + G_off + 4 * U * G + shared)
+    else:
+        expected = 4 * U * G + G_off + s * ((r + 7 * U) * G.sum() + G_off.sum())
+    assert found == near(expected, rel=1e-9)
 
 
 def test_a_compiler_may_hand_on_what_it_has_not_rounded() -> None:
@@ -170,7 +208,7 @@ def test_a_compiler_may_hand_on_what_it_has_not_rounded() -> None:
     plain, fused = (
         bound(ONE, fused=f).link(1, np.array([[3.0]]), np.array([[3.0]]), of) for f in (False, True)
     )
-    assert fused - plain == pytest.approx(np.array([[2 * U * 3]]), rel=0.02)
+    assert fused - plain == near(np.array([[2 * U * 3]]), rel=0.02)
 
 
 def test_an_update() -> None:
@@ -189,15 +227,13 @@ def test_an_update() -> None:
         allowed = b.updated(1, dW.astype(float))
         assert (np.abs(got - exactly) <= allowed).all()
         assert np.median(np.abs(got - exactly) / allowed) > 0.02
-    assert bound(ONE).updated(1, np.zeros((2, 1))) == pytest.approx(
-        np.array([[3 * U], [4 * U]]), rel=0.02
-    )
+    assert bound(ONE).updated(1, np.zeros((2, 1))) == near(np.array([[3 * U], [4 * U]]), rel=0.02)
 
 
 def test_the_loss() -> None:
     p = problem({1: [[1.0]]}, [[1.0], [1.0]], [[1.0], [3.0]], {1: "identity"})
     found = bound(p).loss(np.array([[2.0], [1.0]]))
-    assert found == pytest.approx(10 * U * (1 + 4) / 2, rel=1e-12)
+    assert found == near(10 * U * (1 + 4) / 2, rel=1e-12)
     assert found.shape == ()
 
 
@@ -295,6 +331,33 @@ def test_the_spread_is_what_errors_really_are() -> None:
         assert r.max() > LAMBDA / 10, q
 
 
+def test_what_rounding_a_sum_adds() -> None:
+    """√(k/2) u for independent terms, and √(1 + k/3) u of the whole for terms of one sign."""
+    a = Arithmetic.of(np.dtype("float64"))
+    P, Q = np.array([[1.0, 2.0, -3.0]]), np.array([[1.0], [1.0], [1.0]])
+    terms, whole, lost = (x.item() for x in spread_module._sum_rounding(P, Q, a))
+    assert terms == near(U * math.sqrt(3 / 2) * math.sqrt(1 + 4 + 9))
+    assert (whole, lost) == (0, 3 * TINY)
+    _, whole, _ = spread_module._sum_rounding(np.ones((1, 300)), np.ones((300, 1)), a)
+    assert whole.item() == near(U * math.sqrt(101) * 300)
+    tiny = np.full((1, 2), 1e-200)  # whose squares underflow
+    found = spread_module._sum_rounding(tiny, np.full((2, 1), 1e-80), a)[0].item()
+    assert found == near(U * math.sqrt(2) * 1e-280)
+    assert spread_module._sum_rounding(tiny, np.zeros((2, 1)), a)[0].item() == 0
+
+
+def test_examples_that_are_equal_share_their_errors_and_others_do_not() -> None:
+    p = find("typical/tanh/L3/n7/float64").problem()
+    mixed = replace(p, X=p.X[[0, 1, 0, 2, 1, 0, 3]], Y=p.Y[[0, 1, 0, 2, 1, 0, 3]])
+    noise = spread_module._Draws(mixed).rows(np.ones((7, 5)))
+    assert set(np.unique(noise)) == {-1.0, 1.0}
+    same = (noise[:, :, None] == noise[:, None, :]).all(axis=(0, 3))
+    assert same.tolist() == [[i == j for j in (0, 1, 0, 2, 1, 0, 3)] for i in (0, 1, 0, 2, 1, 0, 3)]
+    apart = spread_module._Draws(p).rows(np.ones((7, 5)))
+    assert (apart[:, :, None] == apart[:, None, :]).all(axis=(0, 3)).sum() == 7
+    assert abs(apart.mean()) < 0.1
+
+
 def test_the_spread_is_the_same_every_time() -> None:
     one, two = Subject(TYPICAL[0]), Subject(TYPICAL[0])
     a, b = one.spread("refbp", PLAIN), two.spread("refbp", PLAIN)
@@ -336,7 +399,7 @@ def test_where_a_kink_is_within_reach_its_jump_is_allowed() -> None:
     at, away = of_problem(kinked(0.0)), of_problem(kinked(1.0))
     assert (at.straddling, away.straddling) == (1, 0)
     G = 2 * (0 - 1) / 2
-    assert at.delta[2][0, 0] == pytest.approx(abs(G), rel=1e-6)  # either one-sided derivative
+    assert at.delta[2][0, 0] == near(abs(G), rel=1e-6)  # either one-sided derivative
     assert away.delta[2][0, 0] < 1e-14
     assert at.delta[2][1, 0] < 1e-14
 
@@ -351,7 +414,7 @@ def test_flushing_allows_a_normal_number_at_each_operation() -> None:
 def test_squares_of_small_errors_do_not_underflow() -> None:
     E = np.full((32, 2, 1), 1e-300)
     E[:, 1] = 0
-    assert spread_module._rms(E).tolist() == [[pytest.approx(1e-300)], [0]]
+    assert spread_module._rms(E).tolist() == [[near(1e-300)], [0]]
 
 
 def test_the_spread_of_a_row_wise_layer() -> None:
