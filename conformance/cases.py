@@ -263,6 +263,12 @@ FAMILIES: Mapping[str, Family] = {
         data.saturating,
         _each(EVERY, 2, 7, output="identity"),
     ),
+    "confident": Family(
+        "Sigmoid outputs down to 1e-52 (float64) and 1e-15 (float32) under binary cross-entropy.",
+        "The loss or its gradient is clamped where an output is all but 0.",
+        data.confident,
+        _each(["identity"], 1, 7, output="sigmoid", loss="binary_cross_entropy"),
+    ),
     "kinks": Family(
         "Pre-activations exactly at the points where σ' jumps, and at the floats next to them.",
         "The derivative taken at a kink is not the documented one, or a branch is off by one float.",

@@ -18,6 +18,7 @@ from conformance.results import (
     Results,
     ResultsError,
     read,
+    try_to_write,
     write_atomically,
     write_results,
 )
@@ -44,6 +45,8 @@ def _refusing() -> Iterator[None]:
         yield
     except (CaseError, ResultsError, RunError) as e:
         raise Refusal(str(e)) from e
+    except KeyboardInterrupt as e:
+        raise Refusal("interrupted; nothing was written.") from e
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,6 +104,8 @@ def run(
     from conformance.runner import run as run_profile
 
     with _refusing():
+        if report and report == json_path:
+            raise ResultsError(f"cannot write {report}: the report and the results have one name.")
         for path in (report, json_path):
             _must_be_writable(path)
         with _progress() as progress:
@@ -120,12 +125,16 @@ def _must_be_writable(path: Path | None) -> None:
     """Refuse before a minute's work, not after."""
     if path is None:
         return
-    if path.is_dir():
-        raise ResultsError(f"cannot write {path}: it is a folder; expected the name of a file.")
+    try:
+        if path.is_dir():
+            raise ResultsError(f"cannot write {path}: it is a folder; expected the name of a file.")
+        if path.exists() and not path.is_file():
+            raise ResultsError(f"cannot write {path}: it is no file, and would be replaced by one.")
+    except OSError as e:
+        raise ResultsError(f"cannot write {path}: {e.strerror}.") from e
     if not path.parent.is_dir():
         raise ResultsError(f"cannot write {path}: there is no folder {path.parent}.")
-    write_atomically(path.with_name(f".{path.name}.writable"), "")
-    path.with_name(f".{path.name}.writable").unlink()
+    try_to_write(path)
 
 
 def _write_report(path: Path, results: Results) -> None:
@@ -270,7 +279,9 @@ def report(results: Path, html: Path) -> None:
         _must_be_writable(html)
         try:
             _write_report(html, found)
-        except (KeyError, TypeError, ValueError) as e:
+        except ResultsError:
+            raise
+        except Exception as e:
             raise ResultsError(
                 f"cannot read {results}: it is not as schema version {found['schema_version']} has it "
                 f"({type(e).__name__}: {e})."

@@ -70,6 +70,12 @@ def saturating(case: Case, rng: np.random.Generator) -> Data:
     return _selecting(case, rng, EXTREMES[: case.batch * case.widths[1]])
 
 
+def confident(case: Case, rng: np.random.Generator) -> Data:
+    least = -120 if case.dtype == "float64" else -34  # z = σ(a) is then still a normal number
+    W, X, _ = _selecting(case, rng, tuple(np.linspace(-12, least, 21)))
+    return W, X, rng.integers(0, 5, size=(case.batch, case.widths[-1])) / 4
+
+
 def kinks(case: Case, rng: np.random.Generator) -> Data:
     if case.loss == "mean_absolute_error":  # its kink is at z = y: half the entries lie there
         W, X, Y = _selecting(case, rng, tuple(np.arange(-9, 9) / 4))

@@ -77,7 +77,7 @@ class Subject:
 
     def spread(self, implementation: str, amended: Amended) -> Spread:
         """The mean-square model for an implementation."""
-        key = (implementation.split("-")[0], *amended.key)
+        key = (implementation, *amended.key)
         if key not in self._spreads:
             p = self.problem
             self._spreads[key] = spread(
@@ -96,10 +96,16 @@ class Subject:
 def malformed(p: Problem, t: Trace) -> str:
     """What is wrong with a trace's form, in a sentence; "" where nothing is."""
     n, L = p.X.shape[0], p.depth
+    if not isinstance(t, Trace):
+        return f"it returned a {type(t).__name__}; expected a Trace."
     for quantity in QUANTITIES:
         layers = t.layers(quantity)
+        if not isinstance(layers, Mapping):
+            return (
+                f"{quantity} is a {type(layers).__name__}; expected a mapping of layers 1 to {L}."
+            )
         if set(layers) != set(range(1, L + 1)):
-            return f"{quantity} has the layers {sorted(layers)}; expected 1 to {L}."
+            return f"{quantity} has the layers {sorted(layers, key=str)}; expected 1 to {L}."
         for l, M in layers.items():
             shape = p.W[l].shape if quantity in ("dW", "W_new") else (n, p.W[l].shape[1])
             if not isinstance(M, np.ndarray) or M.shape != shape:
@@ -391,9 +397,10 @@ def judge(
     if wrong:
         return _result(subject.case, name, "deviates", wrong)
     plain = amend(())
-    judged, amended = _all_gates(subject, name, t, alone, plain), plain
-    if _verdict(judged) != "conforms" and (found := _amended_verdict(subject, name, t, alone)):
-        judged, amended = found
+    with np.errstate(all="ignore"):  # of what an implementation returned, NaN and inf included
+        judged, amended = _all_gates(subject, name, t, alone, plain), plain
+        if _verdict(judged) != "conforms" and (found := _amended_verdict(subject, name, t, alone)):
+            judged, amended = found
     if again is not None:
         judged = [*judged, _same_bits(t, again)]
     verdict = _verdict(judged)

@@ -27,7 +27,7 @@ from conformance.truth.definitions import (
 )
 from conformance.truth.network import Mathematics
 
-__all__ = ["AS_BUILT", "Amended", "Difference", "amend", "known_differences"]
+__all__ = ["AS_BUILT", "LOSSES_AS_BUILT", "Amended", "Difference", "amend", "known_differences"]
 
 
 def _hardsigmoid_piece(x: Any) -> Any:
@@ -46,6 +46,28 @@ AS_BUILT: Mapping[str, Definition] = {
     ),
 }
 """Definitions that are not the mathematics, but what somebody's kernel computes."""
+
+
+def _clamped_entropy(y: Any, z: Any) -> Any:
+    """−y max(log z, −100), which is 0 where y is."""
+    log = z.log()
+    return arb(0) if y.is_zero() else -y * (log if log > -100 else arb(-100))
+
+
+def _clamped_gradient(z: Any, y: Any) -> Any:
+    spread = z * (1 - z)
+    return (z - y) / (spread if spread > _least() else _least())
+
+
+def _least() -> Any:
+    return arb(fmpq(1, 10**12))
+
+
+LOSSES_AS_BUILT: Mapping[str, LossDefinition] = {
+    "binary_cross_entropy_clamped": LossDefinition(
+        lambda z, y: _clamped_entropy(y, z) + _clamped_entropy(1 - y, 1 - z), _clamped_gradient
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,7 @@ class Difference:
         return named and dtype and about
 
     def must_show(self, implementation: str, case: Case) -> bool:
-        """Whether a run that has this result is expected to see the difference somewhere in it."""
+        """Whether this is one of the results among which the difference must show."""
         return case.family == self.shows_in and self.concerns(implementation, case)
 
 
@@ -109,7 +131,9 @@ def amend(rows: Iterable[Difference]) -> Amended:
     activations: dict[str, Definition] = dict(ACTIVATIONS)
     losses: dict[str, LossDefinition] = dict(LOSSES)
     for row in rows:
-        if row.computes:
+        if row.computes and row.loss:
+            losses[row.loss] = LOSSES_AS_BUILT[row.computes]
+        elif row.computes:
             activations[row.activation] = AS_BUILT[row.computes]
         elif row.takes and row.activation:
             taken = {**activations[row.activation].kinks, **dict(row.takes)}

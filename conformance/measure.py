@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cases import unknown
 from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
 from conformance.known_differences import amend, known_differences
 from conformance.problem import Problem
@@ -162,6 +163,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--write", action="store_true", help="write the rows into accuracy.toml")
     args = parser.parse_args()
+    for name in args.names:
+        if name not in IMPLEMENTATIONS:
+            parser.error(unknown("implementation", name, IMPLEMENTATIONS))
     found = _rows(args.names or IMPLEMENTATIONS)
     if args.write:
         path = Path(str(files("conformance").joinpath("accuracy.toml")))

@@ -22,6 +22,7 @@ __all__ = [
     "ResultsError",
     "number",
     "read",
+    "try_to_write",
     "write_atomically",
     "write_results",
 ]
@@ -199,15 +200,19 @@ def number(x: float, digits: int = 4) -> Number:
     return float(f"{x:.{digits - 1}e}")
 
 
+def _cannot_write(path: Path, e: OSError) -> ResultsError:
+    return ResultsError(
+        f"cannot write {path}: {e.strerror or e}. Expected a folder that exists and may be written to."
+    )
+
+
 def write_atomically(path: str | Path, text: str | Iterable[str]) -> None:
     """Write a file whole or not at all: a reader never sees half of it."""
     path = Path(path)
     try:
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
-        raise ResultsError(
-            f"cannot write {path}: {e.strerror or e}. Expected a folder that exists and may be written to."
-        ) from e
+        raise _cannot_write(path, e) from e
     try:
         with os.fdopen(fd, "w", encoding="utf-8", newline="\n") as f:
             f.writelines([text] if isinstance(text, str) else text)
@@ -219,6 +224,16 @@ def write_atomically(path: str | Path, text: str | Iterable[str]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def try_to_write(path: Path) -> None:
+    """Whether a file could be written there, without doing it."""
+    try:
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as e:
+        raise _cannot_write(path, e) from e
+    os.close(fd)
+    Path(name).unlink()
 
 
 def _lines(results: Results) -> Iterable[str]:
@@ -252,7 +267,7 @@ def read(path: str | Path) -> Results:
         raise ResultsError(f"cannot read {path}: it is not UTF-8 text ({e.reason}).") from e
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:
         raise ResultsError(f"cannot read {path}: it is not JSON ({e}).") from e
     missing = Results.__annotations__.keys() - (data.keys() if isinstance(data, dict) else set())
     if not isinstance(data, dict) or missing:

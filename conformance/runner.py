@@ -93,6 +93,10 @@ def started(name: str, probing: bool = True) -> Started:
             },
             None,
         )
+    except Exception as e:
+        return Started(
+            {**row, "status": "error", "reason": f"it did not start: {_reason(e)}"}, None
+        )
     row = {**row, "versions": dict(versions), "device": device}
     if not probing:
         return Started({**row, "status": "ran"}, impl)
@@ -186,7 +190,12 @@ def _pools(jobs: int) -> Iterator[dict[str, ProcessPool]]:
             for dtype, share in shares.items()
             if share
         }
-        yield {dtype: pools.get(dtype, pools["float64"]) for dtype in shares}
+        try:
+            yield {dtype: pools.get(dtype, pools["float64"]) for dtype in shares}
+        except BaseException:  # Ctrl-C: do not wait for what is still to do
+            for pool in pools.values():
+                pool.stop()  # type: ignore[no-untyped-call]
+            raise
 
 
 def _in_parallel(
@@ -211,12 +220,12 @@ def _in_parallel(
         while waiting:
             chunk, future = waiting.popleft()
             try:
-                results += future.result()
+                results += [r for r in future.result() if r["implementation"] in ready]
             except (ProcessExpired, FutureTimeoutError) as e:
                 singles: list[list[Pair]] = [
                     [(c, (n,))] for c, of in chunk for n in of if n in ready
                 ]
-                if len(singles) == 1:
+                if len(chunk) == len(singles) == len(chunk[0][1]) == 1:
                     ((case, (name,)),) = singles[0]
                     results.append(judge_exception(case, name, _how_it_ended(name, e)))
                 else:
@@ -297,7 +306,7 @@ def run(
         }
         for row in rows
     ]
-    differences = [difference(d, chosen, results) for d in known_differences()]
+    differences = [difference(d, results) for d in known_differences()]
     return Results(
         schema_version=SCHEMA_VERSION,
         environment=environment(time.monotonic() - begun, jobs),

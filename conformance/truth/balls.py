@@ -42,7 +42,7 @@ class Enclosure:
     """The exact values lie within hi + lo ± rad, elementwise; float64 arrays of one shape.
 
     hi is the midpoint rounded to float64, lo what that rounding left. Where the midpoint exceeds the
-    range of float64, hi is ±inf.
+    range of float64, hi is ±inf; a radius below 5e-324, the smallest number, may be 0.
     """
 
     hi: NDArray[np.float64]

@@ -59,9 +59,9 @@ def test_every_loss_and_output_activation() -> None:
 
 
 def test_the_families() -> None:
-    """As many as the issue asks for, each with its reasons and with something in it."""
+    """Each with its reasons and with something in it."""
     assert set(FAMILIES) == {
-        "typical", "square", "heads", "saturating", "kinks", "underflow", "large", "integers",
+        "typical", "square", "heads", "saturating", "confident", "kinks", "underflow", "large", "integers",
         "repeated", "one-hot", "zero-weights", "trained-digits", "trained-diabetes", "seeds", "big",
     }  # fmt: skip
     for name, family in FAMILIES.items():
