@@ -186,7 +186,7 @@ class _Carry:
         if p.sigma[l] in ROW_WISE:
             self.E_Z[l] = self._row_wise_value(l, A, E_A)
             return
-        D, H = self.truth.D[l].hi, self.truth.D2[l].hi
+        D, H = self.truth.D[l], self.truth.D2[l]
         near = np.zeros_like(A)  # the jump of σ' where a kink is within reach
         for b, jump in self.jumps[l].items():
             within = (np.abs(A - b) <= LAMBDA * s_A) & (s_A > 0)
@@ -222,7 +222,7 @@ class _Carry:
     def _loss(self) -> tuple[Reals, Reals]:
         """The errors of L and of G_L = ∂L/∂Z_L."""
         p, u, L = self.p, self.a.u, self.p.depth
-        Z, E_Z, G = self.Z[L], self.E_Z[L], self.truth.G[L].hi
+        Z, E_Z, G = self.Z[L], self.E_Z[L], self.truth.G[L]
         n, s_Z = Z.shape[0], _rms(self.E_Z[L])
         h, jump = loss_curvature(p, Z, LAMBDA * s_Z)
         size, terms = loss_gradient_size(p, Z), loss_terms(p, Z)
@@ -242,10 +242,10 @@ class _Carry:
 
     def _link(self, l: int, E_G: Reals) -> Reals:
         """E_δ = E_G D + G E_D + E_G E_D + u G D, or its like for a row-wise σ_l."""
-        u, name, G = self.a.u, self.p.sigma[l], self.truth.G[l].hi
+        u, name, G = self.a.u, self.p.sigma[l], self.truth.G[l]
         tiny = np.full_like(G, self.a.tiny)
         if name not in ROW_WISE:
-            D, E_D = self.truth.D[l].hi, self.E_D[l]
+            D, E_D = self.truth.D[l], self.E_D[l]
             return E_G * D + G * E_D + E_G * E_D + self.draws.rows(u * G * D, tiny)
         s, _ = self._softmax(self.truth.A[l].hi)
         r, m = self.E_D[l], G.shape[1]  # r: the relative error of s

@@ -150,10 +150,10 @@ class StepTolerance:
                 G_off = G_off + 1.01 * u * curvature * np.abs(after) + jump
         else:
             G_off = self.product(after, p.weights(l + 1).T)
-        G = np.abs(exact.G.hi)
+        G = np.abs(exact.G)
         if exact.D is None:
             return row_vjp_size(p.sigma[l], A, G, G_off, u) + tiny
-        D = np.abs(exact.D.hi)
+        D = np.abs(exact.D)
         D_off = u * (acc.c1 * D + acc.d + acc.f * np.abs(A)) + self.lost(l) * (1 + np.abs(A))
         return G * D_off + D * G_off + G_off * D_off + 2.02 * u * G * D + tiny
 

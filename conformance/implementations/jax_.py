@@ -38,8 +38,8 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "elu": jax.nn.elu,
     "selu": jax.nn.selu,
     "celu": jax.nn.celu,
-    "gelu": jax.jit(partial(jax.nn.gelu, approximate=False)),
-    "gelu_tanh": jax.jit(partial(jax.nn.gelu, approximate=True)),
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
     "silu": jax.nn.silu,
     "softplus": jax.nn.softplus,
     "softsign": jax.nn.soft_sign,
@@ -50,12 +50,12 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "hardswish": jax.nn.hard_swish,
     "logsigmoid": jax.nn.log_sigmoid,
     "sin": jnp.sin,
-    "gaussian": jax.jit(lambda a: jnp.exp(-a * a)),
-    "softmax": jax.jit(jax.nn.softmax),
+    "gaussian": lambda a: jnp.exp(-a * a),
+    "softmax": jax.nn.softmax,
     "log_softmax": jax.nn.log_softmax,
 }
-"""Native functions. JAX jits most of them itself; the few that it leaves op by op are jitted here as
-well, since compiling each of their operations for each shape would take most of a run."""
+"""Native functions, which JAX jits itself, most of them: all are jitted here, and so are the loss and
+the update, since compiling each of their operations for each shape would take most of a run."""
 
 
 def _huber(Z: Any, Y: Any) -> Any:
@@ -75,6 +75,21 @@ TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@partial(jax.jit, static_argnums=1)
+def _activated(A: Any, sigma: str) -> Any:
+    return ACTIVATIONS[sigma](A)
+
+
+@partial(jax.jit, static_argnums=2)
+def _loss(Z: Any, Y: Any, name: str) -> Any:
+    return jnp.sum(TERMS[name](Z, Y)) / Z.shape[0]
+
+
+@jax.jit
+def _updated(W: Any, dW: Any, alpha: Any) -> Any:
+    return W - alpha * dW
+
+
 def _step(
     W: dict[int, Any],
     b: dict[int, Any],
@@ -92,12 +107,12 @@ def _step(
         A, Z = {}, {0: X}
         for l in range(1, L + 1):
             A[l] = Z[l - 1] @ W[l] + b[l] + taps[l] if b else Z[l - 1] @ W[l] + taps[l]
-            Z[l] = ACTIVATIONS[sigma[l - 1]](A[l])
-        return jnp.sum(TERMS[loss](Z[L], Y)) / X.shape[0], (A, Z)
+            Z[l] = _activated(A[l], sigma[l - 1])
+        return _loss(Z[L], Y, loss), (A, Z)
 
     differentiated = jax.value_and_grad(network, argnums=(0, 1, 2), has_aux=True)
     (value, (A, Z)), (dW, db, delta) = differentiated(W, b, taps)
-    new = jax.tree_util.tree_map(lambda w, g: w - alpha * g, (W, b), (dW, db))
+    new = jax.tree_util.tree_map(partial(_updated, alpha=alpha), (W, b), (dW, db))
     return value, A, Z, delta, (dW, db), new
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "certified",
     "enclosure",
     "matrix",
+    "midpoints",
     "precision",
     "scalar",
     "union",
@@ -116,18 +117,25 @@ def union(balls: Iterable[Ball]) -> Ball:
 
 def enclosure(balls: Sequence[Ball], shape: tuple[int, ...]) -> Enclosure:
     """Balls, in row order, as an Enclosure of that shape. The rounding of lo goes into rad."""
-    size = len(balls)
-    hi, lo, rad = np.empty(size), np.empty(size), np.empty(size)
-    for i, b in enumerate(balls):
-        mid = b.mid()
-        h = float(mid)
-        hi[i] = h
-        if h - h != 0.0:  # beyond the range of float64, or not a number at all
-            lo[i], rad[i] = 0.0, np.inf if h != h else 0.0
-            continue
-        left = mid - h
-        lo[i] = float(left)
-        rad[i] = float(b.rad()) if b.is_exact() is False else 0.0
-        if left != 0:
-            rad[i] += abs(lo[i]) * 2.0**-52 + 5e-324
+    hi = midpoints(balls, (len(balls),))
+    finite = np.isfinite(hi)  # else beyond the range of float64, or not a number at all
+    left = _row(balls) - _row(np.where(finite, hi, 0.0).tolist())
+    balls = left.entries()
+    lo = midpoints(balls, hi.shape)
+    rad = np.array([float(b.rad()) for b in balls]) + np.abs(lo) * 2.0**-52
+    rad += np.where(lo != 0, 5e-324, 0.0)
+    for i in np.flatnonzero(lo == 0).tolist():
+        if balls[i].mid() != 0:  # too small for a float
+            rad[i] += 5e-324
+    lo = np.where(finite, lo, 0.0)
+    rad = np.where(finite, rad, np.where(np.isnan(hi), np.inf, 0.0))
     return Enclosure(hi.reshape(shape), lo.reshape(shape), rad.reshape(shape))
+
+
+def midpoints(balls: Sequence[Ball], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The midpoints of balls, rounded to float64: for what a tolerance is made of, which needs no proof."""
+    return np.array(list(map(float, balls)), np.float64).reshape(shape)
+
+
+def _row(entries: Sequence[Any]) -> Balls:
+    return arb_mat(1, len(entries), entries)

@@ -46,6 +46,8 @@ class Definition:
 
     def __call__(self, a: Ball) -> Point:
         """σ, σ' and σ'' at the ball a; the hull of the pieces where a's side is undecided."""
+        if not self.breaks and not self.kinks:
+            return self._piece(0, a)
         return self._combine(a, [self._piece(i, a) for i in self._touched(a)])
 
     def _touched(self, a: Ball) -> Sequence[int]:

@@ -16,7 +16,16 @@ from flint import arb, arb_mat
 from numpy.typing import NDArray
 
 from conformance.problem import Floats, Problem
-from conformance.truth.balls import Ball, Balls, Enclosure, certified, enclosure, matrix, precision
+from conformance.truth.balls import (
+    Ball,
+    Balls,
+    Enclosure,
+    certified,
+    enclosure,
+    matrix,
+    midpoints,
+    precision,
+)
 from conformance.truth.definitions import (
     ACTIVATIONS,
     LOSSES,
@@ -39,21 +48,23 @@ class Mathematics:
 
 @dataclass(frozen=True)
 class Truth:
-    """Enclosures of every quantity; `decided[l]` is False where σ'_l's side of a kink is not known."""
+    """Enclosures of every quantity; `decided[l]` is False where σ'_l's side of a kink is not known.
+
+    D, D2 and G, which no implementation returns, are of use to the tolerances alone: midpoints.
+    """
 
     A: dict[int, Enclosure]
     Z: dict[int, Enclosure]
-    D: dict[int, Enclosure]  # σ'_l(A_l), for elementwise σ_l
-    D2: dict[int, Enclosure]  # σ''_l(A_l)
-    G: dict[int, Enclosure]  # ∂L/∂Z_l
     delta: dict[int, Enclosure]
     dW: dict[int, Enclosure]
     W_new: dict[int, Enclosure]
     loss: Enclosure
+    D: dict[int, NDArray[np.float64]]  # σ'_l(A_l), for elementwise σ_l
+    D2: dict[int, NDArray[np.float64]]  # σ''_l(A_l)
+    G: dict[int, NDArray[np.float64]]  # ∂L/∂Z_l
     decided: dict[int, NDArray[np.bool_]]
 
 
-NAMES = ("A", "Z", "D", "D2", "G", "delta", "dW", "W_new")
 Balled = dict[int, Any]  # of Balls, or None where σ_l has no elementwise derivative
 
 
@@ -68,6 +79,10 @@ def _like(M: Balls, entries: list[Ball]) -> Balls:
 
 def _enclose(M: Balls) -> Enclosure:
     return enclosure(M.entries(), (M.nrows(), M.ncols()))
+
+
+def _midpoints(M: Balls) -> NDArray[np.float64]:
+    return midpoints(M.entries(), (M.nrows(), M.ncols()))
 
 
 def _with_ones(Z: Balls, bias: bool) -> Balls:
@@ -85,8 +100,8 @@ def _transposed(W: Balls, bias: bool) -> Balls:
     return arb_mat(len(rows), W.ncols(), [e for r in rows for e in r]).transpose()
 
 
-Memo = dict[Any, Point]
-"""σ at floats already seen: implementations often agree on A_l to the last bit."""
+Memo = dict[tuple[Definition, int], dict[float, Point]]
+"""σ at floats already seen, a precision: implementations often agree on A_l to the last bit."""
 
 
 def _activate(
@@ -101,13 +116,14 @@ def _activate(
         points = [sigma(a) for a in A.entries()]
     else:
         points = []
+        seen = memo.setdefault((sigma, precision()), {})
         for x, a in zip(floats.ravel().tolist(), A.entries(), strict=True):
-            key = (x, precision(), sigma)
-            if key not in memo:
-                memo[key] = sigma(a)
-            points.append(memo[key])
-    Z, D, D2 = (_like(A, [p[i] for p in points]) for i in range(3))
-    return Z, D, D2, [p.decided for p in points]
+            point = seen.get(x)
+            if point is None:
+                point = seen[x] = sigma(a)
+            points.append(point)
+    value, first, second, decided = map(list, zip(*points, strict=True))
+    return _like(A, value), _like(A, first), _like(A, second), decided
 
 
 def _hadamard(P: Balls, Q: Balls) -> Balls:
@@ -135,7 +151,7 @@ def _loss_gradient(maths: Mathematics, name: str, Z: Balls, Y: Balls) -> Balls:
 def trace(p: Problem, maths: Mathematics) -> Truth:
     """Every quantity of the network, from its floats, with nothing rounded."""
     L = len(p.W)
-    shapes: dict[str, dict[int, tuple[int, int]]] = {}
+    values: dict[str, dict[int, NDArray[np.float64]]] = {"D": {}, "D2": {}, "G": {}}
     decided: dict[int, NDArray[np.bool_]] = {}
 
     def compute() -> tuple[Enclosure, ...]:
@@ -156,28 +172,27 @@ def trace(p: Problem, maths: Mathematics) -> Truth:
             delta[l] = _row_vjp(p.sigma[l], A[l], G[l]) if D[l] is None else _hadamard(G[l], D[l])
             dW[l] = _with_ones(Z[l - 1], p.bias).transpose() * delta[l]
             W_new[l] = W[l] - dW[l] * arb(p.alpha)
-        of = (A, Z, D, D2, G, delta, dW, W_new)
-        named = dict(zip(NAMES, of, strict=True))
-        found = []
-        for name, layers in named.items():
-            kept = {l: M for l, M in layers.items() if M is not None and (name, l) != ("Z", 0)}
-            shapes[name] = {l: (M.nrows(), M.ncols()) for l, M in kept.items()}
-            found += [_enclose(M) for M in kept.values()]
-        return (*found, enclosure([_loss(maths, p.loss, Z[L], Y)], ()))
+        loss = _loss(maths, p.loss, Z[L], Y)
+        for l in range(1, L + 1):
+            values["G"][l] = _midpoints(G[l])
+            if D[l] is not None:
+                values["D"][l], values["D2"][l] = _midpoints(D[l]), _midpoints(D2[l])
+        exact = [_enclose(of[l]) for of in (A, Z, delta, dW, W_new) for l in range(1, L + 1)]
+        return (*exact, enclosure([loss], ()))
 
     *found, loss = certified(compute)
     each = iter(found)
-    layers = {name: {l: next(each) for l in of} for name, of in shapes.items()}
-    return Truth(**layers, loss=loss, decided=decided)
+    A, Z, delta, dW, W_new = ({l: next(each) for l in range(1, L + 1)} for _ in range(5))
+    return Truth(A, Z, delta, dW, W_new, loss, **values, decided=decided)
 
 
 class Layer(NamedTuple):
     """The steps of one layer that depend on its Â_l."""
 
     Z: Enclosure
-    G: Enclosure
     delta: Enclosure
-    D: Enclosure | None = None  # for elementwise σ_l
+    G: NDArray[np.float64]
+    D: NDArray[np.float64] | None  # for elementwise σ_l
 
 
 @dataclass(frozen=True)
@@ -208,6 +223,8 @@ class Steps:
         """
         p, name, L = self.problem, self.problem.sigma[l], self.problem.depth
 
+        found: dict[str, Any] = {}
+
         def compute() -> tuple[Enclosure, ...]:
             M = matrix(A)
             Z, D, _, _ = _activate(self.maths, name, M, A, self.memo)
@@ -216,11 +233,12 @@ class Steps:
                 if l == L
                 else matrix(after) * _transposed(matrix(p.W[l + 1]), p.bias)
             )
-            if D is None:
-                return _enclose(Z), _enclose(G), _enclose(_row_vjp(name, M, G))
-            return _enclose(Z), _enclose(G), _enclose(_hadamard(G, D)), _enclose(D)
+            found.update(G=_midpoints(G), D=None if D is None else _midpoints(D))
+            delta = _row_vjp(name, M, G) if D is None else _hadamard(G, D)
+            return _enclose(Z), _enclose(delta)
 
-        return Layer(*certified(compute))
+        exact, delta = certified(compute)
+        return Layer(exact, delta, **found)
 
     def weight_gradient(self, Z: Floats, delta: Floats) -> Enclosure:
         """∂L/∂W_l = Z̃_{l-1}ᵀ δ_l."""

@@ -115,7 +115,7 @@ def exact(Z: Any, G: Any, delta: Any, D: Any = None) -> Layer:
         M = np.array(M, float)
         return Enclosure(M, np.zeros_like(M), np.zeros_like(M))
 
-    return Layer(e(Z), e(G), e(delta), None if D is None else e(D))
+    return Layer(e(Z), e(delta), G, D)
 
 
 ONE = problem({1: [[3.0], [-4.0]]}, [[1.0, -2.0]], [[1.0]], {1: "identity"})
@@ -256,7 +256,7 @@ def test_the_sizes_of_a_loss(loss: str) -> None:
     p = problem({1: np.eye(3)}, [z], [y], {1: "identity"}, loss)
     steps = Steps(p, PLAIN.maths)
     Z = np.array([z])
-    gradient = np.abs(steps.layer(1, Z, Z).G.hi)
+    gradient = np.abs(steps.layer(1, Z, Z).G)
     size = loss_gradient_size(p, Z)
     assert (size >= gradient * (1 - 1e-15)).all()
     assert (size <= 3 * gradient + 1).all()
