@@ -14,6 +14,7 @@ import traceback
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -290,11 +291,17 @@ def run(
         (c, tuple(n for n in names if c in sample or not IMPLEMENTATIONS[n].jitted)) for c in chosen
     ]
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
-    rows, found = (
-        _in_this_process(names, pairs, progress)
-        if jobs == 0
-        else _in_parallel(names, pairs, jobs, progress)
-    )
+    try:
+        rows, found = (
+            _in_this_process(names, pairs, progress)
+            if jobs == 0
+            else _in_parallel(names, pairs, jobs, progress)
+        )
+    except BrokenProcessPool as e:
+        raise RunError(
+            "no worker process could start. In a script, call run under `if __name__ == "
+            '"__main__":`, since a worker imports the script again; or pass jobs=0.'
+        ) from e
     order = {(c.id, n): i for i, (c, n) in enumerate((c, n) for c in chosen for n in names)}
     results = sorted(found, key=lambda r: order[r["case"], r["implementation"]])
     counts = Counter(r["implementation"] for r in results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -515,3 +516,17 @@ def test_a_case_is_judged_with_the_truth_of_it_computed_once(
     results = judged(case, ["refbp", "torch-cpu"])
     assert [r["verdict"] for r in results] == ["conforms", "conforms"]
     assert [len(p.X) for p in computed] == [7, 1]
+
+
+def test_a_script_that_workers_would_run_again_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from conformance.runner import run\n"
+        "run('quick', ['refbp'], 'family=integers')\n"  # not under `if __name__ == "__main__":`
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().splitlines()[-1] == (
+        "conformance.runner.RunError: no worker process could start. In a script, call run under "
+        '`if __name__ == "__main__":`, since a worker imports the script again; or pass jobs=0.'
+    )
