@@ -31,6 +31,7 @@ __all__ = [
     "covering",
     "find",
     "select",
+    "spanning",
 ]
 
 DEPTHS = (1, 2, 3, 5, 8, 16)
@@ -387,6 +388,21 @@ def covering(of: Sequence[Case]) -> list[Case]:
     return kept
 
 
+def spanning(of: Iterable[Case]) -> list[Case]:
+    """Those that bring something new, in turn: every activation, depth, batch size, dtype, family, loss,
+    output activation and bias at least once."""
+    kept: list[Case] = []
+    seen: set[tuple[str, Any]] = set()
+    for c in of:
+        row = c.row()
+        brings = {(f, row[f]) for f in SPANNED}  # type: ignore[literal-required]
+        if not brings <= seen:
+            kept.append(c)
+            seen |= brings
+    return kept
+
+
+SPANNED = ("activation", "depth", "batch", "dtype", "family", "loss", "output", "bias")
 FIELDS = tuple(CaseRow.__annotations__)
 
 

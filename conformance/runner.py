@@ -24,7 +24,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from conformance.cases import PROFILES, Case, cases, covering, select, unknown
+from conformance.cases import PROFILES, Case, cases, covering, select, spanning, unknown
 from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
 from conformance.judge import Subject, judge, judge_exception
 from conformance.known_differences import known_differences
@@ -286,7 +286,7 @@ def run(
     names = _names(implementations)
     chosen = select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
-    sample = set(chosen) if everything else set(covering(chosen)[:: 4 if profile == "quick" else 2])
+    sample = set(chosen if everything else spanning(covering(chosen)))
     pairs = [
         (c, tuple(n for n in names if c in sample or not IMPLEMENTATIONS[n].jitted)) for c in chosen
     ]
