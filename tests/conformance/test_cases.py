@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import FAMILIES, PROFILES, Case, CaseError, cases, covering, find, select
+from conformance.cases import (
+    FAMILIES,
+    PROFILES,
+    Case,
+    CaseError,
+    cases,
+    covering,
+    find,
+    select,
+    spanning,
+)
 from conformance.problem import Problem
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE
 
@@ -459,3 +469,13 @@ def test_some_sums_of_the_exact_family_cancel_and_some_deltas_are_not_zero() -> 
     problems = [c.problem() for c in OF["integers"]]
     assert all((p.Y != 0).any() for p in problems)
     assert {-1.0, 0.0, 1.0} == set(np.concatenate([p.W[1].ravel() for p in problems]))
+
+
+def test_a_spanning_sample_meets_every_value_of_every_field() -> None:
+    everything = covering(cases("standard"))
+    sample = spanning(everything)
+    assert len(sample) < len(everything)
+    for field in ("activation", "depth", "batch", "dtype", "family", "loss", "bias"):
+        assert {getattr(c, field) for c in sample} == {getattr(c, field) for c in everything}
+    assert {c.row()["output"] for c in sample} == {c.row()["output"] for c in everything}
+    assert spanning(sample) == sample
