@@ -75,6 +75,11 @@ TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@jax.jit
+def _affine(Z: Any, W: Any, b: Any, tap: Any) -> Any:
+    return Z @ W + tap if b is None else Z @ W + b + tap
+
+
 @partial(jax.jit, static_argnums=1)
 def _activated(A: Any, sigma: str) -> Any:
     return ACTIVATIONS[sigma](A)
@@ -106,7 +111,7 @@ def _step(
     def network(W: Any, b: Any, taps: Any) -> Any:
         A, Z = {}, {0: X}
         for l in range(1, L + 1):
-            A[l] = Z[l - 1] @ W[l] + b[l] + taps[l] if b else Z[l - 1] @ W[l] + taps[l]
+            A[l] = _affine(Z[l - 1], W[l], b.get(l), taps[l])
             Z[l] = _activated(A[l], sigma[l - 1])
         return _loss(Z[L], Y, loss), (A, Z)
 
