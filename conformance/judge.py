@@ -186,17 +186,15 @@ def _against_truth(
 
 
 class Judged(NamedTuple):
-    """A record, whether it conforms, and what it was made of (nothing, for the gate `repeat`)."""
+    """A record, whether it conforms, and what it was made of."""
 
     record: Record
     verdict: Verdict
-    comparison: Comparison | None
+    comparison: Comparison
 
     @property
-    def element(self) -> Element | None:
+    def element(self) -> Element:
         """The worst element, with its values."""
-        if self.comparison is None:
-            return None
         c, r = self.comparison, self.record
         at = tuple(r["index"])
         got, expected = float(c.value[at]), float(c.truth.hi[at])
@@ -304,19 +302,14 @@ def _as_float(x: float | str) -> float:
 
 
 def _same_bits(t: Trace, again: Trace) -> Judged:
-    """The gate `repeat`: how many numbers differ between two runs on the same input."""
-    differing, where, index = 0, "", []
+    """The gate `repeat`: how many numbers differ between two runs on the same input, and the first."""
     pairs = [(q, l, M, again.layers(q)[l]) for q in QUANTITIES for l, M in t.layers(q).items()]
-    pairs.append(("loss", max(t.A), t.loss, again.loss))
-    for q, l, one, other in pairs:
-        bits = np.asarray(one).tobytes() != np.asarray(other).tobytes()
-        if not bits:
-            continue
-        unequal = np.atleast_1d(~((one == other) | ((one != one) & (other != other))))
-        differing += max(1, int(unequal.sum()))
-        if not where:
-            where = f"{q}_{l}"
-            index = [int(i) for i in np.argwhere(unequal)[0]] if unequal.any() else []
+    pairs.append(("loss", max(t.A), np.asarray(t.loss), np.asarray(again.loss)))
+    bits = f"u{t.loss.itemsize}"
+    unequal = [one.view(bits) != other.view(bits) for _, _, one, other in pairs]
+    differing = sum(int(u.sum()) for u in unequal)
+    i = next((i for i, u in enumerate(unequal) if u.any()), 0)
+    q, l, one, other = pairs[i]
     record = Record(
         quantity="all",
         layer=0,
@@ -325,9 +318,11 @@ def _same_bits(t: Trace, again: Trace) -> Judged:
         tolerance=0.0,
         ratio="inf" if differing else 0.0,
         ulps=0.0,
-        index=index,
+        index=[int(k) for k in np.argwhere(unequal[i])[0]] if differing else [],
     )
-    return Judged(record, "deviates" if differing else "conforms", None)
+    first_time = Enclosure(one.astype(np.float64), np.zeros(one.shape), np.zeros(one.shape))
+    differs = Comparison(q, l, "repeat", other, first_time, np.zeros(one.shape))
+    return Judged(record, "deviates" if differing else "conforms", differs)
 
 
 def _verdict(judged: Sequence[Judged]) -> Verdict:
@@ -347,9 +342,7 @@ SYMBOLS = {"delta": "δ", "dW": "∂L/∂W", "W_new": "W − α ∂L/∂W", "los
 def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
     """The first record that does not conform, in words."""
     first = next(j for j in judged if j.verdict == verdict)
-    r, d = first.record, first.element
-    if d is None:
-        return f"the same input twice gave different bits: {int(float(r['error']))} numbers differ."
+    d = first.element
     symbol = SYMBOLS.get(d["quantity"], d["quantity"])
     where = f"{symbol}_{d['layer']}" if d["quantity"] != "loss" else "L"
     at = f"[{', '.join(map(str, d['index']))}]" if d["index"] else ""
@@ -358,7 +351,12 @@ def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
         "end-to-end": "is too far from the truth",
         "exact": "is not exact",
         "row": "of one example alone is too far from the truth",
-    }[d["gate"]]
+    }.get(d["gate"], "")
+    if d["gate"] == "repeat":
+        return (
+            f"{where}{at} is not the same the second time: got {d['got']}, the first time "
+            f"{d['expected']}; {int(float(d['error']))} in all."
+        )
     if verdict == "undecided":
         how = "could not be decided: its truth is not known narrowly enough"
     return (
@@ -391,11 +389,11 @@ def judge(
     `again` is its trace of the same input a second time, `alone` that of `subject.alone`.
     """
     p = subject.problem
-    wrong = malformed(p, t) or (
-        malformed(subject.alone.problem, alone) if alone is not None and subject.alone else ""
-    )
-    if wrong:
-        return _result(subject.case, name, "deviates", wrong)
+    runs = [("", p, t), ("the second time, ", p, again)]
+    runs += [("of one example alone, ", subject.alone.problem, alone)] if subject.alone else []
+    for when, problem, of in runs:
+        if of is not None and (wrong := malformed(problem, of)):
+            return _result(subject.case, name, "deviates", when + wrong)
     plain = amend(())
     with np.errstate(all="ignore"):  # of what an implementation returned, NaN and inf included
         judged, amended = _all_gates(subject, name, t, alone, plain), plain

@@ -60,7 +60,8 @@ def _clamped_gradient(z: Any, y: Any) -> Any:
 
 
 def _least() -> Any:
-    return arb(fmpq(1, 10**12))
+    """1e-12, which torch keeps as a float32 in float64 too."""
+    return arb(float(np.float32(1e-12)))
 
 
 LOSSES_AS_BUILT: Mapping[str, LossDefinition] = {

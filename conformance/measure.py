@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from math import ceil
 from pathlib import Path
@@ -34,16 +34,17 @@ POINTS = 2**14  # a power of two, so that δ_1 = σ'(A_1)/n is exact
 MARGIN = 1.5
 LEAST = 4.0  # for σ with exp and its like: no library promises less than 2 ulp on every processor
 RELATIVE = 12.0  # up to here a loss is put down to relative error alone
-ABSOLUTE = 4.0  # up to here the rest of it to an absolute error, else to one in proportion to |a|
+OF_VALUE = 32.0  # of σ', up to here the rest of it to an error in proportion to |σ|,
+ABSOLUTE = 4.0  # else up to here to an absolute error, else to one in proportion to |a|
 
 
 def points(dtype: str, count: int = POINTS) -> Any:
-    """Deterministic points: half over ±5, where values live, a quarter over ±40, and a quarter
+    """Deterministic points: half over ±10, where values live, a quarter over ±40, and a quarter
     log-spaced from 1e-12 to 1e4 in both signs."""
     quarter = count // 4
     rng = np.random.default_rng(count)
     spaced = np.geomspace(1e-12, 1e4, quarter // 2)
-    body, wide = rng.uniform(-5, 5, 2 * quarter), rng.uniform(-40, 40, quarter)
+    body, wide = rng.uniform(-10, 10, 2 * quarter), rng.uniform(-40, 40, quarter)
     return np.concatenate([body, wide, spaced, -spaced]).astype(dtype)
 
 
@@ -62,32 +63,39 @@ def _up(x: float) -> float:
 
 
 def _fit(
-    error: Any, size: Any, others: Iterable[Any], u: float, lost: Any, least: float
+    error: Any,
+    size: Any,
+    others: Sequence[tuple[Any, float, float]],
+    u: float,
+    lost: Any,
+    least: float,
 ) -> list[float]:
     """The smallest [c, …] with |error| ≤ u(c·size + …), with a margin.
 
-    Relative error alone where that explains it; else 4·size and the first of `others` that needs no
-    more than ABSOLUTE, or the last.
+    Relative error alone where that explains it; else 4·size and the first of `others`, (size, limit,
+    least), that needs no more than its limit.
     """
     error = np.maximum(error - lost, 0) / u
-    others = list(others)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        c = float(np.max(np.where(error == 0, 0, error / size)))
-    if c * MARGIN <= RELATIVE:
+
+    def most(of: Any, over: Any) -> float:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.max(np.where(of == 0, 0, of / over)))
+
+    if (c := most(error, size)) * MARGIN <= RELATIVE:
         return [max(least, _up(c)), *(0.0 for _ in others)]
     rest = np.maximum(error - 4 * size, 0)
     row = [4.0]
-    for i, other in enumerate(others):
-        most = float(np.max(rest / other))
-        if most * MARGIN <= ABSOLUTE or i == len(others) - 1:
-            return [*row, max(1.0, _up(most)), *(0.0 for _ in others[i + 1 :])]
+    for other, limit, floor in others:
+        if (x := most(rest, other)) * MARGIN <= limit:
+            row.append(max(floor, _up(x)))
+            break
         row.append(1.0)
         rest = np.maximum(rest - other, 0)
-    return row
+    return [*row, *(0.0 for _ in others[len(row) - 1 :])]
 
 
 def measured(impl: Implementation, name: str, dtype: str, activation: str) -> list[float]:
-    """[c, e, c', d, f] of one activation, under what the implementation is known to compute."""
+    """[c, e, c', g, d, f] of one activation, under what the implementation is known to compute."""
     a = points(dtype)[:, None]
     one, n = np.ones((1, 1), dtype), len(a)
     Y = np.full(a.shape, -1e30, dtype)
@@ -113,12 +121,12 @@ def measured(impl: Implementation, name: str, dtype: str, activation: str) -> li
     lost = float(np.finfo(dtype).smallest_normal) * (1 + np.abs(a.astype(float)))
     size = np.abs(a.astype(float))
     least = 1.0 if activation in ALGEBRAIC else LEAST
-    value = _fit(Z.distance(trace.Z[1]), np.abs(Z.hi), [size], u, lost, least)
+    value = _fit(Z.distance(trace.Z[1]), np.abs(Z.hi), [(size, np.inf, 1.0)], u, lost, least)
     derivative = trace.delta[1].astype(float) * n  # n is a power of two
     first = _fit(
         D.distance(derivative),
         np.abs(D.hi),
-        [np.ones_like(size), size],
+        [(np.abs(Z.hi), OF_VALUE, LEAST), (np.ones_like(size), ABSOLUTE, 1.0), (size, np.inf, 1.0)],
         u,
         2 * lost * n,
         least,

@@ -197,7 +197,7 @@ class _Carry:
             H * s_A * s_A, u * acc.c * Z, u * acc.e * A, near * s_A, lost
         )
         self.E_D[l] = H * E_A + self.draws.rows(
-            u * acc.c1 * D, np.full_like(A, u * acc.d), u * acc.f * A, near, lost
+            u * acc.c1 * D, u * acc.g * Z, np.full_like(A, u * acc.d), u * acc.f * A, near, lost
         )
 
     def _softmax(self, A: Reals) -> tuple[Reals, Reals]:

@@ -51,11 +51,12 @@ ALGEBRAIC = ("identity", "relu", "leaky_relu", "hardtanh", "relu6", "hardsigmoid
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What an implementation's σ and σ' may lose: u(c|σ| + e|a|) and u(c'|σ'| + d + f|a|)."""
+    """What an implementation's σ and σ' may lose: u(c|σ| + e|a|) and u(c'|σ'| + g|σ| + d + f|a|)."""
 
     c: float
     e: float
     c1: float
+    g: float
     d: float
     f: float
 
@@ -154,7 +155,9 @@ class StepTolerance:
         if exact.D is None:
             return row_vjp_size(p.sigma[l], A, G, G_off, u) + tiny
         D = np.abs(exact.D)
-        D_off = u * (acc.c1 * D + acc.d + acc.f * np.abs(A)) + self.lost(l) * (1 + np.abs(A))
+        size = np.abs(A)
+        D_off = u * (acc.c1 * D + acc.g * np.abs(exact.Z.hi) + acc.d + acc.f * size)
+        D_off = D_off + self.lost(l) * (1 + size)
         return G * D_off + D * G_off + G_off * D_off + 2.02 * u * G * D + tiny
 
     def weight_gradient(self, Z: Reals, delta: Reals) -> Reals:

@@ -217,7 +217,23 @@ def test_how_many_numbers_differ_and_the_first_of_them() -> None:
     result = verdict_on(TYPICAL, t, again)
     (record,) = [r for r in result["records"] if r["gate"] == "repeat"]
     assert (record["error"], record["index"]) == (5.0, [1, 2])
-    assert result["message"] == "the same input twice gave different bits: 5 numbers differ."
+    first = result["first_deviation"]
+    assert (first["quantity"], first["layer"], first["gate"]) == ("Z", 1, "repeat")
+    assert (float.fromhex(first["got_hex"]), float.fromhex(first["expected_hex"])) == (
+        again.Z[1][1, 2],
+        t.Z[1][1, 2],
+    )
+    assert result["message"].startswith("Z_1[1, 2] is not the same the second time: got ")
+    assert result["message"].endswith("; 5 in all.")
+
+
+def test_a_second_run_of_another_form() -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+    result = verdict_on(TYPICAL, t, replace(t, delta={}))
+    assert (result["verdict"], result["message"]) == (
+        "deviates",
+        "the second time, delta has the layers []; expected 1 to 2.",
+    )
 
 
 # --- what cannot be decided -----------------------------------------------------------------------

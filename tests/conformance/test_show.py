@@ -158,7 +158,7 @@ def test_entries_near_a_kink_are_counted() -> None:
     )
 
 
-def test_the_same_input_twice_is_a_record_without_an_element() -> None:
+def test_the_same_input_twice_shows_the_first_number_that_differs() -> None:
     class Nervous(Off):
         runs = 0
 
@@ -169,7 +169,8 @@ def test_the_same_input_twice_is_a_record_without_an_element() -> None:
 
     text, result = described(TYPICAL, Nervous())
     assert result["verdict"] == "deviates"
-    assert "the same input twice gave different bits: " in text
+    assert " is not the same the second time: got " in text
+    assert f"gate repeat, {float('inf')} of its tolerance" in text
     assert [line.split()[:2] for line in text.splitlines() if line.endswith(" <")] == [
         ["all", "repeat"]
     ]
