@@ -108,16 +108,17 @@ def malformed(p: Problem, t: Trace) -> str:
             return f"{quantity} has the layers {sorted(layers, key=str)}; expected 1 to {L}."
         for l, M in layers.items():
             shape = p.W[l].shape if quantity in ("dW", "W_new") else (n, p.W[l].shape[1])
-            if not isinstance(M, np.ndarray) or M.shape != shape:
-                got = getattr(M, "shape", type(M).__name__)
-                return f"{quantity}_{l} has shape {got}; expected {shape}."
+            if type(M) is not np.ndarray:  # a subclass computes as it likes
+                return f"{quantity}_{l} is a {type(M).__name__}; expected a numpy.ndarray."
+            if M.shape != shape:
+                return f"{quantity}_{l} has shape {M.shape}; expected {shape}."
             if M.dtype != p.dtype:
                 return f"{quantity}_{l} has dtype {M.dtype}; expected {p.dtype}, as given."
-    if np.shape(t.loss) != () or np.asarray(t.loss).dtype != p.dtype:
-        return (
-            f"the loss is {np.asarray(t.loss).dtype} of shape {np.shape(t.loss)}; "
-            f"expected one number of {p.dtype}."
-        )
+    one: Any = t.loss
+    if not isinstance(one, (np.ndarray, np.generic)):
+        return f"the loss is a {type(one).__name__}; expected an array of shape ()."
+    if one.shape != () or one.dtype != p.dtype:
+        return f"the loss is {one.dtype} of shape {one.shape}; expected one number of {p.dtype}."
     return ""
 
 
@@ -392,7 +393,7 @@ def judge(
     runs = [("", p, t), ("the second time, ", p, again)]
     runs += [("of one example alone, ", subject.alone.problem, alone)] if subject.alone else []
     for when, problem, of in runs:
-        if of is not None and (wrong := malformed(problem, of)):
+        if (of is not None or not when) and (wrong := malformed(problem, of)):  # type: ignore[arg-type]
             return _result(subject.case, name, "deviates", when + wrong)
     plain = amend(())
     with np.errstate(all="ignore"):  # of what an implementation returned, NaN and inf included
@@ -417,6 +418,11 @@ def judge(
         straddling=subject.spread(name, amended).straddling,
         records=[j.record for j in judged],
     )
+
+
+def judge_malformed(case: Case, name: str, message: str) -> Result:
+    """The result of an implementation that returned what cannot be judged."""
+    return _result(case, name, "deviates", message)
 
 
 def judge_exception(case: Case, name: str, message: str) -> Result:

@@ -58,6 +58,21 @@ class Problem:
         """W_l without the bias row."""
         return self.W[l][:-1] if self.bias else self.W[l]
 
+    def copy(self) -> Problem:
+        """The same numbers in other memory: what an implementation does to them is its own affair."""
+        W = {l: M.copy() for l, M in self.W.items()}
+        return replace(self, W=W, X=self.X.copy(), Y=self.Y.copy(), sigma=dict(self.sigma))
+
+    def changed(self, since: Problem) -> str:
+        """The first of X, Y, W_l and σ that is not what it was; "" where all is."""
+        now, was = (
+            {"X": p.X, "Y": p.Y, **{f"W_{l}": M for l, M in p.W.items()}} for p in (self, since)
+        )
+        if list(now) != list(was):
+            return "W"
+        different = (k for k, M in now.items() if M.tobytes() != was[k].tobytes())
+        return next(different, "" if self.sigma == since.sigma else "σ")
+
     def row(self, i: int) -> Problem:
         """The same network for example i alone."""
         return replace(self, X=self.X[i : i + 1].copy(), Y=self.Y[i : i + 1].copy())
@@ -73,6 +88,11 @@ class Trace:
     dW: Mapping[int, Floats]
     W_new: Mapping[int, Floats]
     loss: Floats  # of shape ()
+
+    def copy(self) -> Trace:
+        """The same numbers in other memory: an implementation may use its buffers again."""
+        layered = {q: {l: M.copy() for l, M in self.layers(q).items()} for q in QUANTITIES}
+        return Trace(**layered, loss=np.array(self.loss))
 
     def layers(self, quantity: str) -> Mapping[int, Floats]:
         """{1: …, …, L: …} of one quantity."""

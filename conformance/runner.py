@@ -26,9 +26,10 @@ from pebble import ProcessExpired, ProcessPool
 
 from conformance.cases import PROFILES, Case, cases, covering, select, spanning, unknown
 from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
-from conformance.judge import Subject, judge, judge_exception
+from conformance.judge import Subject, judge, judge_exception, judge_malformed, malformed
 from conformance.known_differences import known_differences
 from conformance.probes import objection, probe
+from conformance.problem import Problem, Trace
 from conformance.results import (
     SCHEMA_VERSION,
     Profile,
@@ -94,7 +95,7 @@ def started(name: str, probing: bool = True) -> Started:
             },
             None,
         )
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         return Started(
             {**row, "status": "error", "reason": f"it did not start: {_reason(e)}"}, None
         )
@@ -103,7 +104,7 @@ def started(name: str, probing: bool = True) -> Started:
         return Started({**row, "status": "ran"}, impl)
     try:
         found = probe(impl)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         return Started(
             {**row, "status": "error", "reason": f"its probe failed: {_reason(e)}"}, None
         )
@@ -124,15 +125,38 @@ def _judged(subject: Subject, name: str, impl: Implementation) -> Result:
         problem, one = subject.problem, subject.alone
     except ImportError as e:
         return {**judge_exception(subject.case, name, f"not run: {e}."), "verdict": "not-run"}
-    try:
-        first = impl.run(problem)
-        again = impl.run(problem) if subject.case.closely else None
-        alone = impl.run(one.problem) if one is not None else None
     except Exception as e:
-        where = traceback.extract_tb(e.__traceback__)[-1]
-        at = f"{Path(where.filename).name}:{where.lineno}"
-        return judge_exception(subject.case, name, f"{name} raised {_reason(e)} ({at})")
+        return judge_exception(subject.case, name, f"the case could not be made: {_reason(e)}")
+    try:
+        first = _run_once(impl, problem)
+        again = _run_once(impl, problem, "the second time, ") if subject.case.closely else None
+        alone = _run_once(impl, one.problem, "of one example alone, ") if one is not None else None
+    except MalformedError as e:
+        return judge_malformed(subject.case, name, str(e))
+    except (Exception, SystemExit) as e:
+        return judge_exception(subject.case, name, f"{name} raised {_reason(e)} ({_where(e)})")
     return judge(subject, name, first, again, alone)
+
+
+def _where(e: BaseException) -> str:
+    """The file and line that raised it."""
+    last = traceback.extract_tb(e.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
+
+
+class MalformedError(Exception):
+    """What an implementation returned is no trace of the problem it was given."""
+
+
+def _run_once(impl: Implementation, problem: Problem, when: str = "") -> Trace:
+    """A run on a copy of the problem, and a copy of what it returned: nothing is shared."""
+    given = problem.copy()
+    trace = impl.run(given)
+    if wrong := malformed(problem, trace):
+        raise MalformedError(f"{when}{wrong}")
+    if which := given.changed(problem):
+        raise MalformedError(f"{when}it wrote to its input: {which} is not what it was given.")
+    return trace.copy()
 
 
 def _task(chunk: Sequence[tuple[Case, tuple[str, ...]]]) -> list[Result]:

@@ -149,6 +149,118 @@ def test_what_is_no_trace_costs_its_own_case_alone(value: Any, plant: Callable[.
     assert results["summary"]["exit_code"] == 1
 
 
+# --- nothing is shared with an implementation -----------------------------------------------------
+
+CLOSELY = "square/tanh/L3/n7/float64/w4-4"  # run twice, and a row of it alone
+
+
+def result_of(
+    plant: Callable[..., None], run: Callable[[Problem], Any], case: str = CLOSELY
+) -> Any:
+    plant("refbp", Planted(run=run))
+    (result,) = judged(find(case), ["refbp"], probing=False)
+    return result
+
+
+def _unlocked(M: Any) -> Any:
+    M.setflags(write=True)
+    return M
+
+
+@pytest.mark.parametrize(
+    ("spoil", "which"),
+    [
+        (lambda p: _unlocked(p.X).fill(0), "X"),
+        (lambda p: _unlocked(p.Y).fill(0), "Y"),
+        (lambda p: _unlocked(p.W[2]).fill(0), "W_2"),
+        (lambda p: p.W.update({2: p.W[1]}), "W_2"),
+        (lambda p: p.W.pop(3), "W"),
+        (lambda p: p.sigma.update({1: "identity"}), "σ"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_who_writes_to_its_input_deviates_and_the_next_is_not_touched(
+    spoil: Callable[[Any], Any], which: str, first: bool, plant: Callable[..., None]
+) -> None:
+    """The truth is that of the problem as it was."""
+    refbp = implementation("refbp")
+
+    def run(p: Problem) -> Trace:
+        if first:
+            whole, _ = refbp.run(p), spoil(p)
+            return whole
+        spoil(p)
+        return refbp.run(p) if len(p.W) == 3 else refbp.run(find(CLOSELY).problem())
+
+    plant("spoiler", Planted(run=run))
+    spoiled, innocent = judged(find(CLOSELY), ["spoiler", "refbp"], probing=False)
+    assert (spoiled["verdict"], spoiled["message"]) == (
+        "deviates",
+        f"it wrote to its input: {which} is not what it was given.",
+    )
+    assert innocent["verdict"] == "conforms"
+
+
+def test_a_trace_is_what_it_was_when_it_was_returned(plant: Callable[..., None]) -> None:
+    """An implementation that uses its buffers again cannot mend the first trace by the second."""
+    refbp = implementation("refbp")
+    kept: dict[int, Trace] = {}
+
+    def run(p: Problem) -> Trace:
+        t, first = refbp.run(p), len(p.X) not in kept
+        held = kept.setdefault(len(p.X), t.copy())
+        for q in ("A", "Z", "delta", "dW", "W_new"):
+            for l, M in held.layers(q).items():
+                M[...] = t.layers(q)[l] * (1.5 if first else 1)
+        return held
+
+    result = result_of(plant, run)
+    assert result["verdict"] == "deviates"
+    assert result["message"].startswith("A_1[")
+    assert [r["error"] for r in result["records"] if r["gate"] == "repeat"] != [0.0]
+
+
+@pytest.mark.parametrize(
+    ("which", "when"), [(1, ""), (2, "the second time, "), (3, "of one example alone, ")]
+)
+def test_each_run_must_return_a_trace(which: int, when: str, plant: Callable[..., None]) -> None:
+    refbp, runs = implementation("refbp"), [0]
+
+    def run(p: Problem) -> Any:
+        runs[0] += 1
+        return None if runs[0] == which else refbp.run(p)
+
+    result = result_of(plant, run)
+    assert (result["verdict"], result["message"]) == (
+        "deviates",
+        f"{when}it returned a NoneType; expected a Trace.",
+    )
+
+
+def test_leaving_is_an_error(plant: Callable[..., None]) -> None:
+    result = result_of(plant, raising(SystemExit(0)))
+    assert result["verdict"] == "error"
+    assert result["message"].startswith("refbp raised SystemExit: 0 (test_runner.py:")
+    plant("planted", Planted(start=raising(SystemExit(0))))
+    row = started("planted").row
+    assert (row["status"], row["reason"]) == ("error", "it did not start: SystemExit: 0")
+    plant("planted", Planted(run=raising(SystemExit(0))))
+    assert started("planted").row["reason"] == "its probe failed: SystemExit: 0"
+
+
+def test_a_case_that_cannot_be_made_is_an_error(
+    plant: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant("refbp", Planted())
+    case = find(CLOSELY)
+    monkeypatch.setattr(type(case), "problem", raising(OSError("no such disk")))
+    (result,) = judged(case, ["refbp"], probing=False)
+    assert (result["verdict"], result["message"]) == (
+        "error",
+        "the case could not be made: OSError: no such disk",
+    )
+
+
 def test_an_unknown_name() -> None:
     with pytest.raises(RunError) as refusal:
         run("quick", ["refbp", "torch-gpu"])

@@ -617,12 +617,12 @@ def test_a_loss_that_is_nan_deviates() -> None:
         ),
         pytest.param(
             lambda t: _with(t, "delta", 3, t.delta[3].tolist()),
-            "delta_3 has shape list; expected (7, 3).",
+            "delta_3 is a list; expected a numpy.ndarray.",
             id="list",
         ),
         pytest.param(
             lambda t: _with(t, "Z", 2, None),
-            "Z_2 has shape NoneType; expected (7, 4).",
+            "Z_2 is a NoneType; expected a numpy.ndarray.",
             id="nothing",
         ),
         pytest.param(
@@ -634,6 +634,16 @@ def test_a_loss_that_is_nan_deviates() -> None:
             lambda t: replace(t, loss=t.loss.reshape(1)),
             "the loss is float64 of shape (1,); expected one number of float64.",
             id="loss of shape (1,)",
+        ),
+        pytest.param(
+            lambda t: replace(t, loss=float(t.loss)),
+            "the loss is a float; expected an array of shape ().",
+            id="loss a Python float",
+        ),
+        pytest.param(
+            lambda t: _with(t, "A", 1, np.ma.masked_less(t.A[1], 0)),
+            "A_1 is a MaskedArray; expected a numpy.ndarray.",
+            id="masked",
         ),
         pytest.param(
             lambda t: replace(t, loss=t.loss.astype("float32")),
