@@ -38,7 +38,8 @@ DEPTHS = (1, 2, 3, 5, 8, 16)
 BATCHES = (1, 2, 7, 64)
 DTYPES = ("float64", "float32")
 CYCLE = (4, 3)  # unequal neighbours: neither Wᵀ nor a neighbouring W even fits
-ALPHA = 0.125  # a power of two: every dtype holds it exactly
+ALPHA = 0.1  # rounded to the case's dtype; not a number that less precision would hold
+EXACT_ALPHA = 0.125
 HEADS = (  # (output activation, loss)
     ("identity", "mean_squared_error"),
     ("sigmoid", "mean_squared_error"),
@@ -74,11 +75,12 @@ class Case:
     loss: str = "mean_squared_error"
     bias: bool = False
     seed: int = 0
+    others: tuple[str, ...] = ()  # σ_2, σ_3, … where they are not `activation`; σ_{L-1} the last
 
     @property
     def id(self) -> str:
         """family/activation[>output+loss]/L…/n…/dtype[/bias][/w…][/seed…]: stable and readable."""
-        what = self.activation
+        what = "+".join((self.activation, *self.others))
         if self.output or self.loss != "mean_squared_error":
             what += f">{self.output or self.activation}+{self.loss}"
         parts = [self.family, what, f"L{self.depth}", f"n{self.batch}", self.dtype]
@@ -108,7 +110,8 @@ class Case:
 
     def sigma(self) -> dict[int, str]:
         """σ_1 … σ_L by name."""
-        hidden = dict.fromkeys(range(1, self.depth), self.activation)
+        each = (self.activation, *self.others)
+        hidden = {l: each[min(l, len(each)) - 1] for l in range(1, self.depth)}
         return {**hidden, self.depth: self.output or self.activation}
 
     def problem(self) -> Problem:
@@ -123,7 +126,7 @@ class Case:
             sigma=self.sigma(),
             loss=self.loss,
             bias=self.bias,
-            alpha=ALPHA,
+            alpha=EXACT_ALPHA if self.exact else float(dtype.type(ALPHA)),
         )
 
     def row(self) -> CaseRow:
@@ -133,6 +136,7 @@ class Case:
             why=FAMILIES[self.family].why,
             activation=self.activation,
             output=self.output or self.activation,
+            others=list(self.others),
             depth=self.depth,
             batch=self.batch,
             widths=list(self.widths),
@@ -187,6 +191,18 @@ def _heads(name: str) -> Iterator[Case]:
     for (i, (output, loss)), L, n, dtype in product(enumerate(HEADS), (1, 3), (1, 7), DTYPES):
         bias = _alternating(i, L // 2, n // 2)
         yield Case(name, "tanh", L, n, dtype, cycle(L), output=output, loss=loss, bias=bias)
+
+
+def _mixed(name: str) -> Iterator[Case]:
+    every = [*ACTIVATIONS]
+    triples = [tuple(every[i : i + 3]) for i in range(0, len(every), 3)]
+    for (first, *others), dtype in product(
+        [*triples, ("tanh", "softmax", "silu"), ("tanh", "log_softmax", "sigmoid")], DTYPES
+    ):
+        bias = dtype == "float64"
+        yield Case(
+            name, first, 5, 7, dtype, cycle(5), output="identity", others=tuple(others), bias=bias
+        )
 
 
 def _at_kinks(name: str) -> Iterator[Case]:
@@ -251,6 +267,13 @@ FAMILIES: Mapping[str, Family] = {
         "W_l or σ'_l of a neighbouring layer is used, or a matrix is transposed.",
         data.typical,
         _each(EVERY, 3, 7, widths=(4, 4, 4, 4)),
+    ),
+    "mixed": Family(
+        "Another activation in every hidden layer, a row-wise one among them.",
+        "The σ or σ' of another layer is used, or a hidden softmax is differentiated as if it were "
+        "elementwise.",
+        data.typical,
+        _mixed,
     ),
     "heads": Family(
         "Every loss with the output activations it is used with, elementwise and row-wise.",

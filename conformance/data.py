@@ -35,10 +35,10 @@ def targets(case: Case, rng: np.random.Generator) -> Floats:
         return rng.normal(size=shape)
     if case.loss == "binary_cross_entropy":
         sharp = rng.integers(0, 2, size=shape).astype(float)
-        return np.where(rng.random(shape) < 0.5, sharp, rng.integers(1, 8, size=shape) / 8)
-    soft = rng.integers(1, 9, size=shape).astype(float)
+        return np.where(rng.random(shape) < 0.5, sharp, rng.uniform(0.1, 0.9, size=shape))
+    soft = rng.uniform(1, 9, size=shape)
     one_hot = np.eye(shape[1])[rng.integers(0, shape[1], size=shape[0])]
-    smooth = np.round(soft / soft.sum(axis=1, keepdims=True) * 64) / 64
+    smooth = soft / soft.sum(axis=1, keepdims=True)
     return np.where(rng.random((shape[0], 1)) < 0.5, one_hot, smooth)
 
 
@@ -73,7 +73,7 @@ def saturating(case: Case, rng: np.random.Generator) -> Data:
 def confident(case: Case, rng: np.random.Generator) -> Data:
     least = -120 if case.dtype == "float64" else -34  # z = σ(a) is then still a normal number
     W, X, _ = _selecting(case, rng, tuple(np.linspace(-12, least, 21)))
-    return W, X, rng.integers(0, 5, size=(case.batch, case.widths[-1])) / 4
+    return W, X, rng.integers(0, 4, size=(case.batch, case.widths[-1])) / 3
 
 
 def kinks(case: Case, rng: np.random.Generator) -> Data:
@@ -95,7 +95,7 @@ def kinks(case: Case, rng: np.random.Generator) -> Data:
 def underflow(case: Case, rng: np.random.Generator) -> Data:
     f = np.finfo(case.dtype)
     W, X, Y = typical(case, rng)
-    exponents = rng.integers(f.minexp - f.nmant, f.minexp + 40, size=X.shape)
+    exponents = rng.integers(f.minexp - f.nmant, f.minexp + f.nmant // 2, size=(len(X), 1))
     return W, np.ldexp(1 + np.abs(X) / 8, exponents), Y
 
 

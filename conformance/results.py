@@ -108,8 +108,9 @@ class CaseRow(TypedDict):
 
     id: str
     why: str
-    activation: str
-    output: str
+    activation: str  # σ_1 … σ_{L-1}, but for
+    others: list[str]  # σ_2, σ_3, … up to σ_{L-1}, where they differ from it
+    output: str  # σ_L
     depth: int
     batch: int
     widths: list[int]  # d_0 … d_L

@@ -29,7 +29,7 @@ def _lines(case: Case, result: Result) -> Iterator[str]:
     row = case.row()
     yield f"{row['id']}   {result['implementation']}: {result['verdict']}"
     yield (
-        f"  {row['activation']}, output {row['output']}, {row['loss']}; widths "
+        f"  {', '.join([row['activation'], *row['others']])}, output {row['output']}, {row['loss']}; widths "
         f"{'-'.join(map(str, row['widths']))}, batch {row['batch']}, {row['dtype']}, "
         f"{'with' if row['bias'] else 'no'} bias"
     )

@@ -15,7 +15,6 @@ import numpy as np
 
 from conformance.problem import Problem
 from conformance.tolerance import (
-    ALGEBRAIC,
     Accuracy,
     Arithmetic,
     Reals,
@@ -192,7 +191,7 @@ class _Carry:
             within = (np.abs(A - b) <= LAMBDA * s_A) & (s_A > 0)
             self.straddling += int(within.sum())
             near = np.where(within, jump, near)
-        lost = (self.a.tiny if p.sigma[l] in ALGEBRAIC else self.a.normal) * (1 + np.abs(A))
+        lost = self.a.lost(p.sigma[l], A)
         self.E_Z[l] = D * E_A + self.draws.rows(
             H * s_A * s_A, u * acc.c * Z, u * acc.e * A, near * s_A, lost
         )

@@ -45,8 +45,11 @@ PROBABILISTIC = 9.3
 """λ of Higham & Mary (2019), √(2 ln(2Nk/p)), for N = 1e7 entries and failure probability p = 1e-9."""
 
 
-ALGEBRAIC = ("identity", "relu", "leaky_relu", "hardtanh", "relu6", "hardsigmoid")
-"""σ of sums, products and comparisons alone: no intermediate leaves the range before σ does."""
+ALGEBRAIC = ("identity", "relu", "leaky_relu", "softsign", "hardtanh", "relu6", "hardsigmoid")
+"""σ of sums, products, quotients and comparisons alone: no intermediate leaves the range before σ does."""
+
+
+FEW = 4
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,16 @@ class Arithmetic:
         f = np.finfo(dtype)
         normal = float(f.smallest_normal)
         return cls(float(f.eps) / 2, normal if flushes else float(f.smallest_subnormal), normal)
+
+    def lost(self, sigma: str, A: Reals) -> Reals:
+        """What σ or σ' may lose to underflow at A, times 1 + |a|.
+
+        A whole normal number where an exponential may underflow, which it does not for |a| < 1; else
+        what a few products may.
+        """
+        size = np.abs(A)
+        ends = (size >= 1) & (sigma not in ALGEBRAIC)
+        return np.asarray(np.where(ends, self.normal, FEW * self.tiny) * (1 + size))
 
 
 @cache
@@ -131,14 +144,8 @@ class StepTolerance:
             if self.problem.sigma[l] == "softmax":
                 return np.asarray(u * size * (acc.c + below + m) + lost)
             return np.asarray(u * (acc.c * size + below + m + 2) + lost)
-        size = np.abs(A)
-        return u * (acc.c * np.abs(exact.Z.hi) + acc.e * size) + self.lost(l) * (1 + size)
-
-    def lost(self, l: int) -> float:
-        """What σ_l may lose at the ends of the range: nothing where it is made of sums and products."""
-        return (
-            self.arithmetic.tiny if self.problem.sigma[l] in ALGEBRAIC else self.arithmetic.normal
-        )
+        under = self.arithmetic.lost(self.problem.sigma[l], A)
+        return np.asarray(u * (acc.c * np.abs(exact.Z.hi) + acc.e * np.abs(A)) + under)
 
     def link(self, l: int, A: Reals, after: Reals, exact: Layer) -> Reals:
         """δ_l = G_l ⊙ σ'_l(A_l): both factors may be off, and the product is rounded."""
@@ -156,8 +163,8 @@ class StepTolerance:
             return row_vjp_size(p.sigma[l], A, G, G_off, u) + tiny
         D = np.abs(exact.D)
         size = np.abs(A)
-        D_off = u * (acc.c1 * D + acc.g * np.abs(exact.Z.hi) + acc.d + acc.f * size)
-        D_off = D_off + self.lost(l) * (1 + size)
+        kept = u * (acc.c1 * D + acc.g * np.abs(exact.Z.hi) + acc.d + acc.f * size)
+        D_off = kept + self.arithmetic.lost(p.sigma[l], A)
         return G * D_off + D * G_off + G_off * D_off + 2.02 * u * G * D + tiny
 
     def weight_gradient(self, Z: Reals, delta: Reals) -> Reals:

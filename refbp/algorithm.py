@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from refbp.checks import check_backward, check_forward, check_rate
+from refbp.checks import check_backward, check_forward, check_update
 from refbp.types import Array, Layers, LossFunction, Transition
 
 __all__ = ["backward_prop", "forward_pass", "update"]
@@ -67,6 +67,9 @@ def backward_prop(
 
 
 def update(W: Mapping[int, Array], dL_dW: Mapping[int, Array], alpha: float) -> Layers:
-    """W_l ← W_l − α ∂L/∂W_l for every l, as new matrices: W itself is left as it was."""
-    alpha = check_rate(alpha)
+    """W_l ← W_l − α ∂L/∂W_l for every l, as new matrices: W itself is left as it was.
+
+    Raises `refbp.InputError` where a gradient has not the shape and dtype of its W_l, or α is no number.
+    """
+    alpha = check_update(W, dL_dW, alpha)
     return {l: W[l] - alpha * dL_dW[l] for l in W}

@@ -10,7 +10,14 @@ import numpy as np
 
 from refbp.types import Array, InputError
 
-__all__ = ["check_backward", "check_forward", "check_matrix", "check_rate", "targets"]
+__all__ = [
+    "check_backward",
+    "check_forward",
+    "check_matrix",
+    "check_rate",
+    "check_update",
+    "targets",
+]
 
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
@@ -20,10 +27,15 @@ def _finite(M: Array) -> bool:
     return isfinite(np.vdot(M, M)) or bool(np.isfinite(M).all())
 
 
+def _plain(M: Any) -> bool:
+    """Whether M computes as an array does; np.matrix and masked arrays do not."""
+    return type(M) is np.ndarray or isinstance(M, np.memmap)
+
+
 def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
     """M is a finite two-dimensional array with no empty side, of `like`'s dtype where given."""
     if not (
-        isinstance(M, np.ndarray)
+        _plain(M)
         and M.ndim == 2
         and M.size
         and (M.dtype in FLOATS or M.dtype == object)
@@ -35,7 +47,7 @@ def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
 
 def _refuse_matrix(name: str, M: Any, like: Array | None) -> NoReturn:
     """Say what is wrong with M: the first thing that `check_matrix` asks for and M is not."""
-    if not isinstance(M, np.ndarray):
+    if not _plain(M):
         raise InputError(
             f"{name} is a {type(M).__name__}; expected a NumPy array of two dimensions."
         )
@@ -70,7 +82,7 @@ def _check_layers(what: str, got: Mapping[int, Any], first: int, L: int) -> None
 
 def _check_like(name: str, M: Any, shape: tuple[int, int], X: Array, why: str) -> None:
     """M is an array of that shape and of X's dtype; FORWARD-PASS has seen to the rest."""
-    if not isinstance(M, np.ndarray):
+    if not _plain(M):
         raise InputError(f"{name} is a {type(M).__name__}; expected shape {shape}, {why}.")
     if M.shape != shape:
         raise InputError(f"{name} has shape {M.shape}; expected shape {shape}, {why}.")
@@ -87,7 +99,9 @@ def _refuse_dtype(name: str, M: Array, X: Array) -> NoReturn:
 
 def check_forward(W: Mapping[int, Array], X: Array, sigma: Mapping[int, Any]) -> None:
     """X is n×d, W_l is d_{l-1}×d_l, and there is a σ_l for every W_l."""
-    if not isinstance(W, Mapping) or not W:
+    if not isinstance(W, Mapping):
+        raise InputError(f"W is a {type(W).__name__}; expected a dict {{1: W_1, …, L: W_L}}.")
+    if not W:
         raise InputError("W has no layers; expected a dict {1: W_1, …, L: W_L}.")
     _check_layers("W", W, 1, len(W))
     _check_layers("sigma", sigma, 1, len(W))
@@ -123,12 +137,35 @@ def check_backward(
         _check_like(f"Z[{l}]", Z[l], (n, width), Z[0], why)
 
 
-def check_rate(alpha: Any) -> Any:
+def check_update(W: Mapping[int, Array], dL_dW: Mapping[int, Array], alpha: Any) -> Any:
+    """There is a ∂L/∂W_l like every W_l. Returns α as a plain number, which promotes no float32."""
+    _check_layers("W", W, 1, len(W) if isinstance(W, Mapping) else 1)
+    _check_layers("dL_dW", dL_dW, 1, len(W))
+    for l in W:
+        for name, M in ((f"W[{l}]", W[l]), (f"dL_dW[{l}]", dL_dW[l])):
+            if not _plain(M):
+                _refuse_matrix(name, M, None)
+        like = (W[l].shape, W[l].dtype)
+        if (dL_dW[l].shape, dL_dW[l].dtype) != like:
+            raise InputError(
+                f"dL_dW[{l}] is {dL_dW[l].dtype} of shape {dL_dW[l].shape}; expected {like[1]} of "
+                f"shape {like[0]}, as W[{l}] is. Nothing is broadcast or promoted."
+            )
+    return check_rate(alpha, exact=W[1].dtype == object)
+
+
+def check_rate(alpha: Any, exact: bool = False) -> Any:
     """α as a plain number: NumPy's own float64 would promote float32 weights."""
-    alpha = alpha.item() if isinstance(alpha, np.generic) else alpha
-    if isinstance(alpha, float) and not isfinite(alpha):
-        raise InputError(f"alpha is {alpha}; expected a finite number.")
-    return alpha
+    alpha = (
+        alpha.item() if isinstance(alpha, np.generic | np.ndarray) and alpha.ndim == 0 else alpha
+    )
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    try:
+        if (number and isfinite(alpha)) or (exact and not isinstance(alpha, float)):
+            return alpha
+    except OverflowError:  # a whole number beyond the floats
+        pass
+    raise InputError(f"alpha is {alpha!r:.60}; expected a finite number.")
 
 
 def targets(Z: Array, Y: Array) -> Array:

@@ -56,7 +56,7 @@
     for (const c of cases) {
       c.worst = Math.max(-1, ...c.results.filter((r) => r.worst).map((r) => (Number.isNaN(r.worst.ratio) ? Infinity : r.worst.ratio)));
       c.rank = Math.min(...c.results.map((r) => data.verdicts.indexOf(r.verdict)), 9);
-      c.text = [c.id, c.why, c.activation, c.output, c.dtype, c.loss, c.family, ...c.results.map((r) => r.message)].join("\n").toLowerCase();
+      c.text = [c.id, c.why, c.activation, ...c.others, c.output, c.dtype, c.loss, c.family, ...c.results.map((r) => r.message)].join("\n").toLowerCase();
     }
     return { ...data, cases };
   }
@@ -183,7 +183,7 @@
       el("h2", { id: "case-heading", tabindex: "-1" }, name(c.id)),
       el("p", {}, name(c.why)),
       pairs([
-        ["Network", `${c.widths.join(" → ")}, ${c.activation}, last layer ${c.output}${c.bias ? ", with bias" : ""}`],
+        ["Network", `${c.widths.join(" → ")}, ${[c.activation, ...c.others].join(", ")}, last layer ${c.output}${c.bias ? ", with bias" : ""}`],
         ["Data", `${c.batch} row${c.batch === 1 ? "" : "s"}, ${c.dtype}, ${c.loss}, seed ${c.seed}`],
         ["Family", c.family], ["Failing means", data.families[c.family] ?? "–"],
         ["At a prompt", el("code", { class: "command" }, `conformance show ${quoted(c.id)}`)],

@@ -71,7 +71,8 @@ def test_every_loss_and_output_activation() -> None:
 def test_the_families() -> None:
     """Each with its reasons and with something in it."""
     assert set(FAMILIES) == {
-        "typical", "square", "heads", "saturating", "confident", "kinks", "underflow", "large", "integers",
+        "typical", "square", "mixed", "heads",
+        "saturating", "confident", "kinks", "underflow", "large", "integers",
         "repeated", "one-hot", "zero-weights", "trained-digits", "trained-diabetes", "seeds", "big",
     }  # fmt: skip
     for name, family in FAMILIES.items():
@@ -182,12 +183,24 @@ def test_an_unknown_id_has_a_nearest() -> None:
 def test_the_row_of_a_case() -> None:
     c = find("heads/tanh>softmax+cross_entropy/L3/n7/float64")
     assert c.row() == {
-        "id": c.id, "why": FAMILIES["heads"].why, "activation": "tanh", "output": "softmax",
+        "id": c.id, "why": FAMILIES["heads"].why, "activation": "tanh", "others": [], "output": "softmax",
         "depth": 3, "batch": 7, "widths": [4, 3, 4, 3], "dtype": "float64", "loss": "cross_entropy",
         "bias": False, "family": "heads", "seed": 0,
     }  # fmt: skip
     assert c.sigma() == {1: "tanh", 2: "tanh", 3: "softmax"}
     assert find("typical/tanh/L3/n7/float64").row()["output"] == "tanh"
+    c = find("mixed/tanh+softmax+silu>identity+mean_squared_error/L5/n7/float32")
+    assert (c.activation, c.row()["others"]) == ("tanh", ["softmax", "silu"])
+    assert c.sigma() == {1: "tanh", 2: "softmax", 3: "silu", 4: "silu", 5: "identity"}
+
+
+def test_every_activation_stands_beside_another() -> None:
+    """So that the σ of another layer is not the same function."""
+    mixed = OF["mixed"]
+    assert {s for c in mixed for s in c.sigma().values()} == {*ACTIVATIONS, *ROW_WISE}
+    for c in mixed:
+        sigma = c.sigma()
+        assert len({sigma[1], sigma[2], sigma[3]}) == 3
 
 
 # --- selecting ------------------------------------------------------------------------------------
@@ -213,7 +226,7 @@ def test_selecting() -> None:
         (
             "activaton=tanh",
             "unknown field 'activaton'. Did you mean 'activation'? There are: id, why, activation, "
-            "output, depth, batch, widths, dtype, loss, bias, family, seed.",
+            "others, output, depth, batch, widths, dtype, loss, bias, family, seed.",
         ),
         ("depth=4", "unknown depth '4'. There are: 1, 16, 2, 3, 5, 8."),
         (
@@ -265,7 +278,8 @@ def test_the_numbers_of_a_case(case: Case) -> None:
     assert p.X.shape == (case.batch, case.widths[0])
     assert p.Y.shape == (case.batch, case.widths[-1])
     assert p.depth == case.depth
-    assert (p.bias, p.loss, p.alpha) == (case.bias, case.loss, 0.125)
+    alpha = 0.125 if case.exact else float(np.dtype(case.dtype).type(0.1))
+    assert (p.bias, p.loss, p.alpha) == (case.bias, case.loss, alpha)
     assert p.sigma == case.sigma()
     for l, M in p.W.items():
         assert M.shape == (case.widths[l - 1] + case.bias, case.widths[l])

@@ -92,7 +92,7 @@ def test_the_bias_is_the_last_row(name: str) -> None:
     t = ready(name).run(p)
     for l in (1, 2):
         np.testing.assert_allclose(t.dW[l][-1], t.delta[l].sum(axis=0), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(t.W_new[l], p.W[l] - 0.125 * t.dW[l], rtol=1e-6)
+        np.testing.assert_allclose(t.W_new[l], p.W[l] - p.alpha * t.dW[l], rtol=1e-6)
     moved = replace(
         p,
         W={**p.W, 1: p.W[1] + np.vstack([np.zeros_like(p.weights(1)), np.ones((1, 3), "float32")])},

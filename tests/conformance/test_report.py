@@ -71,6 +71,7 @@ def _case(n: int) -> dict:
         "id": f"{family}-{activation}-{depth}x{8 + n % 5}-{dtype}-b{batch}-{n}",
         "why": FAMILIES[family][0],
         "activation": activation,
+        "others": [],
         "output": "softmax" if loss == "cross_entropy" else "identity",
         "depth": depth,
         "batch": batch,

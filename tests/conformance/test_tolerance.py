@@ -148,8 +148,13 @@ def test_an_activation() -> None:
         np.array([[U * (3 * 0.5 + 2 * 10)]])
     )
     zero = exact([[0.0]], [[1.0]], [[1.0]], [[1.0]])
-    assert bound(p).activation(1, np.array([[0.0]]), zero).item() == NORMAL
-    assert bound(ONE).activation(1, np.array([[0.0]]), zero).item() == TINY  # sums alone lose less
+    assert bound(p).activation(1, np.array([[0.0]]), zero).item() == 4 * TINY
+    assert (
+        bound(p).activation(1, np.array([[-1.0]]), zero).item() == 2 * NORMAL
+    )  # e^a may underflow
+    assert (
+        bound(ONE).activation(1, np.array([[-1.0]]), zero).item() == 8 * TINY
+    )  # not in sums alone
 
 
 def test_a_link() -> None:

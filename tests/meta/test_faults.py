@@ -130,6 +130,9 @@ SOFTMAX = "heads/tanh>softmax+cross_entropy/L3/n7/float64"
 LOG_SOFTMAX = "heads/tanh>log_softmax+log_softmax_cross_entropy/L3/n7/float64/bias"
 RELU = "typical/relu/L3/n7/float64"
 KINKS = "kinks/relu/L1/n7/float64"
+OTHERS = "mixed/softsign+mish+hardtanh>identity+mean_squared_error/L5/n7/float64/bias"
+ROWS = "mixed/tanh+softmax+silu>identity+mean_squared_error/L5/n7/float64/bias"
+UNDERFLOW = "underflow/tanh>identity+mean_squared_error/L2/n7/float32"
 SATURATING = "saturating/tanh>identity+mean_squared_error/L2/n7/float64"
 REPEATED = "repeated/tanh/L3/n64/float64"
 
@@ -139,6 +142,10 @@ def _scaled_in_one(M: Any, index: tuple[int, int], factor: float) -> Any:
     M = M.copy()
     M[index[0] : index[0] + 1, index[1]] *= factor
     return M
+
+
+def _flushed(M: Any) -> Any:
+    return np.where(np.abs(M) < np.finfo(M.dtype).smallest_normal, M.dtype.type(0), M)
 
 
 def _earlier(p: Problem) -> State:
@@ -346,6 +353,43 @@ FAULTS = (
         TYPICAL,
         {"W_new": lambda s, l: s.p.W[l] - 2 * s.p.alpha * s.dW[l]},
         "W_new_1 W_new_2 W_new_3",
+    ),
+    Fault(
+        "α in half precision",
+        TYPICAL,
+        {"W_new": lambda s, l: s.p.W[l] - float(np.float16(s.p.alpha)) * s.dW[l]},
+        "W_new_1 W_new_2 W_new_3",
+    ),
+    Fault(
+        "the targets in half precision",
+        LOG_SOFTMAX,
+        {"G_L": lambda s: -s.p.Y.astype(np.float16).astype(s.p.dtype) / s.n},
+        "delta_3",
+    ),
+    Fault(
+        "σ_1 in every hidden layer",
+        OTHERS,
+        {"Z": lambda s, l: s.sigma(1 if l < s.p.depth else l)(s.A[l])},
+        "Z_2 Z_3 Z_4",
+    ),
+    Fault(
+        "σ'_1 in every hidden layer",
+        OTHERS,
+        {"delta": lambda s, l, G: s.sigma(1 if l < s.p.depth else l).vjp(s.A[l], G)},
+        "delta_4 delta_3 delta_2",
+    ),
+    Fault(
+        "a hidden softmax differentiated as if it were elementwise",
+        ROWS,
+        {"delta": lambda s, l, G: G * s.Z[2] * (1 - s.Z[2]) if l == 2 else D(s, l, G)},
+        "delta_2",
+    ),
+    Fault(
+        "subnormal numbers flushed to zero",
+        UNDERFLOW,
+        {"Z": lambda s, l: _flushed(s.sigma(l)(s.A[l]))},
+        "Z_1 Z_2",
+        far=True,
     ),
     Fault(
         "W + α ∂L/∂W",

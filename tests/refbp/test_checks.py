@@ -146,7 +146,7 @@ def test_an_input_error_is_a_value_error() -> None:
             {}, X, {}, "W has no layers; expected a dict {1: W_1, …, L: W_L}.", id="no layers"
         ),
         pytest.param(
-            [W[1]], X, {}, "W has no layers; expected a dict {1: W_1, …, L: W_L}.", id="a list of W"
+            [W[1]], X, {}, "W is a list; expected a dict {1: W_1, …, L: W_L}.", id="a list of W"
         ),
         pytest.param(
             {0: W[1], 1: W[2]},
@@ -438,7 +438,7 @@ def test_passes_of_objects_that_fit() -> None:
     ],
 )
 def test_a_rate_that_fits_is_a_plain_number(alpha: Any, expected: Any) -> None:
-    rate = check_rate(alpha)
+    rate = check_rate(alpha, exact=isinstance(alpha, Fraction))
     assert rate == expected
     assert type(rate) is type(expected)
 
@@ -457,6 +457,45 @@ def test_an_update_promotes_nothing(alpha: Any) -> None:
     assert {M.dtype for M in after.values()} == {np.dtype(np.float32)}
     assert all((M == 0.5).all() for M in after.values())
     assert all((M == 1).all() for M in weights.values())
+
+
+@pytest.mark.parametrize(
+    ("alpha", "shown"),
+    [("0.1", "'0.1'"), (None, "None"), (True, "True"), (1j, "1j"), (Fraction(1, 3), "Fraction(1, 3)"),
+     (np.array([0.1, 0.2]), "array([0.1, 0.2])"), (10**400, "1" + 59 * "0")],
+)  # fmt: skip
+def test_a_rate_that_is_no_number(alpha: Any, shown: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        update({1: np.ones((2, 2))}, {1: np.ones((2, 2))}, alpha)
+    assert refusal.value.args == (f"alpha is {shown}; expected a finite number.",)
+
+
+@pytest.mark.parametrize(
+    ("W", "dW", "message"),
+    [
+        ({1: np.ones((2, 2))}, {1: np.ones((1, 2))}, "dL_dW[1] is float64 of shape (1, 2); expected "
+         "float64 of shape (2, 2), as W[1] is. Nothing is broadcast or promoted."),
+        ({1: np.ones((2, 1), np.float32)}, {1: np.ones((2, 1))}, "dL_dW[1] is float64 of shape (2, 1); "
+         "expected float32 of shape (2, 1), as W[1] is. Nothing is broadcast or promoted."),
+        ({1: np.ones((2, 2))}, {1: 0.5}, "dL_dW[1] is a float; expected a NumPy array of two dimensions."),
+        ({1: [[1.0]]}, {1: np.ones((1, 1))}, "W[1] is a list; expected a NumPy array of two dimensions."),
+        ({1: np.ones((2, 2))}, {}, "dL_dW has the layers []; expected a dict with the keys 1 to 1, numbered "
+         "as the notes number the layers."),
+        ([np.ones((2, 2))], {1: np.ones((2, 2))}, "W is a list; expected a dict with the keys 1 to 1, "
+         "numbered as the notes number the layers."),
+    ],
+)  # fmt: skip
+def test_an_update_that_does_not_fit(W: Any, dW: Any, message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        update(W, dW, 0.5)
+    assert refusal.value.args == (message,)
+
+
+@pytest.mark.parametrize("of", [np.ma.masked_less, lambda M, x: np.ma.array(M)])
+def test_what_computes_otherwise_than_an_array_is_refused(of: Any) -> None:
+    with pytest.raises(InputError) as refusal:
+        check_matrix("X", of(np.ones((2, 2)), 0))
+    assert refusal.value.args == ("X is a MaskedArray; expected a NumPy array of two dimensions.",)
 
 
 @pytest.mark.parametrize(

@@ -404,10 +404,12 @@ def test_weight_gradient_below_is_taken_by_the_update_where_there_is_one_output(
     printed, corrected = both("weight-gradient-below")
     at = Column(1, 3)
     arguments = at.W_l, at.link, at.a_before, at.z_two_before, CUBIC
-    wrong = update({1: at.W_before}, {1: printed(*arguments)}, 0.5)[1]
+    wrong = at.W_before - 0.5 * printed(*arguments)
     right = update({1: at.W_before}, {1: corrected(*arguments)}, 0.5)[1]
     assert wrong.shape == right.shape
     assert not same(wrong, right)
+    with pytest.raises(InputError):  # but not refbp's own
+        update({1: at.W_before}, {1: printed(*arguments)}, 0.5)
 
 
 def test_layers_with_a_link() -> None:
