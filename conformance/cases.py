@@ -447,6 +447,7 @@ def select(of: Sequence[Case], wanted: str) -> list[Case]:
             raise CaseError(f"cannot read {part!r}; expected field=value, such as depth=3.")
         if field not in FIELDS:
             raise CaseError(unknown("field", field, FIELDS))
+        value = value.lower() if value in ("True", "False") else value
         there = {_shown(c.row()[field]) for c in of}  # type: ignore[literal-required]
         if value not in there:
             raise CaseError(unknown(field, value, sorted(there)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -45,11 +46,28 @@ def _refusing() -> Iterator[None]:
         yield
     except (CaseError, ResultsError, RunError) as e:
         raise Refusal(str(e)) from e
-    except KeyboardInterrupt as e:
-        raise Refusal("interrupted; nothing was written.") from e
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _ExitCodes(click.Group):
+    """1 is for what deviates alone: click exits with 1 where nobody reads, and at Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and see what it printed out of the door."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except (click.Abort, KeyboardInterrupt) as e:
+            raise Refusal("interrupted; nothing was written.") from e
+        except OSError as e:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), 1
+            )  # or the interpreter tries again at its end
+            raise Refusal(f"cannot write to standard output: {e.strerror or e}.") from e
+
+
+@click.group(cls=_ExitCodes, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="refbp", prog_name="conformance")
 def main() -> None:
     """Is this backpropagation right? Every quantity of every layer, judged against certified truth.
@@ -88,7 +106,7 @@ def main() -> None:
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 256),
     default=None,
     help="Worker processes; one a core by default, 0 for none.",
 )
@@ -104,7 +122,7 @@ def run(
     from conformance.runner import run as run_profile
 
     with _refusing():
-        if report and report == json_path:
+        if report and json_path and report.resolve() == json_path.resolve():
             raise ResultsError(f"cannot write {report}: the report and the results have one name.")
         for path in (report, json_path):
             _must_be_writable(path)

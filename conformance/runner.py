@@ -91,7 +91,7 @@ def started(name: str, probing: bool = True) -> Started:
         return Started(
             {
                 **row,
-                "reason": f"{package} cannot be imported ({e}): pip install 'refbp[{package}]'.",
+                "reason": f"{package} cannot be imported ({e}): pip install {package}.",
             },
             None,
         )

@@ -90,4 +90,5 @@ def _reproduction(case: Case, result: Result) -> Iterator[str]:
     yield f"subject = Subject(find({case.id!r}))"
     yield "trace = impl.run(subject.problem)"
     yield "alone = impl.run(subject.alone.problem) if subject.alone else None"
-    yield f"print(judge(subject, {name!r}, trace, alone=alone)[{which!r}])"
+    yield "again = impl.run(subject.problem) if subject.case.closely else None"
+    yield f"print(judge(subject, {name!r}, trace, again, alone)[{which!r}])"

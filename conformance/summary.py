@@ -140,8 +140,13 @@ def environment(seconds: float, jobs: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "packages": packages,
-        "command": " ".join(["conformance", *sys.argv[1:]]),
+        "command": _printable(" ".join(["conformance", *sys.argv[1:]])),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "processes": jobs,
     }
+
+
+def _printable(text: str) -> str:
+    """As it is, but that bytes which are no UTF-8 are spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()

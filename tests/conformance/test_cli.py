@@ -23,6 +23,7 @@ from conformance.cases import FAMILIES, PROFILES, cases
 from conformance.cli import main
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation
 from conformance.problem import Problem, Trace
+from conformance.results import read
 
 FEW = "family=square,activation=tanh"
 ONE = "typical/tanh/L2/n7/float64/bias"
@@ -579,3 +580,60 @@ def test_progress_elsewhere_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]
 def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
     cli._table([["name", "n"], ["a", "1,000"], ["long name", "7"]])
     assert capsys.readouterr().out == "name           n\na          1,000\nlong name      7\n"
+
+
+# --- how a run may end ----------------------------------------------------------------------------
+
+FAST = [
+    "run",
+    "--implementation",
+    "refbp",
+    "--jobs",
+    "0",
+    "--select",
+    "id=typical/tanh/L1/n1/float64",
+]
+
+
+@pytest.mark.parametrize("arguments", [FAST, ["list", "--ids"]], ids=["run", "list"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_what_cannot_be_printed_is_not_a_deviation(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "conformance", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "conformance: cannot write to standard output: No space left on device.",
+    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()  # as `| true` does
+    _, said = process.communicate()
+    assert (process.returncode, said.splitlines()[-1]) == (
+        2,
+        "conformance: cannot write to standard output: Broken pipe.",
+    )
+
+
+def test_two_spellings_of_one_file(tmp_path: Path) -> None:
+    same = [str(tmp_path / "a.x"), str(tmp_path / ".." / tmp_path.name / "a.x")]
+    done = CliRunner().invoke(main, [*FAST, "--report", same[0], "--json", same[1]])
+    assert done.exit_code == 2
+    assert "the report and the results have one name" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/a\xff.json"
+    command = [os.fsencode(sys.executable), b"-m", b"conformance", *(a.encode() for a in FAST)]
+    done = subprocess.run([*command, b"--json", path], capture_output=True)
+    assert done.returncode == 0
+    assert "\\udcff" in read(os.fsdecode(path))["environment"]["command"]
+
+
+def test_python_writes_true_with_a_capital() -> None:
+    done = CliRunner().invoke(
+        main, ["list", "--ids", "--select", "bias=True,activation=tanh,depth=1"]
+    )
+    assert done.exit_code == 0
+    assert all("/bias" in line for line in done.output.split())

@@ -74,7 +74,7 @@ def test_an_implementation_whose_package_is_missing(plant: Callable[..., None]) 
     row = started("planted").row
     assert (row["status"], row["reason"]) == (
         "not-run",
-        "torch cannot be imported (No module named 'torch'): pip install 'refbp[torch]'.",
+        "torch cannot be imported (No module named 'torch'): pip install torch.",
     )
 
 
@@ -89,7 +89,7 @@ def test_torch_missing_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
         started.cache_clear()
     assert row["status"] == "not-run"
     assert row["reason"].startswith("torch cannot be imported (")
-    assert row["reason"].endswith("): pip install 'refbp[torch]'.")
+    assert row["reason"].endswith("): pip install torch.")
 
 
 @pytest.mark.parametrize("e", [RuntimeError("driver too old\nsee log"), OSError("libcudart.so")])
