@@ -275,6 +275,18 @@ def test_the_file_is_as_the_programme_writes_it() -> None:
     assert measure._written(tomllib.loads(text), text) == text
 
 
+def test_a_row_is_never_made_smaller() -> None:
+    """It is to hold on every processor that it was measured on."""
+    said = {"x.float64": {"relu": [2.0, 0.0], "tanh": [4.0, 1.0]}, "default": {"any": [8.0, 0.0]}}
+    found = {"x.float64": {"relu": [1.0, 1.0]}, "y.float64": {"relu": [1.0, 0.0]}}
+    assert measure._wider(said, found) == {
+        "x.float64": {"relu": [2.0, 1.0], "tanh": [4.0, 1.0]},
+        "default": {"any": [8.0, 0.0]},
+        "y.float64": {"relu": [1.0, 0.0]},
+    }
+    assert said["x.float64"]["relu"] == [2.0, 0.0]
+
+
 def test_the_module_is_the_programme(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
