@@ -411,21 +411,23 @@ def covering(of: Sequence[Case]) -> list[Case]:
     return kept
 
 
-def spanning(of: Iterable[Case]) -> list[Case]:
-    """Those that bring something new, in turn: every activation, depth, batch size, dtype, family, loss,
-    output activation and bias at least once."""
+SPANNED = ("activation", "depth", "batch", "dtype", "family", "loss", "output", "bias")
+SHAPES = ("depth", "batch", "dtype", "loss", "output", "bias")
+
+
+def spanning(of: Iterable[Case], fields: Sequence[str] = SPANNED) -> list[Case]:
+    """Those that bring something new, in turn: every value of each of those fields at least once."""
     kept: list[Case] = []
     seen: set[tuple[str, Any]] = set()
     for c in of:
         row = c.row()
-        brings = {(f, row[f]) for f in SPANNED}  # type: ignore[literal-required]
+        brings = {(f, row[f]) for f in fields}  # type: ignore[literal-required]
         if not brings <= seen:
             kept.append(c)
             seen |= brings
     return kept
 
 
-SPANNED = ("activation", "depth", "batch", "dtype", "family", "loss", "output", "bias")
 FIELDS = tuple(CaseRow.__annotations__)
 
 

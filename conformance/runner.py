@@ -24,7 +24,17 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from conformance.cases import PROFILES, Case, cases, covering, select, spanning, unknown
+from conformance.cases import (
+    PROFILES,
+    SHAPES,
+    SPANNED,
+    Case,
+    cases,
+    covering,
+    select,
+    spanning,
+    unknown,
+)
 from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
 from conformance.judge import Subject, judge, judge_exception, judge_malformed, malformed
 from conformance.known_differences import known_differences
@@ -310,7 +320,8 @@ def run(
     names = _names(implementations)
     chosen = select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
-    sample = set(chosen if everything else spanning(covering(chosen)))
+    fields = SHAPES if profile == "quick" else SPANNED
+    sample = set(chosen if everything else spanning(covering(chosen), fields))
     pairs = [
         (c, tuple(n for n in names if c in sample or not IMPLEMENTATIONS[n].jitted)) for c in chosen
     ]

@@ -14,6 +14,7 @@ import pytest
 from conformance.cases import (
     FAMILIES,
     PROFILES,
+    SHAPES,
     Case,
     CaseError,
     cases,
@@ -493,3 +494,7 @@ def test_a_spanning_sample_meets_every_value_of_every_field() -> None:
         assert {getattr(c, field) for c in sample} == {getattr(c, field) for c in everything}
     assert {c.row()["output"] for c in sample} == {c.row()["output"] for c in everything}
     assert spanning(sample) == sample
+    fewer = spanning(cases("quick"), SHAPES)  # what is jitted in `quick`
+    assert len(fewer) < len(spanning(cases("quick")))
+    for field in ("depth", "batch", "dtype", "loss", "bias"):
+        assert {getattr(c, field) for c in fewer} == {getattr(c, field) for c in everything}
