@@ -105,6 +105,12 @@ def check_forward(W: Mapping[int, Array], X: Array, sigma: Mapping[int, Any]) ->
         raise InputError("W has no layers; expected a dict {1: W_1, …, L: W_L}.")
     _check_layers("W", W, 1, len(W))
     _check_layers("sigma", sigma, 1, len(W))
+    for l in sigma:
+        if not callable(sigma[l]):
+            hint = f": refbp.activation({sigma[l]!r})" if isinstance(sigma[l], str) else ""
+            raise InputError(
+                f"sigma[{l}] is {sigma[l]!r:.60}; expected a transition function{hint}."
+            )
     check_matrix("X", X)
     width, source = X.shape[1], "X"
     for l in range(1, len(W) + 1):
@@ -123,6 +129,12 @@ def check_backward(
     L = len(W)
     _check_layers("W", W, 1, L)
     _check_layers("sigma", sigma, 1, L)
+    for l in sigma:
+        if not hasattr(sigma[l], "vjp"):
+            raise InputError(
+                f"sigma[{l}] is {sigma[l]!r:.60}, which has no vjp; expected an activation of refbp, or "
+                "one's own refbp.Elementwise(name, sigma, sigma_prime)."
+            )
     _check_layers("A", A, 1, L)
     _check_layers("Z", Z, 0, L)
     check_matrix("Z[0]", Z[0])

@@ -459,6 +459,23 @@ def test_an_update_promotes_nothing(alpha: Any) -> None:
     assert all((M == 1).all() for M in weights.values())
 
 
+def test_a_transition_function_that_is_none() -> None:
+    one = {1: np.ones((1, 1))}
+    for given, message in (
+        ("tanh", "sigma[1] is 'tanh'; expected a transition function: refbp.activation('tanh')."),
+        (None, "sigma[1] is None; expected a transition function."),
+    ):
+        with pytest.raises(InputError) as refusal:
+            check_forward(one, np.ones((1, 1)), {1: given})
+        assert refusal.value.args == (message,)
+    with pytest.raises(InputError) as refusal:
+        check_backward(one, one, {0: np.ones((1, 1)), **one}, {1: np.tanh})
+    assert refusal.value.args == (
+        "sigma[1] is <ufunc 'tanh'>, which has no vjp; expected an activation of refbp, or one's own "
+        "refbp.Elementwise(name, sigma, sigma_prime).",
+    )
+
+
 @pytest.mark.parametrize(
     ("alpha", "shown"),
     [("0.1", "'0.1'"), (None, "None"), (True, "True"), (1j, "1j"), (Fraction(1, 3), "Fraction(1, 3)"),
