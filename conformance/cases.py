@@ -269,7 +269,7 @@ FAMILIES: Mapping[str, Family] = {
         _each(EVERY, 3, 7, widths=(4, 4, 4, 4)),
     ),
     "mixed": Family(
-        "Another activation in every hidden layer, a row-wise one among them.",
+        "Three different activations in the hidden layers of one network, some of them row-wise.",
         "The σ or σ' of another layer is used, or a hidden softmax is differentiated as if it were "
         "elementwise.",
         data.typical,

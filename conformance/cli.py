@@ -61,9 +61,8 @@ class _ExitCodes(click.Group):
         except (click.Abort, KeyboardInterrupt) as e:
             raise Refusal("interrupted; nothing was written.") from e
         except OSError as e:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), 1
-            )  # or the interpreter tries again at its end
+            # or the interpreter tries to print it again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise Refusal(f"cannot write to standard output: {e.strerror or e}.") from e
 
 

@@ -50,6 +50,7 @@ ALGEBRAIC = ("identity", "relu", "leaky_relu", "softsign", "hardtanh", "relu6", 
 
 
 FEW = 4
+"""Roundings of σ that may each lose to underflow where no exponential does: a few products."""
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def check_backward(
 
 def check_update(W: Mapping[int, Array], dL_dW: Mapping[int, Array], alpha: Any) -> Any:
     """There is a ∂L/∂W_l like every W_l. Returns α as a plain number, which promotes no float32."""
-    _check_layers("W", W, 1, len(W) if isinstance(W, Mapping) else 1)
+    _check_layers("W", W, 1, max(1, len(W)) if isinstance(W, Mapping) else 1)
     _check_layers("dL_dW", dL_dW, 1, len(W))
     for l in W:
         for name, M in ((f"W[{l}]", W[l]), (f"dL_dW[{l}]", dL_dW[l])):

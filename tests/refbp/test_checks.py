@@ -494,6 +494,8 @@ def test_a_rate_that_is_no_number(alpha: Any, shown: str) -> None:
          "float64 of shape (2, 2), as W[1] is. Nothing is broadcast or promoted."),
         ({1: np.ones((2, 1), np.float32)}, {1: np.ones((2, 1))}, "dL_dW[1] is float64 of shape (2, 1); "
          "expected float32 of shape (2, 1), as W[1] is. Nothing is broadcast or promoted."),
+        ({}, {}, "W has the layers []; expected a dict with the keys 1 to 1, numbered as the notes number "
+         "the layers."),
         ({1: np.ones((2, 2))}, {1: 0.5}, "dL_dW[1] is a float; expected a NumPy array of two dimensions."),
         ({1: [[1.0]]}, {1: np.ones((1, 1))}, "W[1] is a list; expected a NumPy array of two dimensions."),
         ({1: np.ones((2, 2))}, {}, "dL_dW has the layers []; expected a dict with the keys 1 to 1, numbered "
