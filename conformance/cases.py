@@ -412,7 +412,7 @@ def covering(of: Sequence[Case]) -> list[Case]:
 
 
 SPANNED = ("activation", "depth", "batch", "dtype", "family", "loss", "output", "bias")
-SHAPES = ("depth", "batch", "dtype", "loss", "output", "bias")
+SHAPES = ("depth", "batch", "dtype", "loss", "bias")
 
 
 def spanning(of: Iterable[Case], fields: Sequence[str] = SPANNED) -> list[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -120,6 +121,7 @@ def run(
     """Run the implementations on a profile of cases and judge every quantity of every layer."""
     from conformance.runner import run as run_profile
 
+    gc.disable()  # results are a tree of a million values and no cycle
     with _refusing():
         if report and json_path and report.resolve() == json_path.resolve():
             raise ResultsError(f"cannot write {report}: the report and the results have one name.")

@@ -7,6 +7,7 @@ the verdict `error`.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import time
@@ -169,6 +170,11 @@ def _run_once(impl: Implementation, problem: Problem, when: str = "") -> Trace:
     return trace.copy()
 
 
+def _start_worker() -> None:
+    """Collect cycles rarely: at Python's own threshold that takes a tenth of a worker's time."""
+    gc.set_threshold(100_000, 20, 50)
+
+
 def _task(chunk: Sequence[tuple[Case, tuple[str, ...]]]) -> list[Result]:
     """What a worker does. What it runs was probed before, in a worker that started like this one."""
     return [result for case, names in chunk for result in judged(case, names, probing=False)]
@@ -221,7 +227,7 @@ def _pools(jobs: int) -> Iterator[dict[str, ProcessPool]]:
     shares = {"float64": jobs - jobs // 2, "float32": jobs // 2}
     with _one_thread_each(), ExitStack() as stack:
         pools = {
-            dtype: stack.enter_context(ProcessPool(max_workers=share, context=context))
+            dtype: stack.enter_context(ProcessPool(max_workers=share, context=context, initializer=_start_worker))
             for dtype, share in shares.items()
             if share
         }
