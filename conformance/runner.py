@@ -227,7 +227,9 @@ def _pools(jobs: int) -> Iterator[dict[str, ProcessPool]]:
     shares = {"float64": jobs - jobs // 2, "float32": jobs // 2}
     with _one_thread_each(), ExitStack() as stack:
         pools = {
-            dtype: stack.enter_context(ProcessPool(max_workers=share, context=context, initializer=_start_worker))
+            dtype: stack.enter_context(
+                ProcessPool(max_workers=share, context=context, initializer=_start_worker)
+            )
             for dtype, share in shares.items()
             if share
         }
