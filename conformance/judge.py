@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -25,12 +25,12 @@ from conformance.known_differences import Amended, Difference, amend, known_diff
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
 from conformance.results import Element, Record, Result, Verdict, number
 from conformance.spread import LAMBDA, Spread, spread
-from conformance.tolerance import Arithmetic, StepTolerance, accuracy
+from conformance.tolerance import Accuracy, Arithmetic, StepTolerance, accuracy
 from conformance.truth.balls import Enclosure
-from conformance.truth.definitions import ROW_WISE
+from conformance.truth.definitions import ROW_WISE, Definition
 from conformance.truth.network import Memo, Steps, Truth, trace
 
-__all__ = ["Subject", "judge", "judge_exception"]
+__all__ = ["Own", "Subject", "judge", "judge_exception"]
 
 
 class Comparison(NamedTuple):
@@ -45,11 +45,19 @@ class Comparison(NamedTuple):
     hull: bool = False  # part of the truth is an interval between one-sided derivatives
 
 
+class Own(NamedTuple):
+    """A σ that no table knows: its mathematics, and what its code may lose."""
+
+    definition: Definition
+    accuracy: Accuracy
+
+
 @dataclass
 class Subject:
     """A case with all that is known of it: shared by the implementations that run it."""
 
     case: Case
+    own: Mapping[str, Own] = field(default_factory=dict)
     _truths: dict[tuple[str, ...], Truth] = field(default_factory=dict)
     _spreads: dict[tuple[Any, ...], Spread] = field(default_factory=dict)
     memo: Memo = field(default_factory=dict)
@@ -64,10 +72,26 @@ class Subject:
         """One example of the batch by itself, where the case is chosen for it."""
         if not self.case.closely:
             return None
-        subject = Subject(self.case)
+        subject = Subject(self.case, self.own)
         subject.__dict__["problem"] = self.problem.row(self.case.batch // 2)
         subject.__dict__["alone"] = None
         return subject
+
+    def amend(self, rows: Sequence[Difference]) -> Amended:
+        """The expectation under some rows of the known differences."""
+        amended = amend(rows)
+        if not self.own:
+            return amended
+        activations = {**amended.maths.activations, **{s: o.definition for s, o in self.own.items()}}
+        return replace(amended, maths=replace(amended.maths, activations=activations))
+
+    def accuracies(self, implementation: str) -> dict[int, Accuracy]:
+        """What σ_l of an implementation may lose."""
+        p = self.problem
+        return {
+            l: self.own[s].accuracy if s in self.own else accuracy(implementation, p.dtype.name, s)
+            for l, s in p.sigma.items()
+        }
 
     def truth(self, amended: Amended) -> Truth:
         """The exact trace, under an expectation."""
@@ -84,7 +108,7 @@ class Subject:
                 p,
                 self.truth(amended),
                 Arithmetic.of(p.dtype, amended.flushes),
-                {l: accuracy(implementation, p.dtype.name, s) for l, s in p.sigma.items()},
+                self.accuracies(implementation),
                 {
                     l: {} if s in ROW_WISE else amended.maths.activations[s].jumps()
                     for l, s in p.sigma.items()
@@ -134,11 +158,12 @@ def _in_order(L: int) -> Iterator[tuple[str, int]]:
 
 
 def _step_by_step(
-    p: Problem, t: Trace, name: str, amended: Amended, memo: Memo
+    subject: Subject, t: Trace, name: str, amended: Amended
 ) -> dict[Any, Comparison]:
     """Each equation on the implementation's own operands."""
-    steps = Steps(p, amended.maths, memo)
-    of_sigma = {l: accuracy(name, p.dtype.name, s) for l, s in p.sigma.items()}
+    p = subject.problem
+    steps = Steps(p, amended.maths, subject.memo)
+    of_sigma = subject.accuracies(name)
     fused = name in IMPLEMENTATIONS and IMPLEMENTATIONS[name].jitted
     bound = StepTolerance(p, Arithmetic.of(p.dtype, amended.flushes), of_sigma, fused)
     A, Z, delta, dW = (
@@ -274,7 +299,7 @@ def _all_gates(
     """Every comparison of a trace, in the order of the algorithm, the step gate first."""
     p = subject.problem
     gates = [
-        _step_by_step(p, t, name, amended, subject.memo),
+        _step_by_step(subject, t, name, amended),
         _against_truth("end-to-end", t, subject.truth(amended), subject.spread(name, amended)),
     ]
     if subject.case.exact:
@@ -373,7 +398,7 @@ def _amended_verdict(
     rows = [d for d in known_differences() if d.concerns(name, subject.case)]
 
     def tried(of: Sequence[Difference]) -> tuple[list[Judged], Amended] | None:
-        judged = _all_gates(subject, name, t, alone, amended := amend(of))
+        judged = _all_gates(subject, name, t, alone, amended := subject.amend(of))
         return (judged, amended) if _verdict(judged) == "conforms" else None
 
     for row in rows:
@@ -395,7 +420,7 @@ def judge(
     for when, problem, of in runs:
         if (of is not None or not when) and (wrong := malformed(problem, of)):  # type: ignore[arg-type]
             return _result(subject.case, name, "deviates", when + wrong)
-    plain = amend(())
+    plain = subject.amend(())
     with np.errstate(all="ignore"):  # of what an implementation returned, NaN and inf included
         judged, amended = _all_gates(subject, name, t, alone, plain), plain
         if _verdict(judged) != "conforms" and (found := _amended_verdict(subject, name, t, alone)):

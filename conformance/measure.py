@@ -28,7 +28,7 @@ from conformance.tolerance import ALGEBRAIC
 from conformance.truth.balls import Enclosure, certified, enclosure, scalar
 from conformance.truth.definitions import ACTIVATIONS, Definition
 
-__all__ = ["main", "measured", "points"]
+__all__ = ["fit", "main", "measured", "points"]
 
 POINTS = 2**15  # a power of two, so that δ_1 = σ'(A_1)/n is exact
 MARGIN = 1.5
@@ -62,7 +62,7 @@ def _up(x: float) -> float:
     return ceil(2 * MARGIN * x) / 2
 
 
-def _fit(
+def fit(
     error: Any,
     size: Any,
     others: Sequence[tuple[Any, float, float]],
@@ -78,7 +78,7 @@ def _fit(
     error = np.maximum(error - lost, 0) / u
 
     def most(of: Any, over: Any) -> float:
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return float(np.max(np.where(of == 0, 0, of / over)))
 
     if (c := most(error, size)) * MARGIN <= RELATIVE:
@@ -121,9 +121,9 @@ def measured(impl: Implementation, name: str, dtype: str, activation: str) -> li
     lost = float(np.finfo(dtype).smallest_normal) * (1 + np.abs(a.astype(float)))
     size = np.abs(a.astype(float))
     least = 1.0 if activation in ALGEBRAIC else LEAST
-    value = _fit(Z.distance(trace.Z[1]), np.abs(Z.hi), [(size, np.inf, 1.0)], u, lost, least)
+    value = fit(Z.distance(trace.Z[1]), np.abs(Z.hi), [(size, np.inf, 1.0)], u, lost, least)
     derivative = trace.delta[1].astype(float) * n  # n is a power of two
-    first = _fit(
+    first = fit(
         D.distance(derivative),
         np.abs(D.hi),
         [(np.abs(Z.hi), OF_VALUE, LEAST), (np.ones_like(size), ABSOLUTE, 1.0), (size, np.inf, 1.0)],

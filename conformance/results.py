@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -251,6 +251,12 @@ def _lines(results: Results) -> Iterable[str]:
     yield "{\n"
     yield ",\n".join(parts)
     yield "\n}\n"
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write a value as JSON: no bare NaN, atomically. Raises ResultsError."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
+    write_atomically(path, text + "\n")
 
 
 def write_results(path: str | Path, results: Results) -> None:

@@ -50,7 +50,7 @@ from conformance.results import (
 from conformance.results import Implementation as ImplementationRow
 from conformance.summary import difference, environment, families, left_out, summary
 
-__all__ = ["RunError", "judged", "run"]
+__all__ = ["RunError", "judged", "judged_by", "run"]
 
 TIMEOUT = 900.0  # seconds a task may take before its worker is ended
 CHUNK = 48  # cases a task, at most
@@ -128,10 +128,11 @@ def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Resul
     """The results of one case, in this process, for those implementations that run here."""
     subject = Subject(case)
     ready = ((name, started(name, probing).ready) for name in names)
-    return [_judged(subject, name, impl) for name, impl in ready if impl is not None]
+    return [judged_by(subject, name, impl) for name, impl in ready if impl is not None]
 
 
-def _judged(subject: Subject, name: str, impl: Implementation) -> Result:
+def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
+    """The result of one case for one implementation, whatever it does, in this process."""
     try:
         problem, one = subject.problem, subject.alone
     except ImportError as e:

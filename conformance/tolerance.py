@@ -55,7 +55,7 @@ FEW = 4
 
 @dataclass(frozen=True)
 class Accuracy:
-    """What an implementation's σ and σ' may lose: u(c|σ| + e|a|) and u(c'|σ'| + g|σ| + d + f|a|)."""
+    """What an implementation's σ and σ' may lose: u(c|σ| + e|a| + h) and u(c'|σ'| + g|σ| + d + f|a|)."""
 
     c: float
     e: float
@@ -63,6 +63,7 @@ class Accuracy:
     g: float
     d: float
     f: float
+    h: float = 0.0  # of no implementation in the table
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class StepTolerance:
                 return np.asarray(u * size * (acc.c + below + m) + lost)
             return np.asarray(u * (acc.c * size + below + m + 2) + lost)
         under = self.arithmetic.lost(self.problem.sigma[l], A)
-        return np.asarray(u * (acc.c * np.abs(exact.Z.hi) + acc.e * np.abs(A)) + under)
+        return np.asarray(u * (acc.c * np.abs(exact.Z.hi) + acc.e * np.abs(A) + acc.h) + under)
 
     def link(self, l: int, A: Reals, after: Reals, exact: Layer) -> Reals:
         """δ_l = G_l ⊙ σ'_l(A_l): both factors may be off, and the product is rounded."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Jax"]
 
-ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "identity": lambda a: a,
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,

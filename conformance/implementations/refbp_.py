@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,12 @@ from refbp.types import Array, LossFunction, Transition
 if TYPE_CHECKING:
     from conformance.implementations import Row
 
-__all__ = ["Refbp"]
+__all__ = ["Refbp", "elementwise"]
+
+
+def elementwise(name: str, sigma: Any, sigma_prime: Any) -> refbp.Elementwise:
+    """A σ of somebody's own, as refbp takes one."""
+    return refbp.Elementwise(name, sigma, sigma_prime)
 
 
 class Refbp:
@@ -22,6 +27,7 @@ class Refbp:
 
     def __init__(self, name: str, row: Row) -> None:
         self.name, self.description = name, row.description
+        self.own: dict[str, refbp.Elementwise] = {}  # σ that refbp has no row for
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """NumPy alone, always on the CPU."""
@@ -29,7 +35,7 @@ class Refbp:
 
     def run(self, problem: Problem) -> Trace:
         """Forward, backward, update; then the bias split off again."""
-        sigma = {l: refbp.activation(name) for l, name in problem.sigma.items()}
+        sigma = {l: self.own.get(s) or refbp.activation(s) for l, s in problem.sigma.items()}
         loss = refbp.loss(problem.loss)
         if not problem.bias:
             return self._trace(problem, problem.W, problem.X, sigma, loss)

@@ -80,6 +80,7 @@ class Torch:
     def __init__(self, name: str, row: Row) -> None:
         self.name, self.description = name, row.description
         self.device = torch.device(row.device)
+        self.own: dict[str, Callable[[], nn.Module]] = {}  # σ that torch has no module for
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Whether a tensor really lands on the device, with TF32 switched off."""
@@ -100,7 +101,7 @@ class Torch:
         """Build, copy the weights, hook, run forward and backward, step."""
         L = problem.depth
         linear = {l: self._linear(problem, l) for l in range(1, L + 1)}
-        sigma = {l: MODULES[name]() for l, name in problem.sigma.items()}
+        sigma = {l: (self.own.get(s) or MODULES[s])() for l, s in problem.sigma.items()}
         A: dict[int, torch.Tensor] = {}
         Z: dict[int, torch.Tensor] = {}
         for l in range(1, L + 1):

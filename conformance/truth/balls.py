@@ -24,11 +24,13 @@ __all__ = [
     "Enclosure",
     "certified",
     "enclosure",
+    "interval",
     "matrix",
     "midpoints",
     "precision",
     "scalar",
     "union",
+    "working_precision",
 ]
 
 Ball: TypeAlias = Any  # flint.arb: python-flint ships no types
@@ -52,7 +54,7 @@ class Enclosure:
 
     def narrow(self) -> NDArray[np.bool_]:
         """Where the value is known to `NARROW` of a unit in the last place (of float64)."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             ulp = np.spacing(np.abs(self.hi))
             return np.asarray(self.rad <= NARROW * ulp) | np.isinf(self.hi) | (self.rad <= 5e-324)
 
@@ -68,7 +70,8 @@ class Enclosure:
 
 
 @contextmanager
-def _precision(bits: int) -> Any:
+def working_precision(bits: int) -> Any:
+    """That many bits, within."""
     before = flint.ctx.prec
     flint.ctx.prec = bits
     try:
@@ -89,7 +92,7 @@ def certified(compute: Callable[[], tuple[Enclosure, ...]]) -> tuple[Enclosure, 
     calls it undecided.
     """
     for bits in PRECISIONS:
-        with _precision(bits):
+        with working_precision(bits):
             found = compute()
         if all(bool(e.narrow().all()) for e in found):
             break
@@ -99,6 +102,11 @@ def certified(compute: Callable[[], tuple[Enclosure, ...]]) -> tuple[Enclosure, 
 def scalar(x: float) -> Ball:
     """The float x as a ball of radius zero. np.float32 is refused by `arb`: hence float()."""
     return arb(float(x))
+
+
+def interval(low: float, high: float) -> Ball:
+    """A ball that holds [low, high]; of radius zero where that is one float."""
+    return arb(low) if low == high else arb(low).union(arb(high))
 
 
 def matrix(M: NDArray[Any]) -> Balls:

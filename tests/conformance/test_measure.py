@@ -138,7 +138,7 @@ A = np.geomspace(1, 50, 100)
 
 def fit(error: Any, *others: Any, least: float = 1.0) -> list[float]:
     limited = [(x, 4.0, 1.0) for x in others[:-1]] + [(x, np.inf, 1.0) for x in others[-1:]]
-    return measure._fit(error, SIZE, limited, U, np.zeros(100), least)
+    return measure.fit(error, SIZE, limited, U, np.zeros(100), least)
 
 
 def test_relative_error_alone_where_that_explains_it() -> None:
@@ -166,7 +166,7 @@ def test_no_error_at_all_is_allowed_where_there_is_none() -> None:
     error = 4 * U * SIZE + 20 * U * none
     assert fit(error, none, A)[1] == 1  # 20 is more than 4
     limited = [(none, 32.0, 1.0), (A, np.inf, 1.0)]
-    assert measure._fit(error, SIZE, limited, U, np.zeros(100), 1.0) == [4, 30.5, 0]
+    assert measure.fit(error, SIZE, limited, U, np.zeros(100), 1.0) == [4, 30.5, 0]
 
 
 def test_where_nothing_else_is_to_be_had() -> None:
@@ -174,11 +174,11 @@ def test_where_nothing_else_is_to_be_had() -> None:
 
 
 def test_what_underflow_loses_is_no_error() -> None:
-    assert measure._fit(
+    assert measure.fit(
         np.full(100, 1e-300), SIZE, [(A, np.inf, 1.0)], U, np.full(100, 1e-300), 1.0
     ) == [1, 0]
     assert (
-        measure._fit(np.full(100, 1e-10), SIZE, [(A, np.inf, 1.0)], U, np.zeros(100), 1.0)[0] != 1
+        measure.fit(np.full(100, 1e-10), SIZE, [(A, np.inf, 1.0)], U, np.zeros(100), 1.0)[0] != 1
     )
 
 

@@ -1,0 +1,113 @@
+"""How far a value or a derivative may be from the certified one, by rounding alone.
+
+Where the code is NumPy's, what rounding explains follows from the code itself (`Curve.tolerance`). Where it
+cannot be seen into (autograd, a fused kernel), it is bounded by the sizes of what any formula for σ' is made
+of: σ', σ, the argument's own rounding through σ'', and terms of σ's scale that cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.activation.branches import Branch
+from conformance.activation.curve import Curve
+from conformance.truth.balls import Enclosure
+
+__all__ = ["Precision", "continued", "hulls", "scale", "unseen_derivative", "unseen_value"]
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A dtype's arithmetic: unit roundoff, smallest normal, smallest and largest positive numbers."""
+
+    name: str
+    u: float
+    normal: float
+    tiny: float
+    largest: float
+
+    @classmethod
+    def of(cls, dtype: str) -> Precision:
+        """IEEE 754 of float64 and float32, and bfloat16, which NumPy has not."""
+        if dtype == "bfloat16":
+            return cls(dtype, 2.0**-8, 2.0**-126, 2.0**-133, (2 - 2.0**-7) * 2.0**127)
+        f = np.finfo(dtype)
+        return cls(
+            dtype, float(f.eps) / 2, float(f.smallest_normal), float(f.smallest_subnormal), float(f.max)
+        )
+
+    def rounded(self, x: Reals) -> Reals:
+        """One unit in the last place at x, of this dtype."""
+        with np.errstate(all="ignore"):
+            exponent = np.frexp(np.minimum(np.abs(x), self.largest))[1]
+            return np.maximum(np.ldexp(2 * self.u, exponent - 1), self.tiny)
+
+
+def continued(c: Curve, of: Iterable[Branch], x: Reals) -> Curve:
+    """The curve with σ' across smooth branch points: there a tie decides nothing, and the sides agree."""
+    hi, lo, rad, second = (a.copy() for a in (c.first.hi, c.first.lo, c.first.rad, c.second))
+    for b in of:
+        at = (x == b.at) & b.exact
+        if b.kind == "smooth" and at.any():
+            hi[at], lo[at], rad[at] = b.left.first, 0.0, np.spacing(abs(b.left.first))
+            second[at] = max(abs(b.left.second), abs(b.right.second))
+    return replace(c, first=Enclosure(hi, lo, rad), second=second)
+
+
+def scale(c: Curve, x: Reals) -> float:
+    """The size of σ' where values live, at most 1: what an error is lost in if it is far smaller."""
+    body = (np.abs(x) <= 10) & np.isfinite(c.first.hi)
+    most = float(np.abs(c.first.hi[body]).max(initial=0.0))
+    return min(1.0, most) or 1.0
+
+
+def unseen_value(c: Curve, x: Reals, p: Precision) -> Reals:
+    """16u(|σ| + |x σ'|) + 8u·scale, and a few smallest normal numbers."""
+    with np.errstate(all="ignore"):
+        t = 16 * p.u * (np.abs(c.value.hi) + np.abs(x * c.first.hi)) + 8 * p.u * scale(c, x)
+        t += 4 * p.normal * (1 + np.abs(x))
+    return np.asarray(np.where(np.isnan(t), np.inf, t))
+
+
+def unseen_derivative(c: Curve, x: Reals, p: Precision) -> Reals:
+    """u(16|σ'| + 16|x σ''| + 8|σ| + 18·scale), and a few smallest normal numbers."""
+    with np.errstate(all="ignore"):
+        t = p.u * (16 * np.abs(c.first.hi) + 16 * np.abs(x * c.second) + 18 * scale(c, x))
+        t += 8 * p.u * np.minimum(np.abs(c.value.hi), 1 / p.u)
+        t += 4 * p.normal * (1 + np.abs(x))
+    return np.asarray(np.where(np.isnan(t), np.inf, t))
+
+
+def hulls(
+    of: Iterable[Branch], x: Reals, first: Reals, p: Precision
+) -> tuple[Reals, Reals, NDArray[np.bool_]]:
+    """The derivatives allowed at each x: σ'(x), and at a kink all between the one-sided ones.
+
+    Beside a kink the side is known, unless rounding decides it: where the kink is no number of the dtype,
+    or the comparison is of computed numbers; there both sides are allowed, within a few units in the last
+    place.
+    """
+    low, high = first.copy(), first.copy()  # of a curve that is `continued`
+    touched = np.zeros(len(x), bool)
+    for b in of:
+        if b.kind == "smooth":
+            continue
+        given = float(np.float32(b.at)) if p.name == "float32" else b.at
+        sharp = b.exact and not b.shaky and given == b.at
+        reach = 0.0 if sharp else 16 * float(p.rounded(np.array([max(abs(b.at), p.normal)]))[0])
+        at = np.abs(x - b.at) <= reach
+        sides = [s for s in (*b.hull,) if np.isfinite(s)]
+        if not sides:
+            touched |= at
+            low[at], high[at] = -np.inf, np.inf
+            continue
+        low[at] = np.fmin(low[at], min(sides)) if reach else min(sides)
+        high[at] = np.fmax(high[at], max(sides)) if reach else max(sides)
+        touched |= at
+    return low, high, touched

@@ -1,0 +1,320 @@
+"""The check of a custom activation, from what was asked to a verdict: one value, as JSON writes it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from conformance.activation.findings import KINDS
+from conformance.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
+from conformance.activation.judge import (
+    NAMES,
+    Facts,
+    Finding,
+    Kink,
+    Way,
+    judge,
+    verdict,
+)
+from conformance.activation.definitions import definition
+from conformance.activation.load import split
+from conformance.results import Number, number
+from conformance.summary import environment
+
+__all__ = ["SCHEMA_VERSION", "Check", "CheckError", "check", "check_functions", "conclude", "specification"]
+
+SCHEMA_VERSION = 1
+EXIT = {"right": 0, "wrong": 1, "not judged": 2}
+
+
+class CheckError(ValueError):
+    """What was asked for cannot be checked: what, and what to do."""
+
+
+class Series(TypedDict):
+    """One curve for the plots, in one dtype."""
+
+    way: str
+    dtype: str
+    of: str
+    x: list[Number]
+    y: list[Number]
+    ulps: list[Number]
+    allowed: list[Number]
+
+
+class Check(TypedDict):
+    """The whole answer. Two runs differ only in `environment`."""
+
+    schema_version: int
+    name: str
+    verdict: str  # right, wrong or not judged
+    exit_code: int
+    message: str
+    strict: bool
+    given: dict[str, str]
+    domain: list[Number]
+    kinks_stated: dict[str, Number]
+    findings: list[Finding]
+    ways: list[Way]
+    kinks: list[Kink]
+    networks: list[dict[str, Any]]
+    not_run: list[dict[str, str]]
+    unsupported: dict[str, str]
+    points: dict[str, int]
+    series: list[Series]
+    printed: dict[str, str]
+    environment: dict[str, Any]
+
+
+def specification(
+    sigma: str = "",
+    derivative: str = "",
+    truth: str = "",
+    torch: str = "",
+    jax: str = "",
+    kinks: Mapping[float, float] | None = None,
+    domain: tuple[float, float] = (-math.inf, math.inf),
+    timeout: float = DEFAULT_TIMEOUT,
+    network: bool = True,
+    at_hand: bool = False,  # the functions themselves are there; the names only name them
+) -> dict[str, Any]:
+    """What is asked of the workers. Raises CheckError and LoadError for what
+    cannot be."""
+    if not sigma and not truth:
+        raise CheckError("there is nothing to differentiate: give σ, or a definition with --truth.")
+    for spec in (sigma, derivative, torch, jax):
+        if spec and not at_hand:
+            split(spec)
+    if truth and ":" in truth and not at_hand:
+        split(truth)
+    elif truth and ":" not in truth:
+        definition(truth)
+    low, high = domain
+    if math.isnan(low) or math.isnan(high) or not low < high:
+        raise CheckError(f"the domain {low:g}:{high:g} is empty; expected LOW:HIGH, such as -50:50.")
+    for at, value in (kinks or {}).items():
+        if not (math.isfinite(at) and math.isfinite(value)):
+            raise CheckError(f"the kink {at:g}={value:g} is not finite; expected X=DERIVATIVE, such as 0=0.5.")
+    largest = float(np.finfo(np.float64).max)
+    return {
+        "name": (sigma or derivative or truth).rpartition(":")[2],
+        "sigma": sigma, "derivative": derivative, "truth": truth, "torch": torch, "jax": jax,
+        "kinks": {float(k).hex(): float(v).hex() for k, v in (kinks or {}).items()},
+        "domain": [max(low, -largest).hex(), min(high, largest).hex()],
+        "timeout": timeout, "memory": MEMORY, "network": network,
+    }  # fmt: skip
+
+
+def check(spec: Mapping[str, Any], frameworks: Iterable[str] = (), strict: bool = False) -> Check:
+    """Run the workers and judge what they found. `frameworks` names those whose autodiff is compared."""
+    begun = time.monotonic()
+    roles = _roles(spec, frameworks)
+    facts, printed = gather(spec, roles)
+    return conclude(facts, strict, {k: v for k, v in printed.items() if v.strip()}, begun)
+
+
+def check_functions(
+    functions: Mapping[str, Any], spec: Mapping[str, Any], frameworks: Iterable[str] = (), strict: bool = False
+) -> Check:
+    """The same for functions at hand, in this process: nothing guards against what they do to it."""
+    from conformance.activation.evidence import array
+    from conformance.activation.worker import StoppedError, run_role
+
+    begun = time.monotonic()
+    facts = Facts(spec)
+    points: dict[str, Any] = {}
+
+    def emitting(role: str) -> Any:
+        def emit(event: str, **more: Any) -> None:
+            if event == "points":
+                points.update({d: array(a) for d, a in more.items()})
+            facts.take(role, {"event": event, **more})
+
+        return emit
+
+    def grids() -> dict[str, Any]:
+        if not points:
+            raise StoppedError
+        return points
+
+    for role in _roles(spec, frameworks):
+        run_role(dict(spec), role, lambda: dict(functions), grids, emitting(role))
+    return conclude(facts, strict, {}, begun)
+
+
+def _roles(spec: Mapping[str, Any], frameworks: Iterable[str]) -> list[str]:
+    """NumPy first, and the frameworks that were asked for or that have a version of their own."""
+    wanted = set(frameworks) if spec["sigma"] else set()
+    return ["numpy", *(w for w in ("torch", "jax") if w in wanted or spec[w])]
+
+
+def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: float) -> Check:
+    """The verdict on what is known."""
+    spec = facts.spec
+    findings, ways, kinks = judge(facts)
+    unjudged = _problems(facts, findings)
+    if facts.curves.get(("truth", "float64")) is None and not unjudged:
+        unjudged = _why_no_truth(facts, findings)
+    right = verdict(findings, strict)
+    answer = "wrong" if not right else "not judged" if unjudged else "right"
+    return Check(
+        schema_version=SCHEMA_VERSION,
+        name=str(spec["name"]),
+        verdict=answer,
+        exit_code=EXIT[answer],
+        message=_message(answer, findings, unjudged, facts, strict),
+        strict=strict,
+        given={k: str(spec[k]) for k in ("sigma", "derivative", "truth", "torch", "jax") if spec[k]},
+        domain=[number(float.fromhex(d), 17) for d in spec["domain"]],
+        kinks_stated={f"{float.fromhex(k):.17g}": number(float.fromhex(v), 17) for k, v in spec["kinks"].items()},
+        findings=findings,
+        ways=ways,
+        kinks=kinks,
+        networks=facts.networks,
+        not_run=facts.not_run + [{"way": w["role"], "why": w["text"]} for w in _framework_problems(facts)],
+        unsupported={NAMES[k]: v for k, v in facts.unsupported.items()},
+        points={d: len(x) for d, x in facts.x.items()},
+        series=_series(facts),
+        printed=dict(printed),
+        environment=environment(time.monotonic() - begun, 1) | {"packages_used": facts.versions},
+    )
+
+
+def _framework_problems(facts: Facts) -> list[Mapping[str, Any]]:
+    """A framework that could not run on σ itself: that way is not run. The user's own version must."""
+    return [p for p in facts.problems if p["role"] != "numpy" and not facts.spec[p["role"]]]
+
+
+def _problems(facts: Facts, findings: list[Finding]) -> str:
+    """What kept user code from being judged, in a sentence; what it did wrong becomes a finding."""
+    unjudged = ""
+    ignored = [id(p) for p in _framework_problems(facts)]
+    for p in facts.problems:
+        if id(p) in ignored:
+            continue
+        lines = "; ".join(p.get("lines", []))
+        text = f"{p['text']}{f' [{lines}]' if lines else ''}"
+        if p["event"] == "raised" and p.get("kind") != "exit":
+            kind = p.get("kind", "")
+            missing = kind in ("ModuleNotFoundError", "ImportError", "SyntaxError", "MemoryError", "FileNotFoundError")
+            if not missing and p.get("lines"):
+                findings.append(_raised(p, lines))
+                continue
+        unjudged = unjudged or f"{_role(facts, p['role'])} {text}" if p["event"] in ("ended", "timeout") else unjudged or text
+    return unjudged
+
+
+def _role(facts: Facts, role: str) -> str:
+    return "the code under test" if role == "numpy" else f"the {role} version"
+
+
+def _raised(p: Mapping[str, Any], lines: str) -> Finding:
+    k = KINDS["raises"]
+    of = "σ or σ'" if p["role"] == "numpy" else p["role"]
+    return Finding(
+        kind="raises", severity=k.severity, title=k.title, of=of, dtype="", x=None, got=p["text"], expected="an array",
+        digits=None, count=1, points=0, where=lines, looks_like="", explanation=k.explanation, remedy=k.remedy, reproduce="",
+    )  # fmt: skip
+
+
+def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
+    if any(f["severity"] == "error" for f in findings):
+        return ""
+    for role in ("truth", "sigma"):
+        if role in facts.unsupported:
+            return f"σ cannot be certified: {facts.unsupported[role]}"
+    return "σ could not be certified: no value of it is known."
+
+
+def _message(
+    answer: str, findings: Sequence[Finding], unjudged: str, facts: Facts, strict: bool
+) -> str:
+    """The verdict in words."""
+    errors = [f for f in findings if f["severity"] == "error"]
+    warnings = [f for f in findings if f["severity"] == "warning"]
+    if answer == "not judged":
+        return unjudged[:1].upper() + unjudged[1:]
+    if answer == "wrong":
+        first = (errors or warnings)[0]
+        more = len(errors or warnings) - 1
+        text = f"{_title(first)}."
+        return text + (f" {more} more finding{'s' if more > 1 else ''}." if more else "")
+    what = "σ'" if facts.spec["derivative"] else "the derivative"
+    count = sum(len(x) for d, x in facts.x.items() if d != "bfloat16")
+    kinks = sum(b.kind == "kink" for b in facts.branches.get("truth", []))
+    where = "the whole line of floats" if float.fromhex(facts.spec["domain"][1]) > 1e308 else "its domain"
+    text = f"{what} is the derivative of σ on {where}: {count:,} points of float64 and float32"
+    text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
+    ran = [n for n in facts.networks if n["verdict"] in ("conforms", "known-difference")]
+    text += f", {len(ran)} networks" if ran else ""
+    text += "." if not warnings else f"; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}."
+    return text[:1].upper() + text[1:] if not text.startswith("σ") else text
+
+
+def _title(f: Finding) -> str:
+    at = f" at x = {f['x']}" if f["x"] is not None else ""
+    like = f"; it looks like {f['looks_like']}" if f["looks_like"] else ""
+    got = f": got {f['got']}, expected {f['expected']}" if f["got"] else ""
+    return f"{f['of']}: {f['title']}{at}{got}{like}"
+
+
+# --- plots --------------------------------------------------------------------------------------------
+
+MOST = 700
+
+
+def _series(facts: Facts) -> list[Series]:
+    """Curves for the report, thinned to what a plot can show, the worst points kept."""
+    from conformance.activation.bounds import Precision
+
+    found: list[Series] = []
+    for dtype in ("float64", "float32"):
+        c, x = facts.curves.get(("truth", dtype)), facts.x.get(dtype)
+        if c is None or x is None:
+            continue
+        p = Precision.of(dtype)
+        found.append(_one("certified", dtype, "value", x, c.value.hi, None, None))
+        found.append(_one("certified", dtype, "derivative", x, c.first.hi, None, None))
+        for of, role, exact in (("value", "sigma", c.value), ("derivative", "derivative", c.first)):
+            own = facts.curves.get((role, dtype), c if role == "sigma" else None)
+            if (role, dtype) in facts.values:
+                y = facts.values[role, dtype]
+                allowed = own.tolerance(p.u, p.normal) if own is not None else None
+                found.append(_one("σ" if of == "value" else "σ'", dtype, of, x, y, exact, allowed, p))
+        for way in ("torch", "jax"):
+            if (way, dtype) in facts.autodiff:
+                for of, key, exact in (("value", "y", c.value), ("derivative", "d", c.first)):
+                    found.append(_one(way, dtype, of, x, facts.autodiff[way, dtype][key], exact, None, p))
+    return found
+
+
+def _one(
+    way: str, dtype: str, of: str, x: Any, y: Any, exact: Any, allowed: Any, p: Any = None
+) -> Series:
+    ulps = np.zeros(len(x))
+    room = np.zeros(len(x))
+    if exact is not None:
+        with np.errstate(all="ignore"):
+            ulp = p.rounded(np.maximum(np.abs(exact.hi), p.normal))
+            ulps = exact.distance(y) / ulp
+            room = allowed / ulp if allowed is not None else room
+    keep = np.zeros(len(x), bool)
+    keep[np.linspace(0, len(x) - 1, min(MOST, len(x))).astype(int)] = True
+    body = np.flatnonzero(np.abs(x) <= 12)
+    keep[body[:: max(1, len(body) // 300)]] = True
+    finite = np.where(np.isfinite(ulps), ulps, np.nan)
+    if np.isfinite(finite).any():
+        keep[np.argsort(np.where(np.isnan(finite), -1, finite))[-40:]] = True
+
+    def numbers(a: Any, digits: int) -> list[Number]:
+        return [number(float(v), digits) for v in a[keep]]
+
+    return Series(
+        way=way, dtype=dtype, of=of, x=numbers(x, 9), y=numbers(y, 6), ulps=numbers(ulps, 3), allowed=numbers(room, 3)
+    )

@@ -1,0 +1,141 @@
+"""What can be wrong with an activation, one row each: how bad, what it means, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["KINDS", "Kind"]
+
+
+class Kind(NamedTuple):
+    """A named finding. An error makes the verdict `wrong`; a warning does so under --strict."""
+
+    severity: str  # error, warning or note
+    title: str
+    explanation: str
+    remedy: str
+
+
+# fmt: off
+KINDS: Mapping[str, Kind] = {
+    # name              severity   title, what it means, what to do
+    "wrong-derivative": Kind("error", "wrong derivative",
+        "The derivative differs from the certified one by more than rounding explains.",
+        "Derive it again, or take it from the certified values in this report."),
+    "wrong-value": Kind("error", "wrong value",
+        "The value differs from the definition by more than rounding explains.",
+        "Compare the formula with the definition at the x named here."),
+    "outside-clarke": Kind("error", "outside the one-sided derivatives",
+        "At a kink every number between the one-sided derivatives is a subgradient (Clarke 1983); this is none.",
+        "Return one of the two one-sided derivatives there, or a number between them."),
+    "convention": Kind("error", "not the stated convention",
+        "The derivative at a kink is a matter of convention; another was stated with --kink.",
+        "Change the value there, or the statement."),
+    "overflow-derivative": Kind("error", "overflow or NaN in the derivative",
+        "The true derivative is finite, the computed one is not: an intermediate overflows (∞/∞, 0·∞), and one "
+        "such element makes every gradient NaN.",
+        "Rewrite so that no exponential of a positive number is taken: e^{−|x|}, expit, log1p, or clip first."),
+    "far-overflow-derivative": Kind("warning", "overflow or NaN in the derivative, far out",
+        "The true derivative is finite, the computed one is not, for arguments beyond ±1000 only.",
+        "Clip the argument before squares, cubes and exponentials are taken."),
+    "nan-value": Kind("error", "overflow or NaN in the value",
+        "The true value is finite, the computed one is not, at an ordinary argument.",
+        "Treat the point apart (np.where on a safe argument), or rewrite the formula."),
+    "overflow-value": Kind("warning", "overflow or NaN in the value, far out",
+        "The true value is finite, the computed one is not: an intermediate overflows.",
+        "Rewrite so that no exponential of a positive number is taken: e^{−|x|}, expit, log1p, or clip first."),
+    "cancellation": Kind("warning", "digits lost",
+        "The formula is right, but rounding loses most digits of it here: a difference of nearly equal numbers, or "
+        "a sum in which the small term drowns.",
+        "Use a form that does not cancel: expm1, log1p, erfc, expit(−x) for 1 − expit(x), 1/cosh² for 1 − tanh²."),
+    "cancellation-derivative": Kind("error", "derivative lost to rounding",
+        "The formula is right, but more than half of all digits are lost to rounding where the derivative is not small.",
+        "Use a form that does not cancel, or a series where the closed form cancels."),
+    "tail": Kind("warning", "wrong where it is negligible",
+        "The derivative is not the true one here, but both are below the rounding error of σ' where values live.",
+        "If tails matter to you, give the tail its own formula."),
+    "inaccurate-derivative": Kind("error", "less accurate than its dtype",
+        "The formula is right, yet what it returns is off by more than its own operations explain: part of it is "
+        "computed in less precision, or by an approximation.",
+        "Look for a cast to float32 or float16, a table, or a series that ends early."),
+    "inaccurate-value": Kind("error", "less accurate than its dtype",
+        "What σ returns is off by more than its own operations explain: part of it is computed in less precision, or "
+        "by an approximation.",
+        "Look for a cast to float32 or float16, a table, or a series that ends early."),
+    "hides-nan": Kind("warning", "hides NaN",
+        "NaN in, a number out: a NaN upstream goes unseen.",
+        "Comparisons are false for NaN: choose the branch that keeps x, or use np.maximum and np.clip, which do."),
+    "nan-at-infinity": Kind("note", "NaN at infinity",
+        "At ±∞ the function has a limit, and NaN is returned.",
+        "∞·0 and ∞ − ∞ are NaN: clip the argument first."),
+    "promotes": Kind("warning", "float32 becomes float64",
+        "A network in float32 silently computes in float64 from here on, or fails where dtypes must agree.",
+        "A NumPy scalar (np.sqrt(2), np.float64) promotes; a Python float does not: float(np.sqrt(2)), math.sqrt(2)."),
+    "demotes": Kind("error", "float64 becomes float32",
+        "Half of the digits are dropped on the way.",
+        "Keep x.dtype: no astype(np.float32), no arrays of another dtype."),
+    "not-elementwise": Kind("error", "not elementwise",
+        "An element's result depends on its neighbours (a mean, a maximum, a softmax), so ⊙ σ' does not hold for it.",
+        "A row-wise σ needs a vector–Jacobian product, not a derivative; see refbp.activations.RowWise."),
+    "mutates": Kind("error", "writes to its input",
+        "The array handed in is not what it was: backpropagation reads A_l again.",
+        "Copy first (x = x.copy()), or write to a new array."),
+    "aliases": Kind("warning", "returns its input",
+        "What is returned shares memory with x: writing to one changes the other.",
+        "Return x.copy()."),
+    "not-deterministic": Kind("error", "not deterministic",
+        "The same input gives other numbers the second time.",
+        "Random numbers, state that is kept, or memory that was never written (np.empty): find which."),
+    "wrong-shape": Kind("error", "wrong shape",
+        "What is returned has not the shape of x.",
+        "Act on each element, in any number of dimensions: no reductions, no flattening, no [0]."),
+    "wrong-dtype": Kind("error", "no floating-point result",
+        "What is returned is complex, whole numbers, truth values or objects.",
+        "Take .real, or start from np.zeros_like(x): an array made from whole numbers keeps whole numbers."),
+    "not-an-array": Kind("error", "no array",
+        "What is returned is no NumPy array.",
+        "Return the array that NumPy's functions give."),
+    "raises": Kind("error", "raises",
+        "It raises an exception on ordinary arrays.",
+        "See the line named here."),
+    "warns": Kind("warning", "gives warnings",
+        "NumPy warns on the way; where warnings are errors, this fails.",
+        "Avoid the operation, or say that it is meant: with np.errstate(over='ignore')."),
+    "slow": Kind("warning", "slow",
+        "It takes many times what an activation made of NumPy's own loops takes.",
+        "Python code for each element (np.vectorize, a loop) is slow: write it on whole arrays."),
+    "jump": Kind("warning", "discontinuous",
+        "The value jumps: there is no derivative there, and no gradient sees the jump.",
+        "If it is not meant, the two branches do not meet: compare them at the point named here."),
+    "undeclared-kink": Kind("warning", "a kink that is not declared",
+        "Kinks were declared with --kink, and this one is not among them.",
+        "Declare it, or smooth it out."),
+    "no-such-kink": Kind("warning", "no kink there",
+        "A kink was declared where the function has none.",
+        "Correct the statement."),
+    "many-branches": Kind("warning", "branch points without end",
+        "More branch points were found than can be examined (floor, round, a comparison of a periodic function): σ is "
+        "not differentiable on a set that was not declared, and only the first of them are judged.",
+        "Give a --domain that holds a few of them."),
+    "ignores-upstream": Kind("error", "ignores the incoming gradient",
+        "Doubling the gradient that comes in does not double what goes out: backward returns σ' instead of G ⊙ σ'.",
+        "Multiply by grad_output (torch) or by the cotangent g (JAX)."),
+    "no-gradient": Kind("error", "no gradient",
+        "The result is not connected to its input: autograd gets nothing.",
+        "Keep to torch functions; no .detach(), no .numpy(), no torch.no_grad()."),
+    "autodiff-nan": Kind("warning", "autodiff gives NaN",
+        "The branch that is not taken overflows, and 0·∞ is NaN in the backward pass (the where trap), or an intermediate "
+        "of the branch that is taken overflows.",
+        "Make the argument safe before each branch: np.where(x > 0, 0, x) inside the exponential."),
+    "autodiff-off": Kind("warning", "autodiff loses digits",
+        "What autodiff makes of the same σ is off by more than a good formula for σ' would be.",
+        "If training uses autodiff, give it a custom gradient with the certified formula."),
+    "network": Kind("error", "wrong in a network",
+        "A forward and backward pass with this activation does not conform.",
+        "See the step that is named: it is the first that is wrong given its own operands."),
+    "ended": Kind("error", "ends its process",
+        "The code ended the process that it ran in.",
+        "No sys.exit, os._exit; a segmentation fault comes from compiled code."),
+}
+# fmt: on

@@ -1,0 +1,125 @@
+"""What a wrong derivative looks like: the nearest right thing, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.truth.balls import scalar, working_precision
+from conformance.truth.definitions import ACTIVATIONS
+
+__all__ = ["looks_like"]
+
+Reals = NDArray[np.float64]
+CLOSE = 1e-5
+
+
+def _close(got: Reals, candidate: Reals) -> bool:
+    """Whether two curves are one, but for rounding, on nearly all of the points."""
+    both = np.isfinite(got) & np.isfinite(candidate)
+    if both.sum() < 8:
+        return False
+    size = float(np.abs(candidate[both]).max(initial=0.0))
+    off = np.abs(got - candidate)[both] > CLOSE * (np.abs(candidate[both]) + 1e-3 * size)
+    return bool(size > 0 and off.mean() <= 0.02)
+
+
+@cache
+def _derivative(name: str, x: tuple[float, ...]) -> tuple[Reals, Reals]:
+    """σ and σ' of a known activation."""
+    with working_precision(96):
+        found = [ACTIVATIONS[name](scalar(v)) for v in x]
+    return np.array([float(p.value) for p in found]), np.array([float(p.first) for p in found])
+
+
+def _candidates(f: Mapping[str, Any], got: Reals, of_known: bool) -> Iterator[tuple[str, Reals]]:
+    x, c = f["x"], f["truth"]
+    D, V, H = c.first.hi, c.value.hi, c.second
+    with np.errstate(all="ignore"):
+        yield "the derivative with its sign turned", -D
+        yield "twice the derivative (a factor 2 too much)", 2 * D
+        yield "half the derivative (a factor 2 missing)", D / 2
+        yield "σ itself, not its derivative", V
+        yield "σ'(σ(x)): the derivative taken at the output instead of at x", f["of_output"]
+        yield "σ'(−x): the sign of x is turned", f["mirrored"]
+        yield "−σ'(−x): the signs of x and of the result are turned", -f["mirrored"]
+        yield "the derivative without the term σ(x)/x", D - V / x
+        yield "σ(x)/x alone: the other term of the product rule is missing", V / x
+        yield "the second derivative σ''", H
+        yield "x σ'(x)", x * D
+        yield "σ'(x)²", D * D
+        yield "the reciprocal of the derivative", 1 / D
+        yield "1 − σ(x)²: the derivative of tanh, of this σ's output", 1 - V * V
+        yield "σ(x)(1 − σ(x)): the derivative of the sigmoid, of this σ's output", V * (1 - V)
+        yield "1 − σ(x)", 1 - V
+        yield "1 − σ'(x)", 1 - D
+        yield "the derivative less 1", D - 1
+        yield "the derivative and 1 more", D + 1
+    if of_known:
+        for name in ACTIVATIONS:
+            _, first = _derivative(name, tuple(x.tolist()))
+            yield f"the derivative of {name}", first
+
+
+def looks_like(
+    f: Mapping[str, Any], low: Reals, high: Reals, got: Reals, x: Reals, wrong: NDArray[np.bool_]
+) -> str:
+    """The nearest right thing; "" where nothing is near. `f` is what the worker prepared for it."""
+    body = (np.abs(x) < 8) & (np.abs(x) > 1e-3) & (low == high)
+    share = float(wrong[body].mean()) if body.any() else 0.0
+    sides = [s for s, half in (("x < 0", x < 0), ("x > 0", x > 0)) if wrong[half & (np.abs(x) > 1e-3)].any()]
+    place = f" (only for {sides[0]})" if len(sides) == 1 else ""
+    if not f:
+        return _factor(got, low, wrong & body, place)
+    ours = np.interp(f["x"], x, got) if len(f["given"]) != len(f["x"]) else f["given"]
+    at = np.isin(x, f["x"])
+    if at.sum() == len(f["x"]):
+        ours = got[at]
+    if _close(f["given_of_output"], f["truth"].first.hi) and share > 0.3 and np.array_equal(ours, f["given"]):
+        return "σ' written in terms of the output: σ'(z) with z = σ(x), called with x"
+    part = np.ones(len(f["x"]), bool) if not place else (f["x"] < 0 if "<" in place else f["x"] > 0)
+    if share > 0.05:
+        for what, candidate in _candidates(f, ours, True):
+            if _close(ours[part], candidate[part]) and not _close(f["truth"].first.hi[part], candidate[part]):
+                return what + place
+    if step := _difference_quotient(f, ours):
+        return step
+    return _factor(got, low, wrong & body if (wrong & body).any() else wrong, place)
+
+
+def _difference_quotient(f: Mapping[str, Any], ours: Reals) -> str:
+    """A finite difference: off by h σ''/2."""
+    with np.errstate(all="ignore"):
+        h = 2 * (ours - f["truth"].first.hi) / f["truth"].second
+    h = h[np.isfinite(h) & (np.abs(f["truth"].second) > 1e-2)]
+    if len(h) < 8:
+        return ""
+    step = float(np.median(h))
+    if 1e-9 < abs(step) < 0.2 and float(np.median(np.abs(h - step))) < 0.3 * abs(step):
+        return f"a difference quotient with a step of about {step:.0e}"
+    return ""
+
+
+def _factor(got: Reals, truth: Reals, at: NDArray[np.bool_], place: str) -> str:
+    """One factor, or one constant, everywhere that it is wrong."""
+    with np.errstate(all="ignore"):
+        ratio = got[at] / truth[at]
+        less = got[at] - truth[at]
+    ratio, less = ratio[np.isfinite(ratio)], less[np.isfinite(less)]
+    if len(ratio) >= 4 and (got[at] == 0).all():
+        return f"zero{place}"
+    if len(ratio) >= 4:
+        middle = float(np.median(ratio))
+        spread = float(np.percentile(np.abs(ratio - middle), 90))
+        if middle != 0 and spread < max(1e-13, 0.02 * abs(middle - 1)) * max(1.0, abs(middle)):
+            near = f"1 {'+' if middle > 1 else '−'} {abs(middle - 1):.1e}" if abs(middle - 1) < 1e-3 else f"{middle:.6g}"
+            return f"the derivative times {near}{place}"
+    if len(less) >= 4:
+        middle = float(np.median(less))
+        if middle != 0 and float(np.percentile(np.abs(less - middle), 90)) < 0.02 * abs(middle):
+            return f"the derivative plus {middle:.3g}{place}"
+    return f"right elsewhere: wrong{place.replace(' (', ' ').replace(')', '')} at these points alone" if at.mean() < 0.25 and place else ""

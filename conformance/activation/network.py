@@ -1,0 +1,216 @@
+"""The activation in networks: depths and batches, forward and backward, judged like any other.
+
+Its mathematics is the user's own function on Taylor balls; what its code may lose is what was measured on
+the points, as far as rounding explains it, so that a wrong derivative is no excuse for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from conformance.activation.bounds import Precision, continued, hulls, unseen_derivative, unseen_value
+from conformance.activation.branches import Branch, TooManyError, branches, one
+from conformance.activation.curve import Curve, curve
+from conformance.activation.points import domain_of, points
+from conformance.cases import Case, cycle
+from conformance.implementations import IMPLEMENTATIONS, Implementation
+from conformance.judge import Own, Subject
+from conformance.measure import fit
+from conformance.runner import judged_by
+from conformance.tolerance import Accuracy
+from conformance.truth.balls import Ball
+from conformance.truth.definitions import Point
+from conformance.truth.taylor import UndecidedError, branching, variable
+
+__all__ = ["OwnDefinition", "jax_networks", "numpy_networks", "torch_networks"]
+
+Emit = Callable[..., None]
+SHAPES = ((1, 64), (2, 7), (3, 2), (5, 7), (8, 1), (16, 2), (2, 1), (3, 7))  # (depth, batch)
+DTYPES = ("float64", "float32")
+REACH = 40.0  # the arguments of σ in these networks lie well within
+LEAST = 4.0
+
+
+class OwnDefinition:
+    """A NumPy function as the truth knows activations: on one ball at a time."""
+
+    def __init__(self, f: Callable[[Any], Any], of: Iterable[Branch], taken: Mapping[float, float]) -> None:
+        self.f = f
+        self.branches = [b for b in of if b.kind != "smooth"]
+        self.breaks = tuple(b.at for b in self.branches)
+        self.kinks: Mapping[float, Any] = MappingProxyType(dict(taken))
+
+    def __call__(self, a: Ball) -> Point:
+        """σ, σ' and σ'' at a; the hull of both branches where a's side is undecided."""
+        try:
+            with branching() as b:
+                t = one(self.f, variable(a))
+        except UndecidedError:
+            return self._hull(a)
+        first = t.c1
+        if b.ties and a.is_exact() and float(a) in self.kinks:
+            first = variable(a).c1 * 0 + self.kinks[float(a)]
+        return Point(t.c0, first, 2 * t.c2)
+
+    def _hull(self, a: Ball) -> Point:
+        """Each branch that a touches, continued over all of it."""
+        sides = []
+        for end in (a.lower(), a.upper()):
+            with branching() as b:
+                one(self.f, variable(end.mid()))
+            with branching(tuple(b.decisions)):
+                sides.append(one(self.f, variable(a)))
+        left, right = sides
+        return Point(
+            left.c0.union(right.c0), left.c1.union(right.c1), 2 * left.c2.union(right.c2), decided=False
+        )
+
+    def jumps(self) -> Mapping[float, float]:
+        """How far σ' jumps at each kink."""
+        return {b.at: abs(b.hull[1] - b.hull[0]) for b in self.branches if np.isfinite(sum(b.hull))}
+
+
+def _accuracy(c: Curve, x: Any, low: Any, high: Any, p: Precision, allowed: tuple[Any, Any]) -> Accuracy:
+    """[c, e, c', g, d, f, h]: what rounding may do to σ and σ' at the points, in the judge's terms."""
+    size = np.abs(x)  # and no argument lies nearer 0 than that, but 0
+    near = (size <= REACH) & ((size >= 2.0**-30) | (size == 0)) & c.known & np.isfinite(allowed[0]) & np.isfinite(allowed[1])
+    value, first = np.abs(c.value.hi[near]), np.fmax(np.abs(low[near]), np.abs(high[near]))
+    lost, one = p.normal * (1 + np.abs(x[near])), np.ones(int(near.sum()))
+    c0, h = fit(allowed[0][near], value, [(one, np.inf, 1.0)], p.u, lost, LEAST)
+    c1, g, d = fit(allowed[1][near], first, [(value, 32.0, LEAST), (one, np.inf, 1.0)], p.u, 2 * lost, LEAST)
+    return Accuracy(c0, 0.0, c1, g, d, 0.0, h)
+
+
+def _cases(name: str, dtype: str) -> list[Case]:
+    return [
+        Case("typical", name, L, n, dtype, cycle(L), output="identity" if i % 2 and L > 1 else "", bias=bool(i % 2))
+        for i, (L, n) in enumerate(SHAPES)
+    ]  # fmt: skip
+
+
+def _run(
+    spec: Mapping[str, Any],
+    exact: Callable[[Any], Any],
+    of_implementation: str,
+    name: str,
+    impl: Implementation,
+    values: Callable[[Any], tuple[Any, Any]],
+    seen: Callable[[Curve, Any, Precision], tuple[Any, Any]],
+    emit: Emit,
+) -> None:
+    """The networks in one implementation; `values` gives σ and σ' at points."""
+    domain = tuple(float.fromhex(x) for x in spec["domain"])
+    if domain[0] > -REACH or domain[1] < REACH:
+        emit("not-run", text=f"networks: their arguments reach ±{REACH:g}, beyond --domain.")
+        return
+    try:
+        of = branches(exact, domain)
+    except TooManyError:
+        of = []
+    results = []
+    for dtype in DTYPES:
+        p = Precision.of(dtype)
+        x = points(dtype, domain_of(dtype), [b.at for b in of])
+        x = x[np.abs(x) <= REACH]
+        c = continued(curve(exact, x.astype(np.float64)), of, x.astype(np.float64))
+        y, d = values(x)
+        if y.dtype != x.dtype or d.dtype != x.dtype:
+            emit("not-run", text=f"networks in {dtype}: {of_implementation} would mix {y.dtype} and {d.dtype}.")
+            continue
+        low, high, _ = hulls(of, x.astype(np.float64), c.first.hi, p)
+        acc = _accuracy(c, x.astype(np.float64), low, high, p, seen(c, x, p))
+        _, at_kinks = values(np.array([b.at for b in of], dtype)) if of else (None, np.zeros(0))
+        taken = {
+            b.at: b.left.first if b.kind == "smooth" else float(v)
+            for b, v in zip(of, at_kinks, strict=True)
+            if b.exact
+        }
+        own = {name: Own(OwnDefinition(exact, of, taken), acc)}  # type: ignore[arg-type]
+        for case in _cases(name, dtype):
+            with np.errstate(all="ignore"):
+                r = judged_by(Subject(case, own), of_implementation, impl)
+            worst, first = r["worst"], r["first_deviation"]
+            if first and not all(np.isfinite(float(first[k])) for k in ("expected", "tolerance")):
+                r["verdict"], r["message"] = "undecided", "it leaves the range of the dtype."  # as the truth does
+            results.append(
+                {
+                    "case": case.id, "implementation": of_implementation, "dtype": dtype, "depth": case.depth,
+                    "batch": case.batch, "verdict": r["verdict"], "message": r["message"],
+                    "ratio": worst["ratio"] if worst else "nan",
+                    "gates": sorted({rec["gate"] for rec in r["records"]}), "records": len(r["records"]),
+                }
+            )  # fmt: skip
+    emit("networks", results=results)
+
+
+def numpy_networks(spec: Mapping[str, Any], functions: Mapping[str, Any], emit: Emit) -> None:
+    """σ and σ' in refbp's two procedures."""
+    if "sigma" not in functions or "derivative" not in functions:
+        emit("not-run", text="networks in refbp: both σ and σ' are needed.")
+        return
+    from conformance.activation.worker import values as evaluated
+    from conformance.implementations.refbp_ import Refbp, elementwise
+
+    f, g = functions["sigma"], functions["derivative"]
+    exact = functions.get("truth", f)
+    impl = Refbp("refbp", IMPLEMENTATIONS["refbp"])
+    name = _name(spec)
+    impl.own[name] = elementwise(name, f, g)
+
+    def seen(c: Curve, x: Any, p: Precision) -> tuple[Any, Any]:
+        try:
+            of_sigma, of_prime = (curve(h, x.astype(np.float64), False).tolerance(p.u, p.normal) / 2 for h in (f, g))
+        except Exception:
+            return _unseen(c, x, p)
+        return of_sigma, of_prime + 4 * p.u * np.abs(c.first.hi)
+
+    _run(spec, exact, "refbp", name, impl, lambda x: (evaluated(f, x), evaluated(g, x)), seen, emit)
+
+
+def _name(spec: Mapping[str, Any]) -> str:
+    return str(spec["name"]).replace("/", "-") or "own"
+
+
+def _unseen(c: Curve, x: Any, p: Precision) -> tuple[Any, Any]:
+    return unseen_value(c, x.astype(np.float64), p), unseen_derivative(c, x.astype(np.float64), p)
+
+
+def torch_networks(
+    spec: Mapping[str, Any], functions: Mapping[str, Any], f: Callable[[Any], Any], emit: Emit
+) -> None:
+    """The user's own torch version in nn.Sequential."""
+    from conformance.activation.torch_ import differentiated, module
+    from conformance.implementations.torch_ import Torch
+
+    impl = Torch("torch-cpu", IMPLEMENTATIONS["torch-cpu"])
+    impl.own[_name(spec)] = lambda: module(f)
+
+    def values(x: Any) -> tuple[Any, Any]:
+        found = differentiated(f, x, x.dtype.name)
+        return found["y"].numpy(), found["d"].numpy()
+
+    exact = functions.get("truth", functions["sigma"])
+    _run(spec, exact, "torch-cpu", _name(spec), impl, values, _unseen, emit)
+
+
+def jax_networks(
+    spec: Mapping[str, Any], functions: Mapping[str, Any], f: Callable[[Any], Any], emit: Emit
+) -> None:
+    """The user's own JAX version in a pure function."""
+    from conformance.activation.jax_ import differentiated
+    from conformance.implementations.jax_ import ACTIVATIONS, Jax
+
+    impl = Jax("jax-cpu", IMPLEMENTATIONS["jax-cpu"])
+    impl.start()
+    ACTIVATIONS[_name(spec)] = f
+
+    def values(x: Any) -> tuple[Any, Any]:
+        found = differentiated(f, x)
+        return np.asarray(found["y"]), np.asarray(found["d"])
+
+    exact = functions.get("truth", functions["sigma"])
+    _run(spec, exact, "jax-cpu", _name(spec), impl, values, _unseen, emit)

@@ -1,0 +1,90 @@
+"""Where a function is looked at: the whole line of floats, the same points every time.
+
+Dense where values live, log-spaced to the ends of the range in both signs, the special numbers, and around
+every branch point: its neighbours, and points closing in on it from both sides. Between two branch points
+that are found with proof (branches.py) a function of NumPy's is analytic, so that agreement on many points
+of a piece is agreement on the piece, but for a function made to deceive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SPECIAL", "domain_of", "points", "special"]
+
+Domain = tuple[float, float]
+DTYPES = ("float64", "float32")
+SPECIAL = ("+0", "−0", "∞", "−∞", "NaN")
+
+
+def domain_of(dtype: str) -> Domain:
+    """All finite numbers of the dtype."""
+    largest = float(np.finfo(dtype).max)
+    return -largest, largest
+
+
+def special(dtype: str) -> NDArray[Any]:
+    """+0, −0, ∞, −∞, NaN."""
+    return np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype)
+
+
+def _body() -> NDArray[np.float64]:
+    """Where values live: every 1/32 off the grid over ±8, coarser to ±50, and whole and half numbers."""
+    fine = np.arange(-8, 8, 1 / 32) + 1 / 97
+    wide = np.arange(-50, 50, 1 / 3) + 1 / 53
+    halves = np.arange(-20, 20.5, 0.5)
+    return np.concatenate([fine, wide, halves])
+
+
+def _tails(dtype: str) -> NDArray[np.float64]:
+    """Log-spaced over the whole range: every binade near 1, every eighth far out, and the ends."""
+    f = np.finfo(dtype)
+    low, high = int(f.minexp) - int(f.nmant), int(f.maxexp)
+    step = max(1, (high - low) // 160)
+    exponents = np.unique(np.concatenate([np.arange(low, high, step), np.arange(-40, 12)]))
+    rng = np.random.default_rng(20)
+    with np.errstate(under="ignore"):
+        spaced = np.ldexp(rng.uniform(1, 2, exponents.size), exponents)
+    hundreds = np.geomspace(50, 2000, 60)
+    ends = [float(f.max), float(f.smallest_subnormal), float(f.smallest_normal)]
+    return np.concatenate([spaced, hundreds, ends])
+
+
+def _around(at: float, dtype: str) -> list[float]:
+    """The neighbours of a point, and points closing in on it."""
+    with np.errstate(all="ignore"):
+        return list(_closing_in(at, dtype))
+
+
+def _closing_in(at: float, dtype: str) -> Iterable[float]:
+    one = np.dtype(dtype).type(at)
+    yield float(one)
+    for way in (np.inf, -np.inf):
+        x = one
+        for _ in range(3):
+            x = np.nextafter(x, np.dtype(dtype).type(way))
+            yield float(x)
+    size = max(abs(at), 1e-3)
+    for k in range(2, 40, 3):
+        yield at + size * 2.0**-k
+        yield at - size * 2.0**-k
+
+
+def points(dtype: str, domain: Domain, branches: Iterable[float] = ()) -> NDArray[Any]:
+    """Finite points of the dtype within the domain, in order, 0 once, each once."""
+    tails = _tails(dtype)
+    found = [_body(), tails, -tails, np.array([0.0])]
+    ends = [b for b in sorted(branches) if np.isfinite(b)]
+    found += [np.array(_around(b, dtype)) for b in ends]
+    cuts = [max(domain[0], -1e4), *ends, min(domain[1], 1e4)]
+    found += [np.linspace(a, b, 34)[1:-1] for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    finite = [d for d in domain if np.isfinite(d)]
+    found.append(np.array(finite))
+    with np.errstate(over="ignore", under="ignore"):
+        x = np.unique(np.concatenate(found).astype(dtype))
+    x = x[np.isfinite(x) & (x >= domain[0]) & (x <= domain[1])]
+    return np.asarray(x + np.dtype(dtype).type(0))  # no −0

@@ -1,0 +1,254 @@
+"""What runs in a process of its own: the user's functions, evaluated. Nothing is judged here.
+
+python -m conformance.activation.worker FOLDER ROLE reads FOLDER/spec.json and appends a line of JSON to
+FOLDER/ROLE.jsonl for each thing found out, so that what was known before a crash is known after it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformance.activation import evidence
+from conformance.activation.behaviour import behaviour, values, warned
+from conformance.activation.branches import TooManyError, branches
+from conformance.activation.curve import Curve, curve
+from conformance.activation.definitions import definition
+from conformance.activation.lifted import UnsupportedError
+from conformance.activation.load import LoadError, load, user_lines
+from conformance.activation.points import domain_of, points, special
+
+__all__ = ["Emit", "main", "numpy_evidence", "run_role"]
+
+Emit = Callable[..., None]
+Functions = Callable[[], dict[str, Any]]
+DTYPES = ("float64", "float32")
+
+
+def grids(domain: tuple[float, float], at: list[float]) -> dict[str, Any]:
+    """The points of each dtype; bfloat16's are those of float32 that it can hold."""
+    found = {d: points(d, _within(domain, d), at) for d in DTYPES}
+    bits = found["float32"].view(np.uint32) & np.uint32(0xFFFF0000)
+    cut = np.unique(bits.view(np.float32))
+    wide = cut.astype(np.float64)
+    found["bfloat16"] = cut[np.isfinite(cut) & (wide >= domain[0]) & (wide <= domain[1])]
+    return found
+
+
+def _within(domain: tuple[float, float], dtype: str) -> tuple[float, float]:
+    whole = domain_of(dtype)
+    return max(domain[0], whole[0]), min(domain[1], whole[1])
+
+
+def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) -> None:
+    """Everything about σ and σ' as NumPy functions; `functions` has those that were given, by role."""
+    domain = tuple(float.fromhex(x) for x in spec["domain"])
+    given = {role: functions[role] for role in ("sigma", "derivative") if role in functions}
+    stopped = False
+    for role, f in given.items():
+        emit("stage", text=f"calling {role}")
+        found = behaviour(f, domain)
+        emit("behaviour", function=role, found=found)
+        stopped |= any(o["kind"] in ("not-an-array", "wrong-shape", "wrong-dtype", "not-elementwise", "not-deterministic") for o in found)
+    if stopped:
+        return
+    exact = functions.get("truth", functions.get("sigma"))
+    at: list[float] = []
+    for role, f in {"truth": exact, "derivative": given.get("derivative")}.items():
+        if f is not None:
+            emit("stage", text=f"looking for the branch points of {role}")
+            at += _branches(role, f, domain, emit)
+    at += [float.fromhex(k) for k in spec["kinks"]]
+    x = grids(domain, sorted(set(at)))
+    emit("points", **{name: evidence.packed(a) for name, a in x.items()})
+    for dtype in DTYPES:
+        for role, f in given.items():
+            emit("stage", text=f"calling {role} on {len(x[dtype])} points of {dtype}")
+            y, ends = values(f, x[dtype]), values(f, special(dtype))
+            emit(
+                "values", function=role, way="numpy", dtype=dtype, derivative=role == "derivative",
+                y=evidence.packed(y), ends=evidence.packed(ends),
+            )  # fmt: skip
+    for role, f in given.items():
+        emit("warnings", function=role, found=warned(f, x["float64"]))
+    for dtype in x:
+        emit("stage", text=f"certifying σ on {len(x[dtype])} points of {dtype}")
+        if not _certified(emit, "truth", dtype, exact, x[dtype], True):
+            return
+    if "sigma" in given and "truth" in functions:
+        for dtype in DTYPES:
+            _certified(emit, "sigma", dtype, given["sigma"], x[dtype], False)
+    if "derivative" in given:
+        for dtype in DTYPES:
+            emit("stage", text=f"certifying σ' on {len(x[dtype])} points of {dtype}")
+            if not _certified(emit, "derivative", dtype, given["derivative"], x[dtype], False):
+                break
+        _lookalikes(emit, exact, given["derivative"], x["float64"])
+
+
+def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
+    """What a wrong derivative is compared with: σ' at σ(x), and the given one at σ(x) and at −x."""
+    body = x[(np.abs(x) < 8) & (np.abs(x) > 1e-3)][::4]
+    try:
+        at = curve(exact, body)
+        emit(
+            "lookalikes", x=evidence.packed(body), truth=evidence.packed_curve(at),
+            of_output=evidence.packed(curve(exact, at.value.hi).first.hi),
+            mirrored=evidence.packed(curve(exact, -body).first.hi),
+            given=evidence.packed(values(g, body)), given_of_output=evidence.packed(values(g, at.value.hi)),
+        )  # fmt: skip
+    except Exception:
+        return  # it is only an explanation that is lost
+
+
+def _branches(role: str, f: Any, domain: Any, emit: Emit) -> list[float]:
+    try:
+        found = branches(f, domain)
+    except TooManyError as e:
+        emit("many-branches", function=role, found=[x.hex() for x in e.found[:20]])
+        return e.found[:8]
+    except UnsupportedError as e:
+        emit("unsupported", function=role, text=str(e))
+        return []
+    except Exception as e:
+        emit("unsupported", function=role, text=_raised(e))
+        return []
+    emit("branches", function=role, found=[evidence.packed_branch(b) for b in found])
+    return [b.at for b in found]
+
+
+def _raised(e: BaseException) -> str:
+    where = user_lines(e)
+    return f"{type(e).__name__}: {e}" + (f" ({where[-1]})" if where else "")
+
+
+def _certified(emit: Emit, role: str, dtype: str, f: Any, x: Any, derivative: bool) -> bool:
+    try:
+        found: Curve = curve(f, x.astype(np.float64), derivative)
+    except UnsupportedError as e:
+        emit("unsupported", function=role, text=str(e))
+        return False
+    except Exception as e:
+        emit("unsupported", function=role, text=_raised(e))
+        return False
+    emit("curve", function=role, dtype=dtype, **evidence.packed_curve(found))
+    return True
+
+
+# --- the process --------------------------------------------------------------------------------------
+
+
+def _emitter(path: Path) -> Emit:
+    file = path.open("a", encoding="utf-8")
+
+    def emit(event: str, **more: Any) -> None:
+        file.write(json.dumps({"event": event, **more}) + "\n")
+        file.flush()
+
+    return emit
+
+
+def _limit(spec: dict[str, Any], role: str) -> None:
+    """No more memory than that, and where it was when time ran out."""
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(max(0.2, spec["timeout"] - 0.3), exit=True)
+    if role == "numpy" and sys.platform != "win32":
+        import resource
+
+        most = int(spec["memory"])
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class StoppedError(Exception):
+    """There will be no points: the first worker ended without."""
+
+
+def wait_for_points(folder: Path, timeout: float) -> dict[str, Any]:
+    """The points, once the first worker has found them."""
+    until = time.monotonic() + timeout
+    while not (folder / "points.json").exists():
+        if time.monotonic() > until or (folder / "stop").exists():
+            raise StoppedError
+        time.sleep(0.01)
+    found = json.loads((folder / "points.json").read_text(encoding="utf-8"))
+    return {name: evidence.array(a) for name, a in found.items()}
+
+
+def _functions(spec: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
+    found = {}
+    for role in roles:
+        if spec.get(role):
+            is_name = role == "truth" and ":" not in spec[role]
+            found[role] = definition(spec[role]) if is_name else load(spec[role])
+    return found
+
+
+ROLES = {
+    "numpy": ("sigma", "derivative", "truth"),
+    "torch": ("sigma", "torch", "truth"),
+    "jax": ("sigma", "jax", "truth"),
+}
+
+
+def run_role(
+    spec: dict[str, Any], role: str, functions: Functions, grids: Callable[[], dict[str, Any]], emit: Emit
+) -> None:
+    """One role, from its functions to what is said of them; what is raised is said as well."""
+    try:
+        if role == "numpy":
+            numpy_evidence(spec, given := functions(), emit)
+            if spec["network"]:
+                from conformance.activation.network import numpy_networks
+
+                emit("stage", text="running networks")
+                numpy_networks(spec, given, emit)
+        elif role == "torch":
+            from conformance.activation.torch_ import torch_evidence
+
+            torch_evidence(spec, functions, grids, emit)
+        else:
+            from conformance.activation.jax_ import jax_evidence
+
+            jax_evidence(spec, functions, grids, emit)
+    except StoppedError:
+        emit("done")
+    except LoadError as e:
+        emit("refused", text=str(e))
+    except SystemExit as e:
+        emit("raised", text=f"SystemExit: {e.code}", lines=user_lines(e), kind="exit")
+    except BaseException as e:
+        if isinstance(e, KeyboardInterrupt):
+            raise
+        text = str(e).strip() or "no message"
+        kind = type(e).__name__
+        emit("raised", text=f"{kind}: {text}"[:2000], lines=user_lines(e), kind=kind)
+    else:
+        emit("done")
+
+
+def main(folder: Path, role: str) -> None:
+    """One role in this process, its limits set."""
+    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    emit = _emitter(folder / f"{role}.jsonl")
+    _limit(spec, role)
+    run_role(
+        spec, role, lambda: _functions(spec, ROLES[role]), lambda: wait_for_points(folder, spec["timeout"]), emit
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
+    main(Path(sys.argv[1]), sys.argv[2])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # whatever the user's file left running

@@ -1,0 +1,608 @@
+"""Numbers that know their derivatives, with a proof: one function of x, at one x, to second order.
+
+A `Taylor` is f(a + t) = c0 + c1 t + c2 t² + …, each coefficient a ball. Arithmetic and the functions of
+NumPy and scipy.special on it give the value and the derivatives of whatever was computed, without
+anybody having written a derivative down. Beside them goes a running error analysis (Wilkinson 1963): what
+the same operations, each rounded once, may be off by.
+
+A comparison is the one thing that has no Taylor expansion. Each goes through `decide`, which answers only
+what is proved, and keeps what it answered: an undecided one raises `UndecidedError`, and what was decided at
+one point can be replayed at another, which is how a function is continued across its own branch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from flint import arb, arb_series
+
+from conformance.truth.balls import Ball
+
+__all__ = [
+    "CONSTANT",
+    "FUNCTIONS",
+    "PREDICATES",
+    "Branching",
+    "Taylor",
+    "UndecidedError",
+    "branching",
+    "decide",
+    "expand",
+    "taylor",
+    "variable",
+]
+
+LIBRARY = 4.0  # u: what exp and its like may be off by; no library promises less on every processor
+CONSTANT = 2.0  # u: how far a constant may be from the number that is meant
+SHORT = 2**12  # a constant of this many steps to the unit is meant as it stands: 0.5, 3.0, 0.125
+
+COARSE = 2.0**-24  # the largest u that the bounds are made for
+
+ZERO, ONE = arb(0), arb(1)
+
+
+class UndecidedError(Exception):
+    """A comparison whose answer is not proved at this precision, or differs within the ball."""
+
+
+@dataclass
+class Branching:
+    """How comparisons are answered, and what was answered."""
+
+    replay: tuple[int, ...] | None = None
+    decisions: list[int] = field(default_factory=list)
+    ties: int = 0  # how many compared equal numbers
+    margin: float = math.inf  # the smallest |difference| over its own rounding error, in u
+
+
+_now: list[Branching] = [Branching()]
+
+
+@contextmanager
+def branching(replay: tuple[int, ...] | None = None) -> Iterator[Branching]:
+    """Comparisons within are kept, and answered as in `replay` where that is given."""
+    _now.append(Branching(replay))
+    try:
+        yield _now[-1]
+    finally:
+        _now.pop()
+
+
+def decide(d: Taylor) -> int:
+    """The sign of d: −1, 0 or 1, or 2 where d is not a number. Raises UndecidedError."""
+    b, c0 = _now[-1], d.c0
+    if b.replay is not None:
+        if len(b.decisions) >= len(b.replay):
+            raise UndecidedError("more comparisons than there were")
+        sign = b.replay[len(b.decisions)]
+    elif c0 > 0:
+        sign = 1
+    elif c0 < 0:
+        sign = -1
+    elif c0.is_zero():
+        sign = 0
+        b.ties += 1
+    elif c0.is_nan() and d.exact:
+        sign = 2
+    else:
+        raise UndecidedError
+    b.decisions.append(sign)
+    if d.e > 0:
+        b.margin = min(b.margin, _size(c0) / d.e)
+    return sign
+
+
+def apart(x: Any, y: Any) -> Taylor:
+    """x − y for a comparison, which rounds nothing itself and takes a constant as it stands."""
+    x, y = taylor(x), taylor(y)
+    e = sum(t.e for t in (x, y) if not (t.c1.is_zero() and t.c2.is_zero()))
+    c1, c2 = x.c1 - y.c1, x.c2 - y.c2
+    return Taylor(x.c0 - y.c0, c1, c2, e, exact=x.exact and y.exact)
+
+
+def _size(x: Ball) -> float:
+    return abs(float(x))
+
+
+def _product(x: Ball, y: Ball) -> Ball:
+    """x·y by their ends where neither holds 0: a product of wide balls, midpoint by midpoint, may hold 0
+    where the product of the intervals does not, and a comparison would be undecided without need."""
+    if x.contains(0) or y.contains(0):
+        return x * y
+    if (x > 0) == (y > 0):
+        return (x.lower() * y.lower()).union(x.upper() * y.upper())
+    return (x.lower() * y.upper()).union(x.upper() * y.lower())
+
+
+class Taylor:
+    """c0 + c1 t + c2 t², and three bounds on what rounding may do to its value: `e` in units of u; of
+    that, `k` through constants alone; `s`, through underflow, in units of the smallest normal number."""
+
+    __slots__ = ("c0", "c1", "c2", "e", "exact", "k", "s")
+
+    def __init__(
+        self,
+        c0: Ball,
+        c1: Ball = ZERO,
+        c2: Ball = ZERO,
+        e: float = 0.0,
+        k: float = 0.0,
+        s: float = 0.0,
+        exact: bool = True,  # it comes from a point, not from an interval
+    ) -> None:
+        self.c0, self.c1, self.c2, self.e, self.k, self.s = c0, c1, c2, e, k, s
+        self.exact = exact
+
+    def lifted(self, f: Ball, f1: Ball, f2: Ball, ulps: float = LIBRARY) -> Taylor:
+        """A function of self, from f, f' and f'' at c0: the chain rule, once."""
+        steep = _size(f1)
+        e = _times(steep, self.e)
+        if _times(_size(f2), self.e) * COARSE > steep:  # the bound is of first order
+            e = math.inf if e else 0.0
+        return Taylor(
+            f,
+            f1 * self.c1,
+            f1 * self.c2 + f2 * self.c1 * self.c1 / 2,
+            e + ulps * _size(f),
+            _times(steep, self.k),
+            _times(steep, self.s) + 1,
+            self.exact,
+        )
+
+    def __neg__(self) -> Taylor:
+        return Taylor(-self.c0, -self.c1, -self.c2, self.e, self.k, self.s, self.exact)
+
+    def __add__(self, other: Any) -> Taylor:
+        o = taylor(other)
+        v = self.c0 + o.c0
+        return Taylor(
+            v,
+            self.c1 + o.c1,
+            self.c2 + o.c2,
+            self.e + o.e + _size(v),
+            self.k + o.k,
+            self.s + o.s,
+            self.exact and o.exact,
+        )
+
+    def __sub__(self, other: Any) -> Taylor:
+        return self + -taylor(other)
+
+    def __mul__(self, other: Any) -> Taylor:
+        o = taylor(other)
+        v = self.c0 * o.c0 if self.exact or o.exact else _product(self.c0, o.c0)
+        a, b = _size(self.c0), _size(o.c0)
+        return Taylor(
+            v,
+            self.c0 * o.c1 + self.c1 * o.c0,
+            self.c0 * o.c2 + self.c1 * o.c1 + self.c2 * o.c0,
+            _times(a, o.e) + _times(b, self.e) + _size(v),
+            _times(a, o.k) + _times(b, self.k),
+            _times(a, o.s) + _times(b, self.s) + 1,
+            self.exact and o.exact,
+        )
+
+    def __truediv__(self, other: Any) -> Taylor:
+        return self * reciprocal(taylor(other))
+
+    def __radd__(self, other: Any) -> Taylor:
+        return taylor(other) + self
+
+    def __rsub__(self, other: Any) -> Taylor:
+        return taylor(other) - self
+
+    def __rmul__(self, other: Any) -> Taylor:
+        return taylor(other) * self
+
+    def __rtruediv__(self, other: Any) -> Taylor:
+        return taylor(other) / self
+
+    def __pow__(self, other: Any) -> Taylor:
+        return power(self, taylor(other))
+
+    def __rpow__(self, other: Any) -> Taylor:
+        return power(taylor(other), self)
+
+    def __abs__(self) -> Taylor:
+        return absolute(self)
+
+    # Scalar code (`np.vectorize`) compares elements one by one.
+    def __gt__(self, other: Any) -> bool:
+        return decide(apart(self, other)) == 1
+
+    def __lt__(self, other: Any) -> bool:
+        return decide(apart(self, other)) == -1
+
+    def __ge__(self, other: Any) -> bool:
+        return decide(apart(self, other)) in (0, 1)
+
+    def __le__(self, other: Any) -> bool:
+        return decide(apart(self, other)) in (0, -1)
+
+    def __eq__(self, other: object) -> bool:
+        return decide(apart(self, other)) == 0
+
+    def __ne__(self, other: object) -> bool:
+        return decide(apart(self, other)) != 0
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return decide(self) != 0
+
+    def __getattr__(self, name: str) -> Any:
+        """np.exp on a lone element, or on an array of dtype object, asks it for its method `exp`."""
+        if name in FUNCTIONS:
+            return lambda *others: FUNCTIONS[name](self, *map(taylor, others))
+        raise AttributeError(name)
+
+
+def _times(x: float, y: float) -> float:
+    """x·y, where infinitely steep times no error is no error."""
+    return 0.0 if x == 0 or y == 0 else x * y
+
+
+def taylor(x: Any) -> Taylor:
+    """A constant as a Taylor: a float means itself, and may be off by its rounding unless it is short."""
+    if isinstance(x, Taylor):
+        return x
+    value = float(x)
+    off = 0.0 if _short(value) else CONSTANT * abs(value)
+    return Taylor(arb(value), e=off, k=off)
+
+
+def _short(x: float) -> bool:
+    if not math.isfinite(x):
+        return True
+    mantissa, _ = math.frexp(x)
+    return (mantissa * SHORT).is_integer()
+
+
+def variable(a: Ball) -> Taylor:
+    """x itself, at a: a + t."""
+    return Taylor(a, ONE, exact=bool(a.is_exact()))
+
+
+# --- functions ------------------------------------------------------------------------------------
+
+
+def reciprocal(x: Taylor) -> Taylor:
+    r = 1 / x.c0
+    return x.lifted(r, -r * r, 2 * r * r * r, 1)
+
+
+def absolute(x: Taylor) -> Taylor:
+    sign = decide(x)
+    return -x if sign < 0 else x if sign > 0 else Taylor(ZERO, exact=x.exact)
+
+
+def _sign(x: Taylor) -> Taylor:
+    sign = decide(x)
+    return Taylor(arb("nan") if sign == 2 else arb(sign))
+
+
+def _larger(x: Taylor, y: Taylor) -> Taylor:
+    sign = decide(apart(x, y))
+    return (x + y) if sign == 2 else x if sign >= 0 else y
+
+
+def _smaller(x: Taylor, y: Taylor) -> Taylor:
+    sign = decide(apart(x, y))
+    return (x + y) if sign == 2 else x if sign <= 0 else y
+
+
+def _whole(y: Taylor) -> int | None:
+    """The whole number that a constant is."""
+    if not (y.c1.is_zero() and y.c2.is_zero() and y.c0.is_exact() and y.c0.is_integer()):
+        return None
+    n = int(float(y.c0))
+    return n if abs(n) <= 64 else None
+
+
+def power(x: Taylor, y: Taylor) -> Taylor:
+    n = _whole(y)
+    if n is not None:
+        if n < 0:
+            return reciprocal(power(x, Taylor(arb(-n))))
+        if not x.exact and n > 1:
+            return x * power(x, Taylor(arb(n - 1)))
+        v, v1, v2 = (x.c0 ** (n - i) if n >= i else ZERO for i in range(3))
+        return x.lifted(v, n * v1, n * (n - 1) * v2, max(1, n - 1))
+    if y.c1.is_zero() and y.c2.is_zero():
+        b = y.c0
+        if x.c0.is_zero() and b > 0:
+            ends = [ZERO if b > i else arb("nan") for i in (1, 2)]
+            return x.lifted(ZERO, ends[0], ends[1])
+        v = x.c0**b
+        found = x.lifted(v, b * x.c0 ** (b - 1), b * (b - 1) * x.c0 ** (b - 2))
+        through = _times(_size(v * x.c0.log()), 1.0) if x.c0 > 0 else 0.0
+        return _more(found, _times(through, y.e), _times(through, y.k))
+    return FUNCTIONS["exp"](y * FUNCTIONS["log"](x))
+
+
+def _more(x: Taylor, e: float, k: float) -> Taylor:
+    return Taylor(x.c0, x.c1, x.c2, x.e + e, x.k + k, x.s, x.exact)
+
+
+def _function(ulps: float, of: Callable[[Ball], tuple[Ball, Ball, Ball]]) -> Any:
+    return lambda x: x.lifted(*of(x.c0), ulps)
+
+
+def _composed(of: Callable[[Taylor], Taylor], ulps: float = 8.0) -> Any:
+    """A library's function, from an expression for it: its derivatives from that, its rounding its own."""
+
+    def function(x: Taylor) -> Taylor:
+        t = of(Taylor(x.c0, ONE, exact=x.exact))
+        return x.lifted(t.c0, t.c1, 2 * t.c2, ulps)
+
+    return function
+
+
+def _exp(a: Ball, base: Ball = ONE) -> tuple[Ball, Ball, Ball]:
+    v = (a * base).exp()
+    return v, base * v, base * base * v
+
+
+def _log(a: Ball, base: Ball = ONE) -> tuple[Ball, Ball, Ball]:
+    r = 1 / a
+    return a.log() / base, r / base, -r * r / base
+
+
+def _expm1(a: Ball) -> tuple[Ball, Ball, Ball]:
+    e = a.exp()
+    return a.expm1(), e, e
+
+
+def _log1p(a: Ball) -> tuple[Ball, Ball, Ball]:
+    r = 1 / (1 + a)
+    return a.log1p(), r, -r * r
+
+
+def _sqrt(a: Ball) -> tuple[Ball, Ball, Ball]:
+    v = a.sqrt()
+    return v, 1 / (2 * v), -1 / (4 * v * a)
+
+
+def _cbrt(x: Taylor) -> Taylor:
+    sign = decide(x)
+    if sign == 0:
+        return Taylor(ZERO, arb("nan"), arb("nan"), exact=x.exact)
+    a = x.c0 * sign
+    v = a.root(3)
+    return x.lifted(sign * v, v / (3 * a), -2 * sign * v / (9 * a * a))
+
+
+def _sin(a: Ball) -> tuple[Ball, Ball, Ball]:
+    s, c = a.sin_cos()
+    return s, c, -s
+
+
+def _cos(a: Ball) -> tuple[Ball, Ball, Ball]:
+    s, c = a.sin_cos()
+    return c, -s, -c
+
+
+def _tan(a: Ball) -> tuple[Ball, Ball, Ball]:
+    t = a.tan()
+    return t, 1 + t * t, 2 * t * (1 + t * t)
+
+
+def _sinh(a: Ball) -> tuple[Ball, Ball, Ball]:
+    s, c = a.sinh_cosh()
+    return s, c, s
+
+
+def _cosh(a: Ball) -> tuple[Ball, Ball, Ball]:
+    s, c = a.sinh_cosh()
+    return c, s, c
+
+
+def _tanh(a: Ball) -> tuple[Ball, Ball, Ball]:
+    v, s = a.tanh(), a.sech()
+    return v, s * s, -2 * v * s * s
+
+
+def _arcsin(a: Ball) -> tuple[Ball, Ball, Ball]:
+    r = 1 / (1 - a * a).sqrt()
+    return a.asin(), r, a * r * r * r
+
+
+def _arctan(a: Ball) -> tuple[Ball, Ball, Ball]:
+    r = 1 / (1 + a * a)
+    return a.atan(), r, -2 * a * r * r
+
+
+def _arcsinh(a: Ball) -> tuple[Ball, Ball, Ball]:
+    r = 1 / (1 + a * a).sqrt()
+    return a.asinh(), r, -a * r * r * r
+
+
+def _arccosh(a: Ball) -> tuple[Ball, Ball, Ball]:
+    r = 1 / (a * a - 1).sqrt()
+    return a.acosh(), r, -a * r * r * r
+
+
+def _arctanh(a: Ball) -> tuple[Ball, Ball, Ball]:
+    r = 1 / (1 - a * a)
+    return a.atanh(), r, 2 * a * r * r
+
+
+def _erf(a: Ball, complement: bool = False) -> tuple[Ball, Ball, Ball]:
+    density = 2 / arb.pi().sqrt() * (-a * a).exp() * (-1 if complement else 1)
+    return a.erfc() if complement else a.erf(), density, -2 * a * density
+
+
+def _erfinv(a: Ball) -> tuple[Ball, Ball, Ball]:
+    v = a.erfinv()
+    d = arb.pi().sqrt() / 2 * (v * v).exp()
+    return v, d, 2 * v * d * d
+
+
+def _expit(a: Ball) -> tuple[Ball, Ball, Ball]:
+    s, t = 1 / (1 + (-a).exp()), 1 / (1 + a.exp())
+    return s, s * t, s * t * (t - s)
+
+
+def _lgamma(a: Ball) -> tuple[Ball, Ball, Ball]:
+    return a.lgamma(), a.digamma(), arb(2).zeta(a)
+
+
+def _meant(c: Ball) -> Taylor:
+    """A constant that a library rounds."""
+    off = CONSTANT * _size(c)
+    return Taylor(c, e=off, k=off)
+
+
+def _ndtr(x: Taylor) -> Taylor:
+    """Φ(x) = erfc(−x/√2)/2, with the rounding of that argument, as scipy computes it."""
+    return erfc(-x / _meant(arb(2).sqrt())) / 2
+
+
+def _sinc(x: Taylor) -> Taylor:
+    """sin(πx)/(πx), and 1 at 0: where that may be, from the bounds of its derivatives."""
+    pi = arb.pi()
+    if not x.c0.contains(0):
+        u = x * _meant(pi)
+        t: Taylor = _function(LIBRARY, _sin)(u) / u
+        return t
+    if x.c0.is_zero():
+        return x.lifted(ONE, ZERO, -pi * pi / 3)
+    reach = float(x.c0.abs_upper())
+    slope = arb(0, float((pi * pi / 3).abs_upper()) * reach)
+    return x.lifted(1 + slope * arb(0, reach), slope, arb(0, float((pi * pi / 3).abs_upper())))
+
+
+def _xlogy(x: Taylor, y: Taylor, log: str = "log") -> Taylor:
+    """x log y, and 0 where x is: no branch, for it is continuous there."""
+    return Taylor(ZERO, exact=x.exact) if x.c0.is_zero() else x * FUNCTIONS[log](y)
+
+
+def _heaviside(x: Taylor, at_zero: Taylor) -> Taylor:
+    sign = decide(x)
+    return at_zero if sign == 0 else Taylor(arb("nan") if sign == 2 else arb((1 + sign) // 2))
+
+
+def _logaddexp(x: Taylor, y: Taylor, base: Ball = ONE) -> Taylor:
+    """y + log(1 + e^{x−y}), in logarithms of any base, without overflow; rounded as a library does it."""
+    d = Taylor(x.c0 - y.c0, x.c1 - y.c1, x.c2 - y.c2, x.e + y.e, x.k + y.k, x.s + y.s, x.exact)
+    f, f1, f2 = _softplus(d.c0 * base)
+    soft = d.lifted(f / base, f1, f2 * base, 0)
+    v = y.c0 + soft.c0
+    e = x.e + y.e + LIBRARY * _size(v)
+    c1, c2 = y.c1 + soft.c1, y.c2 + soft.c2
+    return Taylor(v, c1, c2, e, x.k + y.k, x.s + y.s + 1, x.exact and y.exact)
+
+
+def _softplus(a: Ball) -> tuple[Ball, Ball, Ball]:
+    s, s1, _ = _expit(a)
+    value = a + (-a).exp().log1p() if a.mid() > 0 else a.exp().log1p()
+    return value, s, s1
+
+
+def _arctan2(y: Taylor, x: Taylor) -> Taylor:
+    """The angle of (x, y): its derivatives are those of arctan(y/x), or of arctan(−x/y) where x may be 0."""
+    turn = _function(LIBRARY, _arctan)
+    t = turn(-x / y) if x.c0.contains(0) else turn(y / x)
+    return Taylor(arb.atan2(y.c0, x.c0), t.c1, t.c2, t.e + 2 * LIBRARY, t.k, t.s, t.exact)
+
+
+def _hypot(x: Taylor, y: Taylor) -> Taylor:
+    root: Taylor = _function(1, _sqrt)(x * x + y * y)
+    return root
+
+
+def _copysign(x: Taylor, y: Taylor) -> Taylor:
+    size = absolute(x)
+    return -size if decide(y) < 0 else size
+
+
+def _stepwise(x: Taylor, to: Callable[[Ball], Ball]) -> Taylor:
+    """floor and its like: constant between steps, and undecided where a step may lie within."""
+    low, high = to(x.c0.lower()), to(x.c0.upper())
+    if not (low.is_exact() and high.is_exact() and low == high):
+        raise UndecidedError
+    below = to(x.c0.lower() - arb(2) ** -1000)
+    _now[-1].decisions.append(int(float(low)) if abs(float(low)) < 2**53 else 0)
+    _now[-1].ties += int(not (below == low))
+    return Taylor(low, exact=x.exact)
+
+
+def _identity(x: Taylor) -> Taylor:
+    return x
+
+
+def _ln(base: int) -> Ball:
+    return arb(base).log()
+
+
+erfc = _function(LIBRARY, lambda a: _erf(a, complement=True))
+
+
+def _degrees() -> Taylor:
+    return Taylor(180 / arb.pi())
+
+
+Function: TypeAlias = Callable[..., Taylor]
+
+# fmt: off
+FUNCTIONS: Mapping[str, Function] = {
+    # arithmetic
+    "add": lambda x, y: x + y, "subtract": lambda x, y: x - y, "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y, "negative": lambda x: -x, "positive": _identity,
+    "power": power, "float_power": power, "square": lambda x: x * x, "reciprocal": reciprocal,
+    "conjugate": _identity,
+    # what branches
+    "absolute": absolute, "fabs": absolute, "sign": _sign, "heaviside": _heaviside,
+    "maximum": _larger, "minimum": _smaller, "fmax": _larger, "fmin": _smaller, "copysign": _copysign,
+    "floor": lambda x: _stepwise(x, lambda b: b.floor()), "ceil": lambda x: _stepwise(x, lambda b: b.ceil()),
+    "trunc": lambda x: _stepwise(x, lambda b: b.floor() if b > 0 else b.ceil()),
+    "rint": lambda x: _stepwise(x, lambda b: (b + arb(0.5)).floor()),
+    # exponentials and logarithms
+    "exp": _function(LIBRARY, _exp), "exp2": _function(LIBRARY, lambda a: _exp(a, _ln(2))),
+    "exp10": _function(LIBRARY, lambda a: _exp(a, _ln(10))), "expm1": _function(LIBRARY, _expm1),
+    "log": _function(LIBRARY, _log), "log2": _function(LIBRARY, lambda a: _log(a, _ln(2))),
+    "log10": _function(LIBRARY, lambda a: _log(a, _ln(10))), "log1p": _function(LIBRARY, _log1p),
+    "logaddexp": _logaddexp, "logaddexp2": lambda x, y: _logaddexp(x, y, _ln(2)),
+    "sqrt": _function(1, _sqrt), "cbrt": _cbrt, "hypot": _hypot,
+    # circular and hyperbolic
+    "sin": _function(LIBRARY, _sin), "cos": _function(LIBRARY, _cos), "tan": _function(LIBRARY, _tan),
+    "arcsin": _function(LIBRARY, _arcsin), "arctan": _function(LIBRARY, _arctan), "arctan2": _arctan2,
+    "arccos": _composed(lambda x: Taylor(arb.pi() / 2) - _function(0, _arcsin)(x), LIBRARY),
+    "sinh": _function(LIBRARY, _sinh), "cosh": _function(LIBRARY, _cosh), "tanh": _function(LIBRARY, _tanh),
+    "arcsinh": _function(LIBRARY, _arcsinh), "arccosh": _function(LIBRARY, _arccosh),
+    "arctanh": _function(LIBRARY, _arctanh), "sinc": _sinc,
+    "deg2rad": lambda x: x / _degrees(), "radians": lambda x: x / _degrees(),
+    "rad2deg": lambda x: x * _degrees(), "degrees": lambda x: x * _degrees(),
+    # scipy.special
+    "erf": _function(LIBRARY, _erf), "erfc": erfc, "erfinv": _function(8, _erfinv),
+    "erfcx": _composed(lambda x: _function(0, _exp)(x * x) * erfc(x)),
+    "expit": _function(LIBRARY, _expit),
+    "logit": _composed(lambda x: _function(0, _log)(x / (1 - x))),
+    "log_expit": _composed(lambda x: -(-x).lifted(*_softplus(-x.c0))),
+    "ndtr": _ndtr, "log_ndtr": lambda x: _function(LIBRARY, _log)(_ndtr(x)),
+    "gammaln": _function(8, _lgamma), "xlogy": _xlogy, "xlog1py": lambda x, y: _xlogy(x, y, "log1p"),
+    "softplus": _function(LIBRARY, _softplus), "sindg": _composed(lambda x: _function(0, _sin)(x / _degrees())),
+    "exprel": _composed(lambda x: _function(0, _expm1)(x) / x),
+}
+"""By the name of NumPy's or scipy.special's ufunc: what it does to Taylor balls."""
+
+PREDICATES: Mapping[str, Callable[..., bool]] = {
+    "greater": lambda x, y: decide(apart(x, y)) == 1, "less": lambda x, y: decide(apart(x, y)) == -1,
+    "greater_equal": lambda x, y: decide(apart(x, y)) in (0, 1), "less_equal": lambda x, y: decide(apart(x, y)) in (0, -1),
+    "equal": lambda x, y: decide(apart(x, y)) == 0, "not_equal": lambda x, y: decide(apart(x, y)) != 0,
+    "signbit": lambda x: decide(x) == -1, "logical_not": lambda x: decide(x) == 0,
+    "isnan": lambda x: bool(x.c0.is_nan() and x.exact), "isinf": lambda x: False, "isfinite": lambda x: True,
+}
+"""What answers yes or no."""
+# fmt: on
+
+
+def expand(pieces: Any, breaks: Any, x: Taylor) -> Taylor:
+    """A definition by pieces (definitions.py) at a Taylor: the piece is chosen by comparisons, as code would."""
+    i = sum(1 for b in breaks if decide(apart(x, float(b))) > 0)
+    s = pieces[i](arb_series([x.c0, ONE], 3))
+    return x.lifted(s[0], s[1], 2 * s[2])
