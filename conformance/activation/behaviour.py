@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["behaviour", "values", "warned"]
+__all__ = ["behaviour", "quiet", "values", "warned"]
 
 Function = Callable[[Any], Any]
 Observation = Mapping[str, Any]
@@ -30,18 +30,18 @@ def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
     found: list[Observation] = []
     for dtype in ("float64", "float32"):
         x = _sample(domain, dtype)
-        with _quiet():
+        with quiet():
             y = f(given := x.copy())
             if not np.array_equal(given, x):
                 found.append({"kind": "mutates", "dtype": dtype, **_first(given, x, x)})
             if wrong := list(_form(y, x, dtype)):
                 return found + wrong
-            found += _purity(f, x, y, dtype)
+            found += _purity(f, x, given, y, dtype)
     found += list(_speed(f, domain))
     return list({o["kind"]: o for o in reversed(found)}.values())[::-1]  # each kind once
 
 
-class _quiet:
+class quiet:
     """NumPy's and everybody's warnings, kept for later."""
 
     def __enter__(self) -> list[Any]:
@@ -72,11 +72,13 @@ def _form(y: Any, x: NDArray[Any], dtype: str) -> Iterator[Observation]:
         yield {"kind": "wrong-dtype", "dtype": dtype, "got": y.dtype.name, "expected": dtype}
 
 
-def _purity(f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str) -> Iterator[Observation]:
+def _purity(
+    f: Function, x: NDArray[Any], given: NDArray[Any], y: NDArray[Any], dtype: str
+) -> Iterator[Observation]:
     if y.dtype != x.dtype:
         kind = "promotes" if y.dtype.itemsize > x.dtype.itemsize else "demotes"
         yield {"kind": kind, "dtype": dtype, "got": y.dtype.name, "expected": dtype}
-    if np.shares_memory(y, x):
+    if np.shares_memory(y, given):
         yield {"kind": "aliases", "dtype": dtype, "got": "x itself, or a view of it", "expected": "a new array"}
     y = y.copy()
     again = f(x.copy())
@@ -120,7 +122,7 @@ def _speed(f: Function, domain: tuple[float, float]) -> Iterator[Observation]:
                 break
         return float(best)
 
-    with _quiet():
+    with quiet():
         usual = fastest(lambda a: a * np.tanh(np.log1p(np.exp(a))), 5)
         took = fastest(f)
         if took > SLOW * usual:
@@ -134,7 +136,7 @@ def _speed(f: Function, domain: tuple[float, float]) -> Iterator[Observation]:
 
 def values(f: Function, x: NDArray[Any]) -> NDArray[Any]:
     """f(x), with no warning shown. Raises what f raises."""
-    with _quiet():
+    with quiet():
         return np.array(f(x.copy()))
 
 

@@ -216,7 +216,7 @@ def _role(facts: Facts, role: str) -> str:
 
 def _raised(p: Mapping[str, Any], lines: str) -> Finding:
     k = KINDS["raises"]
-    of = "σ or σ'" if p["role"] == "numpy" else p["role"]
+    of = NAMES.get(p.get("of", ""), p["role"])
     return Finding(
         kind="raises", severity=k.severity, title=k.title, of=of, dtype="", x=None, got=p["text"], expected="an array",
         digits=None, count=1, points=0, where=lines, looks_like="", explanation=k.explanation, remedy=k.remedy, reproduce="",

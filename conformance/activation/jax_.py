@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
@@ -83,9 +84,8 @@ class _Jax:
 JAX = _Jax()
 
 
-def differentiated(f: Callable[[Any], Any], x: Any) -> dict[str, Any]:
-    """f(x), its gradient, and whether a doubled incoming gradient doubles it."""
-    x = jnp.asarray(x)
+def _pulled_back(f: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
+    """f(x), and what comes back for incoming gradients of 1, 2 and 0."""
     y, back = jax.vjp(f, x)
     if not isinstance(y, jax.Array):
         raise TypeError(f"it returned {type(y).__name__}; expected an array")
@@ -93,12 +93,23 @@ def differentiated(f: Callable[[Any], Any], x: Any) -> dict[str, Any]:
         raise TypeError(f"it returned an array of shape {y.shape}; expected {x.shape}")
     if not jnp.issubdtype(y.dtype, jnp.floating):
         raise TypeError(f"it returned an array of {y.dtype}; expected {x.dtype}")
-    (d,) = back(jnp.ones_like(y))
-    (twice,) = back(jnp.full_like(y, 2.0))
-    (none,) = back(jnp.zeros_like(y))
-    finite = jnp.isfinite(d) & jnp.isfinite(twice)
-    linear = bool(jnp.all((twice == 2 * d) | ~finite)) and bool(jnp.all((none == 0) | ~finite))
-    return {"y": y, "d": d, "linear": linear}
+    return (y, *(back(jnp.full_like(y, g))[0] for g in (1.0, 2.0, 0.0)))
+
+
+def differentiated(f: Callable[[Any], Any], x: Any) -> dict[str, Any]:
+    """f(x), its gradient, and whether a doubled incoming gradient doubles it.
+
+    Jitted, as it is used, and since compiling each operation by itself takes ten times as long; where f
+    cannot be (it indexes with a mask), eagerly.
+    """
+    x = jnp.asarray(x)
+    try:
+        y, d, twice, none = jax.jit(partial(_pulled_back, f))(x)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
+        y, d, twice, none = _pulled_back(f, x)
+    finite = np.isfinite(np.asarray(d, float)) & np.isfinite(np.asarray(twice, float))
+    linear = np.all((np.asarray(twice) == np.asarray(2 * d)) | ~finite)
+    return {"y": y, "d": d, "linear": bool(linear and np.all((np.asarray(none) == 0) | ~finite))}
 
 
 def jax_evidence(

@@ -400,6 +400,22 @@ def _worst(
     )  # fmt: skip
 
 
+def _holes(t: Trial, x: Reals) -> NDArray[np.bool_]:
+    """Where NaN was got and nothing is known, between neighbours that are known: 0/0 at one point."""
+    hole = ~t.known & np.isnan(t.got) & (np.abs(x) <= NEAR_DERIVATIVE)
+    hole[[0, -1]] = False
+    hole[1:-1] &= t.known[:-2] & t.known[2:] & np.isfinite(t.got[:-2]) & np.isfinite(t.got[2:])
+    return hole
+
+
+def _filled(t: Trial, hole: NDArray[np.bool_]) -> Trial:
+    """The trial with its neighbours' values expected there."""
+    low, high = t.low.copy(), t.high.copy()
+    at = np.flatnonzero(hole)
+    low[at] = high[at] = t.low[at + 1]
+    return Trial(**{**t.__dict__, "low": low, "high": high})
+
+
 def _judged_value(facts: Facts, dtype: str, t: Trial, p: Precision) -> tuple[list[Finding], list[Way]]:
     x, c = facts.x[dtype], facts.curves["truth", dtype]
     error = _error(t, c.value)
@@ -416,6 +432,8 @@ def _judged_value(facts: Facts, dtype: str, t: Trial, p: Precision) -> tuple[lis
     far = wrong & (np.abs(x) > NEAR_DERIVATIVE)  # a finite result of what overflowed on the way
     wrong &= ~far
     defined = "truth" in facts.spec and facts.spec.get("truth")
+    if (hole := _holes(t, x)).any():
+        findings.append(_worst(facts, "nan-value", _filled(t, hole), hole, error, dtype))
     if far.any() and not (over & ~near).any():
         findings.append(_worst(facts, "overflow-value", t, far, error, dtype))
     if wrong.any():
@@ -483,8 +501,9 @@ def _judged_derivative(
             findings.append(_worst(facts, "wrong-derivative", t, off_kinks, measure, dtype, looks_like=resembles))
         if at_kinks.any() and not off_kinks.any():
             findings.append(_worst(facts, "outside-clarke", t, at_kinks, measure, dtype))
-    if near.any():
-        findings.append(_worst(facts, "overflow-derivative", t, near, error, dtype))
+    hole = _holes(t, x)
+    if near.any() or hole.any():
+        findings.append(_worst(facts, "overflow-derivative", _filled(t, hole), near | hole, error, dtype))
     if (over & ~near).any():
         findings.append(_worst(facts, "far-overflow-derivative", t, over & ~near, error, dtype))
     if small.any() and not wrong.any():
@@ -546,7 +565,7 @@ def _judged_autodiff(
     findings: list[Finding] = []
     value = _value_trial(facts, dtype, way, said["y"], p)
     known = ~np.isnan(c.first.hi) | touched
-    t = Trial(way, "derivative", said["d"], low, high, c.first.rad, unseen_derivative(c, x, p), known, touched)
+    t = Trial(way, "derivative", said["d"], low, high, c.first.rad, unseen_derivative(c, x, p, way), known, touched)
     rows = []
     for trial, exact in ((value, c.value), (t, c.first)):
         error = _error(trial, exact)

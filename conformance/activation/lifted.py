@@ -391,8 +391,6 @@ def _makers(backend: Backend, default: np.dtype[Any]) -> dict[str, Callable[...,
         "empty": made(0.0),
         "ones": made(1.0),
         "full": full,
-        "float64": lambda x=0.0: x if isinstance(x, Lifted) else np.float64(x),
-        "float32": lambda x=0.0: x if isinstance(x, Lifted) else np.float32(x),
     }
 
 

@@ -29,14 +29,13 @@ def _close(got: Reals, candidate: Reals) -> bool:
 
 
 @cache
-def _derivative(name: str, x: tuple[float, ...]) -> tuple[Reals, Reals]:
-    """σ and σ' of a known activation."""
+def _derivative(name: str, x: tuple[float, ...]) -> Reals:
+    """σ' of a known activation."""
     with working_precision(96):
-        found = [ACTIVATIONS[name](scalar(v)) for v in x]
-    return np.array([float(p.value) for p in found]), np.array([float(p.first) for p in found])
+        return np.array([float(ACTIVATIONS[name](scalar(v)).first) for v in x])
 
 
-def _candidates(f: Mapping[str, Any], got: Reals, of_known: bool) -> Iterator[tuple[str, Reals]]:
+def _candidates(f: Mapping[str, Any]) -> Iterator[tuple[str, Reals]]:
     x, c = f["x"], f["truth"]
     D, V, H = c.first.hi, c.value.hi, c.second
     with np.errstate(all="ignore"):
@@ -59,10 +58,8 @@ def _candidates(f: Mapping[str, Any], got: Reals, of_known: bool) -> Iterator[tu
         yield "1 − σ'(x)", 1 - D
         yield "the derivative less 1", D - 1
         yield "the derivative and 1 more", D + 1
-    if of_known:
-        for name in ACTIVATIONS:
-            _, first = _derivative(name, tuple(x.tolist()))
-            yield f"the derivative of {name}", first
+    for name in ACTIVATIONS:
+        yield f"the derivative of {name}", _derivative(name, tuple(x.tolist()))
 
 
 def looks_like(
@@ -79,13 +76,15 @@ def looks_like(
     at = np.isin(x, f["x"])
     if at.sum() == len(f["x"]):
         ours = got[at]
-    if _close(f["given_of_output"], f["truth"].first.hi) and share > 0.3 and np.array_equal(ours, f["given"]):
+    nearly = _close(ours, f["truth"].first.hi)
+    if not nearly and _close(f["given_of_output"], f["truth"].first.hi) and share > 0.3 and np.array_equal(ours, f["given"]):
         return "σ' written in terms of the output: σ'(z) with z = σ(x), called with x"
-    part = np.ones(len(f["x"]), bool) if not place else (f["x"] < 0 if "<" in place else f["x"] > 0)
-    if share > 0.05:
-        for what, candidate in _candidates(f, ours, True):
-            if _close(ours[part], candidate[part]) and not _close(f["truth"].first.hi[part], candidate[part]):
-                return what + place
+    parts = [(np.ones(len(f["x"]), bool), "")]
+    parts += [(f["x"] < 0 if "<" in place else f["x"] > 0, place)] if place else []
+    for part, where in parts if share > 0.05 and not nearly else []:
+        for what, candidate in _candidates(f):
+            if _close(ours[part], candidate[part]):
+                return what + where
     if step := _difference_quotient(f, ours):
         return step
     return _factor(got, low, wrong & body if (wrong & body).any() else wrong, place)

@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,18 @@ __all__ = ["Emit", "main", "numpy_evidence", "run_role"]
 Emit = Callable[..., None]
 Functions = Callable[[], dict[str, Any]]
 DTYPES = ("float64", "float32")
+NAMES = {"sigma": "σ", "derivative": "σ'", "truth": "the definition"}
+UNJUDGEABLE = ("not-an-array", "wrong-shape", "wrong-dtype", "not-elementwise", "not-deterministic")
+
+
+@contextmanager
+def _of(role: str) -> Iterator[None]:
+    """What is raised within is said of that function."""
+    try:
+        yield
+    except Exception as e:
+        e.of = role  # type: ignore[attr-defined]
+        raise
 
 
 def grids(domain: tuple[float, float], at: list[float]) -> dict[str, Any]:
@@ -48,31 +61,36 @@ def _within(domain: tuple[float, float], dtype: str) -> tuple[float, float]:
     return max(domain[0], whole[0]), min(domain[1], whole[1])
 
 
-def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) -> None:
-    """Everything about σ and σ' as NumPy functions; `functions` has those that were given, by role."""
+def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) -> bool:
+    """Everything about σ and σ' as NumPy functions; `functions` has those that were given, by role.
+
+    Returns whether they can be judged at all.
+    """
     domain = tuple(float.fromhex(x) for x in spec["domain"])
     given = {role: functions[role] for role in ("sigma", "derivative") if role in functions}
     stopped = False
     for role, f in given.items():
-        emit("stage", text=f"calling {role}")
-        found = behaviour(f, domain)
+        emit("stage", text=f"calling {NAMES[role]}")
+        with _of(role):
+            found = behaviour(f, domain)
         emit("behaviour", function=role, found=found)
-        stopped |= any(o["kind"] in ("not-an-array", "wrong-shape", "wrong-dtype", "not-elementwise", "not-deterministic") for o in found)
+        stopped |= any(o["kind"] in UNJUDGEABLE for o in found)
     if stopped:
-        return
+        return False
     exact = functions.get("truth", functions.get("sigma"))
     at: list[float] = []
     for role, f in {"truth": exact, "derivative": given.get("derivative")}.items():
         if f is not None:
-            emit("stage", text=f"looking for the branch points of {role}")
+            emit("stage", text=f"looking for the branch points of {NAMES[role]}")
             at += _branches(role, f, domain, emit)
     at += [float.fromhex(k) for k in spec["kinks"]]
     x = grids(domain, sorted(set(at)))
     emit("points", **{name: evidence.packed(a) for name, a in x.items()})
     for dtype in DTYPES:
         for role, f in given.items():
-            emit("stage", text=f"calling {role} on {len(x[dtype])} points of {dtype}")
-            y, ends = values(f, x[dtype]), values(f, special(dtype))
+            emit("stage", text=f"calling {NAMES[role]} on {len(x[dtype])} points of {dtype}")
+            with _of(role):
+                y, ends = values(f, x[dtype]), values(f, special(dtype))
             emit(
                 "values", function=role, way="numpy", dtype=dtype, derivative=role == "derivative",
                 y=evidence.packed(y), ends=evidence.packed(ends),
@@ -82,7 +100,7 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
     for dtype in x:
         emit("stage", text=f"certifying σ on {len(x[dtype])} points of {dtype}")
         if not _certified(emit, "truth", dtype, exact, x[dtype], True):
-            return
+            return False
     if "sigma" in given and "truth" in functions:
         for dtype in DTYPES:
             _certified(emit, "sigma", dtype, given["sigma"], x[dtype], False)
@@ -92,6 +110,8 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
             if not _certified(emit, "derivative", dtype, given["derivative"], x[dtype], False):
                 break
         _lookalikes(emit, exact, given["derivative"], x["float64"])
+    return True
+
 
 
 def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
@@ -205,8 +225,8 @@ def run_role(
     """One role, from its functions to what is said of them; what is raised is said as well."""
     try:
         if role == "numpy":
-            numpy_evidence(spec, given := functions(), emit)
-            if spec["network"]:
+            judgeable = numpy_evidence(spec, given := functions(), emit)
+            if judgeable and spec["network"]:
                 from conformance.activation.network import numpy_networks
 
                 emit("stage", text="running networks")
@@ -230,7 +250,8 @@ def run_role(
             raise
         text = str(e).strip() or "no message"
         kind = type(e).__name__
-        emit("raised", text=f"{kind}: {text}"[:2000], lines=user_lines(e), kind=kind)
+        of = getattr(e, "of", role)
+        emit("raised", text=f"{kind}: {text}"[:2000], lines=user_lines(e), kind=kind, of=of)
     else:
         emit("done")
 
