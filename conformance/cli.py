@@ -282,7 +282,7 @@ def show(case: str, name: str) -> None:
     )
 
 
-class _Pair(click.ParamType):
+class _Pair(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.5
     """X=D, two numbers."""
 
     name = "X=D"
@@ -296,7 +296,7 @@ class _Pair(click.ParamType):
             self.fail(f"{value!r} is not X=DERIVATIVE, such as 0=0.5.", param, ctx)
 
 
-class _Domain(click.ParamType):
+class _Domain(click.ParamType):  # type: ignore[type-arg]
     """LOW:HIGH."""
 
     name = "LOW:HIGH"
@@ -316,17 +316,58 @@ class _Domain(click.ParamType):
 @click.argument("sigma", default="", metavar="[SIGMA]")
 @click.argument("derivative", default="", metavar="[SIGMA_PRIME]")
 @click.option("--prime", default="", metavar="F.py:NAME", help="σ', where σ itself is not given.")
-@click.option("--truth", default="", metavar="F.py:NAME", help="A definition of σ in NumPy, or a known name.")
-@click.option("--torch", default="", metavar="F.py:NAME", help="Your torch version: Function, module or function.")
-@click.option("--jax", default="", metavar="F.py:NAME", help="Your JAX version: custom_vjp, custom_jvp or function.")
-@click.option("--autodiff/--no-autodiff", default=None, help="Compare torch's and JAX's autodiff of σ (on, where they are installed).")
-@click.option("--kink", "kinks", multiple=True, type=_Pair(), help="Declare a kink and σ' there (repeatable).")
-@click.option("--domain", type=_Domain(), default=":", metavar="LOW:HIGH", help="Judge σ on these arguments alone.")
+@click.option(
+    "--truth", default="", metavar="F.py:NAME", help="A definition of σ in NumPy, or a known name."
+)
+@click.option(
+    "--torch",
+    default="",
+    metavar="F.py:NAME",
+    help="Your torch version: Function, module or function.",
+)
+@click.option(
+    "--jax",
+    default="",
+    metavar="F.py:NAME",
+    help="Your JAX version: custom_vjp, custom_jvp or function.",
+)
+@click.option(
+    "--autodiff/--no-autodiff",
+    default=None,
+    help="Compare torch's and JAX's autodiff of σ (on, where they are installed).",
+)
+@click.option(
+    "--kink", "kinks", multiple=True, type=_Pair(), help="Declare a kink and σ' there (repeatable)."
+)
+@click.option(
+    "--domain",
+    type=_Domain(),
+    default=":",
+    metavar="LOW:HIGH",
+    help="Judge σ on these arguments alone.",
+)
 @click.option("--strict", is_flag=True, help="Warnings make the verdict wrong.")
-@click.option("--network/--no-network", default=True, help="Also judge whole networks with it (on by default).")
-@click.option("--timeout", type=click.FloatRange(0.5, 3600), default=20.0, help="Seconds for each process (20).")
-@click.option("--report", type=click.Path(path_type=Path), metavar="F.html", help="Write the HTML report.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="F.json", help="Write the findings.")
+@click.option(
+    "--network/--no-network",
+    default=True,
+    help="Also judge whole networks with it (on by default).",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.5, 3600),
+    default=20.0,
+    help="Seconds for each process (20).",
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="F.html", help="Write the HTML report."
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    metavar="F.json",
+    help="Write the findings.",
+)
 def activation(
     sigma: str,
     derivative: str,
@@ -343,7 +384,7 @@ def activation(
     report: Path | None,
     json_path: Path | None,
 ) -> None:
-    """Whether SIGMA_PRIME is the derivative of SIGMA: everywhere, with proof. Both are NumPy, as FILE.py:NAME.
+    """Whether SIGMA_PRIME is the derivative of SIGMA: everywhere, with proof. Both are FILE.py:NAME, NumPy.
 
     Exit codes: 0, right; 1, wrong; 2, could not be judged.
     """

@@ -82,7 +82,10 @@ class Subject:
         amended = amend(rows)
         if not self.own:
             return amended
-        activations = {**amended.maths.activations, **{s: o.definition for s, o in self.own.items()}}
+        activations = {
+            **amended.maths.activations,
+            **{s: o.definition for s, o in self.own.items()},
+        }
         return replace(amended, maths=replace(amended.maths, activations=activations))
 
     def accuracies(self, implementation: str) -> dict[int, Accuracy]:
@@ -157,9 +160,7 @@ def _in_order(L: int) -> Iterator[tuple[str, int]]:
         yield ("W_new", l)
 
 
-def _step_by_step(
-    subject: Subject, t: Trace, name: str, amended: Amended
-) -> dict[Any, Comparison]:
+def _step_by_step(subject: Subject, t: Trace, name: str, amended: Amended) -> dict[Any, Comparison]:
     """Each equation on the implementation's own operands."""
     p = subject.problem
     steps = Steps(p, amended.maths, subject.memo)

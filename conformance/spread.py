@@ -193,7 +193,12 @@ class _Carry:
             near = np.where(within, jump, near)
         lost = self.a.lost(p.sigma[l], A)
         self.E_Z[l] = D * E_A + self.draws.rows(
-            H * s_A * s_A, u * acc.c * Z, u * acc.e * A, near * s_A, lost, np.full_like(A, u * acc.h)
+            H * s_A * s_A,
+            u * acc.c * Z,
+            u * acc.e * A,
+            near * s_A,
+            lost,
+            np.full_like(A, u * acc.h),
         )
         self.E_D[l] = H * E_A + self.draws.rows(
             u * acc.c1 * D, u * acc.g * Z, np.full_like(A, u * acc.d), u * acc.f * A, near, lost

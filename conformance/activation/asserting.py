@@ -55,7 +55,11 @@ def check_activation(
     from conformance.activation.load import load
 
     loaded = {
-        k: f if not isinstance(f, str) else definition(f) if k == "truth" and ":" not in f else load(f)
+        k: f
+        if not isinstance(f, str)
+        else definition(f)
+        if k == "truth" and ":" not in f
+        else load(f)
         for k, f in functions.items()
     }
     return check_functions(loaded, spec, frameworks, strict)

@@ -12,7 +12,15 @@ from conformance.truth.taylor import FUNCTIONS, PREDICATES, Taylor, taylor
 
 __all__ = ["BALLS", "Balls"]
 
-LOGICAL = ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "invert")
+LOGICAL = (
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "invert",
+)
 
 
 def _loop(f: Callable[..., Any], inputs: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
@@ -21,7 +29,7 @@ def _loop(f: Callable[..., Any], inputs: Sequence[Any], shape: tuple[int, ...], 
     flat = [
         f(*map(taylor, args)) for args in zip(*(a.ravel().tolist() for a in arrays), strict=True)
     ]
-    found.ravel()[:] = flat if dtype is bool else _filled(flat)
+    found.ravel()[:] = flat if dtype == "bool" else _filled(flat)
     return found
 
 
@@ -34,7 +42,13 @@ def _filled(flat: list[Any]) -> Any:
 
 
 def _objects(x: Any) -> Any:
-    return x if isinstance(x, np.ndarray) else _filled([x]).reshape(()) if isinstance(x, Taylor) else np.asarray(x)
+    return (
+        x
+        if isinstance(x, np.ndarray)
+        else _filled([x]).reshape(())
+        if isinstance(x, Taylor)
+        else np.asarray(x)
+    )
 
 
 class Balls:
@@ -45,11 +59,14 @@ class Balls:
     def ufunc(self, name: str, inputs: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
         """Elementwise, by FUNCTIONS and PREDICATES."""
         if name in FUNCTIONS:
-            return _loop(FUNCTIONS[name], inputs, shape, object)
+            return _loop(FUNCTIONS[name], inputs, shape, "object")
         if name in PREDICATES:
-            return _loop(PREDICATES[name], inputs, shape, bool)
+            return _loop(PREDICATES[name], inputs, shape, "bool")
         if name in LOGICAL:
-            masks = [x if self.is_mask(x) else self.ufunc("not_equal", [x, 0.0], np.shape(x), dtype) for x in inputs]
+            masks = [
+                x if self.is_mask(x) else self.ufunc("not_equal", [x, 0.0], np.shape(x), dtype)
+                for x in inputs
+            ]
             return getattr(np, name)(*masks)
         raise UnsupportedError(
             f"np.{name} cannot be evaluated on Taylor balls. Write it with functions that can (there are "
@@ -58,8 +75,12 @@ class Balls:
 
     def where(self, mask: Any, one: Any, other: Any, dtype: Any) -> Any:
         """Elementwise choice."""
-        mask, one, other = np.broadcast_arrays(np.asarray(mask, bool), _objects(one), _objects(other))
-        pairs = zip(mask.ravel().tolist(), one.ravel().tolist(), other.ravel().tolist(), strict=True)
+        mask, one, other = np.broadcast_arrays(
+            np.asarray(mask, bool), _objects(one), _objects(other)
+        )
+        pairs = zip(
+            mask.ravel().tolist(), one.ravel().tolist(), other.ravel().tolist(), strict=True
+        )
         return _filled([taylor(a if m else b) for m, a, b in pairs]).reshape(mask.shape)
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
@@ -83,7 +104,7 @@ class Balls:
 
     def is_mask(self, data: Any) -> bool:
         """Masks are ordinary arrays."""
-        return isinstance(data, bool | np.bool_) or getattr(data, "dtype", None) == bool
+        return isinstance(data, bool | np.bool_) or getattr(data, "dtype", None) == np.dtype(bool)
 
     def truth(self, data: Any) -> bool:
         """Of one element."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["behaviour", "quiet", "values", "warned"]
+__all__ = ["Quiet", "behaviour", "values", "warned"]
 
 Function = Callable[[Any], Any]
 Observation = Mapping[str, Any]
@@ -30,7 +30,7 @@ def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
     found: list[Observation] = []
     for dtype in ("float64", "float32"):
         x = _sample(domain, dtype)
-        with quiet():
+        with Quiet():
             y = f(given := x.copy())
             if not np.array_equal(given, x):
                 found.append({"kind": "mutates", "dtype": dtype, **_first(given, x, x)})
@@ -41,7 +41,7 @@ def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
     return list({o["kind"]: o for o in reversed(found)}.values())[::-1]  # each kind once
 
 
-class quiet:
+class Quiet:
     """NumPy's and everybody's warnings, kept for later."""
 
     def __enter__(self) -> list[Any]:
@@ -65,7 +65,12 @@ def _first(got: NDArray[Any], expected: NDArray[Any], x: NDArray[Any]) -> dict[s
 def _form(y: Any, x: NDArray[Any], dtype: str) -> Iterator[Observation]:
     """What keeps y from being compared at all."""
     if not isinstance(y, np.ndarray):
-        yield {"kind": "not-an-array", "dtype": dtype, "got": type(y).__name__, "expected": "numpy.ndarray"}
+        yield {
+            "kind": "not-an-array",
+            "dtype": dtype,
+            "got": type(y).__name__,
+            "expected": "numpy.ndarray",
+        }
     elif y.shape != x.shape:
         yield {"kind": "wrong-shape", "dtype": dtype, "got": str(y.shape), "expected": str(x.shape)}
     elif y.dtype.kind != "f":
@@ -79,7 +84,12 @@ def _purity(
         kind = "promotes" if y.dtype.itemsize > x.dtype.itemsize else "demotes"
         yield {"kind": kind, "dtype": dtype, "got": y.dtype.name, "expected": dtype}
     if np.shares_memory(y, given):
-        yield {"kind": "aliases", "dtype": dtype, "got": "x itself, or a view of it", "expected": "a new array"}
+        yield {
+            "kind": "aliases",
+            "dtype": dtype,
+            "got": "x itself, or a view of it",
+            "expected": "a new array",
+        }
     y = y.copy()
     again = f(x.copy())
     if not np.array_equal(y, again, equal_nan=True):
@@ -88,17 +98,33 @@ def _purity(
     yield from _elementwise(f, x, y, dtype)
 
 
-def _elementwise(f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str) -> Iterator[Observation]:
+def _elementwise(
+    f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str
+) -> Iterator[Observation]:
     """Whether an element's result is its own affair: in another order, alone, and in a matrix."""
     order = np.random.default_rng(20).permutation(len(x))
-    trials = [(x[order], y[order]), (x[::2], y[::2]), (x[:1], y[:1]), (x[:256].reshape(32, 8), y[:256].reshape(32, 8))]
+    trials = [
+        (x[order], y[order]),
+        (x[::2], y[::2]),
+        (x[:1], y[:1]),
+        (x[:256].reshape(32, 8), y[:256].reshape(32, 8)),
+    ]
     for given, expected in trials:
         got = np.asarray(f(given.copy()))
         if got.shape != given.shape:
-            yield {"kind": "wrong-shape", "dtype": dtype, "got": str(got.shape), "expected": str(given.shape)}
+            yield {
+                "kind": "wrong-shape",
+                "dtype": dtype,
+                "got": str(got.shape),
+                "expected": str(given.shape),
+            }
             return
         room = KEEPS_ROUNDING * np.finfo(x.dtype).eps * (np.abs(expected) + 1e-3)
-        off = ~((np.abs(got - expected) <= room) | (np.isnan(got) & np.isnan(expected)) | (got == expected))
+        off = ~(
+            (np.abs(got - expected) <= room)
+            | (np.isnan(got) & np.isnan(expected))
+            | (got == expected)
+        )
         if off.any():
             i = int(np.flatnonzero(off)[0])
             yield {
@@ -122,11 +148,14 @@ def _speed(f: Function, domain: tuple[float, float]) -> Iterator[Observation]:
                 break
         return float(best)
 
-    with quiet():
+    with Quiet():
         usual = fastest(lambda a: a * np.tanh(np.log1p(np.exp(a))), 5)
         took = fastest(f)
         if took > SLOW * usual:
-            took, usual = min(took, fastest(f)), max(usual, fastest(lambda a: a * np.tanh(np.log1p(np.exp(a)))))
+            took, usual = (
+                min(took, fastest(f)),
+                max(usual, fastest(lambda a: a * np.tanh(np.log1p(np.exp(a))))),
+            )
     if took > SLOW * usual:
         yield {
             "kind": "slow", "dtype": "float64", "got": f"{took / usual:.0f} times a·tanh(log1p(exp(a)))",
@@ -136,7 +165,7 @@ def _speed(f: Function, domain: tuple[float, float]) -> Iterator[Observation]:
 
 def values(f: Function, x: NDArray[Any]) -> NDArray[Any]:
     """f(x), with no warning shown. Raises what f raises."""
-    with quiet():
+    with Quiet():
         return np.array(f(x.copy()))
 
 
@@ -150,7 +179,12 @@ def warned(f: Function, x: NDArray[Any]) -> list[Observation]:
         text = str(w.message)
         if text not in found:
             at = _where_warned(f, x, text)
-            found[text] = {"kind": "warns", "got": f"{w.category.__name__}: {text}", "expected": "no warning", **at}
+            found[text] = {
+                "kind": "warns",
+                "got": f"{w.category.__name__}: {text}",
+                "expected": "no warning",
+                **at,
+            }
     return list(found.values())
 
 

@@ -39,14 +39,18 @@ class Precision:
             return cls(dtype, 2.0**-8, 2.0**-126, 2.0**-133, (2 - 2.0**-7) * 2.0**127)
         f = np.finfo(dtype)
         return cls(
-            dtype, float(f.eps) / 2, float(f.smallest_normal), float(f.smallest_subnormal), float(f.max)
+            dtype,
+            float(f.eps) / 2,
+            float(f.smallest_normal),
+            float(f.smallest_subnormal),
+            float(f.max),
         )
 
-    def rounded(self, x: Reals) -> Reals:
+    def ulp(self, x: Reals) -> Reals:
         """One unit in the last place at x, of this dtype."""
         with np.errstate(all="ignore"):
             exponent = np.frexp(np.minimum(np.abs(x), self.largest))[1]
-            return np.maximum(np.ldexp(2 * self.u, exponent - 1), self.tiny)
+            return np.asarray(np.maximum(np.ldexp(2 * self.u, exponent - 1), self.tiny))
 
 
 def continued(c: Curve, of: Iterable[Branch], x: Reals) -> Curve:
@@ -110,7 +114,7 @@ def hulls(
             continue
         given = float(np.float32(b.at)) if p.name == "float32" else b.at
         sharp = b.exact and not b.shaky and given == b.at
-        reach = 0.0 if sharp else 16 * float(p.rounded(np.array([max(abs(b.at), p.normal)]))[0])
+        reach = 0.0 if sharp else 16 * float(p.ulp(np.array([max(abs(b.at), p.normal)]))[0])
         at = np.abs(x - b.at) <= reach
         sides = [s for s in (*b.hull,) if np.isfinite(s)]
         if not sides:

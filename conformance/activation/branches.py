@@ -69,7 +69,7 @@ class Branch:
 
 def order(x: float) -> int:
     """The floats numbered in their order; −0 and 0 are one."""
-    (n,) = struct.unpack("<q", struct.pack("<d", x))
+    n = int.from_bytes(struct.pack("<d", x), "little", signed=True)
     return n if n >= 0 else -(n + 2**63)
 
 

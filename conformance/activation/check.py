@@ -5,28 +5,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
-from conformance.activation.findings import KINDS
-from conformance.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
-from conformance.activation.judge import (
-    NAMES,
-    Facts,
-    Finding,
-    Kink,
-    Way,
-    judge,
-    verdict,
-)
 from conformance.activation.definitions import definition
+from conformance.activation.facts import Facts
+from conformance.activation.findings import NAMES, Finding, finding
+from conformance.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
+from conformance.activation.judge import judge, verdict
+from conformance.activation.kinks import Kink
 from conformance.activation.load import split
+from conformance.activation.trial import Way
 from conformance.results import Number, number
 from conformance.summary import environment
 
-__all__ = ["SCHEMA_VERSION", "Check", "CheckError", "check", "check_functions", "conclude", "specification"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Check",
+    "CheckError",
+    "check",
+    "check_functions",
+    "conclude",
+    "specification",
+]
 
 SCHEMA_VERSION = 1
 EXIT = {"right": 0, "wrong": 1, "not judged": 2}
@@ -97,10 +99,14 @@ def specification(
         definition(truth)
     low, high = domain
     if math.isnan(low) or math.isnan(high) or not low < high:
-        raise CheckError(f"the domain {low:g}:{high:g} is empty; expected LOW:HIGH, such as -50:50.")
+        raise CheckError(
+            f"the domain {low:g}:{high:g} is empty; expected LOW:HIGH, such as -50:50."
+        )
     for at, value in (kinks or {}).items():
         if not (math.isfinite(at) and math.isfinite(value)):
-            raise CheckError(f"the kink {at:g}={value:g} is not finite; expected X=DERIVATIVE, such as 0=0.5.")
+            raise CheckError(
+                f"the kink {at:g}={value:g} is not finite; expected X=DERIVATIVE, such as 0=0.5."
+            )
     largest = float(np.finfo(np.float64).max)
     return {
         "name": (sigma or derivative or truth).rpartition(":")[2],
@@ -120,7 +126,10 @@ def check(spec: Mapping[str, Any], frameworks: Iterable[str] = (), strict: bool 
 
 
 def check_functions(
-    functions: Mapping[str, Any], spec: Mapping[str, Any], frameworks: Iterable[str] = (), strict: bool = False
+    functions: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    frameworks: Iterable[str] = (),
+    strict: bool = False,
 ) -> Check:
     """The same for functions at hand, in this process: nothing guards against what they do to it."""
     from conformance.activation.evidence import array
@@ -170,14 +179,20 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
         exit_code=EXIT[answer],
         message=_message(answer, findings, unjudged, facts, strict),
         strict=strict,
-        given={k: str(spec[k]) for k in ("sigma", "derivative", "truth", "torch", "jax") if spec[k]},
+        given={
+            k: str(spec[k]) for k in ("sigma", "derivative", "truth", "torch", "jax") if spec[k]
+        },
         domain=[number(float.fromhex(d), 17) for d in spec["domain"]],
-        kinks_stated={f"{float.fromhex(k):.17g}": number(float.fromhex(v), 17) for k, v in spec["kinks"].items()},
+        kinks_stated={
+            f"{float.fromhex(k):.17g}": number(float.fromhex(v), 17)
+            for k, v in spec["kinks"].items()
+        },
         findings=findings,
         ways=ways,
         kinks=kinks,
         networks=facts.networks,
-        not_run=facts.not_run + [{"way": w["role"], "why": w["text"]} for w in _framework_problems(facts)],
+        not_run=facts.not_run
+        + [{"way": w["role"], "why": w["text"]} for w in _framework_problems(facts)],
         unsupported={NAMES[k]: v for k, v in facts.unsupported.items()},
         points={d: len(x) for d, x in facts.x.items()},
         series=_series(facts),
@@ -202,11 +217,29 @@ def _problems(facts: Facts, findings: list[Finding]) -> str:
         text = f"{p['text']}{f' [{lines}]' if lines else ''}"
         if p["event"] == "raised" and p.get("kind") != "exit":
             kind = p.get("kind", "")
-            missing = kind in ("ModuleNotFoundError", "ImportError", "SyntaxError", "MemoryError", "FileNotFoundError")
-            if not missing and p.get("lines"):
-                findings.append(_raised(p, lines))
+            missing = kind in (
+                "ModuleNotFoundError",
+                "ImportError",
+                "SyntaxError",
+                "MemoryError",
+                "FileNotFoundError",
+            )
+            if kind == "ReturnedError":
+                got = p["text"].removeprefix("ReturnedError: ")
+                findings.append(
+                    finding(
+                        facts.spec, "not-an-array", p["role"], got=got, expected="an array like x"
+                    )
+                )
                 continue
-        unjudged = unjudged or f"{_role(facts, p['role'])} {text}" if p["event"] in ("ended", "timeout") else unjudged or text
+            if not missing and p.get("lines"):
+                findings.append(_raised(facts, p, lines))
+                continue
+        unjudged = (
+            unjudged or f"{_role(facts, p['role'])} {text}"
+            if p["event"] in ("ended", "timeout")
+            else unjudged or text
+        )
     return unjudged
 
 
@@ -214,13 +247,9 @@ def _role(facts: Facts, role: str) -> str:
     return "the code under test" if role == "numpy" else f"the {role} version"
 
 
-def _raised(p: Mapping[str, Any], lines: str) -> Finding:
-    k = KINDS["raises"]
-    of = NAMES.get(p.get("of", ""), p["role"])
-    return Finding(
-        kind="raises", severity=k.severity, title=k.title, of=of, dtype="", x=None, got=p["text"], expected="an array",
-        digits=None, count=1, points=0, where=lines, looks_like="", explanation=k.explanation, remedy=k.remedy, reproduce="",
-    )  # fmt: skip
+def _raised(facts: Facts, p: Mapping[str, Any], lines: str) -> Finding:
+    of = p.get("of", p["role"])
+    return finding(facts.spec, "raises", of, got=p["text"], expected="an array", where=lines)
 
 
 def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
@@ -248,7 +277,11 @@ def _message(
     what = "σ'" if facts.spec["derivative"] else "the derivative"
     count = sum(len(x) for d, x in facts.x.items() if d != "bfloat16")
     kinks = sum(b.kind == "kink" for b in facts.branches.get("truth", []))
-    where = "the whole line of floats" if float.fromhex(facts.spec["domain"][1]) > 1e308 else "its domain"
+    where = (
+        "the whole line of floats"
+        if float.fromhex(facts.spec["domain"][1]) > 1e308
+        else "its domain"
+    )
     text = f"{what} is the derivative of σ on {where}: {count:,} points of float64 and float32"
     text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
     ran = [n for n in facts.networks if n["verdict"] in ("conforms", "known-difference")]
@@ -286,11 +319,15 @@ def _series(facts: Facts) -> list[Series]:
             if (role, dtype) in facts.values:
                 y = facts.values[role, dtype]
                 allowed = own.tolerance(p.u, p.normal) if own is not None else None
-                found.append(_one("σ" if of == "value" else "σ'", dtype, of, x, y, exact, allowed, p))
+                found.append(
+                    _one("σ" if of == "value" else "σ'", dtype, of, x, y, exact, allowed, p)
+                )
         for way in ("torch", "jax"):
             if (way, dtype) in facts.autodiff:
                 for of, key, exact in (("value", "y", c.value), ("derivative", "d", c.first)):
-                    found.append(_one(way, dtype, of, x, facts.autodiff[way, dtype][key], exact, None, p))
+                    found.append(
+                        _one(way, dtype, of, x, facts.autodiff[way, dtype][key], exact, None, p)
+                    )
     return found
 
 
@@ -301,7 +338,7 @@ def _one(
     room = np.zeros(len(x))
     if exact is not None:
         with np.errstate(all="ignore"):
-            ulp = p.rounded(np.maximum(np.abs(exact.hi), p.normal))
+            ulp = p.ulp(np.maximum(np.abs(exact.hi), p.normal))
             ulps = exact.distance(y) / ulp
             room = allowed / ulp if allowed is not None else room
     keep = np.zeros(len(x), bool)
@@ -316,5 +353,11 @@ def _one(
         return [number(float(v), digits) for v in a[keep]]
 
     return Series(
-        way=way, dtype=dtype, of=of, x=numbers(x, 9), y=numbers(y, 6), ulps=numbers(ulps, 3), allowed=numbers(room, 3)
+        way=way,
+        dtype=dtype,
+        of=of,
+        x=numbers(x, 9),
+        y=numbers(y, 6),
+        ulps=numbers(ulps, 3),
+        allowed=numbers(room, 3),
     )

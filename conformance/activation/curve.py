@@ -75,7 +75,9 @@ def curve(f: Callable[[Any], Any], x: Reals, derivative: bool = True) -> Curve:
     """
     x = np.asarray(x, np.float64)
     n = len(x)
-    parts = {name: np.full(n, np.nan) for name in ("v", "vl", "vr", "d", "dl", "dr", "h", "e", "k", "s")}
+    parts = {
+        name: np.full(n, np.nan) for name in ("v", "vl", "vr", "d", "dl", "dr", "h", "e", "k", "s")
+    }
     known = np.zeros(n, bool)
     left = np.arange(n)
     for bits in BITS:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
-__all__ = ["KINDS", "Kind"]
+from conformance.results import Number
+
+__all__ = ["KINDS", "NAMES", "Finding", "Kind", "digits", "finding"]
+
+NAMES = {
+    "sigma": "σ",
+    "derivative": "σ'",
+    "truth": "the definition",
+    "torch": "torch",
+    "jax": "jax",
+}
 
 
 class Kind(NamedTuple):
@@ -15,6 +26,27 @@ class Kind(NamedTuple):
     title: str
     explanation: str
     remedy: str
+
+
+class Finding(TypedDict):
+    """One thing that was found, of one function or framework."""
+
+    kind: str
+    severity: str
+    title: str
+    of: str  # σ, σ', torch or jax
+    dtype: str
+    x: Number | None
+    got: str
+    expected: str
+    digits: float | None  # how many digits of `got` are right
+    count: int  # at how many of the points
+    points: int
+    where: str
+    looks_like: str
+    explanation: str
+    remedy: str
+    reproduce: str
 
 
 # fmt: off
@@ -128,6 +160,10 @@ KINDS: Mapping[str, Kind] = {
         "The branch that is not taken overflows, and 0·∞ is NaN in the backward pass (the where trap), or an intermediate "
         "of the branch that is taken overflows.",
         "Make the argument safe before each branch: np.where(x > 0, 0, x) inside the exponential."),
+    "autodiff-branch": Kind("warning", "autodiff is wrong at a branch point",
+        "At a point where a branch flips, autodiff differentiates the expression as it is written there (sign' = 0, half of "
+        "each side of a maximum), which is not σ' where σ is smooth, or no number between the one-sided derivatives.",
+        "Write the branches so that one of them holds at the point itself: np.where(x >= 0, …), or a custom gradient."),
     "autodiff-off": Kind("warning", "autodiff loses digits",
         "What autodiff makes of the same σ is off by more than a good formula for σ' would be.",
         "If training uses autodiff, give it a custom gradient with the certified formula."),
@@ -139,3 +175,60 @@ KINDS: Mapping[str, Kind] = {
         "No sys.exit, os._exit; a segmentation fault comes from compiled code."),
 }
 # fmt: on
+
+
+def finding(spec: Mapping[str, Any], kind: str, of: str, **more: Any) -> Finding:
+    """A finding of that kind about σ, σ', torch or jax; `spec` says where each is found."""
+    k = KINDS[kind]
+    found = Finding(
+        kind=kind,
+        severity=k.severity,
+        title=k.title,
+        of=NAMES.get(of, of),
+        dtype="",
+        x=None,
+        got="",
+        expected="",
+        digits=None,
+        count=1,
+        points=0,
+        where="",
+        looks_like="",
+        explanation=k.explanation,
+        remedy=k.remedy,
+        reproduce="",
+    )
+    found.update(more)  # type: ignore[typeddict-item]
+    if found["x"] is not None:
+        found["reproduce"] = _reproduce(str(spec.get(of) or ""), of, found)
+    return found
+
+
+def _reproduce(given: str, of: str, f: Finding) -> str:
+    """A line of Python that shows it again; "" for what is not found by name."""
+    where, _, name = given.rpartition(":")
+    if not where or "<" in given:
+        return ""
+    x = repr(f["x"]) if isinstance(f["x"], float) else f"float({str(f['x'])!r})"
+    dtype = f["dtype"].split(",")[0] or "float64"
+    call = "import numpy as np; "
+    if where.endswith(".py"):
+        call += f"import runpy; f = runpy.run_path({where!r})[{name!r}]; "
+    else:
+        call += f"from {where} import {name} as f; "
+    if of == "torch":
+        call += f"import torch; x = torch.tensor([{x}], dtype=torch.{dtype}, requires_grad=True); "
+        return call + "getattr(f, 'apply', f)(x).backward(); print(x.grad)"
+    if of == "jax":
+        call += "import jax; jax.config.update('jax_enable_x64', True); "
+        return call + f"print(jax.grad(lambda x: f(x).sum())(jax.numpy.array([{x}], {dtype!r})))"
+    return call + f"print(f(np.array([{x}], {dtype!r})))"
+
+
+def digits(got: float, expected: float) -> float:
+    """How many significant digits are right, at most 17."""
+    if got == expected:
+        return 17.0
+    if expected == 0 or not (math.isfinite(got) and math.isfinite(expected)):
+        return 0.0
+    return round(min(17.0, max(0.0, -math.log10(abs(got - expected) / abs(expected)))), 1)

@@ -15,11 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from conformance.activation.judge import Facts
+from conformance.activation.facts import Facts
 
 __all__ = ["DEFAULT_TIMEOUT", "gather"]
 
@@ -36,7 +36,12 @@ class _Worker:
         self.reading = self.said.open(encoding="utf-8", errors="replace")
         self.part = ""
         self.output = (folder / f"{role}.out").open("wb")
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        env = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
         env["PYTHONDONTWRITEBYTECODE"] = "1"
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
@@ -82,10 +87,8 @@ class _Worker:
 
     def kill(self) -> None:
         """It and whatever it started."""
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         self.process.wait()
 
     def ending(self) -> Mapping[str, Any] | None:
@@ -95,10 +98,18 @@ class _Worker:
         printed = self.printed()
         lines = _traceback_lines(printed)
         if self.timed_out or "Timeout (" in printed:
-            return {"event": "timeout", "text": f"took more than {self.timeout:g} s {self._doing()}", "lines": lines}
+            return {
+                "event": "timeout",
+                "text": f"took more than {self.timeout:g} s {self._doing()}",
+                "lines": lines,
+            }
         code = self.process.returncode
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return {"event": "ended", "text": f"ended its process ({how}) {self._doing()}", "lines": lines}
+        return {
+            "event": "ended",
+            "text": f"ended its process ({how}) {self._doing()}",
+            "lines": lines,
+        }
 
     def _doing(self) -> str:
         return f"while {self.stage}"
@@ -116,7 +127,10 @@ def _traceback_lines(printed: str) -> list[str]:
     return [
         f"{Path(file).name}:{line} in {name}"
         for file, line, name in found
-        if not file.startswith(ours) and "site-packages" not in file and "/lib/python" not in file and not file.startswith("<")
+        if not file.startswith(ours)
+        and "site-packages" not in file
+        and "/lib/python" not in file
+        and not file.startswith("<")
     ][:5]
 
 

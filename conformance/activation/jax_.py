@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import jax.scipy.special as jsp
 import numpy as np
 
-from conformance.activation import evidence
+from conformance.activation.autodiff import Differentiated, Emit, Function, ReturnedError
 from conformance.activation.lifted import UnsupportedError, evaluate
 
-__all__ = ["JAX", "differentiated", "jax_evidence"]
+__all__ = ["Jax"]
 
 OWN: Mapping[str, Callable[..., Any]] = {
     "conjugate": lambda x: x,
@@ -30,7 +30,7 @@ OWN: Mapping[str, Callable[..., Any]] = {
 }
 
 
-class _Jax:
+class _Arrays:
     """A backend whose elements are JAX arrays."""
 
     name = "JAX"
@@ -50,7 +50,9 @@ class _Jax:
 
     def where(self, mask: Any, one: Any, other: Any, dtype: Any) -> Any:
         """jnp.where."""
-        return jnp.where(self._array(mask, dtype), self._array(one, dtype), self._array(other, dtype))
+        return jnp.where(
+            self._array(mask, dtype), self._array(one, dtype), self._array(other, dtype)
+        )
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
         """Constants."""
@@ -81,71 +83,72 @@ class _Jax:
         return data
 
 
-JAX = _Jax()
-
-
 def _pulled_back(f: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
     """f(x), and what comes back for incoming gradients of 1, 2 and 0."""
     y, back = jax.vjp(f, x)
     if not isinstance(y, jax.Array):
-        raise TypeError(f"it returned {type(y).__name__}; expected an array")
+        raise ReturnedError(f"it returned {type(y).__name__}; expected an array")
     if y.shape != x.shape:
-        raise TypeError(f"it returned an array of shape {y.shape}; expected {x.shape}")
+        raise ReturnedError(f"it returned an array of shape {y.shape}; expected {x.shape}")
     if not jnp.issubdtype(y.dtype, jnp.floating):
-        raise TypeError(f"it returned an array of {y.dtype}; expected {x.dtype}")
+        raise ReturnedError(f"it returned an array of {y.dtype}; expected {x.dtype}")
     return (y, *(back(jnp.full_like(y, g))[0] for g in (1.0, 2.0, 0.0)))
 
 
-def differentiated(f: Callable[[Any], Any], x: Any) -> dict[str, Any]:
-    """f(x), its gradient, and whether a doubled incoming gradient doubles it.
+class Jax:
+    """JAX, on the CPU, with x64 on."""
 
-    Jitted, as it is used, and since compiling each operation by itself takes ten times as long; where f
-    cannot be (it indexes with a mask), eagerly.
-    """
-    x = jnp.asarray(x)
-    try:
-        y, d, twice, none = jax.jit(partial(_pulled_back, f))(x)
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
-        y, d, twice, none = _pulled_back(f, x)
-    finite = np.isfinite(np.asarray(d, float)) & np.isfinite(np.asarray(twice, float))
-    linear = np.all((np.asarray(twice) == np.asarray(2 * d)) | ~finite)
-    return {"y": y, "d": d, "linear": bool(linear and np.all((np.asarray(none) == 0) | ~finite))}
+    name = "jax"
+    version = str(jax.__version__)
 
+    def as_function(self, given: Any) -> Function:
+        """A function, custom_vjp and custom_jvp included. Raises TypeError."""
+        if not callable(given):
+            raise TypeError(f"expected a function of a JAX array; got {type(given).__name__}")
+        return given  # type: ignore[no-any-return]
 
-def jax_evidence(
-    spec: dict[str, Any],
-    functions: Callable[[], dict[str, Any]],
-    grids: Callable[[], dict[str, Any]],
-    emit: Callable[..., None],
-) -> None:
-    """Values and gradients of σ in JAX at the points that the first worker chose."""
-    emit("versions", name="jax", version=jax.__version__)
-    given = functions()
-    native = "jax" in given
-    sigma: Any = None if native else given["sigma"]
-    f = given["jax"] if native else lambda x: evaluate(sigma, JAX, x, x.dtype)
-    for dtype, points in grids().items():
-        if dtype == "bfloat16" and not native:
-            continue
-        emit("stage", text=f"JAX on {len(points)} points of {dtype}")
-        x = jnp.asarray(points, dtype=dtype)
+    def dispatched(self, sigma: Function) -> Function:
+        """σ in NumPy, on JAX arrays."""
+        return lambda x: evaluate(sigma, _Arrays(), x, x.dtype)
+
+    def differentiated(self, f: Function, x: Any, dtype: str) -> Differentiated:
+        """f(x), and what comes back for incoming gradients of 1, 2 and 0.
+
+        Jitted, as it is used, and since compiling each operation by itself takes ten times as long; where f
+        cannot be (it indexes with a mask), eagerly.
+        """
+        configure: Any = jax.config.update
+        configure("jax_enable_x64", True)
+        x = jnp.asarray(x, dtype)
         try:
-            found = differentiated(f, x)
-        except UnsupportedError as e:
-            emit("not-run", text=str(e))
-            return
-        except Exception as e:
-            if dtype == "bfloat16":
-                emit("not-run-dtype", dtype=dtype, text=f"{type(e).__name__}: {e}"[:500])
-                continue
-            raise
-        emit(
-            "autodiff", way="jax", native=native, dtype=dtype, linear=found["linear"], no_grad=False,
-            y=evidence.packed(np.asarray(found["y"], np.float64)), d=evidence.packed(np.asarray(found["d"], np.float64)),
-            y_dtype=found["y"].dtype.name, d_dtype=found["d"].dtype.name,
-        )  # fmt: skip
-    if spec["network"] and native and "sigma" in given:
-        from conformance.activation.network import jax_networks
+            found = jax.jit(partial(_pulled_back, f))(x)
+        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
+            found = _pulled_back(f, x)
+        y, d, twice, none = found
+        one, two, zero = (np.asarray(a, np.float64) for a in (d, twice, none))
+        finite = np.isfinite(one) & np.isfinite(two)
+        linear = bool(np.all((two == 2 * one)[finite]) and np.all((zero == 0)[finite]))
+        value, gradient = (
+            np.asarray(a, np.float64) if dtype == "bfloat16" else np.asarray(a) for a in (y, d)
+        )
+        return Differentiated(value, gradient, y.dtype.name, d.dtype.name, linear)
 
-        emit("stage", text="running networks in JAX")
-        jax_networks(spec, given, f, emit)
+    def networks(
+        self, spec: Mapping[str, Any], given: Mapping[str, Any], f: Function, emit: Emit
+    ) -> None:
+        """The user's own version in a pure function."""
+        from conformance.activation.network import run_networks, unseen
+        from conformance.implementations import IMPLEMENTATIONS
+        from conformance.implementations import jax_ as adapter
+
+        impl = adapter.Jax("jax-cpu", IMPLEMENTATIONS["jax-cpu"])
+        impl.start()
+
+        def values(x: Any) -> tuple[Any, Any]:
+            found = self.differentiated(f, x, x.dtype.name)
+            return found.y, found.d
+
+        def own(name: str) -> None:
+            adapter.ACTIVATIONS[name] = f
+
+        run_networks(spec, given, "jax-cpu", impl, own, values, partial(unseen, way="jax"), emit)

@@ -115,7 +115,7 @@ class Lifted(NDArrayOperatorsMixin):
         return self
 
     @property
-    def T(self) -> Lifted:
+    def T(self) -> Any:
         """Itself where it has one dimension."""
         if self.ndim > 1:
             raise _unsupported(".T", INSTEAD["dot"])
@@ -127,7 +127,7 @@ class Lifted(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
 
-    def copy(self, order: str = "C") -> Lifted:
+    def copy(self, order: str = "C") -> Any:
         """As NumPy's."""
         return self._like(self.backend.copy(self.data))
 
@@ -139,24 +139,24 @@ class Lifted(NDArrayOperatorsMixin):
         if kind == "b":
             return self if self.backend.is_mask(self.data) else self != 0
         if kind != "f":
-            raise _unsupported(f".astype({np.dtype(dtype).name})", "whole numbers have no derivative")
+            raise _unsupported(
+                f".astype({np.dtype(dtype).name})", "whole numbers have no derivative"
+            )
         if self.backend.is_mask(self.data):
             return self._like(self.backend.where(self.data, 1.0, 0.0, dtype))
         return Lifted(self.backend, self.backend.copy(self.data), dtype)
 
-    def reshape(self, *shape: Any, **_: Any) -> Lifted:
+    def reshape(self, *shape: Any, **_: Any) -> Any:
         """As NumPy's."""
-        return self._like(
-            self.backend.reshape(self.data, shape[0] if len(shape) == 1 else shape)
-        )
+        return self._like(self.backend.reshape(self.data, shape[0] if len(shape) == 1 else shape))
 
-    def ravel(self, *_: Any) -> Lifted:
+    def ravel(self, *_: Any) -> Any:
         """As NumPy's."""
         return self.reshape(-1)
 
     flatten = ravel
 
-    def squeeze(self) -> Lifted:
+    def squeeze(self) -> Any:
         """As NumPy's."""
         return self.reshape(tuple(n for n in self.shape if n != 1))
 
@@ -193,9 +193,11 @@ class Lifted(NDArrayOperatorsMixin):
         return self.backend.truth(self.data)
 
     def __float__(self) -> float:
-        raise _unsupported("float(x)", "it takes the number and leaves the derivative; keep to arrays")
+        raise _unsupported(
+            "float(x)", "it takes the number and leaves the derivative; keep to arrays"
+        )
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __complex__ = __float__
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise _unsupported(
@@ -248,7 +250,9 @@ def _into(out: Any, found: Any) -> Any:
     """out[...] = found."""
     if not isinstance(out, Lifted):
         raise _unsupported("out= of an ordinary array", "write out=np.empty_like(x)")
-    out.data = np.broadcast_to(found, out.shape).copy() if isinstance(found, np.ndarray) else _plain(found)
+    out.data = (
+        np.broadcast_to(found, out.shape).copy() if isinstance(found, np.ndarray) else _plain(found)
+    )
     return out
 
 
@@ -260,7 +264,8 @@ def _where(x: Lifted, condition: Any, *branches: Any) -> Any:
         raise _unsupported("np.where with one argument", "give both values, or use a mask")
     if isinstance(condition, Lifted) and not x.backend.is_mask(condition.data):
         condition = condition != 0
-    return x._like(x.backend.where(_plain(condition), *map(_plain, branches), x.dtype))
+    one, other = map(_plain, branches)
+    return x._like(x.backend.where(_plain(condition), one, other, x.dtype))
 
 
 def _full_like(x: Lifted, like: Any, value: Any, dtype: Any = None, **_: Any) -> Any:
@@ -276,20 +281,28 @@ def _select(x: Lifted, conditions: Any, choices: Any, default: Any = 0) -> Any:
     return found
 
 
-def _piecewise(x: Lifted, at: Any, conditions: Any, functions: Any, *args: Any, **kwargs: Any) -> Any:
+def _piecewise(
+    x: Lifted, at: Any, conditions: Any, functions: Any, *args: Any, **kwargs: Any
+) -> Any:
     conditions = list(conditions) if isinstance(conditions, list | tuple) else [conditions]
     functions = list(functions)
     found = np.zeros_like(at)
     if len(functions) == len(conditions) + 1:
         rest = functions.pop()
-        none = ~np.logical_or.reduce(conditions) if len(conditions) > 1 else np.logical_not(conditions[0])
+        none = (
+            ~np.logical_or.reduce(conditions)
+            if len(conditions) > 1
+            else np.logical_not(conditions[0])
+        )
         conditions, functions = [*conditions, none], [*functions, rest]
     for condition, f in zip(conditions, functions, strict=True):
         found[condition] = f(at[condition], *args, **kwargs) if callable(f) else f
     return found
 
 
-def _clip(x: Lifted, a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **more: Any) -> Any:
+def _clip(
+    x: Lifted, a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **more: Any
+) -> Any:
     low, high = more.get("min", a_min), more.get("max", a_max)
     found = a if low is None else np.maximum(a, low)
     found = found if high is None else np.minimum(found, high)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ def load(spec: str) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], 1)
+            near = difflib.get_close_matches(
+                part, [n for n in dir(found) if not n.startswith("_")], 1
+            )
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise LoadError(f"{where} has no {name!r}.{hint}")
         found = getattr(found, part)
@@ -45,7 +47,7 @@ def _from_name(where: str, spec: str) -> Any:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        return importlib.import_module(where)
+        return import_module(where)
     except ModuleNotFoundError as e:
         if e.name and where.startswith(e.name):
             raise LoadError(f"cannot read {spec!r}: there is no module {e.name}.") from e

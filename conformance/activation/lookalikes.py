@@ -68,7 +68,11 @@ def looks_like(
     """The nearest right thing; "" where nothing is near. `f` is what the worker prepared for it."""
     body = (np.abs(x) < 8) & (np.abs(x) > 1e-3) & (low == high)
     share = float(wrong[body].mean()) if body.any() else 0.0
-    sides = [s for s, half in (("x < 0", x < 0), ("x > 0", x > 0)) if wrong[half & (np.abs(x) > 1e-3)].any()]
+    sides = [
+        s
+        for s, half in (("x < 0", x < 0), ("x > 0", x > 0))
+        if wrong[half & (np.abs(x) > 1e-3)].any()
+    ]
     place = f" (only for {sides[0]})" if len(sides) == 1 else ""
     if not f:
         return _factor(got, low, wrong & body, place)
@@ -77,7 +81,12 @@ def looks_like(
     if at.sum() == len(f["x"]):
         ours = got[at]
     nearly = _close(ours, f["truth"].first.hi)
-    if not nearly and _close(f["given_of_output"], f["truth"].first.hi) and share > 0.3 and np.array_equal(ours, f["given"]):
+    if (
+        not nearly
+        and _close(f["given_of_output"], f["truth"].first.hi)
+        and share > 0.3
+        and np.array_equal(ours, f["given"])
+    ):
         return "σ' written in terms of the output: σ'(z) with z = σ(x), called with x"
     parts = [(np.ones(len(f["x"]), bool), "")]
     parts += [(f["x"] < 0 if "<" in place else f["x"] > 0, place)] if place else []
@@ -115,10 +124,18 @@ def _factor(got: Reals, truth: Reals, at: NDArray[np.bool_], place: str) -> str:
         middle = float(np.median(ratio))
         spread = float(np.percentile(np.abs(ratio - middle), 90))
         if middle != 0 and spread < max(1e-13, 0.02 * abs(middle - 1)) * max(1.0, abs(middle)):
-            near = f"1 {'+' if middle > 1 else '−'} {abs(middle - 1):.1e}" if abs(middle - 1) < 1e-3 else f"{middle:.6g}"
+            near = (
+                f"1 {'+' if middle > 1 else '−'} {abs(middle - 1):.1e}"
+                if abs(middle - 1) < 1e-3
+                else f"{middle:.6g}"
+            )
             return f"the derivative times {near}{place}"
     if len(less) >= 4:
         middle = float(np.median(less))
         if middle != 0 and float(np.percentile(np.abs(less - middle), 90)) < 0.02 * abs(middle):
             return f"the derivative plus {middle:.3g}{place}"
-    return f"right elsewhere: wrong{place.replace(' (', ' ').replace(')', '')} at these points alone" if at.mean() < 0.25 and place else ""
+    return (
+        f"right elsewhere: wrong{place.replace(' (', ' ').replace(')', '')} at these points alone"
+        if at.mean() < 0.25 and place
+        else ""
+    )

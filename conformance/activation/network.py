@@ -7,14 +7,19 @@ the points, as far as rounding explains it, so that a wrong derivative is no exc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from conformance.activation.behaviour import quiet
-from conformance.activation.bounds import Precision, continued, hulls, unseen_derivative, unseen_value
+from conformance.activation.behaviour import Quiet, values
+from conformance.activation.bounds import (
+    Precision,
+    continued,
+    hulls,
+    unseen_derivative,
+    unseen_value,
+)
 from conformance.activation.branches import Branch, TooManyError, branches, one
 from conformance.activation.curve import Curve, curve
 from conformance.activation.points import domain_of, points
@@ -28,7 +33,7 @@ from conformance.truth.balls import Ball
 from conformance.truth.definitions import Point
 from conformance.truth.taylor import UndecidedError, branching, variable
 
-__all__ = ["OwnDefinition", "jax_networks", "numpy_networks", "torch_networks"]
+__all__ = ["OwnDefinition", "numpy_networks", "run_networks", "unseen"]
 
 Emit = Callable[..., None]
 COMPILED = ((2, 5), (5, 5))  # for JAX, which compiles each operation anew for each shape
@@ -41,7 +46,9 @@ LEAST = 4.0
 class OwnDefinition:
     """A NumPy function as the truth knows activations: on one ball at a time."""
 
-    def __init__(self, f: Callable[[Any], Any], of: Iterable[Branch], taken: Mapping[float, float]) -> None:
+    def __init__(
+        self, f: Callable[[Any], Any], of: Iterable[Branch], taken: Mapping[float, float]
+    ) -> None:
         self.f = f
         self.branches = [b for b in of if b.kind != "smooth"]
         self.breaks = tuple(b.at for b in self.branches)
@@ -69,7 +76,10 @@ class OwnDefinition:
                 sides.append(one(self.f, variable(a)))
         left, right = sides
         return Point(
-            left.c0.union(right.c0), left.c1.union(right.c1), 2 * left.c2.union(right.c2), decided=False
+            left.c0.union(right.c0),
+            left.c1.union(right.c1),
+            2 * left.c2.union(right.c2),
+            decided=False,
         )
 
     def jumps(self) -> Mapping[float, float]:
@@ -77,146 +87,147 @@ class OwnDefinition:
         return {b.at: abs(b.hull[1] - b.hull[0]) for b in self.branches if np.isfinite(sum(b.hull))}
 
 
-def _accuracy(c: Curve, x: Any, low: Any, high: Any, p: Precision, allowed: tuple[Any, Any]) -> Accuracy:
+def _accuracy(
+    c: Curve, x: Any, low: Any, high: Any, p: Precision, allowed: tuple[Any, Any]
+) -> Accuracy:
     """[c, e, c', g, d, f, h]: what rounding may do to σ and σ' at the points, in the judge's terms."""
     size = np.abs(x)  # and no argument lies nearer 0 than that, but 0
-    near = (size <= REACH) & ((size >= 2.0**-30) | (size == 0)) & c.known & np.isfinite(allowed[0]) & np.isfinite(allowed[1])
+    near = (
+        (size <= REACH)
+        & ((size >= 2.0**-30) | (size == 0))
+        & c.known
+        & np.isfinite(allowed[0])
+        & np.isfinite(allowed[1])
+    )
     value, first = np.abs(c.value.hi[near]), np.fmax(np.abs(low[near]), np.abs(high[near]))
     lost, one = p.normal * (1 + np.abs(x[near])), np.ones(int(near.sum()))
     c0, h = fit(allowed[0][near], value, [(one, np.inf, 1.0)], p.u, lost, LEAST)
-    c1, g, d = fit(allowed[1][near], first, [(value, 32.0, LEAST), (one, np.inf, 1.0)], p.u, 2 * lost, LEAST)
+    c1, g, d = fit(
+        allowed[1][near], first, [(value, 32.0, LEAST), (one, np.inf, 1.0)], p.u, 2 * lost, LEAST
+    )
     return Accuracy(c0, 0.0, c1, g, d, 0.0, h)
 
 
 def _cases(name: str, dtype: str, of_implementation: str) -> list[Case]:
     shapes = COMPILED if of_implementation.startswith("jax") else SHAPES
-    return [
-        Case("typical", name, L, n, dtype, cycle(L), output="identity" if i % 2 and L > 1 else "", bias=bool(i % 2) and shapes is SHAPES)
-        for i, (L, n) in enumerate(shapes)
-    ]  # fmt: skip
+    cases = []
+    for i, (L, n) in enumerate(shapes):
+        output = "identity" if i % 2 and L > 1 else ""
+        bias = bool(i % 2) and shapes is SHAPES
+        cases.append(Case("typical", name, L, n, dtype, cycle(L), output=output, bias=bias))
+    return cases
 
 
-def _run(
+def run_networks(
     spec: Mapping[str, Any],
-    exact: Callable[[Any], Any],
+    given: Mapping[str, Any],
     of_implementation: str,
-    name: str,
     impl: Implementation,
-    values: Callable[[Any], tuple[Any, Any]],
-    seen: Callable[[Curve, Any, Precision], tuple[Any, Any]],
+    own: Callable[[str], None],  # makes the implementation know the activation by that name
+    values: Callable[[Any], tuple[Any, Any]],  # σ and σ' at points
+    allowed: Callable[[Curve, Any, Precision], tuple[Any, Any]],  # what rounding may do to them
     emit: Emit,
 ) -> None:
-    """The networks in one implementation; `values` gives σ and σ' at points."""
-    domain = tuple(float.fromhex(x) for x in spec["domain"])
-    if domain[0] > -REACH or domain[1] < REACH:
+    """Every network, in one implementation."""
+    low, high = (float.fromhex(x) for x in spec["domain"])
+    if low > -REACH or high < REACH:
         emit("not-run", text=f"networks: their arguments reach ±{REACH:g}, beyond --domain.")
         return
+    exact = given.get("truth", given.get("sigma"))
     try:
-        of = branches(exact, domain)
+        of = branches(exact, (low, high))
     except TooManyError:
         of = []
+    name = str(spec["name"]).replace("/", "-") or "own"
+    own(name)
     results = []
     for dtype in DTYPES:
-        p = Precision.of(dtype)
         x = points(dtype, domain_of(dtype), [b.at for b in of])
         x = x[np.abs(x) <= REACH]
-        c = continued(curve(exact, x.astype(np.float64)), of, x.astype(np.float64))
-        with quiet():
+        at = np.array([b.at for b in of], dtype)
+        with Quiet():
             y, d = values(x)
+            taken = values(at)[1] if of else at
         if y.dtype != x.dtype or d.dtype != x.dtype:
-            emit("not-run", text=f"networks in {dtype}: {of_implementation} would mix {y.dtype} and {d.dtype}.")
+            emit(
+                "not-run",
+                text=f"networks in {dtype}: {of_implementation} would mix {y.dtype} and {d.dtype}.",
+            )
             continue
-        low, high, _ = hulls(of, x.astype(np.float64), c.first.hi, p)
-        acc = _accuracy(c, x.astype(np.float64), low, high, p, seen(c, x, p))
-        _, at_kinks = values(np.array([b.at for b in of], dtype)) if of else (None, np.zeros(0))
-        taken = {
-            b.at: b.left.first if b.kind == "smooth" else float(v)
-            for b, v in zip(of, at_kinks, strict=True)
-            if b.exact
-        }
-        own = {name: Own(OwnDefinition(exact, of, taken), acc)}  # type: ignore[arg-type]
+        known = {name: _own(exact, of, x, taken, Precision.of(dtype), allowed)}
         for case in _cases(name, dtype, of_implementation):
-            with quiet():
-                r = judged_by(Subject(case, own), of_implementation, impl)
-            worst, first = r["worst"], r["first_deviation"]
-            if first and not (abs(float(first["expected"])) <= p.largest and np.isfinite(float(first["tolerance"]))):
-                r["verdict"], r["message"] = "undecided", "the truth leaves the range of the dtype."
-            results.append(
-                {
-                    "case": case.id, "implementation": of_implementation, "dtype": dtype, "depth": case.depth,
-                    "batch": case.batch, "verdict": r["verdict"], "message": r["message"],
-                    "ratio": worst["ratio"] if worst else "nan",
-                    "gates": sorted({rec["gate"] for rec in r["records"]}), "records": len(r["records"]),
-                }
-            )  # fmt: skip
+            results.append(_judged(case, known, of_implementation, impl, Precision.of(dtype)))
     emit("networks", results=results)
 
 
-def numpy_networks(spec: Mapping[str, Any], functions: Mapping[str, Any], emit: Emit) -> None:
+def _own(
+    exact: Any, of: list[Branch], x: Any, taken: Any, p: Precision, allowed: Callable[..., Any]
+) -> Own:
+    """What the judge has to know of the activation; at kinks, it takes what its own σ' takes."""
+    c = continued(curve(exact, x.astype(np.float64)), of, x.astype(np.float64))
+    low, high, _ = hulls(of, x.astype(np.float64), c.first.hi, p)
+    at_kinks = {
+        b.at: b.left.first if b.kind == "smooth" else float(v)
+        for b, v in zip(of, taken, strict=True)
+        if b.exact
+    }
+    definition: Any = OwnDefinition(exact, of, at_kinks)
+    return Own(definition, _accuracy(c, x.astype(np.float64), low, high, p, allowed(c, x, p)))
+
+
+def _judged(
+    case: Case, own: Mapping[str, Own], of_implementation: str, impl: Implementation, p: Precision
+) -> dict[str, Any]:
+    """A network's result, as little of it as the check keeps."""
+    with Quiet():
+        r = judged_by(Subject(case, own), of_implementation, impl)
+    worst, first = r["worst"], r["first_deviation"]
+    if first and not (
+        abs(float(first["expected"])) <= p.largest and np.isfinite(float(first["tolerance"]))
+    ):
+        r["verdict"], r["message"] = "undecided", "the truth leaves the range of the dtype."
+    return {
+        "case": case.id,
+        "implementation": of_implementation,
+        "dtype": case.dtype,
+        "depth": case.depth,
+        "batch": case.batch,
+        "verdict": r["verdict"],
+        "message": r["message"],
+        "ratio": worst["ratio"] if worst else "nan",
+        "gates": sorted({rec["gate"] for rec in r["records"]}),
+        "records": len(r["records"]),
+    }
+
+
+def numpy_networks(spec: Mapping[str, Any], given: Mapping[str, Any], emit: Emit) -> None:
     """σ and σ' in refbp's two procedures."""
-    if "sigma" not in functions or "derivative" not in functions:
+    if "sigma" not in given or "derivative" not in given:
         emit("not-run", text="networks in refbp: both σ and σ' are needed.")
         return
-    from conformance.activation.worker import values as evaluated
     from conformance.implementations.refbp_ import Refbp, elementwise
 
-    f, g = functions["sigma"], functions["derivative"]
-    exact = functions.get("truth", f)
+    f, g = given["sigma"], given["derivative"]
     impl = Refbp("refbp", IMPLEMENTATIONS["refbp"])
-    name = _name(spec)
-    impl.own[name] = elementwise(name, f, g)
 
-    def seen(c: Curve, x: Any, p: Precision) -> tuple[Any, Any]:
+    def own(name: str) -> None:
+        impl.own[name] = elementwise(name, f, g)
+
+    def allowed(c: Curve, x: Any, p: Precision) -> tuple[Any, Any]:
         try:
-            of_sigma, of_prime = (curve(h, x.astype(np.float64), False).tolerance(p.u, p.normal) / 2 for h in (f, g))
-        except Exception:
-            return _unseen(c, x, p)
-        return of_sigma, of_prime + 4 * p.u * np.abs(c.first.hi)
+            seen = [
+                curve(h, x.astype(np.float64), False).tolerance(p.u, p.normal) / 2 for h in (f, g)
+            ]
+        except Exception:  # one of them cannot be seen into
+            return unseen(c, x, p)
+        return seen[0], seen[1] + 4 * p.u * np.abs(c.first.hi)
 
-    _run(spec, exact, "refbp", name, impl, lambda x: (evaluated(f, x), evaluated(g, x)), seen, emit)
+    run_networks(
+        spec, given, "refbp", impl, own, lambda x: (values(f, x), values(g, x)), allowed, emit
+    )
 
 
-def _name(spec: Mapping[str, Any]) -> str:
-    return str(spec["name"]).replace("/", "-") or "own"
-
-
-def _unseen(c: Curve, x: Any, p: Precision, way: str = "") -> tuple[Any, Any]:
+def unseen(c: Curve, x: Any, p: Precision, way: str = "") -> tuple[Any, Any]:
+    """What rounding may do to σ and σ' of code that cannot be seen into."""
     x = x.astype(np.float64)
     return unseen_value(c, x, p), unseen_derivative(c, x, p, way)
-
-
-def torch_networks(
-    spec: Mapping[str, Any], functions: Mapping[str, Any], f: Callable[[Any], Any], emit: Emit
-) -> None:
-    """The user's own torch version in nn.Sequential."""
-    from conformance.activation.torch_ import differentiated, module
-    from conformance.implementations.torch_ import Torch
-
-    impl = Torch("torch-cpu", IMPLEMENTATIONS["torch-cpu"])
-    impl.own[_name(spec)] = lambda: module(f)
-
-    def values(x: Any) -> tuple[Any, Any]:
-        found = differentiated(f, x, x.dtype.name)
-        return found["y"].numpy(), found["d"].numpy()
-
-    exact = functions.get("truth", functions["sigma"])
-    _run(spec, exact, "torch-cpu", _name(spec), impl, values, _unseen, emit)
-
-
-def jax_networks(
-    spec: Mapping[str, Any], functions: Mapping[str, Any], f: Callable[[Any], Any], emit: Emit
-) -> None:
-    """The user's own JAX version in a pure function."""
-    from conformance.activation.jax_ import differentiated
-    from conformance.implementations.jax_ import ACTIVATIONS, Jax
-
-    impl = Jax("jax-cpu", IMPLEMENTATIONS["jax-cpu"])
-    impl.start()
-    ACTIVATIONS[_name(spec)] = f
-
-    def values(x: Any) -> tuple[Any, Any]:
-        found = differentiated(f, x)
-        return np.asarray(found["y"]), np.asarray(found["d"])
-
-    exact = functions.get("truth", functions["sigma"])
-    _run(spec, exact, "jax-cpu", _name(spec), impl, values, partial(_unseen, way="jax"), emit)

@@ -9,6 +9,7 @@ of a piece is agreement on the piece, but for a function made to deceive.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def points(dtype: str, domain: Domain, branches: Iterable[float] = ()) -> NDArra
     ends = [b for b in sorted(branches) if np.isfinite(b)]
     found += [np.array(_around(b, dtype)) for b in ends]
     cuts = [max(domain[0], -1e4), *ends, min(domain[1], 1e4)]
-    found += [np.linspace(a, b, 34)[1:-1] for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    found += [np.linspace(a, b, 34)[1:-1] for a, b in pairwise(cuts) if b > a]
     finite = [d for d in domain if np.isfinite(d)]
     found.append(np.array(finite))
     with np.errstate(over="ignore", under="ignore"):

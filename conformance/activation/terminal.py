@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from conformance.activation.check import Check
-from conformance.activation.judge import Finding
+from conformance.activation.findings import Finding
 
 __all__ = ["describe"]
 
@@ -37,7 +37,17 @@ def _ways(c: Check) -> list[list[str]]:
         beyond = f"{w['beyond']} of {w['points']} off" if w["beyond"] else f"{w['points']}"
         digits = "all" if w["digits"] is not None and w["digits"] >= 17 else f"{w['digits']}"
         rows.append(
-            [w["way"], w["dtype"], w["of"], w["verdict"], f"{w['worst_x']}", f"{w['got']}", f"{w['expected']}", digits, beyond]
+            [
+                w["way"],
+                w["dtype"],
+                w["of"],
+                w["verdict"],
+                f"{w['worst_x']}",
+                f"{w['got']}",
+                f"{w['expected']}",
+                digits,
+                beyond,
+            ]
         )
     return rows
 

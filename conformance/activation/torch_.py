@@ -11,20 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.activation import evidence
+from conformance.activation.autodiff import Differentiated, Emit, Function, ReturnedError
 from conformance.activation.lifted import UnsupportedError, evaluate
 
-__all__ = ["TORCH", "as_function", "differentiated", "module", "torch_evidence"]
+__all__ = ["Torch"]
 
 # fmt: off
 RENAMED: Mapping[str, str] = {  # NumPy's and scipy.special's names, where torch's differ
-    "absolute": "abs", "fabs": "abs", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
+    "absolute": "abs", "fabs": "abs", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
+    "arctan2": "atan2",
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "power": "pow", "float_power": "pow",
     "conjugate": "clone", "rint": "round", "greater": "gt", "less": "lt", "greater_equal": "ge",
     "less_equal": "le", "equal": "eq", "not_equal": "ne", "invert": "logical_not",
     "radians": "deg2rad", "degrees": "rad2deg",
 }
-SPECIAL = ("erf", "erfc", "erfcx", "erfinv", "expit", "gammaln", "log_ndtr", "logit", "ndtr", "xlog1py", "xlogy", "sinc")
+SPECIAL = (
+    "erf", "erfc", "erfcx", "erfinv", "expit", "gammaln", "log_ndtr", "logit", "ndtr", "xlog1py", "xlogy",
+    "sinc",
+)
 OWN: Mapping[str, Callable[..., Any]] = {
     "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1 / 3),
     "log_expit": torch.nn.functional.logsigmoid,
@@ -32,7 +36,7 @@ OWN: Mapping[str, Callable[..., Any]] = {
 # fmt: on
 
 
-class _Torch:
+class _Tensors:
     """A backend whose elements are torch tensors."""
 
     name = "torch"
@@ -55,7 +59,9 @@ class _Torch:
 
     def where(self, mask: Any, one: Any, other: Any, dtype: Any) -> Any:
         """torch.where."""
-        return torch.where(self._tensor(mask, dtype), self._tensor(one, dtype), self._tensor(other, dtype))
+        return torch.where(
+            self._tensor(mask, dtype), self._tensor(one, dtype), self._tensor(other, dtype)
+        )
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
         """Constants."""
@@ -64,7 +70,9 @@ class _Torch:
     def put(self, data: Any, key: Any, value: Any, dtype: Any) -> Any:
         """In place, on a copy: autograd forbids writing to a leaf."""
         data = data.clone()
-        data[key if not isinstance(key, np.ndarray) else torch.as_tensor(key)] = self._tensor(value, dtype)
+        data[key if not isinstance(key, np.ndarray) else torch.as_tensor(key)] = self._tensor(
+            value, dtype
+        )
         return data
 
     def reshape(self, data: Any, shape: Any) -> Any:
@@ -88,82 +96,13 @@ class _Torch:
         return data.clone()
 
 
-TORCH = _Torch()
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def as_function(given: Any) -> Callable[[Any], Any]:
-    """A torch.autograd.Function, a module or its class, or a function: as a function of a tensor."""
-    if isinstance(given, type) and issubclass(given, torch.autograd.Function):
-        applied: Callable[[Any], Any] = given.apply
-        return applied
-    if isinstance(given, type) and issubclass(given, torch.nn.Module):
-        given = given()
-    if not callable(given):
-        raise TypeError(f"expected a function, a Function or a module of torch; got {type(given).__name__}")
-    return given  # type: ignore[no-any-return]
-
-
-def differentiated(f: Callable[[Any], Any], x: Any, dtype: str) -> dict[str, Any]:
-    """f(x), its gradient, and whether a doubled incoming gradient doubles it."""
-    t = torch.tensor(np.array(x), dtype=_DTYPES[dtype], requires_grad=True)
-    y = f(t)
-    if not isinstance(y, torch.Tensor):
-        raise TypeError(f"it returned {type(y).__name__}; expected a tensor")
-    if y.shape != t.shape:
-        raise TypeError(f"it returned a tensor of shape {tuple(y.shape)}; expected {tuple(t.shape)}")
-    if not y.requires_grad:
-        return {"y": y.detach(), "d": torch.zeros_like(t), "linear": True, "no_grad": True}
-    (d,) = torch.autograd.grad(y, t, torch.ones_like(y), retain_graph=True)
-    (twice,) = torch.autograd.grad(y, t, torch.full_like(y, 2.0), retain_graph=True)
-    (none,) = torch.autograd.grad(y, t, torch.zeros_like(y))
-    finite = torch.isfinite(d) & torch.isfinite(twice)
-    linear = bool(torch.all((twice == 2 * d)[finite])) and bool(torch.all((none == 0)[finite]))
-    return {"y": y.detach(), "d": d, "linear": linear, "no_grad": False}
-
-
-def torch_evidence(
-    spec: dict[str, Any],
-    functions: Callable[[], dict[str, Any]],
-    grids: Callable[[], dict[str, Any]],
-    emit: Callable[..., None],
-) -> None:
-    """Values and gradients of σ in torch at the points that the first worker chose."""
-    torch.set_num_threads(1)
-    emit("versions", name="torch", version=str(torch.__version__))
-    given = functions()
-    native = "torch" in given
-    f = as_function(given["torch"]) if native else _dispatched(given["sigma"])
-    for dtype, x in grids().items():
-        if dtype == "bfloat16" and not native:
-            continue
-        emit("stage", text=f"torch on {len(x)} points of {dtype}")
-        try:
-            found = differentiated(f, x, dtype)
-        except UnsupportedError as e:
-            emit("not-run", text=str(e))
-            return
-        except Exception as e:
-            if dtype == "bfloat16":
-                emit("not-run-dtype", dtype=dtype, text=f"{type(e).__name__}: {e}"[:500])
-                continue
-            raise
-        emit(
-            "autodiff", way="torch", native=native, dtype=dtype, linear=found["linear"], no_grad=found["no_grad"],
-            y=evidence.packed(found["y"].double().numpy()), d=evidence.packed(found["d"].double().numpy()),
-            y_dtype=str(found["y"].dtype).removeprefix("torch."), d_dtype=str(found["d"].dtype).removeprefix("torch."),
-        )  # fmt: skip
-    if spec["network"] and native and "sigma" in given:
-        from conformance.activation.network import torch_networks
-
-        emit("stage", text="running networks in torch")
-        torch_networks(spec, given, f, emit)
 
 
 class _Own(torch.nn.Module):
     """A function as a module, so that its output can be hooked."""
 
-    def __init__(self, f: Callable[[Any], Any]) -> None:
+    def __init__(self, f: Function) -> None:
         super().__init__()
         self.f = f
 
@@ -171,10 +110,74 @@ class _Own(torch.nn.Module):
         return self.f(a)
 
 
-def module(f: Callable[[Any], Any]) -> torch.nn.Module:
-    """A function of a tensor as a module."""
-    return _Own(f)
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
-def _dispatched(sigma: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda t: evaluate(sigma, TORCH, t, str(t.dtype).removeprefix("torch."))
+class Torch:
+    """PyTorch, on the CPU."""
+
+    name = "torch"
+    version = str(torch.__version__)
+
+    def as_function(self, given: Any) -> Function:
+        """A torch.autograd.Function, a module or its class, or a function. Raises TypeError."""
+        if isinstance(given, type) and issubclass(given, torch.autograd.Function):
+            applied: Function = given.apply
+            return applied
+        if isinstance(given, type) and issubclass(given, torch.nn.Module):
+            given = given()
+        if not callable(given):
+            kind = type(given).__name__
+            raise TypeError(f"expected a function, a Function or a module of torch; got {kind}")
+        return given  # type: ignore[no-any-return]
+
+    def dispatched(self, sigma: Function) -> Function:
+        """σ in NumPy, on tensors."""
+        return lambda t: evaluate(sigma, _Tensors(), t, _name(t.dtype))
+
+    def differentiated(self, f: Function, x: Any, dtype: str) -> Differentiated:
+        """f(x), and what autograd sends back for incoming gradients of 1, 2 and 0."""
+        torch.set_num_threads(1)
+        t = torch.tensor(np.array(x), dtype=_DTYPES[dtype], requires_grad=True)
+        y = f(t)
+        if not isinstance(y, torch.Tensor):
+            raise ReturnedError(f"it returned {type(y).__name__}; expected a tensor")
+        if y.shape != t.shape:
+            raise ReturnedError(
+                f"it returned a tensor of shape {tuple(y.shape)}; expected {tuple(t.shape)}"
+            )
+        if not y.requires_grad:
+            d, linear = torch.zeros_like(t), False
+        else:
+            d, twice, none = (
+                torch.autograd.grad(y, t, torch.full_like(y, g), retain_graph=True)[0]
+                for g in (1.0, 2.0, 0.0)
+            )
+            finite = torch.isfinite(d) & torch.isfinite(twice)
+            linear = bool(torch.all((twice == 2 * d)[finite]) and torch.all((none == 0)[finite]))
+        value, gradient = (
+            (a.detach().double() if dtype == "bfloat16" else a.detach()).numpy() for a in (y, d)
+        )
+        return Differentiated(
+            value, gradient, _name(y.dtype), _name(d.dtype), linear, not y.requires_grad
+        )
+
+    def networks(
+        self, spec: Mapping[str, Any], given: Mapping[str, Any], f: Function, emit: Emit
+    ) -> None:
+        """The user's own version in nn.Sequential."""
+        from conformance.activation.network import run_networks, unseen
+        from conformance.implementations import IMPLEMENTATIONS
+        from conformance.implementations import torch_ as adapter
+
+        impl = adapter.Torch("torch-cpu", IMPLEMENTATIONS["torch-cpu"])
+
+        def values(x: Any) -> tuple[Any, Any]:
+            found = self.differentiated(f, x, x.dtype.name)
+            return found.y, found.d
+
+        def own(name: str) -> None:
+            impl.own[name] = lambda: _Own(f)
+
+        run_networks(spec, given, "torch-cpu", impl, own, values, unseen, emit)

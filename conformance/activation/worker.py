@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from conformance.activation import evidence
+from conformance.activation.autodiff import Framework, autodiff_evidence
 from conformance.activation.behaviour import behaviour, values, warned
 from conformance.activation.branches import TooManyError, branches
 from conformance.activation.curve import Curve, curve
@@ -66,7 +67,8 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
 
     Returns whether they can be judged at all.
     """
-    domain = tuple(float.fromhex(x) for x in spec["domain"])
+    low, high = (float.fromhex(x) for x in spec["domain"])
+    domain = (low, high)
     given = {role: functions[role] for role in ("sigma", "derivative") if role in functions}
     stopped = False
     for role, f in given.items():
@@ -79,10 +81,10 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
         return False
     exact = functions.get("truth", functions.get("sigma"))
     at: list[float] = []
-    for role, f in {"truth": exact, "derivative": given.get("derivative")}.items():
-        if f is not None:
-            emit("stage", text=f"looking for the branch points of {NAMES[role]}")
-            at += _branches(role, f, domain, emit)
+    for of, g in (("truth", exact), ("derivative", given.get("derivative"))):
+        if g is not None:
+            emit("stage", text=f"looking for the branch points of {NAMES[of]}")
+            at += _branches(of, g, domain, emit)
     at += [float.fromhex(k) for k in spec["kinks"]]
     x = grids(domain, sorted(set(at)))
     emit("points", **{name: evidence.packed(a) for name, a in x.items()})
@@ -111,7 +113,6 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
                 break
         _lookalikes(emit, exact, given["derivative"], x["float64"])
     return True
-
 
 
 def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
@@ -219,8 +220,23 @@ ROLES = {
 }
 
 
+def _framework(role: str) -> Framework:
+    """Imported only where it runs."""
+    if role == "torch":
+        from conformance.activation.torch_ import Torch
+
+        return Torch()
+    from conformance.activation.jax_ import Jax
+
+    return Jax()
+
+
 def run_role(
-    spec: dict[str, Any], role: str, functions: Functions, grids: Callable[[], dict[str, Any]], emit: Emit
+    spec: dict[str, Any],
+    role: str,
+    functions: Functions,
+    grids: Callable[[], dict[str, Any]],
+    emit: Emit,
 ) -> None:
     """One role, from its functions to what is said of them; what is raised is said as well."""
     try:
@@ -231,14 +247,8 @@ def run_role(
 
                 emit("stage", text="running networks")
                 numpy_networks(spec, given, emit)
-        elif role == "torch":
-            from conformance.activation.torch_ import torch_evidence
-
-            torch_evidence(spec, functions, grids, emit)
         else:
-            from conformance.activation.jax_ import jax_evidence
-
-            jax_evidence(spec, functions, grids, emit)
+            autodiff_evidence(_framework(role), spec, functions, grids, emit)
     except StoppedError:
         emit("done")
     except LoadError as e:
@@ -261,9 +271,11 @@ def main(folder: Path, role: str) -> None:
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     emit = _emitter(folder / f"{role}.jsonl")
     _limit(spec, role)
-    run_role(
-        spec, role, lambda: _functions(spec, ROLES[role]), lambda: wait_for_points(folder, spec["timeout"]), emit
-    )  # fmt: skip
+
+    def grids() -> dict[str, Any]:
+        return wait_for_points(folder, spec["timeout"])
+
+    run_role(spec, role, lambda: _functions(spec, ROLES[role]), grids, emit)
 
 
 if __name__ == "__main__":

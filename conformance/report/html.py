@@ -26,7 +26,7 @@ from conformance.report.svg import mark
 from conformance.report.view import View, isolate, symbol, where
 from conformance.results import Results
 
-__all__ = ["SECTIONS", "SIGNS", "Section", "render"]
+__all__ = ["SECTIONS", "SIGNS", "Section", "environment", "own_file", "render"]
 
 SIGNS = {
     "error": "!",
@@ -73,7 +73,8 @@ def _anchor(case: str) -> str:
     return "#case=" + quote(case, errors="replace")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of this package, and what they may call: every value is escaped."""
     env = Environment(
         loader=PackageLoader("conformance.report"),
         autoescape=True,
@@ -90,14 +91,14 @@ def _environment() -> Environment:
     return env
 
 
-def _own(name: str) -> Markup:
+def own_file(name: str) -> Markup:
     """A style sheet or script of this package, as it stands: no data goes through it."""
     return Markup(files("conformance.report").joinpath(name).read_text(encoding="utf-8"))
 
 
 def render(results: Results) -> str:
     """One self-contained HTML file, the same bytes for the same results."""
-    env, view = _environment(), View(results)
+    env, view = environment(), View(results)
     bodies = {
         s.id: Markup(
             env.get_template(f"{s.id}.html").render(view=view, results=results, **s.context(view))
@@ -107,7 +108,7 @@ def render(results: Results) -> str:
     html = env.get_template("page.html").render(
         results=results,
         sections=[(s, bodies[s.id], s.number(view) if s.number else None) for s in SECTIONS],
-        css=_own("report.css"),
-        js=_own("report.js"),
+        css=own_file("report.css"),
+        js=own_file("report.js"),
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8

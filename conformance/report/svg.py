@@ -14,7 +14,18 @@ from markupsafe import Markup, escape
 from conformance.report.numbers import power, size
 from conformance.report.view import isolate
 
-__all__ = ["LogAxis", "el", "mark", "name", "path", "plot", "text"]
+__all__ = [
+    "LinearAxis",
+    "LogAxis",
+    "SymLogAxis",
+    "el",
+    "mark",
+    "marks",
+    "name",
+    "path",
+    "plot",
+    "text",
+]
 
 _MARKS = {
     "circle": "M{l} {y}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0z",
@@ -57,11 +68,19 @@ def path(points: Iterable[tuple[float, float]], class_: str, close: bool = False
     return el("path", d=f"M{d}{'z' if close else ''}", class_=class_)
 
 
+def _outline(shape: str, x: float, y: float, r: float) -> str:
+    at = {"x": x, "y": y, "r": r, "d": 2 * r, "l": x - r, "right": x + r, "t": y - r, "b": y + r}
+    return _MARKS[shape].format(**{key: _value(float(value)) for key, value in at.items()})
+
+
 def mark(shape: str, x: float, y: float, class_: str, r: float = 4) -> Markup:
     """A marker centred on (x, y). Shape and not only colour tells one series from another."""
-    at = {"x": x, "y": y, "r": r, "d": 2 * r, "l": x - r, "right": x + r, "t": y - r, "b": y + r}
-    d = _MARKS[shape].format(**{key: _value(float(value)) for key, value in at.items()})
-    return el("path", d=d, class_=class_)
+    return el("path", d=_outline(shape, x, y, r), class_=class_)
+
+
+def marks(shape: str, at: Iterable[tuple[float, float]], class_: str, r: float = 4) -> Markup:
+    """Many markers in one element, which keeps a page of hundreds small."""
+    return el("path", d="".join(_outline(shape, x, y, r) for x, y in at), class_=class_)
 
 
 def plot(
@@ -114,3 +133,82 @@ class LogAxis:
         step = max(1, math.ceil((self.high - self.low) / most))
         exponents = [e for e in range(self.low, self.high + 1) if e % step == 0]
         return [(self(10.0**e), power(e)) for e in exponents]
+
+
+@dataclass(frozen=True)
+class LinearAxis:
+    """Numbers `low` … `high` along pixels `start` … `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value. What lies beyond an end is put on that end."""
+        share = (value - self.low) / (self.high - self.low)
+        return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
+
+    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
+        """Multiples of 1, 2 or 5 times a power of ten."""
+        rough = (self.high - self.low) / most
+        unit = 10.0 ** math.floor(math.log10(rough))
+        step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= rough * 0.999)
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        return [(self(i * step), _signed(f"{i * step:.6g}")) for i in range(first, last + 1)]
+
+
+def _signed(label: str) -> str:
+    return label.replace("-", "−")
+
+
+_SQUEEZED = 1.6  # how many decades wide everything nearer 0, and everything farther out, is drawn
+
+
+@dataclass(frozen=True)
+class SymLogAxis:
+    """All floats of both signs along pixels `start` … `end`: decades from 1e-3 to 1e4, where values
+    live, and what is nearer 0 or farther out squeezed into a strip."""
+
+    low: float
+    high: float
+    least: float  # the smallest positive number
+    start: float
+    end: float
+
+    def _decades(self, x: float) -> float:
+        m = min(abs(x), 1.8e308)
+        if m <= 1e-3:
+            share = math.log10(max(m, self.least) / 1e-3) / math.log10(self.least / 1e-3)
+            d = _SQUEEZED * (1 - share) if m else 0.0
+        elif m <= 1e4:
+            d = _SQUEEZED + math.log10(m / 1e-3)
+        else:
+            reach = max(abs(self.low), abs(self.high), 1e5)
+            d = _SQUEEZED * (1 + min(1.0, math.log10(m / 1e4) / math.log10(reach / 1e4))) + 7
+        return math.copysign(d, x)
+
+    def __call__(self, x: float) -> float:
+        """The pixel of a number. What lies beyond an end is put on that end."""
+        low, high = self._decades(self.low), self._decades(self.high)
+        share = (self._decades(x) - low) / (high - low) if low < high else 0.0
+        return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
+
+    def ticks(self, apart: float = 31) -> list[tuple[float, str]]:
+        """As many as have room: 0, 1 and the thousands first, then decades, then what lies between."""
+        found: dict[float, str] = {}
+        for value, label in self._candidates():
+            x = self(value)
+            if self.low <= value <= self.high and all(abs(x - other) >= apart for other in found):
+                found[x] = _signed(label)
+        return sorted(found.items())
+
+    def _candidates(self) -> Iterable[tuple[float, str]]:
+        yield 0.0, "0"
+        farthest = math.floor(math.log10(max(abs(self.low), abs(self.high))))
+        for e in (0, 3, farthest, -3, 1, -1, 2, -2, *range(4, farthest)):
+            yield from ((s * 10.0**e, f"{'-' * (s < 0)}{power(e)}") for s in (1, -1))
+        for m in (5, 2):
+            for e in (0, 1, -1, 2, -2, 3, -3):
+                yield from ((s * m * 10.0**e, f"{s * m * 10.0**e:g}") for s in (1, -1))
+        yield from ((end, f"{end:.4g}") for end in (self.low, self.high))

@@ -139,17 +139,16 @@ class Taylor:
 
     def lifted(self, f: Ball, f1: Ball, f2: Ball, ulps: float = LIBRARY) -> Taylor:
         """A function of self, from f, f' and f'' at c0: the chain rule, once."""
-        steep = _size(f1)
-        e = _times(steep, self.e)
-        if _times(_size(f2), self.e) * COARSE > steep:  # the bound is of first order
+        e = _times(f1, self.e)
+        if _times(f2, self.e * self.e) * COARSE > e:  # the bound is of first order
             e = math.inf if e else 0.0
         return Taylor(
             f,
             f1 * self.c1,
             f1 * self.c2 + f2 * self.c1 * self.c1 / 2,
             e + ulps * _size(f),
-            _times(steep, self.k),
-            _times(steep, self.s) + 1,
+            _times(f1, self.k),
+            _times(f1, self.s) + 1,
             self.exact,
         )
 
@@ -175,7 +174,7 @@ class Taylor:
     def __mul__(self, other: Any) -> Taylor:
         o = taylor(other)
         v = self.c0 * o.c0 if self.exact or o.exact else _product(self.c0, o.c0)
-        a, b = _size(self.c0), _size(o.c0)
+        a, b = self.c0, o.c0
         return Taylor(
             v,
             self.c0 * o.c1 + self.c1 * o.c0,
@@ -241,9 +240,14 @@ class Taylor:
         raise AttributeError(name)
 
 
-def _times(x: float, y: float) -> float:
-    """x·y, where infinitely steep times no error is no error."""
-    return 0.0 if x == 0 or y == 0 else x * y
+def _times(x: Ball, y: float) -> float:
+    """|x|·y, where infinitely steep times no error is no error, and a float would not hold |x|."""
+    if y == 0:
+        return 0.0
+    size = _size(x)
+    if 1e-290 < size < 1e290 or math.isinf(y):
+        return size * y if size else 0.0
+    return abs(float(x * arb(y)))
 
 
 def taylor(x: Any) -> Taylor:
@@ -319,7 +323,7 @@ def power(x: Taylor, y: Taylor) -> Taylor:
             return x.lifted(ZERO, ends[0], ends[1])
         v = x.c0**b
         found = x.lifted(v, b * x.c0 ** (b - 1), b * (b - 1) * x.c0 ** (b - 2))
-        through = _times(_size(v * x.c0.log()), 1.0) if x.c0 > 0 else 0.0
+        through = v * x.c0.log() if x.c0 > 0 else ZERO
         return _more(found, _times(through, y.e), _times(through, y.k))
     return FUNCTIONS["exp"](y * FUNCTIONS["log"](x))
 
@@ -453,7 +457,7 @@ def _lgamma(a: Ball) -> tuple[Ball, Ball, Ball]:
 
 def _erfcx(x: Taylor) -> Taylor:
     """e^{x²} erfc(x); for x < 0 a library forms 2e^{x²}, x² rounded."""
-    square = _size(x.c0) ** 2 if x.c0 < 0 else 0.0
+    square = _size(x.c0) * _size(x.c0) if x.c0 < 0 else 0.0
     of = _composed(lambda t: _function(0, _exp)(t * t) * erfc(t), 8 + 2 * square)
     found: Taylor = of(x)
     return found
@@ -467,7 +471,8 @@ def _meant(c: Ball) -> Taylor:
 
 def _ndtr(x: Taylor) -> Taylor:
     """Φ(x) = erfc(−x/√2)/2, with the rounding of that argument, as scipy computes it."""
-    return erfc(-x / _meant(arb(2).sqrt())) / 2
+    found: Taylor = erfc(-x / _meant(arb(2).sqrt())) / 2
+    return found
 
 
 def _sinc(x: Taylor) -> Taylor:
@@ -535,7 +540,7 @@ def _stepwise(x: Taylor, to: Callable[[Ball], Ball]) -> Taylor:
         raise UndecidedError
     below = to(x.c0.lower() - arb(2) ** -1000)
     _now[-1].decisions.append(int(float(low)) if abs(float(low)) < 2**53 else 0)
-    _now[-1].ties += int(not (below == low))
+    _now[-1].ties += int(below != low)
     return Taylor(low, exact=x.exact)
 
 

@@ -177,9 +177,7 @@ def test_what_underflow_loses_is_no_error() -> None:
     assert measure.fit(
         np.full(100, 1e-300), SIZE, [(A, np.inf, 1.0)], U, np.full(100, 1e-300), 1.0
     ) == [1, 0]
-    assert (
-        measure.fit(np.full(100, 1e-10), SIZE, [(A, np.inf, 1.0)], U, np.zeros(100), 1.0)[0] != 1
-    )
+    assert measure.fit(np.full(100, 1e-10), SIZE, [(A, np.inf, 1.0)], U, np.zeros(100), 1.0)[0] != 1
 
 
 # --- measuring ------------------------------------------------------------------------------------

@@ -106,17 +106,18 @@ def test_importing_refbp_loads_numpy_alone() -> None:
 # --- conformance ----------------------------------------------------------------------------------
 
 ONLY_IN = {
-    "torch": {"conformance.implementations.torch_"},
-    "jax": {"conformance.implementations.jax_"},
+    "torch": {"conformance.implementations.torch_", "conformance.activation.torch_"},
+    "jax": {"conformance.implementations.jax_", "conformance.activation.jax_"},
     "jaxlib": {"conformance.implementations.jax_"},
     "sklearn": {"conformance.trained"},
     "refbp": {"conformance.implementations.refbp_", "conformance.trained"},
     "flint": {
         "conformance.truth.balls", "conformance.truth.definitions", "conformance.truth.network",
-        "conformance.known_differences",
+        "conformance.truth.taylor", "conformance.known_differences",
     },
     "pebble": {"conformance.runner"},
     "click": {"conformance.cli"},
+    "pytest": {"conformance.pytest_plugin"},
 }  # fmt: skip
 
 
@@ -135,18 +136,20 @@ def test_nothing_else_is_imported() -> None:
     report = {
         name(p) for p in CONFORMANCE if packages(of(p)) & {"jinja2", "markupsafe", "latex2mathml"}
     }
-    assert all(m.startswith("conformance.report") for m in report)
+    own = ("conformance.report", "conformance.activation.report", "conformance.activation.plots")
+    assert all(m.startswith(own) for m in report)
 
 
 def test_a_module_is_loaded_by_name_in_one_place() -> None:
-    """Where implementations are loaded: otherwise what is tested here could be got around."""
+    """Where implementations are loaded, and a user's own functions: otherwise what is tested here could be
+    got around."""
     found = {
         name(p)
         for p in CONFORMANCE
         if {"importlib.import_module", "imp"} & of(p)
         or "__import__" in p.read_text(encoding="utf-8")
     }
-    assert found == {"conformance.implementations"}
+    assert found == {"conformance.implementations", "conformance.activation.load"}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +183,8 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.summary",
     "conformance.runner",
     "conformance.show",
+    "conformance.activation",
+    "conformance.pytest_plugin",
     "conformance.cli",
     "conformance.__main__",
 )
@@ -196,10 +201,30 @@ def test_imports_go_downward(path: Path) -> None:
             assert layer(module) <= layer(name(path)), f"{name(path)} imports {module}"
 
 
-@pytest.mark.parametrize("path", [p for p in CONFORMANCE if ".report" in name(p)], ids=name)
+@pytest.mark.parametrize(
+    "path", [p for p in CONFORMANCE if name(p).startswith("conformance.report")], ids=name
+)
 def test_the_report_reads_results_alone(path: Path) -> None:
     found = {m for m in of(path) if m.startswith("conformance.")}
     assert all(m.startswith(("conformance.results", "conformance.report")) for m in found)
+
+
+def test_the_report_of_an_activation_reads_its_check_alone() -> None:
+    for path in CONFORMANCE:
+        if name(path) in ("conformance.activation.report", "conformance.activation.plots"):
+            found = {m for m in of(path, typing_too=False) if m.startswith("conformance.")}
+            allowed = ("conformance.results", "conformance.report", "conformance.activation.plots")
+            assert all(m.startswith(allowed) for m in found), (name(path), found)
+
+
+def test_the_frameworks_of_an_activation_are_loaded_where_they_run() -> None:
+    code = (
+        "import sys; import conformance.activation.asserting, conformance.activation.worker\n"
+        "import conformance.activation.network, conformance.pytest_plugin\n"
+        "print(sorted({'torch', 'jax', 'jaxlib', 'sklearn', 'refbp'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_importing_the_judge_loads_no_framework() -> None:

@@ -36,7 +36,9 @@ def silu(x: Array) -> Array:
 
 def selu_prime_wrong_side(x: Array) -> Array:
     """α e^x taken as e^x + α."""
-    return np.where(x > 0, 1.0507009873554805 * np.ones_like(x), 1.7580993408473766 + np.exp(np.minimum(x, 0)))
+    return np.where(
+        x > 0, 1.0507009873554805 * np.ones_like(x), 1.7580993408473766 + np.exp(np.minimum(x, 0))
+    )
 
 
 def old_mish_prime(x: Array) -> Array:

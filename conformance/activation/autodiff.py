@@ -1,0 +1,103 @@
+"""σ and its derivative by a framework's own differentiation, at the points that the first worker chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.activation import evidence
+from conformance.activation.lifted import UnsupportedError
+
+__all__ = ["Differentiated", "Framework", "ReturnedError", "autodiff_evidence"]
+
+Emit = Callable[..., None]
+Function = Callable[[Any], Any]
+
+
+class ReturnedError(TypeError):
+    """What a function returned is no floating-point array of its input's shape."""
+
+
+@dataclass(frozen=True)
+class Differentiated:
+    """f(x), its gradient, and what a framework did with the gradient that came in."""
+
+    y: NDArray[Any]  # float64, or float32 where the dtype was
+    d: NDArray[Any]
+    y_dtype: str
+    d_dtype: str
+    linear: bool  # a doubled incoming gradient doubles what goes out, and none gives none
+    no_grad: bool = False  # the result is not connected to its input
+
+
+class Framework(Protocol):
+    """PyTorch or JAX."""
+
+    name: str
+    version: str
+
+    def as_function(self, given: Any) -> Function:
+        """What the user gave, as a function of one array."""
+        ...
+
+    def dispatched(self, sigma: Function) -> Function:
+        """A NumPy function as one of this framework's arrays."""
+        ...
+
+    def differentiated(self, f: Function, x: NDArray[Any], dtype: str) -> Differentiated:
+        """f and its gradient at x. Raises what f raises, and ReturnedError."""
+        ...
+
+    def networks(
+        self, spec: Mapping[str, Any], given: Mapping[str, Any], f: Function, emit: Emit
+    ) -> None:
+        """Whole networks with it."""
+        ...
+
+
+def autodiff_evidence(
+    framework: Framework,
+    spec: dict[str, Any],
+    functions: Callable[[], dict[str, Any]],
+    grids: Callable[[], dict[str, Any]],
+    emit: Emit,
+) -> None:
+    """The user's own version where there is one, else σ through NumPy's dispatch."""
+    way = framework.name
+    emit("versions", name=way, version=framework.version)
+    given = functions()
+    native = way in given
+    f = framework.as_function(given[way]) if native else framework.dispatched(given["sigma"])
+    for dtype, x in grids().items():
+        if dtype == "bfloat16" and not native:
+            continue
+        emit("stage", text=f"{way} on {len(x)} points of {dtype}")
+        try:
+            found = framework.differentiated(f, x, dtype)
+        except UnsupportedError as e:
+            emit("not-run", text=str(e))
+            return
+        except Exception as e:
+            if dtype != "bfloat16":  # which it need not take
+                raise
+            emit("not-run-dtype", dtype=dtype, text=f"{type(e).__name__}: {e}"[:500])
+            continue
+        emit(
+            "autodiff",
+            way=way,
+            native=native,
+            dtype=dtype,
+            linear=found.linear,
+            no_grad=found.no_grad,
+            y=evidence.packed(np.asarray(found.y, np.float64)),
+            d=evidence.packed(np.asarray(found.d, np.float64)),
+            y_dtype=found.y_dtype,
+            d_dtype=found.d_dtype,
+        )
+    if spec["network"] and native and ("truth" in given or "sigma" in given):
+        emit("stage", text=f"running networks in {way}")
+        framework.networks(spec, given, f, emit)

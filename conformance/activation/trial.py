@@ -1,0 +1,203 @@
+"""One array of numbers against what it should be: errors, the worst of them, a row of the table of ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.activation.bounds import Precision
+from conformance.activation.findings import NAMES, Finding, digits, finding
+from conformance.results import Number, number
+from conformance.truth.balls import Enclosure
+
+__all__ = ["FAR", "Trial", "Way"]
+
+Reals = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+LOST = 2.0**10  # u: from here on digits count as lost
+FAR = 1000.0  # what goes wrong beyond is no matter of ordinary arguments
+
+
+class Way(TypedDict):
+    """One way to a value or a derivative, in one dtype, against the certified one."""
+
+    way: str
+    dtype: str
+    of: str  # value or derivative
+    verdict: str
+    points: int
+    beyond: int
+    undecided: int
+    worst_x: Number | None
+    got: Number | None
+    expected: Number | None
+    ratio: Number
+    ulps: Number
+    digits: float | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`got` at x, to lie in [low, high]: one number, `exact`, but at kinks and jumps (`touched`)."""
+
+    spec: Mapping[str, Any]
+    of: str  # sigma, derivative, torch, jax
+    what: str  # value or derivative
+    p: Precision
+    x: Reals
+    got: Reals
+    exact: Enclosure
+    low: Reals
+    high: Reals
+    touched: Mask
+    allowed: Reals
+    scale: float  # what an error is small against
+
+    @cached_property
+    def known(self) -> Mask:
+        """Where anything is known of the truth."""
+        return np.asarray(~np.isnan(self.exact.hi) | self.touched)
+
+    @cached_property
+    def error(self) -> Reals:
+        """How far each is off, to the last digit; infinite where it is no number."""
+        with np.errstate(invalid="ignore"):
+            outside = np.maximum(np.maximum(self.low - self.got, self.got - self.high), 0.0)
+        infinite = np.isinf(self.got) & (self.got != self.low)
+        outside = np.where(np.isnan(self.got) | infinite, np.inf, outside)
+        one = (self.low == self.high) & ~self.touched
+        return np.asarray(np.where(one, self.exact.distance(self.got), outside))
+
+    @cached_property
+    def room(self) -> Reals:
+        """What is allowed, and what is not known."""
+        return np.asarray(self.allowed + self.exact.rad)
+
+    @cached_property
+    def overflows(self) -> Mask:
+        """Where the truth is a number of the dtype and what was got is none."""
+        within = (np.abs(self.low) <= self.p.largest) & (np.abs(self.high) <= self.p.largest)
+        return np.asarray(self.known & within & ~np.isfinite(self.got))
+
+    @cached_property
+    def asked(self) -> Mask:
+        """Where a finite answer can be compared: not where the truth itself leaves the dtype."""
+        return np.asarray(self.known & ~(np.abs(self.low) > self.p.largest) & ~self.overflows)
+
+    @cached_property
+    def off(self) -> Mask:
+        """Where it is off by more than is allowed."""
+        return np.asarray(self.asked & (self.error > self.room))
+
+    @cached_property
+    def size(self) -> Reals:
+        """|truth|, but for what is small among the others: errors are worst relative to this."""
+        truth = np.where(np.isfinite(self.exact.hi), np.abs(self.exact.hi), 0.0)
+        return np.asarray(truth + 1e-3 * self.scale)
+
+    @cached_property
+    def lost(self) -> Mask:
+        """Where most digits are wrong, though by no more than is allowed, of a number far from subnormal."""
+        truth = np.where(
+            self.low == self.high, np.abs(self.low), np.fmax(np.abs(self.low), np.abs(self.high))
+        )
+        with np.errstate(all="ignore"):
+            many = self.error > LOST * self.p.u * truth
+            return np.asarray(self.asked & many & (truth > self.p.normal / self.p.u))
+
+    @cached_property
+    def holes(self) -> Mask:
+        """Where NaN was got and nothing is known, between neighbours that are known: 0/0 at one point."""
+        hole = ~self.known & np.isnan(self.got) & (np.abs(self.x) <= FAR)
+        hole[[0, -1]] = False
+        fine = self.known & np.isfinite(self.got)
+        hole[1:-1] &= fine[:-2] & fine[2:]
+        return hole
+
+    def filled(self) -> Trial:
+        """With the value of the next point expected in holes."""
+        low, high = self.low.copy(), self.high.copy()
+        at = np.flatnonzero(self.holes)
+        low[at] = high[at] = self.low[at + 1]
+        return replace(self, low=low, high=high)
+
+    def expected(self, i: int) -> float:
+        """The nearest right number to what was got at a point."""
+        got = float(self.got[i])
+        return (
+            float(self.low[i])
+            if not math.isfinite(got)
+            else float(np.clip(got, self.low[i], self.high[i]))
+        )
+
+    def worst(self, kind: str, where: Mask, **more: Any) -> Finding:
+        """A finding of the worst of the points where it shows; of those equally bad, the nearest 0."""
+        at = np.flatnonzero(where)
+        badness = (self.error / self.size)[at]
+        if np.isfinite(badness).any():
+            i = int(at[np.argmax(np.where(np.isfinite(badness), badness, -1.0))])
+        else:
+            i = int(at[np.argmin(np.abs(self.x[at]))])
+        low, high = float(self.low[i]), float(self.high[i])
+        shown = f"{low:.17g}" if low == high else f"between {low:.17g} and {high:.17g}"
+        return finding(
+            self.spec,
+            kind,
+            self.of,
+            dtype=self.p.name,
+            x=number(float(self.x[i]), 17),
+            got=f"{float(self.got[i]):.17g}",
+            expected=shown,
+            digits=digits(float(self.got[i]), self.expected(i)),
+            count=int(where.sum()),
+            points=int(self.known.sum()),
+            where=_range(self.x[at]),
+            **more,
+        )
+
+    def way(self, verdict: str, wrong: Mask) -> Way:
+        """Its row in the table: the worst of what is wrong, or of all."""
+        asked = self.known & ~(np.abs(self.low) > self.p.largest)
+        with np.errstate(all="ignore"):
+            ratio = np.where(asked, self.error / self.room, 0.0)
+        ratio = np.where(np.isnan(ratio), np.where(self.error == 0, 0.0, np.inf), ratio)
+        i = self._worst_of(wrong, ratio)
+        finite = asked & np.isfinite(self.error)
+        with np.errstate(all="ignore"):
+            ulp = self.p.ulp(np.maximum(np.abs(self.exact.hi), self.p.normal))
+            ulps = np.where(finite, self.error / ulp, 0.0)
+        return Way(
+            way=NAMES[self.of],
+            dtype=self.p.name,
+            of=self.what,
+            verdict=verdict,
+            points=int(asked.sum()),
+            beyond=int(wrong.sum()),
+            undecided=int((~self.known).sum()),
+            worst_x=number(float(self.x[i]), 17),
+            got=number(float(self.got[i]), 17),
+            expected=number(self.expected(i), 17),
+            ratio=number(float(ratio[i])),
+            ulps=number(float(np.nan_to_num(ulps).max(initial=0.0))),
+            digits=digits(float(self.got[i]), self.expected(i)),
+        )
+
+    def _worst_of(self, wrong: Mask, ratio: Reals) -> int:
+        if not wrong.any():
+            return int(np.argmax(ratio))
+        badness = np.where(wrong & np.isfinite(self.error), self.error / self.size, -1.0)
+        if (badness > 0).any():
+            return int(np.argmax(badness))
+        return int(np.flatnonzero(wrong)[np.argmin(np.abs(self.x[wrong]))])
+
+
+def _range(x: Reals) -> str:
+    """Where the points lie, in words."""
+    low, high = float(x.min()), float(x.max())
+    return f"x = {low:.6g}" if low == high else f"{low:.6g} ≤ x ≤ {high:.6g}"

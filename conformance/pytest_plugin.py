@@ -1,0 +1,76 @@
+"""The pytest plugin: a marker, and a report of every activation that the tests checked.
+
+Found by its entry point wherever this package is installed; it loads nothing until it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--conformance-report FOLDER."""
+    parser.getgroup("conformance").addoption(
+        "--conformance-report",
+        metavar="FOLDER",
+        default=None,
+        help="Write an HTML report and a JSON file of every activation that assert_activation_conforms "
+        "checked into FOLDER.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker, so that --strict-markers knows it."""
+    config.addinivalue_line(
+        "markers", "conformance: checks an activation against its certified derivative."
+    )
+
+
+def _checked() -> list[Any]:
+    """What this process checked, if anything was: without importing what was not used."""
+    import sys
+
+    asserting = sys.modules.get("conformance.activation.asserting")
+    return list(asserting.checked) if asserting is not None else []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the reports, in each worker of pytest-xdist what it checked."""
+    folder = session.config.getoption("--conformance-report")
+    found = _checked()
+    if not folder or not found:
+        return
+    from conformance.activation.report import render
+    from conformance.results import write_atomically, write_json
+
+    worker = getattr(session.config, "workerinput", {}).get("workerid", "")
+    where = Path(folder)
+    where.mkdir(parents=True, exist_ok=True)
+    for i, check in enumerate(found, start=1):
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in check["name"])[:60]
+        stem = "-".join(part for part in (worker, f"{i:03d}", safe) if part)
+        write_json(where / f"{stem}.json", check)
+        write_atomically(where / f"{stem}.html", render(check))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """A line for each, where the report was asked for."""
+    config = terminalreporter.config
+    folder, found = config.getoption("--conformance-report"), _checked()
+    if not folder or not found:
+        return
+    terminalreporter.section("conformance")
+    for check in found:
+        terminalreporter.line(f"{check['verdict']}: {check['name']}: {check['message']}")
+    terminalreporter.line(f"reports: {folder}")
