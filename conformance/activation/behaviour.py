@@ -59,7 +59,11 @@ class Quiet:
 def _first(got: NDArray[Any], expected: NDArray[Any], x: NDArray[Any]) -> dict[str, Any]:
     """The first element that differs."""
     i = int(np.flatnonzero(~((got == expected) | ((got != got) & (expected != expected))))[0])
-    return {"x": float(x.flat[i]), "got": repr(got.flat[i]), "expected": repr(expected.flat[i])}
+    return {
+        "x": float(x.flat[i]),
+        "got": f"{got.flat[i]:.17g}",
+        "expected": f"{expected.flat[i]:.17g}",
+    }
 
 
 def _form(y: Any, x: NDArray[Any], dtype: str) -> Iterator[Observation]:
@@ -129,7 +133,7 @@ def _elementwise(
             i = int(np.flatnonzero(off)[0])
             yield {
                 "kind": "not-elementwise", "dtype": dtype, "x": float(given.flat[i]),
-                "got": repr(got.flat[i]), "expected": repr(expected.flat[i]),
+                "got": f"{got.flat[i]:.17g}", "expected": f"{expected.flat[i]:.17g}",
             }  # fmt: skip
             return
 

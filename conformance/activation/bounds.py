@@ -54,14 +54,27 @@ class Precision:
 
 
 def continued(c: Curve, of: Iterable[Branch], x: Reals) -> Curve:
-    """The curve with σ' across smooth branch points: there a tie decides nothing, and the sides agree."""
-    hi, lo, rad, second = (a.copy() for a in (c.first.hi, c.first.lo, c.first.rad, c.second))
+    """The curve across its branch points, where a tie decides nothing, or cannot be decided.
+
+    σ' at a smooth one is what both sides agree on; elsewhere nothing is changed but what is not known.
+    """
+    value, first, second = _writable(c.value), _writable(c.first), c.second.copy()
     for b in of:
-        at = (x == b.at) & b.exact
-        if b.kind == "smooth" and at.any():
-            hi[at], lo[at], rad[at] = b.left.first, 0.0, np.spacing(abs(b.left.first))
-            second[at] = max(abs(b.left.second), abs(b.right.second))
-    return replace(c, first=Enclosure(hi, lo, rad), second=second)
+        at = x == b.at
+        agreed = at & (b.exact and b.kind == "smooth") | (at & np.isnan(first.hi))
+        if agreed.any() and np.isfinite(b.left.first):
+            first.hi[agreed], first.lo[agreed] = b.left.first, 0.0
+            first.rad[agreed] = np.spacing(abs(b.left.first))
+            second[agreed] = max(abs(b.left.second), abs(b.right.second))
+        lost = at & np.isnan(value.hi)
+        if lost.any() and np.isfinite(b.left.value):
+            value.hi[lost], value.lo[lost] = b.left.value, 0.0
+            value.rad[lost] = np.spacing(abs(b.left.value))
+    return replace(c, value=value, first=first, second=second)
+
+
+def _writable(e: Enclosure) -> Enclosure:
+    return Enclosure(e.hi.copy(), e.lo.copy(), e.rad.copy())
 
 
 def scale(c: Curve, x: Reals) -> float:

@@ -16,7 +16,7 @@ from conformance.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
 from conformance.activation.judge import judge, verdict
 from conformance.activation.kinks import Kink
 from conformance.activation.load import split
-from conformance.activation.trial import Way
+from conformance.activation.trial import Trial, Way
 from conformance.results import Number, number
 from conformance.summary import environment
 
@@ -166,7 +166,7 @@ def _roles(spec: Mapping[str, Any], frameworks: Iterable[str]) -> list[str]:
 def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: float) -> Check:
     """The verdict on what is known."""
     spec = facts.spec
-    findings, ways, kinks = judge(facts)
+    findings, ways, kinks, trials = judge(facts)
     unjudged = _problems(facts, findings)
     if facts.curves.get(("truth", "float64")) is None and not unjudged:
         unjudged = _why_no_truth(facts, findings)
@@ -192,13 +192,19 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
         kinks=kinks,
         networks=facts.networks,
         not_run=facts.not_run
+        + _left_out(spec)
         + [{"way": w["role"], "why": w["text"]} for w in _framework_problems(facts)],
         unsupported={NAMES[k]: v for k, v in facts.unsupported.items()},
         points={d: len(x) for d, x in facts.x.items()},
-        series=_series(facts),
+        series=_series(trials),
         printed=dict(printed),
         environment=environment(time.monotonic() - begun, 1) | {"packages_used": facts.versions},
     )
+
+
+def _left_out(spec: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What was not asked for."""
+    return [] if spec["network"] else [{"way": "networks", "why": "not asked for."}]
 
 
 def _framework_problems(facts: Facts) -> list[Mapping[str, Any]]:
@@ -268,7 +274,7 @@ def _message(
     errors = [f for f in findings if f["severity"] == "error"]
     warnings = [f for f in findings if f["severity"] == "warning"]
     if answer == "not judged":
-        return unjudged[:1].upper() + unjudged[1:]
+        return unjudged if unjudged.startswith("σ") else unjudged[:1].upper() + unjudged[1:]
     if answer == "wrong":
         first = (errors or warnings)[0]
         more = len(errors or warnings) - 1
@@ -283,7 +289,8 @@ def _message(
         else "its domain"
     )
     text = f"{what} is the derivative of σ on {where}: {count:,} points of float64 and float32"
-    text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
+    if "truth" in facts.branches:
+        text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
     ran = [n for n in facts.networks if n["verdict"] in ("conforms", "known-difference")]
     text += f", {len(ran)} networks" if ran else ""
     text += "." if not warnings else f"; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}."
@@ -302,62 +309,37 @@ def _title(f: Finding) -> str:
 MOST = 700
 
 
-def _series(facts: Facts) -> list[Series]:
-    """Curves for the report, thinned to what a plot can show, the worst points kept."""
-    from conformance.activation.bounds import Precision
-
+def _series(trials: Sequence[Trial]) -> list[Series]:
+    """Curves for the report: the certified ones, then each way's."""
     found: list[Series] = []
-    for dtype in ("float64", "float32"):
-        c, x = facts.curves.get(("truth", dtype)), facts.x.get(dtype)
-        if c is None or x is None:
+    for t in trials:
+        if t.p.name == "bfloat16":
             continue
-        p = Precision.of(dtype)
-        found.append(_one("certified", dtype, "value", x, c.value.hi, None, None))
-        found.append(_one("certified", dtype, "derivative", x, c.first.hi, None, None))
-        for of, role, exact in (("value", "sigma", c.value), ("derivative", "derivative", c.first)):
-            own = facts.curves.get((role, dtype), c if role == "sigma" else None)
-            if (role, dtype) in facts.values:
-                y = facts.values[role, dtype]
-                allowed = own.tolerance(p.u, p.normal) if own is not None else None
-                found.append(
-                    _one("σ" if of == "value" else "σ'", dtype, of, x, y, exact, allowed, p)
-                )
-        for way in ("torch", "jax"):
-            if (way, dtype) in facts.autodiff:
-                for of, key, exact in (("value", "y", c.value), ("derivative", "d", c.first)):
-                    found.append(
-                        _one(way, dtype, of, x, facts.autodiff[way, dtype][key], exact, None, p)
-                    )
+        if t.of == "sigma" or (t.of == "derivative" and t.what == "derivative"):
+            found.append(_one(t, "certified", t.exact.hi))
+        found.append(_one(t, NAMES[t.of], t.got))
     return found
 
 
-def _one(
-    way: str, dtype: str, of: str, x: Any, y: Any, exact: Any, allowed: Any, p: Any = None
-) -> Series:
-    ulps = np.zeros(len(x))
-    room = np.zeros(len(x))
-    if exact is not None:
-        with np.errstate(all="ignore"):
-            ulp = p.ulp(np.maximum(np.abs(exact.hi), p.normal))
-            ulps = exact.distance(y) / ulp
-            room = allowed / ulp if allowed is not None else room
-    keep = np.zeros(len(x), bool)
-    keep[np.linspace(0, len(x) - 1, min(MOST, len(x))).astype(int)] = True
-    body = np.flatnonzero(np.abs(x) <= 12)
+def _one(t: Trial, way: str, y: Any) -> Series:
+    """Thinned to what a plot can show, the worst points kept."""
+    keep = np.zeros(len(t.x), bool)
+    keep[np.linspace(0, len(t.x) - 1, min(MOST, len(t.x))).astype(int)] = True
+    body = np.flatnonzero(np.abs(t.x) <= 12)
     keep[body[:: max(1, len(body) // 300)]] = True
-    finite = np.where(np.isfinite(ulps), ulps, np.nan)
-    if np.isfinite(finite).any():
-        keep[np.argsort(np.where(np.isnan(finite), -1, finite))[-40:]] = True
+    finite = np.where(np.isfinite(t.ulps), t.ulps, -1.0)
+    keep[np.argsort(finite)[-40:]] = True
+    certified = way == "certified"
 
     def numbers(a: Any, digits: int) -> list[Number]:
         return [number(float(v), digits) for v in a[keep]]
 
     return Series(
         way=way,
-        dtype=dtype,
-        of=of,
-        x=numbers(x, 9),
-        y=numbers(y, 6),
-        ulps=numbers(ulps, 3),
-        allowed=numbers(room, 3),
+        dtype=t.p.name,
+        of=t.what,
+        x=numbers(t.x, 17),
+        y=numbers(y, 17),
+        ulps=numbers(np.zeros_like(t.x) if certified else t.ulps, 3),
+        allowed=numbers(np.zeros_like(t.x) if certified else t.room_in_ulps, 3),
     )

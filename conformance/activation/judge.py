@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,16 +33,18 @@ Mask = NDArray[np.bool_]
 NEAR = 80.0  # e^80 is a number of float32: up to here σ overflows for no good reason
 
 
-def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink]]:
-    """Everything that is wrong, the table of ways, and the branch points."""
+def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink], list[Trial]]:
+    """Everything that is wrong, the table of ways, the branch points, and what was compared."""
     findings = [_observed(facts, of, o) for of, found in facts.behaviour.items() for o in found]
     findings += [_observed(facts, of, o) for of, found in facts.warnings.items() for o in found]
     ways: list[Way] = []
+    trials: list[Trial] = []
     for dtype in DTYPES:
         if ("truth", dtype) in facts.curves:
-            found, rows = _InDtype.of(facts, dtype).judged()
-            findings += found
-            ways += rows
+            for more, row, trial in _InDtype.of(facts, dtype).judged():
+                findings += more
+                ways.append(row)
+                trials.append(trial)
     table = kinks(facts)
     findings += [
         *branch_findings(facts),
@@ -49,7 +52,7 @@ def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink]]:
         *_ends(facts),
         *_networks(facts),
     ]
-    return _in_order(_merged(findings)), ways, table
+    return _in_order(_merged(findings)), ways, table, trials
 
 
 def verdict(findings: Sequence[Finding], strict: bool) -> bool:
@@ -97,7 +100,7 @@ def _observed(facts: Facts, of: str, o: Mapping[str, Any]) -> Finding:
     )
 
 
-Judged = tuple[list[Finding], Way]
+Judged = tuple[list[Finding], Way, Trial]
 
 
 class _InDtype(NamedTuple):
@@ -118,7 +121,7 @@ class _InDtype(NamedTuple):
         c = continued(facts.curves["truth", dtype], of, x)
         return cls(facts, p, x, c, *hulls(of, x, c.first.hi, p))
 
-    def judged(self) -> tuple[list[Finding], list[Way]]:
+    def judged(self) -> list[Judged]:
         """Each way to a value or a derivative that there is."""
         each: list[Judged] = []
         if (got := self.facts.values.get(("sigma", self.p.name))) is not None:
@@ -128,7 +131,7 @@ class _InDtype(NamedTuple):
         for way in ("torch", "jax"):
             if (way, self.p.name) in self.facts.autodiff:
                 each += self._autodiff(way)
-        return [f for found, _ in each for f in found], [row for _, row in each]
+        return each
 
     # --- trials
 
@@ -193,7 +196,7 @@ class _InDtype(NamedTuple):
             if lost.any()
             else "right"
         )
-        return found, t.way(word, bad | far)
+        return found, t.way(word, bad | far), t
 
     def _kind_of_value(self, t: Trial, wrong: Mask) -> str:
         """Another function than the definition, or the same in less precision."""
@@ -246,7 +249,7 @@ class _InDtype(NamedTuple):
         is_wrong = any(f["severity"] == "error" for f in found)
         word = "wrong" if is_wrong else "overflows" if t.overflows.any() else "right"
         word = "loses digits" if word == "right" and (lost.any() or tail.any()) else word
-        return found, t.way(word, bad | t.overflows)
+        return found, t.way(word, bad | t.overflows), t
 
     def _wrong(self, t: Trial, says: Trial, wrong: Mask) -> Iterator[Finding]:
         """By its formula where that is known, else by what it computes; at kinks alone, another name."""
@@ -300,17 +303,17 @@ class _InDtype(NamedTuple):
         said = self.facts.autodiff[way, self.p.name]
         yield self._foreign(way, self._value(way, said["y"]), said)
         allowed = unseen_derivative(self.c, self.x, self.p, way)
-        found, row = self._foreign(way, self._derivative(way, said["d"], allowed), said)
-        yield found + list(self._manners(way, said)), row
+        found, row, t = self._foreign(way, self._derivative(way, said["d"], allowed), said)
+        yield found + list(self._manners(way, said)), row, t
 
     def _foreign(self, way: str, t: Trial, said: Mapping[str, Any]) -> Judged:
         kinds = _kinds(t.what, bool(said["native"]), self._counts(said))
-        asked = t.asked
-        if way == "jax":  # which flushes subnormal numbers to zero (jax#16200)
-            asked = asked & ((t.x == 0) | (np.abs(t.x) >= self.p.normal))
         truth = np.where(np.isnan(t.exact.hi), 0, np.abs(t.exact.hi))
-        vanish = (truth < self.p.normal) & (np.abs(t.got) <= self.p.normal)
-        off = t.off & asked & ~vanish
+        skipped = (truth < self.p.normal) & (np.abs(t.got) <= self.p.normal) & (t.got != t.exact.hi)
+        if way == "jax":  # which flushes subnormal numbers to zero (jax#16200)
+            skipped |= (t.x != 0) & (np.abs(t.x) < self.p.normal)
+        t = replace(t, skipped=skipped)
+        off = t.off
         gross = off & (t.error > math.sqrt(self.p.u) * np.maximum(t.scale, truth))
         near = t.overflows & (np.abs(t.x) <= (FAR if t.what == "derivative" else NEAR))
         found: list[Finding] = []
@@ -329,7 +332,7 @@ class _InDtype(NamedTuple):
             found.append(t.worst(kinds["far"], t.overflows & ~near))
         bad = off | at_branch
         word = "wrong" if (bad | near).any() else "overflows" if t.overflows.any() else "right"
-        return found, t.way(word, bad | t.overflows)
+        return found, t.way(word, bad | t.overflows), t
 
     def _counts(self, said: Mapping[str, Any]) -> bool:
         """Whether it is what was to be judged: bfloat16 is compared, and no more."""

@@ -12,6 +12,7 @@ instead.
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -287,13 +288,10 @@ def _piecewise(
     conditions = list(conditions) if isinstance(conditions, list | tuple) else [conditions]
     functions = list(functions)
     found = np.zeros_like(at)
+    conditions = [c if isinstance(c, Lifted) else np.asarray(c, bool) for c in conditions]
     if len(functions) == len(conditions) + 1:
         rest = functions.pop()
-        none = (
-            ~np.logical_or.reduce(conditions)
-            if len(conditions) > 1
-            else np.logical_not(conditions[0])
-        )
+        none = np.logical_not(functools.reduce(np.logical_or, conditions))
         conditions, functions = [*conditions, none], [*functions, rest]
     for condition, f in zip(conditions, functions, strict=True):
         found[condition] = f(at[condition], *args, **kwargs) if callable(f) else f

@@ -117,8 +117,10 @@ def _factor(got: Reals, truth: Reals, at: NDArray[np.bool_], place: str) -> str:
     with np.errstate(all="ignore"):
         ratio = got[at] / truth[at]
         less = got[at] - truth[at]
+    if np.isfinite(ratio).mean() < 0.9:
+        ratio = ratio[:0]  # nothing times 0 is what was got
     ratio, less = ratio[np.isfinite(ratio)], less[np.isfinite(less)]
-    if len(ratio) >= 4 and (got[at] == 0).all():
+    if at.sum() >= 4 and (got[at] == 0).all():
         return f"zero{place}"
     if len(ratio) >= 4:
         middle = float(np.median(ratio))

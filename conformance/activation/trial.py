@@ -58,6 +58,7 @@ class Trial:
     touched: Mask
     allowed: Reals
     scale: float  # what an error is small against
+    skipped: Mask | None = None  # where nothing is asked
 
     @cached_property
     def known(self) -> Mask:
@@ -88,7 +89,13 @@ class Trial:
     @cached_property
     def asked(self) -> Mask:
         """Where a finite answer can be compared: not where the truth itself leaves the dtype."""
-        return np.asarray(self.known & ~(np.abs(self.low) > self.p.largest) & ~self.overflows)
+        return np.asarray(self.comparable & ~self.overflows)
+
+    @cached_property
+    def comparable(self) -> Mask:
+        """Where anything is asked: not where the truth itself leaves the dtype."""
+        asked = self.known & ~(np.abs(self.low) > self.p.largest)
+        return np.asarray(asked if self.skipped is None else asked & ~self.skipped)
 
     @cached_property
     def off(self) -> Mask:
@@ -140,10 +147,7 @@ class Trial:
         """A finding of the worst of the points where it shows; of those equally bad, the nearest 0."""
         at = np.flatnonzero(where)
         badness = (self.error / self.size)[at]
-        if np.isfinite(badness).any():
-            i = int(at[np.argmax(np.where(np.isfinite(badness), badness, -1.0))])
-        else:
-            i = int(at[np.argmin(np.abs(self.x[at]))])
+        i = int(at[_first_of_worst(badness, self.x[at])])
         low, high = float(self.low[i]), float(self.high[i])
         shown = f"{low:.17g}" if low == high else f"between {low:.17g} and {high:.17g}"
         return finding(
@@ -161,17 +165,33 @@ class Trial:
             **more,
         )
 
+    @cached_property
+    def ulps(self) -> Reals:
+        """The error in units in the last place of the truth; NaN where nothing is asked."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.where(self.comparable, self.error / self._ulp, np.nan))
+
+    @cached_property
+    def room_in_ulps(self) -> Reals:
+        """What is allowed, in the same."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.where(self.comparable, self.room / self._ulp, np.nan))
+
+    @cached_property
+    def _ulp(self) -> Reals:
+        truth = np.where(np.isnan(self.exact.hi), 0.0, np.abs(self.exact.hi))
+        return self.p.ulp(np.maximum(truth, self.p.normal))
+
     def way(self, verdict: str, wrong: Mask) -> Way:
-        """Its row in the table: the worst of what is wrong, or of all."""
-        asked = self.known & ~(np.abs(self.low) > self.p.largest)
+        """Its row in the table: the worst of what is wrong, or of all that was asked."""
+        asked = self.comparable
         with np.errstate(all="ignore"):
             ratio = np.where(asked, self.error / self.room, 0.0)
         ratio = np.where(np.isnan(ratio), np.where(self.error == 0, 0.0, np.inf), ratio)
-        i = self._worst_of(wrong, ratio)
-        finite = asked & np.isfinite(self.error)
-        with np.errstate(all="ignore"):
-            ulp = self.p.ulp(np.maximum(np.abs(self.exact.hi), self.p.normal))
-            ulps = np.where(finite, self.error / ulp, 0.0)
+        i = int(np.argmax(ratio))
+        if wrong.any():
+            at = np.flatnonzero(wrong)
+            i = int(at[_first_of_worst((self.error / self.size)[at], self.x[at])])
         return Way(
             way=NAMES[self.of],
             dtype=self.p.name,
@@ -184,17 +204,16 @@ class Trial:
             got=number(float(self.got[i]), 17),
             expected=number(self.expected(i), 17),
             ratio=number(float(ratio[i])),
-            ulps=number(float(np.nan_to_num(ulps).max(initial=0.0))),
+            ulps=number(float(np.where(np.isfinite(self.ulps), self.ulps, 0.0).max(initial=0.0))),
             digits=digits(float(self.got[i]), self.expected(i)),
         )
 
-    def _worst_of(self, wrong: Mask, ratio: Reals) -> int:
-        if not wrong.any():
-            return int(np.argmax(ratio))
-        badness = np.where(wrong & np.isfinite(self.error), self.error / self.size, -1.0)
-        if (badness > 0).any():
-            return int(np.argmax(badness))
-        return int(np.flatnonzero(wrong)[np.argmin(np.abs(self.x[wrong]))])
+
+def _first_of_worst(badness: Reals, x: Reals) -> int:
+    """The worst finite one; of those nearly as bad, the one nearest 0, which is the easiest to look at."""
+    finite = np.where(np.isfinite(badness), badness, -1.0)
+    nearly = finite >= 0.999 * finite.max() if finite.max() > 0 else np.ones(len(x), bool)
+    return int(np.argmin(np.where(nearly, np.abs(x), np.inf)))
 
 
 def _range(x: Reals) -> str:

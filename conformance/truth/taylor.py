@@ -186,7 +186,21 @@ class Taylor:
         )
 
     def __truediv__(self, other: Any) -> Taylor:
-        return self * reciprocal(taylor(other))
+        o = taylor(other)
+        if not (self.exact or o.exact):
+            return self * reciprocal(o)
+        v = self.c0 / o.c0
+        c1 = (self.c1 - v * o.c1) / o.c0
+        r = 1 / o.c0
+        return Taylor(
+            v,
+            c1,
+            (self.c2 - v * o.c2 - c1 * o.c1) / o.c0,
+            _times(r, self.e) + _times(v * r, o.e) + _size(v),
+            _times(r, self.k) + _times(v * r, o.k),
+            _times(r, self.s) + _times(v * r, o.s) + 1,
+            self.exact and o.exact,
+        )
 
     def __radd__(self, other: Any) -> Taylor:
         return taylor(other) + self
