@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup conformance test check bench accuracy clean
+.PHONY: help setup conformance test check bench checkers accuracy clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ check: setup ## ruff (lint and format) and mypy, strict
 
 bench: setup ## refbp against torch eager and jitted JAX, as ratios
 	$(BIN)/python benchmarks/bench.py
+
+checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
+	$(BIN)/python benchmarks/checkers.py --write
 
 accuracy: setup ## measure what each σ and σ' loses, beside what accuracy.toml says
 	$(BIN)/python -m conformance.measure

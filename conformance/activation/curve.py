@@ -43,19 +43,19 @@ class Curve:
         return np.asarray(np.where(np.isnan(t), np.inf, t))
 
 
-def _evaluated(f: Callable[[Any], Any], x: Sequence[float]) -> list[Taylor | None]:
+def _evaluated(f: Callable[[Any], Any], x: Sequence[float], dtype: str) -> list[Taylor | None]:
     """f at floats; None where a comparison could not be decided."""
     data = np.empty(len(x), object)
     for i, v in enumerate(x):
         data[i] = variable(scalar(v))
     try:
         with branching():
-            return list(evaluate(f, BALLS, data, np.float64).ravel())
+            return list(evaluate(f, BALLS, data, dtype).ravel())
     except UndecidedError:
         if len(x) == 1:
             return [None]
         half = len(x) // 2
-        return _evaluated(f, x[:half]) + _evaluated(f, x[half:])
+        return _evaluated(f, x[:half], dtype) + _evaluated(f, x[half:], dtype)
 
 
 _NOTHING = scalar(float("nan"))
@@ -68,10 +68,13 @@ def _enclosed(found: Sequence[Taylor | None]) -> tuple[Enclosure, Enclosure]:
     return value, first
 
 
-def curve(f: Callable[[Any], Any], x: Reals, derivative: bool = True) -> Curve:
+def curve(
+    f: Callable[[Any], Any], x: Reals, derivative: bool = True, dtype: str = "float64"
+) -> Curve:
     """f at every x, at the first precision at which it is known there far below a unit in the last place.
 
-    Raises UnsupportedError for what cannot be evaluated, and whatever f raises.
+    `dtype` is what f is told that x is. Raises UnsupportedError for what cannot be evaluated, and whatever
+    f raises.
     """
     x = np.asarray(x, np.float64)
     n = len(x)
@@ -84,7 +87,7 @@ def curve(f: Callable[[Any], Any], x: Reals, derivative: bool = True) -> Curve:
         if not len(left):
             break
         with working_precision(bits):
-            found = _evaluated(f, x[left].tolist())
+            found = _evaluated(f, x[left].tolist(), dtype)
             value, first = _enclosed(found)
             second = [np.nan if t is None else 2 * float(t.c2) for t in found]
         for name, column in (

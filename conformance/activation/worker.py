@@ -153,7 +153,9 @@ def _raised(e: BaseException) -> str:
 
 def _certified(emit: Emit, role: str, dtype: str, f: Any, x: Any, derivative: bool) -> bool:
     try:
-        found: Curve = curve(f, x.astype(np.float64), derivative)
+        # σ is one function; its σ' may have a formula for each dtype
+        told = dtype if role == "derivative" else "float64"
+        found: Curve = curve(f, x.astype(np.float64), derivative, told)
     except UnsupportedError as e:
         emit("unsupported", function=role, text=str(e))
         return False

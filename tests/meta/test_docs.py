@@ -32,7 +32,7 @@ def test_the_python_of_the_readme_runs_and_conforms() -> None:
 
 
 def test_there_are_commands_to_run() -> None:
-    assert {c[0] for c in COMMANDS} == {"show", "list", "run", "report"}
+    assert {c[0] for c in COMMANDS} == {"show", "list", "run", "report", "activation"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
