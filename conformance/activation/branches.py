@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,9 @@ Function = Callable[[Any], Any]
 BITS = 192
 MOST_CELLS = 400  # undecided pairs of neighbours: more than 100 branch points
 MOST_INTERVALS = 12_000
+MOST_SECONDS = (
+    2.0  # for a σ so slow, and so full of branches, that all of the above would take minutes
+)
 U = 2.0**-53
 
 
@@ -107,7 +111,7 @@ def _undecided_cells(f: Function, domain: tuple[float, float]) -> list[tuple[int
     """Pairs of neighbouring floats between which, or at which, some comparison flips."""
     cells: list[tuple[int, int]] = []
     waiting = [(order(domain[0]), order(domain[1]))]
-    tried = 0
+    tried, until = 0, time.monotonic() + MOST_SECONDS
     while waiting:
         low, high = waiting.pop()
         tried += 1
@@ -118,7 +122,7 @@ def _undecided_cells(f: Function, domain: tuple[float, float]) -> list[tuple[int
             if len(cells) > MOST_CELLS:
                 raise TooManyError([at_order(a) for a, _ in cells])
             continue
-        if tried > MOST_INTERVALS:
+        if tried > MOST_INTERVALS or (tried > 500 and time.monotonic() > until):
             raise TooManyError([at_order(a) for a, _ in cells])
         middle = (low + high) // 2
         waiting += [(middle, high), (low, middle)]  # the left half first

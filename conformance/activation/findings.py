@@ -103,7 +103,8 @@ KINDS: Mapping[str, Kind] = {
         "∞·0 and ∞ − ∞ are NaN: clip the argument first."),
     "promotes": Kind("warning", "float32 becomes float64",
         "A network in float32 silently computes in float64 from here on, or fails where dtypes must agree.",
-        "A NumPy scalar (np.sqrt(2), np.float64) promotes; a Python float does not: float(np.sqrt(2)), math.sqrt(2)."),
+        "A NumPy scalar (np.sqrt(2)) promotes and a Python float does not: math.sqrt(2). np.where(x > 0, 1.0, 0.0) makes "
+        "float64: (x > 0).astype(x.dtype)."),
     "demotes": Kind("error", "float64 becomes float32",
         "Half of the digits are dropped on the way.",
         "Keep x.dtype: no astype(np.float32), no arrays of another dtype."),

@@ -127,6 +127,7 @@ def run_networks(
     values: Callable[[Any], tuple[Any, Any]],  # σ and σ' at points
     allowed: Callable[[Curve, Any, Precision], tuple[Any, Any]],  # what rounding may do to them
     emit: Emit,
+    of: list[Branch] | None = None,  # σ's branch points, where they are known
 ) -> None:
     """Every network, in one implementation."""
     low, high = (float.fromhex(x) for x in spec["domain"])
@@ -134,10 +135,7 @@ def run_networks(
         emit("not-run", text=f"networks: their arguments reach ±{REACH:g}, beyond --domain.")
         return
     exact = given.get("truth", given.get("sigma"))
-    try:
-        of = branches(exact, (low, high))
-    except TooManyError:
-        of = []
+    of = _branches(exact, (low, high)) if of is None else of
     name = str(spec["name"]).replace("/", "-") or "own"
     own(name)
     results = []
@@ -158,6 +156,13 @@ def run_networks(
         for case in _cases(name, dtype, of_implementation):
             results.append(_judged(case, known, of_implementation, impl, Precision.of(dtype)))
     emit("networks", results=results)
+
+
+def _branches(f: Callable[[Any], Any], domain: tuple[float, float]) -> list[Branch]:
+    try:
+        return branches(f, domain)
+    except TooManyError:
+        return []
 
 
 def _own(
@@ -200,7 +205,9 @@ def _judged(
     }
 
 
-def numpy_networks(spec: Mapping[str, Any], given: Mapping[str, Any], emit: Emit) -> None:
+def numpy_networks(
+    spec: Mapping[str, Any], given: Mapping[str, Any], of: list[Branch], emit: Emit
+) -> None:
     """σ and σ' in refbp's two procedures."""
     if "sigma" not in given or "derivative" not in given:
         emit("not-run", text="networks in refbp: both σ and σ' are needed.")
@@ -222,9 +229,10 @@ def numpy_networks(spec: Mapping[str, Any], given: Mapping[str, Any], emit: Emit
             return unseen(c, x, p)
         return seen[0], seen[1] + 4 * p.u * np.abs(c.first.hi)
 
-    run_networks(
-        spec, given, "refbp", impl, own, lambda x: (values(f, x), values(g, x)), allowed, emit
-    )
+    def both(x: Any) -> tuple[Any, Any]:
+        return values(f, x), values(g, x)
+
+    run_networks(spec, given, "refbp", impl, own, both, allowed, emit, of)
 
 
 def unseen(c: Curve, x: Any, p: Precision, way: str = "") -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from conformance.activation import evidence
 from conformance.activation.autodiff import Framework, autodiff_evidence
 from conformance.activation.behaviour import behaviour, values, warned
-from conformance.activation.branches import TooManyError, branches
+from conformance.activation.branches import Branch, TooManyError, branches
 from conformance.activation.curve import Curve, curve
 from conformance.activation.definitions import definition
 from conformance.activation.lifted import UnsupportedError
@@ -62,10 +62,12 @@ def _within(domain: tuple[float, float], dtype: str) -> tuple[float, float]:
     return max(domain[0], whole[0]), min(domain[1], whole[1])
 
 
-def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) -> bool:
+def numpy_evidence(
+    spec: dict[str, Any], functions: dict[str, Any], emit: Emit
+) -> list[Branch] | None:
     """Everything about σ and σ' as NumPy functions; `functions` has those that were given, by role.
 
-    Returns whether they can be judged at all.
+    Returns the branch points of σ; None where it cannot be judged at all.
     """
     low, high = (float.fromhex(x) for x in spec["domain"])
     domain = (low, high)
@@ -78,13 +80,16 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
         emit("behaviour", function=role, found=found)
         stopped |= any(o["kind"] in UNJUDGEABLE for o in found)
     if stopped:
-        return False
+        return None
     exact = functions.get("truth", functions.get("sigma"))
     at: list[float] = []
+    of_sigma: list[Branch] = []
     for of, g in (("truth", exact), ("derivative", given.get("derivative"))):
         if g is not None:
             emit("stage", text=f"looking for the branch points of {NAMES[of]}")
-            at += _branches(of, g, domain, emit)
+            found_there, where = _branches(of, g, domain, emit)
+            at += where
+            of_sigma += found_there if of == "truth" else []
     at += [float.fromhex(k) for k in spec["kinks"]]
     x = grids(domain, sorted(set(at)))
     emit("points", **{name: evidence.packed(a) for name, a in x.items()})
@@ -102,7 +107,7 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
     for dtype in x:
         emit("stage", text=f"certifying σ on {len(x[dtype])} points of {dtype}")
         if not _certified(emit, "truth", dtype, exact, x[dtype], True):
-            return False
+            return None
     if "sigma" in given and "truth" in functions:
         for dtype in DTYPES:
             _certified(emit, "sigma", dtype, given["sigma"], x[dtype], False)
@@ -112,7 +117,7 @@ def numpy_evidence(spec: dict[str, Any], functions: dict[str, Any], emit: Emit) 
             if not _certified(emit, "derivative", dtype, given["derivative"], x[dtype], False):
                 break
         _lookalikes(emit, exact, given["derivative"], x["float64"])
-    return True
+    return of_sigma
 
 
 def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
@@ -130,20 +135,21 @@ def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
         return  # it is only an explanation that is lost
 
 
-def _branches(role: str, f: Any, domain: Any, emit: Emit) -> list[float]:
+def _branches(role: str, f: Any, domain: Any, emit: Emit) -> tuple[list[Branch], list[float]]:
+    """The branch points, and where they are: of too many, only where the first are."""
     try:
         found = branches(f, domain)
     except TooManyError as e:
         emit("many-branches", function=role, found=[x.hex() for x in e.found[:20]])
-        return e.found[:8]
+        return [], e.found[:8]
     except UnsupportedError as e:
         emit("unsupported", function=role, text=str(e))
-        return []
+        return [], []
     except Exception as e:
         emit("unsupported", function=role, text=_raised(e))
-        return []
+        return [], []
     emit("branches", function=role, found=[evidence.packed_branch(b) for b in found])
-    return [b.at for b in found]
+    return found, [b.at for b in found]
 
 
 def _raised(e: BaseException) -> str:
@@ -243,12 +249,12 @@ def run_role(
     """One role, from its functions to what is said of them; what is raised is said as well."""
     try:
         if role == "numpy":
-            judgeable = numpy_evidence(spec, given := functions(), emit)
-            if judgeable and spec["network"]:
+            of = numpy_evidence(spec, given := functions(), emit)
+            if of is not None and spec["network"]:
                 from conformance.activation.network import numpy_networks
 
                 emit("stage", text="running networks")
-                numpy_networks(spec, given, emit)
+                numpy_networks(spec, given, of, emit)
         else:
             autodiff_evidence(_framework(role), spec, functions, grids, emit)
     except StoppedError:
@@ -262,8 +268,8 @@ def run_role(
             raise
         text = str(e).strip() or "no message"
         kind = type(e).__name__
-        of = getattr(e, "of", role)
-        emit("raised", text=f"{kind}: {text}"[:2000], lines=user_lines(e), kind=kind, of=of)
+        who = getattr(e, "of", role)
+        emit("raised", text=f"{kind}: {text}"[:2000], lines=user_lines(e), kind=kind, of=who)
     else:
         emit("done")
 
