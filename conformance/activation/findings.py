@@ -151,8 +151,8 @@ KINDS: Mapping[str, Kind] = {
         "More branch points were found than can be examined (floor, round, a comparison of a periodic function): σ is "
         "not differentiable on a set that was not declared, and only the first of them are judged.",
         "Give a --domain that holds a few of them."),
-    "ignores-upstream": Kind("error", "ignores the incoming gradient",
-        "Doubling the gradient that comes in does not double what goes out: backward returns σ' instead of G ⊙ σ'.",
+    "ignores-upstream": Kind("error", "does not pass on the incoming gradient",
+        "What goes out is not G ⊙ σ', element by element: G is ignored, summed, averaged, clipped or rounded.",
         "Multiply by grad_output (torch) or by the cotangent g (JAX)."),
     "no-gradient": Kind("error", "no gradient",
         "The result is not connected to its input: autograd gets nothing.",

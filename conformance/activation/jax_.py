@@ -18,7 +18,14 @@ import jax.numpy as jnp
 import jax.scipy.special as jsp
 import numpy as np
 
-from conformance.activation.autodiff import Differentiated, Emit, Function, ReturnedError
+from conformance.activation.autodiff import (
+    Differentiated,
+    Emit,
+    Function,
+    ReturnedError,
+    passes_on,
+    upstream,
+)
 from conformance.activation.lifted import UnsupportedError, evaluate
 
 __all__ = ["Jax"]
@@ -84,7 +91,7 @@ class _Arrays:
 
 
 def _pulled_back(f: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
-    """f(x), and what comes back for incoming gradients of 1, 2 and 0."""
+    """f(x), and what comes back for incoming gradients of 1, and of a pattern."""
     y, back = jax.vjp(f, x)
     if not isinstance(y, jax.Array):
         raise ReturnedError(f"it returned {type(y).__name__}; expected an array")
@@ -92,7 +99,8 @@ def _pulled_back(f: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
         raise ReturnedError(f"it returned an array of shape {y.shape}; expected {x.shape}")
     if not jnp.issubdtype(y.dtype, jnp.floating):
         raise ReturnedError(f"it returned an array of {y.dtype}; expected {x.dtype}")
-    return (y, *(back(jnp.full_like(y, g))[0] for g in (1.0, 2.0, 0.0)))
+    G = jnp.asarray(upstream(x.size), y.dtype)
+    return y, *back(jnp.ones_like(y)), *back(G)
 
 
 class Jax:
@@ -112,7 +120,7 @@ class Jax:
         return lambda x: evaluate(sigma, _Arrays(), x, x.dtype)
 
     def differentiated(self, f: Function, x: Any, dtype: str) -> Differentiated:
-        """f(x), and what comes back for incoming gradients of 1, 2 and 0.
+        """f(x), and what comes back for incoming gradients of 1, and of a pattern.
 
         Jitted, as it is used, and since compiling each operation by itself takes ten times as long; where f
         cannot be (it indexes with a mask), eagerly.
@@ -124,14 +132,14 @@ class Jax:
             found = jax.jit(partial(_pulled_back, f))(x)
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
             found = _pulled_back(f, x)
-        y, d, twice, none = found
-        one, two, zero = (np.asarray(a, np.float64) for a in (d, twice, none))
-        finite = np.isfinite(one) & np.isfinite(two)
-        linear = bool(np.all((two == 2 * one)[finite]) and np.all((zero == 0)[finite]))
+        y, d, of_G = found
+        one, patterned = np.asarray(d, np.float64), np.asarray(of_G, np.float64)
+        finfo: Any = jnp.finfo
+        passed = passes_on(one, patterned, float(finfo(d.dtype).tiny))
         value, gradient = (
             np.asarray(a, np.float64) if dtype == "bfloat16" else np.asarray(a) for a in (y, d)
         )
-        return Differentiated(value, gradient, y.dtype.name, d.dtype.name, linear)
+        return Differentiated(value, gradient, y.dtype.name, d.dtype.name, passed)
 
     def networks(
         self, spec: Mapping[str, Any], given: Mapping[str, Any], f: Function, emit: Emit

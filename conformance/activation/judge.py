@@ -344,9 +344,9 @@ class _InDtype(NamedTuple):
         if not said["native"]:
             return
         spec, dtype = self.facts.spec, self.p.name
-        if not said["linear"]:
+        if not said["passes_on"]:
             kind = "no-gradient" if said["no_grad"] else "ignores-upstream"
-            yield finding(spec, kind, way, dtype=dtype, got="not linear in G", expected="G ⊙ σ'")
+            yield finding(spec, kind, way, dtype=dtype, got="not G ⊙ σ'", expected="G ⊙ σ'")
         for key, name in (("y_dtype", "a value"), ("d_dtype", "a gradient")):
             if said[key] != dtype:
                 kind = "promotes" if said[key] == "float64" else "demotes"

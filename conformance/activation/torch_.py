@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformance.activation.autodiff import Differentiated, Emit, Function, ReturnedError
+from conformance.activation.autodiff import (
+    Differentiated,
+    Emit,
+    Function,
+    ReturnedError,
+    passes_on,
+    upstream,
+)
 from conformance.activation.lifted import UnsupportedError, evaluate
 
 __all__ = ["Torch"]
@@ -137,7 +144,7 @@ class Torch:
         return lambda t: evaluate(sigma, _Tensors(), t, _name(t.dtype))
 
     def differentiated(self, f: Function, x: Any, dtype: str) -> Differentiated:
-        """f(x), and what autograd sends back for incoming gradients of 1, 2 and 0."""
+        """f(x), and what autograd sends back for incoming gradients of 1, and of a pattern."""
         torch.set_num_threads(1)
         t = torch.tensor(np.array(x), dtype=_DTYPES[dtype], requires_grad=True)
         y = f(t)
@@ -148,19 +155,18 @@ class Torch:
                 f"it returned a tensor of shape {tuple(y.shape)}; expected {tuple(t.shape)}"
             )
         if not y.requires_grad:
-            d, linear = torch.zeros_like(t), False
+            d, passed = torch.zeros_like(t), False
         else:
-            d, twice, none = (
-                torch.autograd.grad(y, t, torch.full_like(y, g), retain_graph=True)[0]
-                for g in (1.0, 2.0, 0.0)
-            )
-            finite = torch.isfinite(d) & torch.isfinite(twice)
-            linear = bool(torch.all((twice == 2 * d)[finite]) and torch.all((none == 0)[finite]))
+            G = torch.tensor(upstream(len(x)), dtype=y.dtype)
+            (d,) = torch.autograd.grad(y, t, torch.ones_like(y), retain_graph=True)
+            (of_G,) = torch.autograd.grad(y, t, G)
+            one, patterned = d.double().numpy(), of_G.double().numpy()
+            passed = passes_on(one, patterned, float(torch.finfo(d.dtype).tiny))
         value, gradient = (
             (a.detach().double() if dtype == "bfloat16" else a.detach()).numpy() for a in (y, d)
         )
         return Differentiated(
-            value, gradient, _name(y.dtype), _name(d.dtype), linear, not y.requires_grad
+            value, gradient, _name(y.dtype), _name(d.dtype), passed, not y.requires_grad
         )
 
     def networks(

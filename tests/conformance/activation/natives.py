@@ -37,6 +37,22 @@ class Upstream(Fused):
         return s + x * s * (1 - s)
 
 
+class Averaged(Fused):
+    """Every element gets the mean of what comes in."""
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        return Fused.backward(ctx, g.mean().expand_as(g))
+
+
+class Rectified(Fused):
+    """Negative incoming gradients are dropped."""
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        return Fused.backward(ctx, g.clamp(min=0))
+
+
 class Slightly(Fused):
     """Wrong by a factor 1 + 1e-12."""
 
@@ -104,6 +120,7 @@ def _custom(backward: Any) -> Any:
 jax_right = _custom(lambda x, g: (g * _derivative(x),))
 jax_sign = _custom(lambda x, g: (-g * _derivative(x),))
 jax_slightly = _custom(lambda x, g: (g * _derivative(x) * (1 + 1e-12),))
+jax_averaged = _custom(lambda x, g: (jnp.mean(g) * _derivative(x),))
 jax_upstream = _custom(lambda x, g: (_derivative(x) * jnp.ones_like(g),))
 
 

@@ -91,6 +91,8 @@ def test_a_right_jax_version(name: str) -> None:
     ("way", "name", "finding", "like"),
     [
         ("torch", "Upstream", "ignores-upstream", ""),
+        ("torch", "Averaged", "ignores-upstream", ""),
+        ("torch", "Rectified", "ignores-upstream", ""),
         ("torch", "Slightly", "wrong-derivative", "times 1 + 1.0e-12"),
         ("torch", "Tail", "wrong-derivative", ""),
         ("torch", "other", "wrong-value", ""),
@@ -100,6 +102,7 @@ def test_a_right_jax_version(name: str) -> None:
         ("jax", "jax_sign", "wrong-derivative", "sign turned"),
         ("jax", "jax_slightly", "wrong-derivative", "times 1 + 1.0e-12"),
         ("jax", "jax_upstream", "ignores-upstream", ""),
+        ("jax", "jax_averaged", "ignores-upstream", ""),
     ],
 )
 def test_a_wrong_version_is_named(way: str, name: str, finding: str, like: str) -> None:
