@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -398,12 +399,18 @@ def activation(
             raise ResultsError(f"cannot write {report}: the report and the findings have one name.")
         for path in (report, json_path):
             _must_be_writable(path)
+            given = (s.rpartition(":")[0] for s in (sigma, derivative, prime, truth, torch, jax))
+            if path and any(Path(g).resolve() == path.resolve() for g in given if g):
+                raise ResultsError(f"cannot write {path}: it is the file under test.")
+        if len({at for at, _ in kinks}) < len(kinks):
+            raise CheckError("a kink is stated twice with --kink.")
         if derivative and prime:
             raise CheckError("σ' is given twice: as SIGMA_PRIME and with --prime.")
         spec = specification(
             sigma, derivative or prime, truth, torch, jax, dict(kinks), domain, timeout, network
         )
-        found = check(spec, _frameworks(autodiff), strict)
+        with _ending_in_order():
+            found = check(spec, _frameworks(autodiff), strict)
         if json_path:
             write_json(json_path, found)
         if report:
@@ -417,6 +424,18 @@ def activation(
         if path:
             click.echo(f"{kind}: {path}")
     sys.exit(found["exit_code"])
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Told to end, end as at Ctrl-C: the workers and their folder go first."""
+    numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    before = {n: signal.signal(n, lambda number, frame: sys.exit(128 + number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _frameworks(wanted: bool | None) -> list[str]:

@@ -265,8 +265,8 @@ class _Carry:
         return np.asarray(carried + self.draws.rows(u * size, tiny))
 
     def _weight_gradient(self, l: int, E_delta: Reals) -> Reals:
-        """E_dW = E_Z̃ᵀ δ + Z̃ᵀ E_δ + rounding."""
+        """E_dW = E_Z̃ᵀ δ + Z̃ᵀ E_δ + E_Z̃ᵀ E_δ + rounding."""
         before, off = self._operand(l)
         delta = self.truth.delta[l].hi
-        carried = np.swapaxes(off, 1, 2) @ delta + before.T @ E_delta
+        carried = np.swapaxes(off, 1, 2) @ (delta + E_delta) + before.T @ E_delta
         return carried + self.draws.matrix(*_sum_rounding(before.T, delta, self.a))

@@ -15,14 +15,27 @@ __all__ = ["Quiet", "behaviour", "values", "warned"]
 Function = Callable[[Any], Any]
 Observation = Mapping[str, Any]
 SLOW = 20.0  # times what the built-ins take
-KEEPS_ROUNDING = 64  # ulps: NumPy's vectorised loops may round the last element another way
+KEEPS_ROUNDING = 64  # ulps: NumPy's loops may round another way at the end, strided, or in bulk
+
+# The same numbers arranged in other ways. Each takes a copy, for copying a view would lose its strides.
+ARRANGED: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "in another order": lambda a: a[np.random.default_rng(20).permutation(len(a))],
+    "in a strided view": lambda a: a[::2],
+    "alone": lambda a: a[:1],
+    "in a matrix": lambda a: a[:256].reshape(32, 8),
+    "in a square matrix": lambda a: a[:256].reshape(16, 16),  # a transpose keeps its shape
+    "in a transposed matrix": lambda a: a[:256].reshape(32, 8).T,  # in Fortran's order
+    "in 3 dimensions": lambda a: a[:216].reshape(6, 6, 6),
+    "among 20,000": lambda a: np.resize(a, 20_000),
+}
 
 
 def _sample(domain: tuple[float, float], dtype: str, n: int = 257) -> NDArray[Any]:
     low, high = max(domain[0], -6.0), min(domain[1], 6.0)
     if low >= high:
         low, high = domain
-    return np.linspace(low, high, n).astype(dtype)
+    with np.errstate(over="ignore"):
+        return np.linspace(low, high, n).astype(dtype)
 
 
 def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
@@ -30,6 +43,8 @@ def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
     found: list[Observation] = []
     for dtype in ("float64", "float32"):
         x = _sample(domain, dtype)
+        if not np.isfinite(x).all():  # a domain beyond float32
+            continue
         with Quiet():
             y = f(given := x.copy())
             if not np.array_equal(given, x):
@@ -84,7 +99,7 @@ def _form(y: Any, x: NDArray[Any], dtype: str) -> Iterator[Observation]:
 def _purity(
     f: Function, x: NDArray[Any], given: NDArray[Any], y: NDArray[Any], dtype: str
 ) -> Iterator[Observation]:
-    if y.dtype != x.dtype:
+    if y.dtype.name != x.dtype.name:  # whatever the byte order
         kind = "promotes" if y.dtype.itemsize > x.dtype.itemsize else "demotes"
         yield {"kind": kind, "dtype": dtype, "got": y.dtype.name, "expected": dtype}
     if np.shares_memory(y, given):
@@ -94,27 +109,33 @@ def _purity(
             "got": "x itself, or a view of it",
             "expected": "a new array",
         }
-    y = y.copy()
+    first = y.copy()
     again = f(x.copy())
-    if not np.array_equal(y, again, equal_nan=True):
-        yield {"kind": "not-deterministic", "dtype": dtype, **_first(again, y, x)}
+    if not np.array_equal(first, again, equal_nan=True):
+        yield {"kind": "not-deterministic", "dtype": dtype, **_first(again, first, x)}
         return
-    yield from _elementwise(f, x, y, dtype)
+    yield from _elementwise(f, x, first, dtype)
+    if not np.array_equal(first, y, equal_nan=True):  # by the calls since, on other numbers
+        yield {"kind": "reuses-buffer", "dtype": dtype, **_first(y, first, x)}
+    yield from _odd(f, x, first, dtype)
+
+
+def _trials(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """The same numbers otherwise arranged, with what is to come out; and with a NaN among them."""
+    for how, arranged in ARRANGED.items():
+        yield how, arranged(x.copy()), arranged(y)
+    given, expected = x.copy(), y.copy()
+    given[len(x) // 2] = expected[len(x) // 2] = np.nan
+    yield "beside a NaN", given, expected
 
 
 def _elementwise(
     f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str
 ) -> Iterator[Observation]:
-    """Whether an element's result is its own affair: in another order, alone, and in a matrix."""
-    order = np.random.default_rng(20).permutation(len(x))
-    trials = [
-        (x[order], y[order]),
-        (x[::2], y[::2]),
-        (x[:1], y[:1]),
-        (x[:256].reshape(32, 8), y[:256].reshape(32, 8)),
-    ]
-    for given, expected in trials:
-        got = np.asarray(f(given.copy()))
+    """Whether an element's result is its own affair, wherever and beside whatever it stands."""
+    for how, given, expected in _trials(x, y):
+        own = np.isnan(given)  # what becomes of the NaN itself is asked elsewhere
+        got = np.asarray(f(given))
         if got.shape != given.shape:
             yield {
                 "kind": "wrong-shape",
@@ -123,19 +144,38 @@ def _elementwise(
                 "expected": str(given.shape),
             }
             return
-        room = KEEPS_ROUNDING * np.finfo(x.dtype).eps * (np.abs(expected) + 1e-3)
-        off = ~(
-            (np.abs(got - expected) <= room)
-            | (np.isnan(got) & np.isnan(expected))
-            | (got == expected)
-        )
+        off = _off(got, expected, x.dtype) & ~own
         if off.any():
             i = int(np.flatnonzero(off)[0])
             yield {
                 "kind": "not-elementwise", "dtype": dtype, "x": float(given.flat[i]),
-                "got": f"{got.flat[i]:.17g}", "expected": f"{expected.flat[i]:.17g}",
+                "got": f"{got.flat[i]:.17g} {how}", "expected": f"{expected.flat[i]:.17g}",
             }  # fmt: skip
             return
+
+
+def _off(got: NDArray[Any], expected: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Where they differ by more than rounding, of terms as large as 1, explains."""
+    room = KEEPS_ROUNDING * np.finfo(dtype).eps * (np.abs(expected) + 1)
+    same = (np.abs(got - expected) <= room) | (got == expected)
+    return np.asarray(~(same | (np.isnan(got) & np.isnan(expected))))
+
+
+def _odd(f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str) -> Iterator[Observation]:
+    """Empty and 0-d arrays: few need them, so what goes wrong is a warning, and never raised."""
+    at = 100
+    for which, given, expected in (("empty", x[:0].copy(), y[:0]), ("0-d", np.array(x[at]), y[at])):
+        try:
+            got = np.asarray(f(given), np.float64)
+            if got.shape == np.shape(expected) and not _off(got, expected, x.dtype).any():
+                continue
+            what = str(got) if got.shape == () == np.shape(expected) else f"shape {got.shape}"
+        except (Exception, SystemExit) as e:
+            what = f"{type(e).__name__}: {e}"
+        yield {
+            "kind": "odd-arrays", "dtype": dtype, "got": f"{what} (of an array that is {which})",
+            "expected": f"{expected:.17g}" if which == "0-d" else "an empty array",
+        }  # fmt: skip
 
 
 def _speed(f: Function, domain: tuple[float, float]) -> Iterator[Observation]:

@@ -24,7 +24,7 @@ from conformance.activation.lifted import evaluate
 from conformance.truth.balls import interval, working_precision
 from conformance.truth.taylor import Branching, Taylor, UndecidedError, branching, variable
 
-__all__ = ["Branch", "TooManyError", "branches", "one"]
+__all__ = ["Branch", "TooManyError", "branches", "local_branches", "one"]
 
 Function = Callable[[Any], Any]
 BITS = 192
@@ -83,11 +83,11 @@ def at_order(n: int) -> float:
     return float(x)
 
 
-def one(f: Function, x: Taylor) -> Taylor:
-    """f at one Taylor."""
+def one(f: Function, x: Taylor, dtype: str = "float64") -> Taylor:
+    """f at one Taylor; `dtype` is what it is told that x is."""
     data = np.empty(1, object)
     data[0] = x
-    found: Taylor = evaluate(f, BALLS, data, np.float64).ravel()[0]
+    found: Taylor = evaluate(f, BALLS, data, dtype).ravel()[0]
     return found
 
 
@@ -146,19 +146,38 @@ def branches(f: Function, domain: tuple[float, float]) -> list[Branch]:
         return [_branch(f, low, high) for low, high in _runs(_undecided_cells(f, domain))]
 
 
+def local_branches(f: Function, points: Sequence[float]) -> tuple[list[Branch], list[float]]:
+    """Those among the points that are branch points, where there are too many to list them all.
+
+    A point is one where comparisons do not come out as at both its neighbours. Returns them, and the points
+    that were looked at before time was up.
+    """
+    found, looked, until = [], [], time.monotonic() + MOST_SECONDS
+    with working_precision(BITS):
+        for x in points:
+            if time.monotonic() > until:
+                break
+            n = order(x)
+            here = _decisions(f, n)
+            if here is None or not here == _decisions(f, n - 1) == _decisions(f, n + 1):
+                found.append(_branch(f, n - 1, n + 1))
+            looked.append(x)
+    return found, looked
+
+
 def _branch(f: Function, low: int, high: int) -> Branch:
     """What happens between two floats that are not on one branch."""
-    ties = [n for n in range(low, high + 1) if _ties(f, at_order(n))] if high - low < 64 else []
-    n = ties[len(ties) // 2] if ties else (low + high) // 2
+    own = _own_points(f, low, high)
+    n = own[len(own) // 2] if own else (low + high) // 2
     at = at_order(n)
-    before, after = (at_order(n - 1), at_order(n + 1)) if ties else (at_order(low), at_order(high))
-    where = interval(at, at) if ties else interval(before, after)
+    before, after = (at_order(n - 1), at_order(n + 1)) if own else (at_order(low), at_order(high))
+    where = interval(at, at) if own else interval(before, after)
     shaky = False
     sides: list[Taylor | None] = []
     for beside in (before, after):
         try:
             _, b = _at(f, beside)
-            shaky |= math.isfinite(b.margin) or not ties
+            shaky |= math.isfinite(b.margin) or not own
             with branching(tuple(b.decisions)):
                 sides.append(one(f, variable(where)))
         except UndecidedError:
@@ -168,14 +187,22 @@ def _branch(f: Function, low: int, high: int) -> Branch:
     except UndecidedError:
         value = math.nan
     left, right = (_side(t) for t in sides)
-    return Branch(at, bool(ties), shaky, _kind(sides), left, right, value)
+    return Branch(at, bool(own), shaky, _kind(sides), left, right, value)
 
 
-def _ties(f: Function, x: float) -> bool:
+def _own_points(f: Function, low: int, high: int) -> list[int]:
+    """The floats between two where comparisons come out as on neither side of them."""
+    if not 1 < high - low < 64:
+        return []
+    sides = (_decisions(f, low), _decisions(f, high))
+    return [n for n in range(low + 1, high) if _decisions(f, n) not in sides]
+
+
+def _decisions(f: Function, n: int) -> list[int] | None:
     try:
-        return _at(f, x)[1].ties > 0
+        return _at(f, at_order(n))[1].decisions
     except UndecidedError:
-        return True
+        return None  # a tie that is not proved
 
 
 def _side(t: Taylor | None) -> Side:

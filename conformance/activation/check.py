@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,7 +17,7 @@ from conformance.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
 from conformance.activation.judge import judge, verdict
 from conformance.activation.kinks import Kink
 from conformance.activation.load import split
-from conformance.activation.trial import Trial, Way
+from conformance.activation.trial import FAR, Trial, Way
 from conformance.results import Number, number
 from conformance.summary import environment
 
@@ -86,8 +87,7 @@ def specification(
     network: bool = True,
     at_hand: bool = False,  # the functions themselves are there; the names only name them
 ) -> dict[str, Any]:
-    """What is asked of the workers. Raises CheckError and LoadError for what
-    cannot be."""
+    """What is asked of the workers. Raises CheckError and LoadError for what cannot be."""
     if not sigma and not truth:
         raise CheckError("there is nothing to differentiate: give σ, or a definition with --truth.")
     for spec in (sigma, derivative, torch, jax):
@@ -97,23 +97,26 @@ def specification(
         split(truth)
     elif truth and ":" not in truth:
         definition(truth)
-    low, high = domain
-    if math.isnan(low) or math.isnan(high) or not low < high:
+    low, high = map(float, domain)
+    if not low < high:
         raise CheckError(
             f"the domain {low:g}:{high:g} is empty; expected LOW:HIGH, such as -50:50."
         )
+    if not 0 < timeout < math.inf:
+        raise CheckError(f"a timeout of {timeout:g} s; expected seconds, such as 20.")
     for at, value in (kinks or {}).items():
+        stated = f"the kink {at:g}={value:g}"
         if not (math.isfinite(at) and math.isfinite(value)):
-            raise CheckError(
-                f"the kink {at:g}={value:g} is not finite; expected X=DERIVATIVE, such as 0=0.5."
-            )
+            raise CheckError(f"{stated} is not finite; expected X=DERIVATIVE, such as 0=0.5.")
+        if not low <= at <= high:
+            raise CheckError(f"{stated} lies outside the domain {low:g}:{high:g}.")
     largest = float(np.finfo(np.float64).max)
     return {
         "name": (sigma or derivative or truth).rpartition(":")[2],
         "sigma": sigma, "derivative": derivative, "truth": truth, "torch": torch, "jax": jax,
         "kinks": {float(k).hex(): float(v).hex() for k, v in (kinks or {}).items()},
         "domain": [max(low, -largest).hex(), min(high, largest).hex()],
-        "timeout": timeout, "memory": MEMORY, "network": network,
+        "timeout": timeout, "memory": MEMORY, "network": network, "folder": str(Path.cwd()),
     }  # fmt: skip
 
 
@@ -170,6 +173,7 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
     unjudged = _problems(facts, findings)
     if facts.curves.get(("truth", "float64")) is None and not unjudged:
         unjudged = _why_no_truth(facts, findings)
+    unjudged = unjudged or _nothing_judged(facts, ways)
     right = verdict(findings, strict)
     answer = "wrong" if not right else "not judged" if unjudged else "right"
     return Check(
@@ -193,6 +197,7 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
         networks=facts.networks,
         not_run=facts.not_run
         + _left_out(spec)
+        + _networks_that_failed(facts)
         + [{"way": w["role"], "why": w["text"]} for w in _framework_problems(facts)],
         unsupported={NAMES[k]: v for k, v in facts.unsupported.items()},
         points={d: len(x) for d, x in facts.x.items()},
@@ -212,50 +217,52 @@ def _framework_problems(facts: Facts) -> list[Mapping[str, Any]]:
     return [p for p in facts.problems if p["role"] != "numpy" and not facts.spec[p["role"]]]
 
 
+def _networks_that_failed(facts: Facts) -> list[dict[str, str]]:
+    of = [p for p in facts.problems if _networks_alone(p)]
+    return [{"way": f"networks in {p['role']}", "why": str(p["text"])} for p in of]
+
+
 def _problems(facts: Facts, findings: list[Finding]) -> str:
     """What kept user code from being judged, in a sentence; what it did wrong becomes a finding."""
-    unjudged = ""
     ignored = [id(p) for p in _framework_problems(facts)]
+    unjudged = ""
     for p in facts.problems:
-        if id(p) in ignored:
+        if id(p) in ignored or _networks_alone(p):
             continue
         lines = "; ".join(p.get("lines", []))
-        text = f"{p['text']}{f' [{lines}]' if lines else ''}"
-        if p["event"] == "raised" and p.get("kind") != "exit":
-            kind = p.get("kind", "")
-            missing = kind in (
-                "ModuleNotFoundError",
-                "ImportError",
-                "SyntaxError",
-                "MemoryError",
-                "FileNotFoundError",
-            )
-            if kind == "ReturnedError":
-                got = p["text"].removeprefix("ReturnedError: ")
-                findings.append(
-                    finding(
-                        facts.spec, "not-an-array", p["role"], got=got, expected="an array like x"
-                    )
-                )
-                continue
-            if not missing and p.get("lines"):
-                findings.append(_raised(facts, p, lines))
-                continue
-        unjudged = (
-            unjudged or f"{_role(facts, p['role'])} {text}"
-            if p["event"] in ("ended", "timeout")
-            else unjudged or text
-        )
+        if found := _its_own_fault(facts, p, lines):
+            findings.append(found)
+            continue
+        who = "" if p["event"] in ("raised", "refused") else f"{_role(facts, p['role'])} "
+        unjudged = unjudged or f"{who}{p['text']}{f' [{lines}]' if lines else ''}"
     return unjudged
+
+
+def _networks_alone(p: Mapping[str, Any]) -> bool:
+    """Whether all but the networks was done: they are then not run, with the reason."""
+    return str(p.get("stage", "")).startswith("running networks")
+
+
+def _its_own_fault(facts: Facts, p: Mapping[str, Any], lines: str) -> Finding | None:
+    """An exception that the function raised while it was called: not while its file was loaded."""
+    kind = p.get("kind", "")
+    if (
+        p["event"] != "raised"
+        or p.get("stage") == "loading"
+        or kind in ("SystemExit", "MemoryError")
+    ):
+        return None
+    of = p.get("of", p["role"])
+    if kind == "ReturnedError":
+        got = p["text"].removeprefix("ReturnedError: ")
+        return finding(facts.spec, "not-an-array", of, got=got, expected="an array like x")
+    if not lines:
+        return None
+    return finding(facts.spec, "raises", of, got=p["text"], expected="an array", where=lines)
 
 
 def _role(facts: Facts, role: str) -> str:
     return "the code under test" if role == "numpy" else f"the {role} version"
-
-
-def _raised(facts: Facts, p: Mapping[str, Any], lines: str) -> Finding:
-    of = p.get("of", p["role"])
-    return finding(facts.spec, "raises", of, got=p["text"], expected="an array", where=lines)
 
 
 def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
@@ -265,6 +272,36 @@ def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
         if role in facts.unsupported:
             return f"σ cannot be certified: {facts.unsupported[role]}"
     return "σ could not be certified: no value of it is known."
+
+
+def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
+    """Where no derivative was compared with anything, and no value with a definition; or not everywhere."""
+    if dark := _dark(facts):
+        return dark
+    compared = any(w["of"] == "derivative" and w["dtype"] != "bfloat16" for w in ways)
+    if compared or (facts.spec["truth"] and facts.spec["sigma"]):
+        return ""
+    return (
+        "there is no derivative to judge: give σ', a version of your own with --torch or --jax, or install "
+        "torch or JAX for their autodiff of σ."
+    )
+
+
+def _dark(facts: Facts) -> str:
+    """Where σ's code has values and its formula has none: np.nan_to_num of a root, for example."""
+    y, c = facts.values.get(("sigma", "float64")), facts.curves.get(("truth", "float64"))
+    if y is None or c is None:
+        return ""
+    dark = np.isnan(c.value.hi) & np.isfinite(y) & (np.abs(facts.x["float64"]) <= FAR)
+    dark &= ~np.isin(facts.x["float64"], [b.at for b in facts.branches.get("truth", [])])
+    if dark.sum() <= 2:  # 0/0 at a point is a finding
+        return ""
+    x = facts.x["float64"][dark]
+    at = float(x[np.argmin(np.abs(x))])
+    return (
+        f"σ cannot be certified at {len(x)} of {len(y)} points, such as x = {at:.6g}: its formula has no "
+        "value there, but its code has. Give a definition with --truth, or a --domain."
+    )
 
 
 def _message(
@@ -280,17 +317,23 @@ def _message(
         more = len(errors or warnings) - 1
         text = f"{_title(first)}."
         return text + (f" {more} more finding{'s' if more > 1 else ''}." if more else "")
-    what = "σ'" if facts.spec["derivative"] else "the derivative"
+    ways = " and ".join(sorted({w for w, _ in facts.autodiff}))
+    what = "σ' is the derivative of σ" if facts.spec["derivative"] else ""
+    what = what or (
+        f"what {ways} makes of σ is its derivative" if ways else "σ is what it is defined to be"
+    )
     count = sum(len(x) for d, x in facts.x.items() if d != "bfloat16")
     kinks = sum(b.kind == "kink" for b in facts.branches.get("truth", []))
     where = (
         "the whole line of floats"
-        if float.fromhex(facts.spec["domain"][1]) > 1e308
+        if min(abs(float.fromhex(d)) for d in facts.spec["domain"]) > 1e308
         else "its domain"
     )
-    text = f"{what} is the derivative of σ on {where}: {count:,} points of float64 and float32"
-    if "truth" in facts.branches:
+    text = f"{what} on {where}: {count:,} points of float64 and float32"
+    if "truth" in facts.branches and "truth" not in facts.many:
         text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
+    if "derivative" in facts.unsupported:
+        text += ", at these alone, for σ' cannot be seen into"
     ran = [n for n in facts.networks if n["verdict"] in ("conforms", "known-difference")]
     text += f", {len(ran)} networks" if ran else ""
     text += "." if not warnings else f"; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}."

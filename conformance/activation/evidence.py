@@ -20,8 +20,7 @@ DTYPES = ("float64", "float32")
 def packed(a: NDArray[Any]) -> dict[str, Any]:
     """A float array as its dtype and bytes."""
     a = np.ascontiguousarray(a)
-    if a.dtype.name not in DTYPES:
-        a = a.astype(np.float64)
+    a = a.astype(a.dtype.newbyteorder("<") if a.dtype.name in DTYPES else "<f8")
     return {"dtype": a.dtype.name, "data": base64.b64encode(a.tobytes()).decode()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +14,27 @@ from conformance.activation import evidence
 from conformance.activation.branches import Branch
 from conformance.activation.curve import Curve
 
-__all__ = ["DTYPES", "Facts"]
+__all__ = ["DTYPES", "Facts", "plain"]
 
 Reals = NDArray[np.float64]
 DTYPES = ("float64", "float32", "bfloat16")
 Said = Mapping[str, Any]
+
+
+def plain(x: Any) -> Any:
+    """The same with every string fit to be shown: what would move a cursor, hide or reorder is spelt out."""
+    if isinstance(x, str):
+        return "".join(c if _shown(c) else c.encode("unicode_escape").decode() for c in x)
+    if isinstance(x, Mapping):
+        return {plain(k): plain(v) for k, v in x.items()}
+    return [plain(v) for v in x] if isinstance(x, list) else x
+
+
+def _shown(c: str) -> bool:
+    return c == "\n" or (c.isascii() and c.isprintable()) or unicodedata.category(c) not in HIDDEN
+
+
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 @dataclass
@@ -48,8 +65,12 @@ class Facts:
     def take(self, role: str, said: Said) -> None:
         """One line of a worker: its event names the method that takes it."""
         taker = getattr(self, "_" + str(said.get("event", "")).replace("-", "_"), None)
-        if taker is not None:
-            taker(role, said)
+        try:
+            if taker is not None:
+                taker(role, plain(said))
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            text = f"said what cannot be read ({type(e).__name__}: {e})"
+            self.problems.append({"role": role, "event": "ended", "text": text})
 
     def _behaviour(self, role: str, said: Said) -> None:
         self.behaviour[said["function"]] = list(said["found"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from conformance.results import Number
@@ -101,6 +102,9 @@ KINDS: Mapping[str, Kind] = {
     "nan-at-infinity": Kind("note", "NaN at infinity",
         "At ±∞ the function has a limit, and NaN is returned.",
         "∞·0 and ∞ − ∞ are NaN: clip the argument first."),
+    "at-the-ends": Kind("warning", "another value at −0 or ±∞",
+        "−0 is 0, and ±∞ has the limit; something else is returned there.",
+        "Look for np.signbit, np.copysign, 1/x, or a case for np.isinf."),
     "promotes": Kind("warning", "float32 becomes float64",
         "A network in float32 silently computes in float64 from here on, or fails where dtypes must agree.",
         "A NumPy scalar (np.sqrt(2)) promotes and a Python float does not: math.sqrt(2). np.where(x > 0, 1.0, 0.0) makes "
@@ -109,7 +113,8 @@ KINDS: Mapping[str, Kind] = {
         "Half of the digits are dropped on the way.",
         "Keep x.dtype: no astype(np.float32), no arrays of another dtype."),
     "not-elementwise": Kind("error", "not elementwise",
-        "An element's result depends on its neighbours (a mean, a maximum, a softmax), so ⊙ σ' does not hold for it.",
+        "An element's result depends on its neighbours (a mean, a maximum, a softmax), or on how the array is shaped or "
+        "laid out in memory, so ⊙ σ' does not hold for it.",
         "A row-wise σ needs a vector–Jacobian product, not a derivative; see refbp.activations.RowWise."),
     "mutates": Kind("error", "writes to its input",
         "The array handed in is not what it was: backpropagation reads A_l again.",
@@ -117,6 +122,9 @@ KINDS: Mapping[str, Kind] = {
     "aliases": Kind("warning", "returns its input",
         "What is returned shares memory with x: writing to one changes the other.",
         "Return x.copy()."),
+    "reuses-buffer": Kind("error", "reuses its result",
+        "An array that was returned is changed by a later call: backpropagation reads every A_l again.",
+        "Return a new array each time, or a copy of the buffer."),
     "not-deterministic": Kind("error", "not deterministic",
         "The same input gives other numbers the second time.",
         "Random numbers, state that is kept, or memory that was never written (np.empty): find which."),
@@ -132,6 +140,11 @@ KINDS: Mapping[str, Kind] = {
     "raises": Kind("error", "raises",
         "It raises an exception on ordinary arrays.",
         "See the line named here."),
+    "odd-arrays": Kind("warning", "fails on empty or zero-dimensional arrays",
+        "It raises, or gives another shape or another number, on an array of shape (0,) or (): a batch that was "
+        "filtered may be empty, and a single number has no dimensions.",
+        "On a 0-d array a NumPy function gives a scalar: np.asarray it before out= or an assignment. An empty array has no "
+        "maximum."),
     "warns": Kind("warning", "gives warnings",
         "NumPy warns on the way; where warnings are errors, this fails.",
         "Avoid the operation, or say that it is meant: with np.errstate(over='ignore')."),
@@ -212,18 +225,25 @@ def _reproduce(given: str, of: str, f: Finding) -> str:
         return ""
     x = repr(f["x"]) if isinstance(f["x"], float) else f"float({str(f['x'])!r})"
     dtype = f["dtype"].split(",")[0] or "float64"
+    top, _, rest = name.partition(".")
+    stem, g = Path(where).stem, f"f.{rest}" if rest else "f"
     call = "import numpy as np; "
-    if where.endswith(".py"):
-        call += f"import runpy; f = runpy.run_path({where!r})[{name!r}]; "
+    if where.endswith(".py") and stem.isidentifier():
+        call += f"import sys; sys.path.insert(0, {str(Path(where).parent)!r}); from {stem} import {top} as f; "
+    elif where.endswith(".py"):
+        call += f"import runpy; f = runpy.run_path({where!r})[{top!r}]; "
     else:
-        call += f"from {where} import {name} as f; "
+        call += f"from {where} import {top} as f; "
     if of == "torch":
         call += f"import torch; x = torch.tensor([{x}], dtype=torch.{dtype}, requires_grad=True); "
-        return call + "getattr(f, 'apply', f)(x).backward(); print(x.grad)"
+        kinds = (
+            f"{g}.apply if hasattr({g}, 'backward') else {g}() if isinstance({g}, type) else {g}"
+        )
+        return call + f"({kinds})(x).backward(); print(x.grad)"
     if of == "jax":
         call += "import jax; jax.config.update('jax_enable_x64', True); "
-        return call + f"print(jax.grad(lambda x: f(x).sum())(jax.numpy.array([{x}], {dtype!r})))"
-    return call + f"print(f(np.array([{x}], {dtype!r})))"
+        return call + f"print(jax.grad(lambda x: {g}(x).sum())(jax.numpy.array([{x}], {dtype!r})))"
+    return call + f"print({g}(np.array([{x}], {dtype!r})))"
 
 
 def digits(got: float, expected: float) -> float:

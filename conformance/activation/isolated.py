@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from conformance.activation.facts import Facts
+from conformance.activation.facts import Facts, plain
 
 __all__ = ["DEFAULT_TIMEOUT", "gather"]
 
@@ -45,7 +45,8 @@ class _Worker:
         env["PYTHONDONTWRITEBYTECODE"] = "1"
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "conformance.activation.worker", str(folder), role],
+            # -P: a json.py where one happens to be is not what the worker means by json
+            [sys.executable, "-P", "-m", "conformance.activation.worker", str(folder), role],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, env=env,
             start_new_session=True,
         )  # fmt: skip
@@ -98,16 +99,13 @@ class _Worker:
         printed = self.printed()
         lines = _traceback_lines(printed)
         if self.timed_out or "Timeout (" in printed:
-            return {
-                "event": "timeout",
-                "text": f"took more than {self.timeout:g} s {self._doing()}",
-                "lines": lines,
-            }
-        code = self.process.returncode
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            event, how = "timeout", f"took more than {self.timeout:g} s"
+        else:
+            event, how = "ended", f"ended its process ({_how(self.process.returncode)})"
         return {
-            "event": "ended",
-            "text": f"ended its process ({how}) {self._doing()}",
+            "event": event,
+            "stage": self.stage,
+            "text": f"{how} {self._doing()}",
             "lines": lines,
         }
 
@@ -116,8 +114,15 @@ class _Worker:
 
     def printed(self) -> str:
         """What the code printed."""
-        data = (self.folder / f"{self.role}.out").read_bytes()[-20000:]
+        try:
+            data = (self.folder / f"{self.role}.out").read_bytes()[-20000:]
+        except OSError:  # the user's code removed it
+            return ""
         return data.decode("utf-8", "replace")
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _traceback_lines(printed: str) -> list[str]:
@@ -136,7 +141,7 @@ def _traceback_lines(printed: str) -> list[str]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="conformance-") as name:
+    with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
@@ -153,7 +158,7 @@ def gather(spec: Mapping[str, Any], roles: Sequence[str]) -> tuple[Facts, dict[s
                 w.kill()
                 w.output.close()
                 w.reading.close()
-        printed = {w.role: w.printed()[:MOST_OUTPUT] for w in workers}
+        printed = {w.role: plain(w.printed()[:MOST_OUTPUT]) for w in workers}
     return facts, printed
 
 
@@ -165,13 +170,15 @@ def _follow(workers: Sequence[_Worker], facts: Facts, folder: Path) -> None:
             for said in w.lines():
                 facts.take(w.role, said)
                 if said.get("event") == "points":
-                    _hand_on(folder, said)
+                    with suppress(OSError):  # the user's code removed the folder
+                        _hand_on(folder, said)
             if over:
                 waiting.remove(w)
                 if (why := w.ending()) is not None:
                     facts.take(w.role, why)
                 if w.role == "numpy" and not (folder / "points.json").exists():
-                    (folder / "stop").touch()
+                    with suppress(OSError):
+                        (folder / "stop").touch()
         time.sleep(0.005)
 
 

@@ -5,13 +5,10 @@ Its derivative is what jax.vjp makes of it. Nothing here computes one.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
-
-os.environ.setdefault("JAX_ENABLE_X64", "1")
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import jax.numpy as jnp
@@ -99,8 +96,20 @@ def _pulled_back(f: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
         raise ReturnedError(f"it returned an array of shape {y.shape}; expected {x.shape}")
     if not jnp.issubdtype(y.dtype, jnp.floating):
         raise ReturnedError(f"it returned an array of {y.dtype}; expected {x.dtype}")
-    G = jnp.asarray(upstream(x.size), y.dtype)
+    G = jnp.asarray(upstream(x.size, x.dtype.name), y.dtype)
     return y, *back(jnp.ones_like(y)), *back(G)
+
+
+@contextmanager
+def _x64() -> Iterator[None]:
+    """float64 for as long as it takes: whoever called may want JAX as it was."""
+    config: Any = jax.config
+    configure, before = config.update, bool(config.read("jax_enable_x64"))
+    configure("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        configure("jax_enable_x64", before)
 
 
 class Jax:
@@ -125,17 +134,14 @@ class Jax:
         Jitted, as it is used, and since compiling each operation by itself takes ten times as long; where f
         cannot be (it indexes with a mask), eagerly.
         """
-        configure: Any = jax.config.update
-        configure("jax_enable_x64", True)
-        x = jnp.asarray(x, dtype)
-        try:
-            found = jax.jit(partial(_pulled_back, f))(x)
-        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
-            found = _pulled_back(f, x)
-        y, d, of_G = found
+        with _x64():
+            a = jnp.asarray(x, dtype)
+            try:
+                y, d, of_G = jax.jit(partial(_pulled_back, f))(a)
+            except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
+                y, d, of_G = _pulled_back(f, a)
         one, patterned = np.asarray(d, np.float64), np.asarray(of_G, np.float64)
-        finfo: Any = jnp.finfo
-        passed = passes_on(one, patterned, float(finfo(d.dtype).tiny))
+        passed = passes_on(np.asarray(x), one, patterned, dtype)
         value, gradient = (
             np.asarray(a, np.float64) if dtype == "bfloat16" else np.asarray(a) for a in (y, d)
         )

@@ -13,9 +13,11 @@ instead.
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -184,6 +186,8 @@ class Lifted(NDArrayOperatorsMixin):
         return (flat[i] for i in range(self.size))
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # which NumPy asks for, to go on without
+            raise AttributeError(name)
         raise _unsupported(f".{name}", INSTEAD.get(name, ""))
 
     def __bool__(self) -> bool:
@@ -324,11 +328,14 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "zeros_like": lambda x, like, dtype=None, **_: _full_like(x, like, 0.0, dtype),
     "empty_like": lambda x, like, dtype=None, **_: _full_like(x, like, 0.0, dtype),
     "ones_like": lambda x, like, dtype=None, **_: _full_like(x, like, 1.0, dtype),
+    "round": lambda x, a, decimals=0, **_: np.rint(a * 10.0**decimals) / 10.0**decimals,
     "sinc": lambda x, a: x._like(x.backend.ufunc("sinc", [_plain(a)], np.shape(a), x.dtype)),
     "copy": _copy,
     "real": _same,
     "real_if_close": _same,
-    "nan_to_num": _same,
+    "nan_to_num": lambda x, a, *_, **__: x._like(
+        x.backend.ufunc("nan_to_num", [_plain(a)], np.shape(a), x.dtype)
+    ),
     "atleast_1d": _same,
     "asarray": _same,
     "ravel": lambda x, a, *_, **__: a.ravel(),
@@ -405,21 +412,51 @@ def _makers(backend: Backend, default: np.dtype[Any]) -> dict[str, Callable[...,
     }
 
 
+def _code(f: Any) -> Any:
+    """The function that is run when f is called: f itself, what it wraps, or its class's __call__."""
+    f = getattr(f, "pyfunc", f)  # np.vectorize
+    while hasattr(f, "__wrapped__") or hasattr(f, "func"):
+        f = getattr(f, "__wrapped__", None) or f.func
+    f = getattr(f, "__func__", f)
+    return f if hasattr(f, "__globals__") else type(f).__call__
+
+
+@functools.lru_cache(maxsize=64)
+def _scopes(where: str) -> tuple[dict[str, Any], ...]:
+    """The names of the modules beside a file: helpers of the function under test live there."""
+    folder = Path(where).parent
+    return tuple(
+        vars(m)
+        for m in list(sys.modules.values())
+        if (file := getattr(m, "__file__", None)) and Path(file).parent == folder
+    )
+
+
 @contextmanager
 def numpy_for(backend: Backend, function: Any, dtype: Any) -> Iterator[None]:
-    """`np` in the function's own module, with arrays made as the backend has them."""
-    function = getattr(function, "pyfunc", function)  # np.vectorize
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    scope = getattr(getattr(function, "func", function), "__globals__", None)
-    if not isinstance(scope, dict):
+    """`np` in the function's own module and those beside it, with arrays made as the backend has them."""
+    code = _code(function)
+    scope = getattr(code, "__globals__", None)
+    file = scope.get("__file__") if isinstance(scope, dict) else None
+    if not isinstance(scope, dict) or (
+        isinstance(file, str) and Path(file).parent == Path(__file__).parent
+    ):
         yield
         return
-    stand_in = _Numpy(backend, dtype)
+    others = _scopes(file) if isinstance(file, str) else ()
+    with ExitStack() as stack:
+        stand_in = _Numpy(backend, dtype)
+        for names in {id(s): s for s in (scope, *others)}.values():
+            stack.enter_context(_standing_in(stand_in, names))
+        yield
+
+
+@contextmanager
+def _standing_in(stand_in: _Numpy, scope: dict[str, Any]) -> Iterator[None]:
     makers = {id(getattr(np, name)): f for name, f in stand_in._made.items() if hasattr(np, name)}
     changed = {
         name: stand_in if value is np else makers[id(value)]
-        for name, value in scope.items()
+        for name, value in list(scope.items())
         if value is np or (id(value) in makers and not isinstance(value, type))
     }
     before = {name: scope[name] for name in changed}

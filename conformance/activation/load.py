@@ -17,20 +17,23 @@ class LoadError(Exception):
     """There is no such function: what was asked for, and the nearest there is."""
 
 
-def split(spec: str) -> tuple[str, str]:
-    """('my.py', 'mish') of 'my.py:mish'. Raises LoadError."""
+def split(spec: str, folder: str = "") -> tuple[str, str]:
+    """('my.py', 'mish') of 'my.py:mish', a file as it lies in the folder. Raises LoadError."""
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name:
         raise LoadError(f"cannot read {spec!r}; expected FILE.py:NAME or package.module:NAME.")
-    if where.endswith(".py") and not Path(where).is_file():
+    if where.endswith(".py") and not Path(folder, where).is_file():
         raise LoadError(f"cannot read {spec!r}: there is no file {where}.")
     return where, name
 
 
-def load(spec: str) -> Any:
-    """The object. Raises LoadError, or whatever importing its file raises."""
-    where, name = split(spec)
-    module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where, spec)
+def load(spec: str, folder: str = "") -> Any:
+    """The object; relative paths start at the folder.
+
+    Raises LoadError, or whatever importing its file raises.
+    """
+    where, name = split(spec, folder)
+    module = _from_file(Path(folder, where)) if where.endswith(".py") else _from_name(where, spec)
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):

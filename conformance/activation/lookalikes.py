@@ -117,9 +117,13 @@ def _factor(got: Reals, truth: Reals, at: NDArray[np.bool_], place: str) -> str:
     with np.errstate(all="ignore"):
         ratio = got[at] / truth[at]
         less = got[at] - truth[at]
+    if not at.any():
+        return ""
     if np.isfinite(ratio).mean() < 0.9:
         ratio = ratio[:0]  # nothing times 0 is what was got
     ratio, less = ratio[np.isfinite(ratio)], less[np.isfinite(less)]
+    if at.mean() < 0.02:
+        return "right elsewhere: wrong at a few points alone"
     if at.sum() >= 4 and (got[at] == 0).all():
         return f"zero{place}"
     if len(ratio) >= 4:

@@ -87,5 +87,6 @@ def points(dtype: str, domain: Domain, branches: Iterable[float] = ()) -> NDArra
     found.append(np.array(finite))
     with np.errstate(over="ignore", under="ignore"):
         x = np.unique(np.concatenate(found).astype(dtype))
-    x = x[np.isfinite(x) & (x >= domain[0]) & (x <= domain[1])]
+    wide = x.astype(np.float64)
+    x = x[np.isfinite(x) & (wide >= domain[0]) & (wide <= domain[1])]
     return np.asarray(x + np.dtype(dtype).type(0))  # no −0

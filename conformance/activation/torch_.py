@@ -5,6 +5,7 @@ Its derivative is what autograd makes of it. Nothing here computes one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -106,12 +107,19 @@ class _Tensors:
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+def _in_dtype(f: Function, dtype: torch.dtype) -> Function:
+    """f; where it is a module, a copy of it in that dtype whose parameters nothing trains."""
+    if not isinstance(f, torch.nn.Module):
+        return f
+    return copy.deepcopy(f).to(dtype).requires_grad_(False)
+
+
 class _Own(torch.nn.Module):
     """A function as a module, so that its output can be hooked."""
 
-    def __init__(self, f: Function) -> None:
+    def __init__(self, f: Function, dtype: torch.dtype) -> None:
         super().__init__()
-        self.f = f
+        self.f = _in_dtype(f, dtype)
 
     def forward(self, a: torch.Tensor) -> Any:
         return self.f(a)
@@ -145,9 +153,8 @@ class Torch:
 
     def differentiated(self, f: Function, x: Any, dtype: str) -> Differentiated:
         """f(x), and what autograd sends back for incoming gradients of 1, and of a pattern."""
-        torch.set_num_threads(1)
         t = torch.tensor(np.array(x), dtype=_DTYPES[dtype], requires_grad=True)
-        y = f(t)
+        y = _in_dtype(f, t.dtype)(t.clone())  # which an in-place function may write to
         if not isinstance(y, torch.Tensor):
             raise ReturnedError(f"it returned {type(y).__name__}; expected a tensor")
         if y.shape != t.shape:
@@ -157,11 +164,12 @@ class Torch:
         if not y.requires_grad:
             d, passed = torch.zeros_like(t), False
         else:
-            G = torch.tensor(upstream(len(x)), dtype=y.dtype)
+            G = torch.tensor(upstream(len(x), dtype), dtype=y.dtype)
+            given = G.clone()
             (d,) = torch.autograd.grad(y, t, torch.ones_like(y), retain_graph=True)
-            (of_G,) = torch.autograd.grad(y, t, G)
+            (of_G,) = torch.autograd.grad(y, t, given)
             one, patterned = d.double().numpy(), of_G.double().numpy()
-            passed = passes_on(one, patterned, float(torch.finfo(d.dtype).tiny))
+            passed = passes_on(np.asarray(x), one, patterned, dtype) and torch.equal(G, given)
         value, gradient = (
             (a.detach().double() if dtype == "bfloat16" else a.detach()).numpy() for a in (y, d)
         )
@@ -184,6 +192,6 @@ class Torch:
             return found.y, found.d
 
         def own(name: str) -> None:
-            impl.own[name] = lambda: _Own(f)
+            impl.own[name] = lambda dtype: _Own(f, dtype)
 
         run_networks(spec, given, "torch-cpu", impl, own, values, unseen, emit)

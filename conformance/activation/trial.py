@@ -84,7 +84,8 @@ class Trial:
     def overflows(self) -> Mask:
         """Where the truth is a number of the dtype and what was got is none."""
         within = (np.abs(self.low) <= self.p.largest) & (np.abs(self.high) <= self.p.largest)
-        return np.asarray(self.known & within & ~np.isfinite(self.got))
+        over = self.known & within & ~np.isfinite(self.got)
+        return np.asarray(over if self.skipped is None else over & ~self.skipped)
 
     @cached_property
     def asked(self) -> Mask:

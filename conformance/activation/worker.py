@@ -10,6 +10,7 @@ import faulthandler
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,10 @@ import numpy as np
 from conformance.activation import evidence
 from conformance.activation.autodiff import Framework, autodiff_evidence
 from conformance.activation.behaviour import behaviour, values, warned
-from conformance.activation.branches import Branch, TooManyError, branches
+from conformance.activation.branches import Branch, TooManyError, branches, local_branches
 from conformance.activation.curve import Curve, curve
 from conformance.activation.definitions import definition
-from conformance.activation.lifted import UnsupportedError
+from conformance.activation.lifted import Lifted, UnsupportedError
 from conformance.activation.load import LoadError, load, user_lines
 from conformance.activation.points import domain_of, points, special
 
@@ -84,16 +85,23 @@ def numpy_evidence(
     exact = functions.get("truth", functions.get("sigma"))
     at: list[float] = []
     of_sigma: list[Branch] = []
+    many = False
     for of, g in (("truth", exact), ("derivative", given.get("derivative"))):
         if g is not None:
             emit("stage", text=f"looking for the branch points of {NAMES[of]}")
             found_there, where = _branches(of, g, domain, emit)
             at += where
-            of_sigma += found_there if of == "truth" else []
+            if of == "truth":
+                of_sigma, many = found_there, bool(where) and not found_there
+    if (g := given.get("derivative")) is not None:  # which may have other branches in float32
+        at += _branches("", lambda x: g(_in_float32(x)), _within(domain, "float32"), emit)[1]
     at += [float.fromhex(k) for k in spec["kinks"]]
     x = grids(domain, sorted(set(at)))
+    if many:
+        of_sigma, x = _at_points_alone(exact, x, emit)
     emit("points", **{name: evidence.packed(a) for name, a in x.items()})
-    for dtype in DTYPES:
+    held = [d for d in DTYPES if len(x[d])]  # a domain may lie beyond float32
+    for dtype in held:
         for role, f in given.items():
             emit("stage", text=f"calling {NAMES[role]} on {len(x[dtype])} points of {dtype}")
             with _of(role):
@@ -104,20 +112,37 @@ def numpy_evidence(
             )  # fmt: skip
     for role, f in given.items():
         emit("warnings", function=role, found=warned(f, x["float64"]))
-    for dtype in x:
+    for dtype in [d for d in x if len(x[d])]:
         emit("stage", text=f"certifying σ on {len(x[dtype])} points of {dtype}")
         if not _certified(emit, "truth", dtype, exact, x[dtype], True):
             return None
     if "sigma" in given and "truth" in functions:
-        for dtype in DTYPES:
+        for dtype in held:
             _certified(emit, "sigma", dtype, given["sigma"], x[dtype], False)
     if "derivative" in given:
-        for dtype in DTYPES:
+        for dtype in held:
             emit("stage", text=f"certifying σ' on {len(x[dtype])} points of {dtype}")
             if not _certified(emit, "derivative", dtype, given["derivative"], x[dtype], False):
                 break
         _lookalikes(emit, exact, given["derivative"], x["float64"])
     return of_sigma
+
+
+def _at_points_alone(
+    exact: Any, x: dict[str, Any], emit: Emit
+) -> tuple[list[Branch], dict[str, Any]]:
+    """The branch points among the points, where there are too many; and the points that were looked at."""
+    emit("stage", text="looking for branch points among the points")
+    every = np.unique(np.concatenate([a.astype(np.float64) for a in x.values()]))
+    every = every[np.argsort(np.abs(every), kind="stable")]
+    found, looked = local_branches(exact, every.tolist())
+    emit("branches", function="truth", found=[evidence.packed_branch(b) for b in found])
+    return found, {d: a[np.isin(a.astype(np.float64), looked)] for d, a in x.items()}
+
+
+def _in_float32(x: Any) -> Any:
+    """x, told to be float32."""
+    return Lifted(x.backend, x.data, "float32")
 
 
 def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
@@ -136,19 +161,23 @@ def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
 
 
 def _branches(role: str, f: Any, domain: Any, emit: Emit) -> tuple[list[Branch], list[float]]:
-    """The branch points, and where they are: of too many, only where the first are."""
+    """The branch points, and where they are; of too many, where the first are. Said, where it has a role."""
+
+    def said(event: str, **more: Any) -> None:
+        if role:
+            emit(event, function=role, **more)
+
+    if not domain[0] < domain[1]:
+        return [], []
     try:
         found = branches(f, domain)
     except TooManyError as e:
-        emit("many-branches", function=role, found=[x.hex() for x in e.found[:20]])
+        said("many-branches", found=[x.hex() for x in e.found[:20]])
         return [], e.found[:8]
-    except UnsupportedError as e:
-        emit("unsupported", function=role, text=str(e))
-        return [], []
     except Exception as e:
-        emit("unsupported", function=role, text=_raised(e))
+        said("unsupported", text=str(e) if isinstance(e, UnsupportedError) else _raised(e))
         return [], []
-    emit("branches", function=role, found=[evidence.packed_branch(b) for b in found])
+    said("branches", found=[evidence.packed_branch(b) for b in found])
     return found, [b.at for b in found]
 
 
@@ -197,6 +226,17 @@ def _limit(spec: dict[str, Any], role: str) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _end_with(parent: int) -> None:
+    """End when whoever started this has ended, however that came about."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 class StoppedError(Exception):
     """There will be no points: the first worker ended without."""
 
@@ -217,7 +257,7 @@ def _functions(spec: dict[str, Any], roles: tuple[str, ...]) -> dict[str, Any]:
     for role in roles:
         if spec.get(role):
             is_name = role == "truth" and ":" not in spec[role]
-            found[role] = definition(spec[role]) if is_name else load(spec[role])
+            found[role] = definition(spec[role]) if is_name else load(spec[role], spec["folder"])
     return found
 
 
@@ -247,36 +287,66 @@ def run_role(
     emit: Emit,
 ) -> None:
     """One role, from its functions to what is said of them; what is raised is said as well."""
-    try:
-        if role == "numpy":
-            of = numpy_evidence(spec, given := functions(), emit)
-            if of is not None and spec["network"]:
-                from conformance.activation.network import numpy_networks
+    stage = ["loading"]
 
-                emit("stage", text="running networks")
-                numpy_networks(spec, given, of, emit)
-        else:
-            autodiff_evidence(_framework(role), spec, functions, grids, emit)
+    def loaded() -> dict[str, Any]:
+        found = functions()
+        np.seterr(
+            all="ignore"
+        )  # whatever the user's file asked for: it would be our arithmetic too
+        stage[0] = "evaluating"
+        return found
+
+    try:
+        with np.errstate(all="ignore"):  # warnings are looked for apart
+            _play(spec, role, loaded, grids, emit, stage)
     except StoppedError:
         emit("done")
     except LoadError as e:
         emit("refused", text=str(e))
-    except SystemExit as e:
-        emit("raised", text=f"SystemExit: {e.code}", lines=user_lines(e), kind="exit")
     except BaseException as e:
-        if isinstance(e, KeyboardInterrupt):
+        if isinstance(e, KeyboardInterrupt) and role not in sys.argv:  # in the user's own process
             raise
-        text = str(e).strip() or "no message"
-        kind = type(e).__name__
-        who = getattr(e, "of", role)
-        emit("raised", text=f"{kind}: {text}"[:2000], lines=user_lines(e), kind=kind, of=who)
+        _say(emit, role, stage[0], e)
     else:
         emit("done")
+
+
+def _play(
+    spec: dict[str, Any],
+    role: str,
+    functions: Functions,
+    grids: Callable[[], dict[str, Any]],
+    emit: Emit,
+    stage: list[str],
+) -> None:
+    if role != "numpy":
+        autodiff_evidence(_framework(role), spec, functions, grids, emit)
+        return
+    of = numpy_evidence(spec, given := functions(), emit)
+    if of is not None and spec["network"]:
+        from conformance.activation.network import numpy_networks
+
+        stage[0] = "running networks"
+        emit("stage", text=stage[0])
+        numpy_networks(spec, given, of, emit)
+
+
+def _say(emit: Emit, role: str, stage: str, e: BaseException) -> None:
+    """What was raised, of which function, where in the user's own files, and while doing what."""
+    kind = type(e).__name__
+    try:
+        text = f"SystemExit: {e.code}" if isinstance(e, SystemExit) else f"{kind}: {str(e).strip()}"
+    except Exception:
+        text = f"{kind}, whose message cannot be read"
+    of = getattr(e, "of", role)
+    emit("raised", text=text[:2000], lines=user_lines(e), kind=kind, of=of, stage=stage)
 
 
 def main(folder: Path, role: str) -> None:
     """One role in this process, its limits set."""
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    _end_with(os.getppid())
     emit = _emitter(folder / f"{role}.jsonl")
     _limit(spec, role)
 
@@ -287,8 +357,7 @@ def main(folder: Path, role: str) -> None:
 
 
 if __name__ == "__main__":
-    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(_name, "1")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     main(Path(sys.argv[1]), sys.argv[2])
     sys.stdout.flush()
     sys.stderr.flush()

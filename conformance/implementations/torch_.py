@@ -80,7 +80,9 @@ class Torch:
     def __init__(self, name: str, row: Row) -> None:
         self.name, self.description = name, row.description
         self.device = torch.device(row.device)
-        self.own: dict[str, Callable[[], nn.Module]] = {}  # σ that torch has no module for
+        self.own: dict[
+            str, Callable[[torch.dtype], nn.Module]
+        ] = {}  # σ that torch has no module for
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Whether a tensor really lands on the device, with TF32 switched off."""
@@ -101,7 +103,11 @@ class Torch:
         """Build, copy the weights, hook, run forward and backward, step."""
         L = problem.depth
         linear = {l: self._linear(problem, l) for l in range(1, L + 1)}
-        sigma = {l: (self.own.get(s) or MODULES[s])() for l, s in problem.sigma.items()}
+        dtype = self._dtype(problem.X)
+        sigma = {
+            l: self.own[s](dtype) if s in self.own else MODULES[s]()
+            for l, s in problem.sigma.items()
+        }
         A: dict[int, torch.Tensor] = {}
         Z: dict[int, torch.Tensor] = {}
         for l in range(1, L + 1):

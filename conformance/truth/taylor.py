@@ -36,6 +36,8 @@ __all__ = [
     "variable",
 ]
 
+Function: TypeAlias = Callable[..., Any]  # of Taylors, a Taylor
+
 LIBRARY = 4.0  # u: what exp and its like may be off by; no library promises less on every processor
 CONSTANT = 2.0  # u: how far a constant may be from the number that is meant
 SHORT = 2**12  # a constant of this many steps to the unit is meant as it stands: 0.5, 3.0, 0.125
@@ -339,7 +341,8 @@ def power(x: Taylor, y: Taylor) -> Taylor:
         found = x.lifted(v, b * x.c0 ** (b - 1), b * (b - 1) * x.c0 ** (b - 2))
         through = v * x.c0.log() if x.c0 > 0 else ZERO
         return _more(found, _times(through, y.e), _times(through, y.k))
-    return FUNCTIONS["exp"](y * FUNCTIONS["log"](x))
+    general: Taylor = FUNCTIONS["exp"](y * FUNCTIONS["log"](x))
+    return general
 
 
 def _more(x: Taylor, e: float, k: float) -> Taylor:
@@ -519,7 +522,7 @@ def _logaddexp(x: Taylor, y: Taylor, base: Ball = ONE) -> Taylor:
     f, f1, f2 = _softplus(d.c0 * base)
     soft = d.lifted(f / base, f1, f2 * base, 0)
     v = y.c0 + soft.c0
-    e = x.e + y.e + LIBRARY * _size(v)
+    e = x.e + y.e + LIBRARY * _size(v) + max(_size(x.c0), _size(y.c0))  # the sum that may cancel
     c1, c2 = y.c1 + soft.c1, y.c2 + soft.c2
     return Taylor(v, c1, c2, e, x.k + y.k, x.s + y.s + 1, x.exact and y.exact)
 
@@ -547,15 +550,42 @@ def _copysign(x: Taylor, y: Taylor) -> Taylor:
     return -size if decide(y) < 0 else size
 
 
-def _stepwise(x: Taylor, to: Callable[[Ball], Ball]) -> Taylor:
-    """floor and its like: constant between steps, and undecided where a step may lie within."""
-    low, high = to(x.c0.lower()), to(x.c0.upper())
-    if not (low.is_exact() and high.is_exact() and low == high):
-        raise UndecidedError
-    below = to(x.c0.lower() - arb(2) ** -1000)
-    _now[-1].decisions.append(int(float(low)) if abs(float(low)) < 2**53 else 0)
-    _now[-1].ties += int(below != low)
-    return Taylor(low, exact=x.exact)
+def _steps(to: Callable[[Ball], Ball], at: float = 0.0) -> Function:
+    """floor and its like: constant between steps (whole numbers and `at`), undecided where one may lie within."""
+
+    def function(x: Taylor) -> Taylor:
+        b = _now[-1]
+        i = len(b.decisions)
+        if b.replay is not None:
+            if i + 2 > len(b.replay):
+                raise UndecidedError("more comparisons than there were")
+            b.decisions += b.replay[i : i + 2]
+            return Taylor(arb(b.replay[i]), exact=x.exact)
+        value = to(x.c0)
+        if not (x.c0.is_finite() and value.is_exact()):
+            raise UndecidedError
+        tie = bool((x.c0 - at).is_exact() and (x.c0 - at).is_integer())
+        b.ties += tie
+        b.decisions += [int(value.unique_fmpz()), int(tie)]
+        return Taylor(value, exact=x.exact)
+
+    return function
+
+
+def _half_even(b: Ball) -> Ball:
+    """The nearest whole number; of two as near, the even one."""
+    up = (b + arb(0.5)).floor()
+    tie = (b - arb(0.5)).is_exact() and (b - arb(0.5)).is_integer()
+    return 2 * (up / 2).floor() if tie else up
+
+
+def _nan_to_num(x: Taylor) -> Taylor:
+    """0 for what is no number."""
+    if x.c0.is_finite():
+        return x
+    if x.exact and x.c0.is_nan():
+        return Taylor(ZERO)
+    raise UndecidedError
 
 
 def _identity(x: Taylor) -> Taylor:
@@ -573,8 +603,6 @@ def _degrees() -> Taylor:
     return Taylor(180 / arb.pi())
 
 
-Function: TypeAlias = Callable[..., Taylor]
-
 # fmt: off
 FUNCTIONS: Mapping[str, Function] = {
     # arithmetic
@@ -585,9 +613,9 @@ FUNCTIONS: Mapping[str, Function] = {
     # what branches
     "absolute": absolute, "fabs": absolute, "sign": _sign, "heaviside": _heaviside,
     "maximum": _larger, "minimum": _smaller, "fmax": _larger, "fmin": _smaller, "copysign": _copysign,
-    "floor": lambda x: _stepwise(x, lambda b: b.floor()), "ceil": lambda x: _stepwise(x, lambda b: b.ceil()),
-    "trunc": lambda x: _stepwise(x, lambda b: b.floor() if b > 0 else b.ceil()),
-    "rint": lambda x: _stepwise(x, lambda b: (b + arb(0.5)).floor()),
+    "floor": _steps(lambda b: b.floor()), "ceil": _steps(lambda b: b.ceil()),
+    "trunc": _steps(lambda b: b.floor() if b > 0 else b.ceil()), "rint": _steps(_half_even, 0.5),
+    "nan_to_num": _nan_to_num,
     # exponentials and logarithms
     "exp": _function(LIBRARY, _exp), "exp2": _function(LIBRARY, lambda a: _exp(a, _ln(2))),
     "exp10": _function(LIBRARY, lambda a: _exp(a, _ln(10))), "expm1": _function(LIBRARY, _expm1),

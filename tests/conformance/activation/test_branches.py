@@ -71,12 +71,6 @@ def test_only_the_domain_is_searched() -> None:
 
 @pytest.mark.parametrize("f", [np.floor, np.round, lambda x: np.where(np.sin(x) > 0, x, 0 * x)])
 def test_branch_points_without_end(f: Any) -> None:
-    if f is np.round:  # has no dispatch to elementwise functions: refused by name
-        from conformance.activation.lifted import UnsupportedError
-
-        with pytest.raises(UnsupportedError, match=r"round"):
-            branches(f, WHOLE)
-        return
     with pytest.raises(TooManyError, match="branch points"):
         branches(f, WHOLE)
 

@@ -29,7 +29,8 @@ def test_a_wrong_one_with_its_line() -> None:
     assert (c["verdict"], c["exit_code"]) == ("wrong", 1)
     f = c["findings"][0]
     assert f["reproduce"] == (
-        f"import numpy as np; import runpy; f = runpy.run_path({FILE!r})['twice']; "
+        f"import numpy as np; import sys; sys.path.insert(0, {str(Path(FILE).parent)!r}); "
+        "from under_test import twice as f; "
         f"print(f(np.array([{f['x']!r}], 'float64')))"
     )
 

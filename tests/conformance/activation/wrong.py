@@ -132,6 +132,36 @@ def half_inside(x: Array) -> Array:
     return (np.tanh(x.astype(np.float32))).astype(x.dtype) if x.dtype == np.float64 else np.tanh(x)
 
 
+def in_memory_order(x: Array) -> Array:
+    return np.tanh(x.ravel(order="K")).reshape(x.shape)
+
+
+def transposing(x: Array) -> Array:
+    return np.tanh(x.T if x.ndim == 2 and x.shape[0] == x.shape[1] else x)
+
+
+_buffers: dict[Any, Array] = {}
+
+
+def buffered(x: Array) -> Array:
+    out = _buffers.setdefault((x.shape, x.dtype), np.empty_like(x))
+    out[...] = np.tanh(x)
+    return out
+
+
+def never_empty(x: Array) -> Array:
+    if x.size == 0:
+        raise ValueError("nothing to do")
+    return np.tanh(x)
+
+
+def assigning(x: Array) -> Array:
+    """np.tanh of a 0-d array is a scalar, which takes no assignment."""
+    y = np.tanh(x)
+    y[np.isnan(x)] = np.nan
+    return y
+
+
 class _Table:
     """tanh from a table, interpolated."""
 
@@ -214,5 +244,13 @@ WRONG: dict[str, Wrong] = {
     "slow":                 Wrong(sleepy, tanh_prime, "slow", "right", of="σ"),
     "warns":                Wrong(warning, tanh_prime, "warns", "right", of="σ"),
     "hides NaN":            Wrong(lambda x: np.where(x > 0, x, 0.0 * np.ones_like(x)), relu_prime, "hides-nan", "right", of="σ"),
+    "twice in 3 dimensions": Wrong(lambda x: np.tanh(x) * (2 if x.ndim >= 3 else 1), tanh_prime, "not-elementwise", of="σ"),
+    "twice when long":      Wrong(np.tanh, lambda x: tanh_prime(x) * (2 if x.size > 5000 else 1), "not-elementwise"),
+    "in memory's order":    Wrong(in_memory_order, tanh_prime, "not-elementwise", of="σ"),
+    "transposes squares":   Wrong(transposing, tanh_prime, "not-elementwise", of="σ"),
+    "one NaN for all":      Wrong(lambda x: np.tanh(x) + 0 * np.sum(x), tanh_prime, "not-elementwise", of="σ"),
+    "one buffer":           Wrong(buffered, tanh_prime, "reuses-buffer", of="σ"),
+    "raises on empty":      Wrong(never_empty, tanh_prime, "odd-arrays", "right", of="σ"),
+    "no 0-d arrays":        Wrong(assigning, tanh_prime, "odd-arrays", "right", of="σ"),
 }
 # fmt: on
