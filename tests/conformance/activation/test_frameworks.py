@@ -13,6 +13,8 @@ from under_test import silu, silu_prime
 
 from conformance import check_activation
 
+pytestmark = pytest.mark.zoo
+
 DISPATCHED = [n for n in RIGHT if n not in ("vectorize", "log ndtr", "one minus cos")]
 
 

