@@ -70,7 +70,7 @@ KINDS: Mapping[str, Kind] = {
         "such element makes every gradient NaN.",
         "Rewrite so that no exponential of a positive number is taken: e^{−|x|}, expit, log1p, or clip first."),
     "far-overflow-derivative": Kind("warning", "overflow or NaN in the derivative, far out",
-        "The true derivative is finite, the computed one is not, for arguments beyond ±1000 only.",
+        "The true derivative is finite and the computed one is not, or is another, for arguments beyond ±1000 only.",
         "Clip the argument before squares, cubes and exponentials are taken."),
     "nan-value": Kind("error", "overflow or NaN in the value",
         "The true value is finite, the computed one is not, at an ordinary argument.",

@@ -30,6 +30,7 @@ __all__ = ["judge", "verdict"]
 
 Reals = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+REMOTE = 1e100
 NEAR = 80.0  # e^80 is a number of float32: up to here σ overflows for no good reason
 
 
@@ -243,14 +244,20 @@ class _InDtype(NamedTuple):
             tail = (
                 wrong & negligible & (t.error <= floor) & (np.abs(says.got - c.first.hi) <= floor)
             )
-        wrong = wrong & ~tail
+        # a clip at ±300 shows at 1e250, a guard of 1e-300 below it; but beside a kink all counts
+        size = np.abs(self.x)
+        least = 0.0 if (self.touched & (self.x == 0)).any() else 1e-290
+        remote = wrong & ((size > REMOTE) | ((size < least) & (size > 0)))
+        wrong = wrong & ~tail & ~remote
         found = list(self._wrong(t, says, wrong))
+        if remote.any() and not wrong.any():
+            found.append(says.worst("far-overflow-derivative", remote))
         found += self._overflow(t, "overflow-derivative", "far-overflow-derivative")
         if tail.any() and not wrong.any():
             found.append(t.worst("tail", tail))
         if g is not None:
             found += self._against_formula(t, g)
-        lost = t.lost & ~wrong & ~tail
+        lost = t.lost & ~wrong & ~tail & ~remote
         with np.errstate(invalid="ignore"):
             heavy = (
                 lost

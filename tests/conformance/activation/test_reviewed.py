@@ -238,6 +238,20 @@ def test_another_branch_in_float32_alone() -> None:
     assert c["findings"][0]["dtype"] == "float32"
 
 
+def test_the_neighbour_of_a_kink_counts_however_small() -> None:
+    c = fast(lambda x: np.maximum(x, 0), lambda x: (x > 5e-324).astype(x.dtype))
+    assert c["verdict"] == "wrong"
+    assert c["findings"][0]["x"] == 5e-324
+
+
+def test_a_clip_that_shows_far_out_is_a_warning() -> None:
+    c = fast(
+        lambda x: x * np.tanh(x), lambda x: np.tanh(x) + x / np.cosh(np.clip(x, -300, 300)) ** 2
+    )
+    assert c["verdict"] == "right", c["message"]
+    assert "far-overflow-derivative" in {f["kind"] for f in c["findings"]}
+
+
 def test_minus_zero_and_infinity() -> None:
     def prime(x: Any) -> Any:
         return np.where(
