@@ -239,8 +239,10 @@ def _problems(facts: Facts, findings: list[Finding]) -> str:
 
 
 def _networks_alone(p: Mapping[str, Any]) -> bool:
-    """Whether all but the networks was done: they are then not run, with the reason."""
-    return str(p.get("stage", "")).startswith("running networks")
+    """Whether all but the networks was done, and it was no doing of the user's code that they were not: then
+    they are not run, with the reason. Code that ends its process, or raises, has its say."""
+    ours = p["event"] == "timeout" or (p["event"] == "raised" and not p.get("lines"))
+    return ours and str(p.get("stage", "")).startswith("running networks")
 
 
 def _its_own_fault(facts: Facts, p: Mapping[str, Any], lines: str) -> Finding | None:

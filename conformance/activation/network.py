@@ -1,7 +1,7 @@
 """The activation in networks: depths and batches, forward and backward, judged like any other.
 
-Its mathematics is the user's own function on Taylor balls; what its code may lose is what was measured on
-the points, as far as rounding explains it, so that a wrong derivative is no excuse for itself.
+Its mathematics is the user's own function on Taylor balls; what its code may lose is what rounding explains,
+never what was measured, so that a wrong derivative is no excuse for itself.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _judged(
     worst, first = r["worst"], r["first_deviation"]
     if first and not np.isfinite([float(first["expected"]), float(first["tolerance"])]).all():
         beyond = beyond or "the truth leaves the range of the dtype."
-    if beyond and r["verdict"] in ("deviates", "error"):
+    if beyond and r["verdict"] == "deviates":
         r["verdict"], r["message"] = "undecided", beyond
     return {
         "case": case.id,

@@ -18,7 +18,7 @@ from under_test import silu, silu_prime
 
 from conformance import check_activation
 from conformance.activation.asserting import checked
-from conformance.activation.check import CheckError
+from conformance.activation.check import CheckError, _networks_that_failed, _problems
 from conformance.activation.facts import Facts, plain
 from conformance.cli import main
 
@@ -293,6 +293,37 @@ def test_a_file_that_shadows_a_module_where_one_happens_to_be(
     monkeypatch.chdir(tmp_path)
     c = check_activation(f"{FILE}:silu", f"{FILE}:silu_prime", network=False)
     assert c["verdict"] == "right", c["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "why"),
+    [
+        ("raises", "wrong", "ValueError: late"),
+        ("ends", "not judged", "ended its process (exit code 3)"),
+    ],
+)
+def test_code_that_misbehaves_in_networks_alone_is_not_right(
+    tmp_path: Path, name: str, verdict: str, why: str
+) -> None:
+    (tmp_path / "late.py").write_text(
+        "import os, numpy as np\ndef f(x): return np.tanh(x)\n"
+        "def late(x): return x.ndim == 2 and x.shape[1] in (3, 4) and x.dtype == np.float64\n"
+        "def prime(x): return 1 / np.cosh(np.clip(x, -300, 300)) ** 2\n"
+        "def raises(x):\n    if type(x) is np.ndarray and late(x): raise ValueError('late')\n"
+        "    return prime(x)\n"
+        "def ends(x):\n    if type(x) is np.ndarray and late(x): os._exit(3)\n    return prime(x)\n"
+    )
+    c = check_activation(f"{tmp_path}/late.py:f", f"{tmp_path}/late.py:{name}")
+    assert c["verdict"] == verdict
+    assert why in c["message"]
+
+
+def test_networks_that_take_too_long_are_not_run_and_the_rest_stands() -> None:
+    facts = Facts({"kinks": {}})
+    late = {"stage": "running networks", "text": "took more than 2 s", "event": "timeout"}
+    facts.take("numpy", late)
+    assert _problems(facts, []) == ""
+    assert _networks_that_failed(facts)[0]["why"] == "took more than 2 s"
 
 
 # --- what is handed in, and what workers say -----------------------------------------------------------
