@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,30 @@ def main() -> None:
     """
 
 
+def _outputs(what: str) -> Callable[[Any], Any]:
+    """The options --report and --json of a command that makes both."""
+
+    def decorate(command: Any) -> Any:
+        path = click.Path(path_type=Path)
+        as_json = click.option(
+            "--json", "json_path", type=path, metavar="F.json", help=f"Write the {what}."
+        )
+        as_html = click.option(
+            "--report", type=path, metavar="F.html", help="Write the HTML report."
+        )
+        return as_html(as_json(command))
+
+    return decorate
+
+
+def _may_be_written(report: Path | None, json_path: Path | None, what: str) -> None:
+    """Refuse before a minute's work, not after."""
+    if report and json_path and report.resolve() == json_path.resolve():
+        raise ResultsError(f"cannot write {report}: the report and the {what} have one name.")
+    for path in (report, json_path):
+        _must_be_writable(path)
+
+
 @main.command()
 @click.option(
     "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
@@ -95,16 +119,7 @@ def main() -> None:
     metavar="F=V,…",
     help="Only these cases: 'activation=tanh,depth=3'.",
 )
-@click.option(
-    "--report", type=click.Path(path_type=Path), metavar="F.html", help="Write the HTML report."
-)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="F.json",
-    help="Write the results.",
-)
+@_outputs("results")
 @click.option(
     "--jobs",
     type=click.IntRange(0, 256),
@@ -124,10 +139,7 @@ def run(
 
     gc.disable()  # results are a tree of a million values and no cycle
     with _refusing():
-        if report and json_path and report.resolve() == json_path.resolve():
-            raise ResultsError(f"cannot write {report}: the report and the results have one name.")
-        for path in (report, json_path):
-            _must_be_writable(path)
+        _may_be_written(report, json_path, "results")
         with _progress() as progress:
             results = run_profile(profile, implementations, wanted, jobs, progress)
         if json_path:
@@ -142,7 +154,7 @@ def run(
 
 
 def _must_be_writable(path: Path | None) -> None:
-    """Refuse before a minute's work, not after."""
+    """A file that is there to be replaced, or a folder to put one in."""
     if path is None:
         return
     try:
@@ -359,16 +371,7 @@ class _Domain(click.ParamType):  # type: ignore[type-arg]
     default=20.0,
     help="Seconds for each process (20).",
 )
-@click.option(
-    "--report", type=click.Path(path_type=Path), metavar="F.html", help="Write the HTML report."
-)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="F.json",
-    help="Write the findings.",
-)
+@_outputs("findings")
 def activation(
     sigma: str,
     derivative: str,
@@ -395,10 +398,8 @@ def activation(
     from conformance.results import write_json
 
     try:
-        if report and json_path and report.resolve() == json_path.resolve():
-            raise ResultsError(f"cannot write {report}: the report and the findings have one name.")
+        _may_be_written(report, json_path, "findings")
         for path in (report, json_path):
-            _must_be_writable(path)
             given = (s.rpartition(":")[0] for s in (sigma, derivative, prime, truth, torch, jax))
             if path and any(Path(g).resolve() == path.resolve() for g in given if g):
                 raise ResultsError(f"cannot write {path}: it is the file under test.")

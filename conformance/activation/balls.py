@@ -98,17 +98,9 @@ class Balls:
         """As NumPy's."""
         return data.reshape(shape)
 
-    def shape(self, data: Any) -> tuple[int, ...]:
-        """As NumPy's."""
-        return np.shape(data)
-
     def is_mask(self, data: Any) -> bool:
         """Masks are ordinary arrays."""
         return isinstance(data, bool | np.bool_) or getattr(data, "dtype", None) == np.dtype(bool)
-
-    def truth(self, data: Any) -> bool:
-        """Of one element."""
-        return bool(data)
 
     def copy(self, data: Any) -> Any:
         """Taylors are never changed: the array alone is copied."""

@@ -184,9 +184,6 @@ KINDS: Mapping[str, Kind] = {
     "network": Kind("error", "wrong in a network",
         "A forward and backward pass with this activation does not conform.",
         "See the step that is named: it is the first that is wrong given its own operands."),
-    "ended": Kind("error", "ends its process",
-        "The code ended the process that it ran in.",
-        "No sys.exit, os._exit; a segmentation fault comes from compiled code."),
 }
 # fmt: on
 

@@ -70,17 +70,9 @@ class _Arrays:
         """As NumPy's."""
         return jnp.reshape(data, shape)
 
-    def shape(self, data: Any) -> tuple[int, ...]:
-        """As NumPy's."""
-        return tuple(data.shape)
-
     def is_mask(self, data: Any) -> bool:
         """Whether the array is of truth values."""
         return bool(data.dtype == jnp.bool_)
-
-    def truth(self, data: Any) -> bool:
-        """Of one element."""
-        return bool(data)
 
     def copy(self, data: Any) -> Any:
         """Itself: JAX's arrays are not written to."""

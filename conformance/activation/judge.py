@@ -60,9 +60,8 @@ def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink], list[Tria
 def verdict(findings: Sequence[Finding], strict: bool) -> bool:
     """Whether it is right."""
     bad = {"error", "warning"} if strict else {"error"}
-    return not any(
-        f["severity"] in bad and f["kind"] != "slow" for f in findings
-    )  # it goes by the clock
+    judged = [f for f in findings if f["kind"] != "slow"]  # which goes by the clock
+    return not any(f["severity"] in bad for f in judged)
 
 
 EACH = (
@@ -279,11 +278,10 @@ class _InDtype(NamedTuple):
         at_kinks = wrong & self.touched & (self.low != self.high)
         if (wrong & ~at_kinks).any():
             like = looks_like(self.facts.lookalikes, self.low, self.high, t.got, self.x, wrong)
-            computed = (
-                wrong & ~at_kinks & t.off
-            )  # what it returns, rather than what its formula says
-            shown = (t, computed) if computed.any() else (says, wrong & ~at_kinks)
-            yield shown[0].worst("wrong-derivative", shown[1], looks_like=like)
+            # by what it returns, where that is off too, rather than by what its formula says
+            computed = wrong & ~at_kinks & t.off
+            shown, where = (t, computed) if computed.any() else (says, wrong & ~at_kinks)
+            yield shown.worst("wrong-derivative", where, looks_like=like)
         elif at_kinks.any():
             yield t.worst("outside-clarke", at_kinks)
 

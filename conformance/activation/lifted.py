@@ -55,16 +55,8 @@ class Backend(Protocol):
         """The same elements in another shape."""
         ...
 
-    def shape(self, data: Any) -> tuple[int, ...]:
-        """As NumPy has it."""
-        ...
-
     def is_mask(self, data: Any) -> bool:
         """Whether the elements are truth values."""
-        ...
-
-    def truth(self, data: Any) -> bool:
-        """The truth value of one element."""
         ...
 
     def copy(self, data: Any) -> Any:
@@ -100,7 +92,7 @@ class Lifted(NDArrayOperatorsMixin):
     @property
     def shape(self) -> tuple[int, ...]:
         """As NumPy has it."""
-        return self.backend.shape(self.data)
+        return _shape(self.data)
 
     @property
     def ndim(self) -> int:
@@ -175,11 +167,11 @@ class Lifted(NDArrayOperatorsMixin):
 
     def any(self) -> bool:
         """Of a mask."""
-        return any(self.backend.truth(m) for m in self._elements())
+        return any(bool(m) for m in self._elements())
 
     def all(self) -> bool:
         """Of a mask."""
-        return all(self.backend.truth(m) for m in self._elements())
+        return all(bool(m) for m in self._elements())
 
     def _elements(self) -> Iterator[Any]:
         flat = self.backend.reshape(self.data, (-1,))
@@ -195,7 +187,7 @@ class Lifted(NDArrayOperatorsMixin):
             raise ValueError("The truth value of an array with more than one element is ambiguous.")
         if not self.backend.is_mask(self.data):
             return bool(self != 0)
-        return self.backend.truth(self.data)
+        return bool(self.data)
 
     def __float__(self) -> float:
         raise _unsupported(
@@ -242,6 +234,11 @@ class Lifted(NDArrayOperatorsMixin):
         if func.__name__ not in _FUNCTIONS:
             raise _unsupported(f"np.{func.__name__}")
         return _FUNCTIONS[func.__name__](self, *args, **kwargs)
+
+
+def _shape(data: Any) -> tuple[int, ...]:
+    """Of any backend's arrays; a lone element has none."""
+    return tuple(getattr(data, "shape", ()))
 
 
 def _plain(x: Any) -> Any:
@@ -483,7 +480,7 @@ def evaluate(function: Callable[[Any], Any], backend: Backend, data: Any, dtype:
             return backend.where(y.data, 1.0, 0.0, dtype)
         return y.data
     if isinstance(y, bool | int | float | np.number | np.ndarray):
-        return backend.full(backend.shape(data), y, dtype)
+        return backend.full(_shape(data), y, dtype)
     raise _unsupported(f"a function that returns {type(y).__name__}")
 
 

@@ -76,10 +76,8 @@ def looks_like(
     place = f" (only for {sides[0]})" if len(sides) == 1 else ""
     if not f:
         return _factor(got, low, wrong & body, place)
-    ours = np.interp(f["x"], x, got) if len(f["given"]) != len(f["x"]) else f["given"]
     at = np.isin(x, f["x"])
-    if at.sum() == len(f["x"]):
-        ours = got[at]
+    ours = got[at] if at.sum() == len(f["x"]) else f["given"]
     nearly = _close(ours, f["truth"].first.hi)
     if (
         not nearly

@@ -87,17 +87,9 @@ class _Tensors:
         """As NumPy's."""
         return torch.reshape(data, shape if isinstance(shape, tuple) else (shape,))
 
-    def shape(self, data: Any) -> tuple[int, ...]:
-        """As NumPy's."""
-        return tuple(data.shape)
-
     def is_mask(self, data: Any) -> bool:
         """Whether the tensor is of truth values."""
         return bool(data.dtype == torch.bool)
-
-    def truth(self, data: Any) -> bool:
-        """Of one element."""
-        return bool(data)
 
     def copy(self, data: Any) -> Any:
         """A clone, through which gradients flow."""

@@ -25,6 +25,7 @@ from conformance.activation.behaviour import behaviour, values, warned
 from conformance.activation.branches import Branch, TooManyError, branches, local_branches
 from conformance.activation.curve import Curve, curve
 from conformance.activation.definitions import definition
+from conformance.activation.findings import NAMES
 from conformance.activation.lifted import Lifted, UnsupportedError
 from conformance.activation.load import LoadError, load, user_lines
 from conformance.activation.points import domain_of, points, special
@@ -34,7 +35,6 @@ __all__ = ["Emit", "main", "numpy_evidence", "run_role"]
 Emit = Callable[..., None]
 Functions = Callable[[], dict[str, Any]]
 DTYPES = ("float64", "float32")
-NAMES = {"sigma": "σ", "derivative": "σ'", "truth": "the definition"}
 UNJUDGEABLE = ("not-an-array", "wrong-shape", "wrong-dtype", "not-elementwise", "not-deterministic")
 
 
@@ -107,8 +107,7 @@ def numpy_evidence(
             with _of(role):
                 y, ends = values(f, x[dtype]), values(f, special(dtype))
             emit(
-                "values", function=role, way="numpy", dtype=dtype, derivative=role == "derivative",
-                y=evidence.packed(y), ends=evidence.packed(ends),
+                "values", function=role, dtype=dtype, y=evidence.packed(y), ends=evidence.packed(ends),
             )  # fmt: skip
     for role, f in given.items():
         emit("warnings", function=role, found=warned(f, x["float64"]))
@@ -175,13 +174,16 @@ def _branches(role: str, f: Any, domain: Any, emit: Emit) -> tuple[list[Branch],
         said("many-branches", found=[x.hex() for x in e.found[:20]])
         return [], e.found[:8]
     except Exception as e:
-        said("unsupported", text=str(e) if isinstance(e, UnsupportedError) else _raised(e))
+        said("unsupported", text=_why(e))
         return [], []
     said("branches", found=[evidence.packed_branch(b) for b in found])
     return found, [b.at for b in found]
 
 
-def _raised(e: BaseException) -> str:
+def _why(e: Exception) -> str:
+    """Why it cannot be evaluated on balls: our own sentence, or what was raised, and where."""
+    if isinstance(e, UnsupportedError):
+        return str(e)
     where = user_lines(e)
     return f"{type(e).__name__}: {e}" + (f" ({where[-1]})" if where else "")
 
@@ -191,11 +193,8 @@ def _certified(emit: Emit, role: str, dtype: str, f: Any, x: Any, derivative: bo
         # σ is one function; its σ' may have a formula for each dtype
         told = dtype if role == "derivative" else "float64"
         found: Curve = curve(f, x.astype(np.float64), derivative, told)
-    except UnsupportedError as e:
-        emit("unsupported", function=role, text=str(e))
-        return False
     except Exception as e:
-        emit("unsupported", function=role, text=_raised(e))
+        emit("unsupported", function=role, text=_why(e))
         return False
     emit("curve", function=role, dtype=dtype, **evidence.packed_curve(found))
     return True
@@ -291,9 +290,8 @@ def run_role(
 
     def loaded() -> dict[str, Any]:
         found = functions()
-        np.seterr(
-            all="ignore"
-        )  # whatever the user's file asked for: it would be our arithmetic too
+        # whatever the user's file asked for: it would be our arithmetic too
+        np.seterr(all="ignore")
         stage[0] = "evaluating"
         return found
 

@@ -87,9 +87,7 @@ def test_what_is_printed_is_kept_apart(capfd: pytest.CaptureFixture[str]) -> Non
 def test_what_cannot_be_evaluated_is_named_with_what_to_do() -> None:
     c = checked("unknown", "silu_prime")
     assert (c["verdict"], c["exit_code"]) == ("not judged", 2)
-    assert c["message"].startswith("Σ cannot be certified: np.i0 cannot be evaluated") or c[
-        "message"
-    ].startswith("σ cannot be certified: np.i0 cannot be evaluated")
+    assert c["message"].startswith("σ cannot be certified: np.i0 cannot be evaluated")
 
 
 def test_a_derivative_that_cannot_be_seen_into_is_judged_by_its_values(tmp_path: Path) -> None:
@@ -142,8 +140,8 @@ def test_a_name_within_a_class_and_one_that_is_no_function() -> None:
         == "right"
     )
     c = check_activation(f"{FILE}:number", f"{FILE}:silu_prime", network=False)
-    assert c["verdict"] == "wrong" or c["exit_code"] == 2
-    assert "int" in c["message"]
+    assert (c["verdict"], c["exit_code"]) == ("not judged", 2)
+    assert c["message"] == "TypeError: 'int' object is not callable"
 
 
 def test_a_file_that_cannot_be_imported(tmp_path: Path) -> None:
@@ -156,5 +154,5 @@ def test_a_file_that_cannot_be_imported(tmp_path: Path) -> None:
         file = tmp_path / "broken.py"
         file.write_text(text + "\n")
         c = check_activation(f"{file}:f")
-        assert c["exit_code"] in (1, 2)
+        assert (c["verdict"], c["exit_code"]) == ("not judged", 2)
         assert why in c["message"], c["message"]

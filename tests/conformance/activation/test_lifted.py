@@ -137,12 +137,6 @@ def test_on_taylor_balls(name: str) -> None:
     np.testing.assert_allclose(c.first.hi, slope, rtol=2e-7, atol=2e-7)
 
 
-NOT_THERE = {
-    "torch": ("hypot, cbrt", "names imported"),
-    "jax": ("names imported",),
-}
-
-
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("framework", [Torch(), Jax()], ids=lambda f: f.name)
 def test_in_a_framework(name: str, framework: Any) -> None:

@@ -148,6 +148,13 @@ def test_a_domain_narrows_what_is_asked() -> None:
     }
 
 
+def test_not_a_number_at_infinity_is_a_note() -> None:
+    row = RIGHT["silu"]
+    c = check_activation(row.sigma, row.prime, network=False, strict=True)
+    found = [f for f in c["findings"] if f["kind"] == "nan-at-infinity"]
+    assert {(f["of"], f["x"], f["severity"]) for f in found} >= {("σ", "-inf", "note")}
+
+
 def test_the_same_check_twice_is_the_same() -> None:
     row = RIGHT["hardswish"]
     first, second = (check_activation(row.sigma, row.prime) for _ in range(2))
