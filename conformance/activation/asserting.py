@@ -52,7 +52,7 @@ def check_activation(
     if not at_hand:
         return check(spec, frameworks, strict)
     from conformance.activation.definitions import definition
-    from conformance.activation.load import load
+    from conformance.load import load
 
     loaded = {
         k: f

@@ -16,8 +16,8 @@ from conformance.activation.findings import NAMES, Finding, finding
 from conformance.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
 from conformance.activation.judge import judge, verdict
 from conformance.activation.kinks import Kink
-from conformance.activation.load import split
 from conformance.activation.trial import FAR, Trial, Way
+from conformance.load import split
 from conformance.results import Number, number
 from conformance.summary import environment
 

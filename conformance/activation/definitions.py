@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.activation.lifted import Lifted
-from conformance.activation.load import LoadError
+from conformance.load import LoadError
 from conformance.truth.definitions import ACTIVATIONS
 from conformance.truth.taylor import expand
 

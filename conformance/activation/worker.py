@@ -27,8 +27,8 @@ from conformance.activation.curve import Curve, curve
 from conformance.activation.definitions import definition
 from conformance.activation.findings import NAMES
 from conformance.activation.lifted import Lifted, UnsupportedError
-from conformance.activation.load import LoadError, load, user_lines
 from conformance.activation.points import domain_of, points, special
+from conformance.load import LoadError, load, user_lines
 
 __all__ = ["Emit", "main", "numpy_evidence", "run_role"]
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from conformance import cli, runner
+from conformance import runner
 from conformance.cases import FAMILIES, PROFILES, cases
-from conformance.cli import main
+from conformance.cli import command, main
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation
 from conformance.problem import Problem, Trace
 from conformance.results import read
@@ -562,7 +562,7 @@ class Terminal(io.StringIO):
 def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    with cli._progress() as progress:
+    with command.progress_shown() as progress:
         for done in range(1, 21):
             progress(done, 20, "a case")
     assert "judging" in screen.getvalue()
@@ -570,7 +570,7 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_progress_elsewhere_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    with cli._progress() as progress:
+    with command.progress_shown() as progress:
         progress(0, 0, "nothing")
         for done in range(1, 2001):
             progress(done, 2000, "a case")
@@ -579,7 +579,7 @@ def test_progress_elsewhere_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]
 
 
 def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._table([["name", "n"], ["a", "1,000"], ["long name", "7"]])
+    command.table([["name", "n"], ["a", "1,000"], ["long name", "7"]])
     assert capsys.readouterr().out == "name           n\na          1,000\nlong name      7\n"
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.activation.load import LoadError, load, split, user_lines
+from conformance.load import LoadError, load, split, user_lines
 
-FILE = str(Path(__file__).with_name("under_test.py"))
+FILE = str(Path(__file__).parent / "activation" / "under_test.py")
 
 
 def test_from_a_file_once_and_with_what_lies_beside_it(tmp_path: Path) -> None:

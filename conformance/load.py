@@ -78,7 +78,7 @@ def _from_file(path: Path) -> Any:
     return module
 
 
-OURS = Path(__file__).resolve().parents[1]
+OURS = Path(__file__).resolve().parent
 
 
 def user_lines(e: BaseException) -> list[str]:

@@ -1,0 +1,203 @@
+"""conformance run, list, show and report."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from conformance.cases import FAMILIES, PROFILES, cases, find, select
+from conformance.cli.command import (
+    main,
+    may_be_written,
+    must_be_writable,
+    outputs,
+    progress_shown,
+    refusing,
+    table,
+)
+from conformance.implementations import IMPLEMENTATIONS
+from conformance.results import (
+    VERDICTS,
+    Results,
+    ResultsError,
+    read,
+    write_atomically,
+    write_results,
+)
+
+__all__: list[str] = []
+
+
+@main.command()
+@click.option(
+    "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
+)
+@click.option(
+    "--implementation",
+    "implementations",
+    multiple=True,
+    metavar="NAME",
+    help="Run this one (repeatable); if it cannot run here, that is exit code 2.",
+)
+@click.option(
+    "--select",
+    "wanted",
+    default="",
+    metavar="F=V,…",
+    help="Only these cases: 'activation=tanh,depth=3'.",
+)
+@outputs("results")
+@click.option(
+    "--jobs",
+    type=click.IntRange(0, 256),
+    default=None,
+    help="Worker processes; one a core by default, 0 for none.",
+)
+def run(
+    profile: str,
+    implementations: tuple[str, ...],
+    wanted: str,
+    report: Path | None,
+    json_path: Path | None,
+    jobs: int | None,
+) -> None:
+    """Run the implementations on a profile of cases and judge every quantity of every layer."""
+    from conformance.runner import run as run_profile
+
+    gc.disable()  # results are a tree of a million values and no cycle
+    with refusing():
+        may_be_written(report, json_path, "results")
+        with progress_shown() as progress:
+            results = run_profile(profile, implementations, wanted, jobs, progress)
+        if json_path:
+            write_results(json_path, results)
+        if report:
+            _write_report(report, results)
+    _print_summary(results)
+    for kind, path in (("report", report), ("results", json_path)):
+        if path:
+            click.echo(f"{kind}: {path}")
+    sys.exit(results["summary"]["exit_code"])
+
+
+def _write_report(path: Path, results: Results) -> None:
+    from conformance.report import render
+
+    write_atomically(path, render(results))
+
+
+def _print_summary(results: Results) -> None:
+    """The verdict, a row an implementation, the worst ratio of each gate, and what deviates."""
+    summary, p = results["summary"], results["profile"]
+    worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
+    gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
+    shown = list(reversed(VERDICTS))
+    rows = [["implementation", *shown, *(f"worst {g}" for g in gates)]]
+    for impl in results["implementations"]:
+        counts = summary["verdicts"][impl["name"]]
+        if impl["status"] != "ran":
+            continue
+        ratios = [f"{worst.get((impl['name'], g), ''):}" for g in gates]
+        rows.append([impl["name"], *(str(counts[v] or "·") for v in shown), *ratios])
+    which = f"{p['name']}: {p['select']}" if p["select"] else p["name"]
+    click.echo(f"\n{p['cases']:,} cases ({which}); worst: error over tolerance\n")
+    if len(rows) > 1:
+        table(rows)
+    for impl in results["implementations"]:
+        if impl["status"] != "ran":
+            click.echo(f"{impl['name']}: {impl['status']}: {impl['reason']}")
+    bad = [r for r in results["results"] if r["verdict"] in ("deviates", "error", "undecided")]
+    for r in bad[:5]:
+        click.echo(f"\n{r['verdict']}: {r['implementation']} on {r['case']}\n  {r['message']}")
+        click.echo(f"  conformance show '{r['case']}' --implementation {r['implementation']}")
+    if len(bad) > 5:
+        click.echo(f"\nand {len(bad) - 5} more.")
+    for d in results["known_differences"]:
+        if d["status"] == "stale":
+            click.echo(
+                f"\nstale: the known difference {d['id']} did not show; remove its row, or find out why."
+            )
+    click.echo(f"\n{summary['verdict']}: {summary['message']}")
+
+
+@main.command("list")
+@click.option(
+    "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
+)
+@click.option("--select", "wanted", default="", metavar="F=V,…", help="Only these cases.")
+@click.option("--ids", is_flag=True, help="Every case's id, one a line.")
+def list_(profile: str, wanted: str, ids: bool) -> None:
+    """What there is: implementations, profiles, families and cases."""
+    with refusing():
+        chosen = select(cases(profile), wanted)
+    if ids:
+        click.echo("\n".join(c.id for c in chosen))
+        return
+    click.echo("implementations")
+    for name, row in IMPLEMENTATIONS.items():
+        click.echo(f"  {name:13} {row.description}")
+    click.echo("\nprofiles")
+    for name, what in PROFILES.items():
+        click.echo(f"  {name:13} {len(cases(name)):6,}  {what}")
+    counts = Counter(c.family for c in chosen)
+    click.echo(
+        f"\nfamilies of {profile}{': ' + wanted if wanted else ''} ({len(chosen):,} cases; --ids lists them)"
+    )
+    for name, family in FAMILIES.items():
+        if counts[name]:
+            click.echo(f"  {name:17} {counts[name]:6,}  {family.why}")
+
+
+@main.command()
+@click.argument("case")
+@click.option(
+    "--implementation", "name", default="refbp", metavar="NAME", help="Which one (default refbp)."
+)
+def show(case: str, name: str) -> None:
+    """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
+    from conformance.runner import RunError, _names, judged, started
+    from conformance.show import describe
+
+    with refusing():
+        found = find(case)
+        _names([name])
+        status = started(name).row
+        if started(name).ready is None:
+            raise RunError(f"{name} is {status['status']}: {status['reason']}")
+        (result,) = judged(found, [name])
+        click.echo(describe(found, result))
+    sys.exit(
+        {"conforms": 0, "known-difference": 0, "undecided": 2, "not-run": 2}.get(
+            result["verdict"], 1
+        )
+    )
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="F.html",
+    help="Where to write it.",
+)
+def report(results: Path, html: Path) -> None:
+    """Render the HTML report of a RESULTS file again; needs no framework."""
+    with refusing():
+        found = read(results)
+        must_be_writable(html)
+        try:
+            _write_report(html, found)
+        except ResultsError:
+            raise
+        except Exception as e:
+            raise ResultsError(
+                f"cannot read {results}: it is not as schema version {found['schema_version']} has it "
+                f"({type(e).__name__}: {e})."
+            ) from e
+    click.echo(f"report: {html}")
