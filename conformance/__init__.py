@@ -1,25 +1,46 @@
 """Is this backpropagation right? Every quantity of every layer, judged against certified truth.
 
-`conformance.runner.run` runs a profile and returns results; `conformance.report.render` makes them a
-page; `python -m conformance` does both. The flow goes one way: cases, implementations and truth, judge,
+`run(implementation)` judges somebody's implementation: an object with `name` and `run(problem)` that
+returns a `Trace`, or the name of one. `conformance.report.render` makes its results a page;
+`python -m conformance` does both. The flow goes one way: cases, implementations and truth, judge,
 results, and whatever shows them.
 
 `assert_activation_conforms(sigma, sigma_prime)` is for one's own tests; `check_activation` returns the same
 answer as a value.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.activation.asserting import assert_activation_conforms, check_activation
+    from conformance.implementations import NotRunError
+    from conformance.judging import run
+    from conformance.problem import Problem, Trace, with_ones
 
-__all__ = ["assert_activation_conforms", "check_activation"]
+__all__ = [
+    "NotRunError",
+    "Problem",
+    "Trace",
+    "assert_activation_conforms",
+    "check_activation",
+    "run",
+    "with_ones",
+]
+
+_WHERE = {
+    "NotRunError": "implementations",
+    "Problem": "problem",
+    "Trace": "problem",
+    "assert_activation_conforms": "activation.asserting",
+    "check_activation": "activation.asserting",
+    "run": "judging",
+    "with_ones": "problem",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Loaded when asked for: importing this package imports nothing else."""
-    if name in __all__:
-        from conformance.activation import asserting
-
-        return getattr(asserting, name)
+    if name in _WHERE:
+        return getattr(import_module(f"conformance.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'conformance' has no attribute {name!r}")

@@ -120,13 +120,20 @@ class Subject:
         return self._spreads[key]
 
 
-def malformed(p: Problem, t: Trace) -> str:
-    """What is wrong with a trace's form, in a sentence; "" where nothing is."""
+def malformed(p: Problem, t: Trace, whole: bool = True) -> str:
+    """What is wrong with a trace's form, in a sentence; "" where nothing is.
+
+    `whole`: nothing may be left out.
+    """
     n, L = p.X.shape[0], p.depth
     if not isinstance(t, Trace):
         return f"it returned a {type(t).__name__}; expected a Trace."
+    if not whole and set(t.missing) >= set(QUANTITIES):
+        return "it returned no A, Z, δ, ∂L/∂W or W_new; expected one of them at least."
     for quantity in QUANTITIES:
         layers = t.layers(quantity)
+        if not whole and isinstance(layers, Mapping) and not layers:
+            continue
         if not isinstance(layers, Mapping):
             return (
                 f"{quantity} is a {type(layers).__name__}; expected a mapping of layers 1 to {L}."
@@ -142,6 +149,8 @@ def malformed(p: Problem, t: Trace) -> str:
             if M.dtype != p.dtype:
                 return f"{quantity}_{l} has dtype {M.dtype}; expected {p.dtype}, as given."
     one: Any = t.loss
+    if one is None and not whole:
+        return ""
     if not isinstance(one, (np.ndarray, np.generic)):
         return f"the loss is a {type(one).__name__}; expected an array of shape ()."
     if one.shape != () or one.dtype != p.dtype:
@@ -161,7 +170,7 @@ def _in_order(L: int) -> Iterator[tuple[str, int]]:
 
 
 def _step_by_step(subject: Subject, t: Trace, name: str, amended: Amended) -> dict[Any, Comparison]:
-    """Each equation on the implementation's own operands."""
+    """Each equation on the implementation's own operands, where it returned them."""
     p = subject.problem
     steps = Steps(p, amended.maths, subject.memo)
     of_sigma = subject.accuracies(name)
@@ -178,20 +187,23 @@ def _step_by_step(subject: Subject, t: Trace, name: str, amended: Amended) -> di
         found[quantity, l] = Comparison(quantity, l, "step", value, exact, within)
 
     for l in range(1, L + 1):
-        after = Z[L] if l == L else delta[l + 1]
-        layer = steps.layer(l, A[l], after)
-        put("A", l, t.A[l], steps.pre_activation(l, Z[l - 1]), bound.pre_activation(l, Z[l - 1]))
-        put("Z", l, t.Z[l], layer.Z, bound.activation(l, A[l], layer))
-        put("delta", l, t.delta[l], layer.delta, bound.link(l, A[l], after, layer))
-        put(
-            "dW",
-            l,
-            t.dW[l],
-            steps.weight_gradient(Z[l - 1], delta[l]),
-            bound.weight_gradient(Z[l - 1], delta[l]),
-        )
-        put("W_new", l, t.W_new[l], steps.updated(l, dW[l]), bound.updated(l, dW[l]))
-    put("loss", L, t.loss, steps.loss(Z[L]), bound.loss(Z[L]))
+        before, link = Z.get(l - 1), delta.get(l)
+        if A and before is not None:
+            put("A", l, t.A[l], steps.pre_activation(l, before), bound.pre_activation(l, before))
+        after = (Z.get(L) if l == L else delta.get(l + 1)) if delta else None
+        if A and (t.Z or after is not None):
+            layer = steps.layer(l, A[l], after)
+            if t.Z:
+                put("Z", l, t.Z[l], layer.Z, bound.activation(l, A[l], layer))
+            if after is not None:
+                put("delta", l, t.delta[l], layer.delta, bound.link(l, A[l], after, layer))
+        if dW and link is not None and before is not None:
+            exact, within = steps.weight_gradient(before, link), bound.weight_gradient(before, link)
+            put("dW", l, t.dW[l], exact, within)
+        if dW and t.W_new:
+            put("W_new", l, t.W_new[l], steps.updated(l, dW[l]), bound.updated(l, dW[l]))
+    if t.loss is not None and t.Z:
+        put("loss", L, t.loss, steps.loss(Z[L]), bound.loss(Z[L]))
     return found
 
 
@@ -206,9 +218,10 @@ def _against_truth(
         for l, value in t.layers(q).items():
             allowed = np.zeros(value.shape) if within is None else LAMBDA * within.layers(q)[l]
             found[q, l] = Comparison(q, l, gate, value, exact[l], allowed, hull)
-    L = max(t.A)
+    L = max(truth.A)
     allowed = np.zeros(()) if within is None else LAMBDA * within.loss
-    found["loss", L] = Comparison("loss", L, gate, t.loss, truth.loss, allowed)
+    if t.loss is not None:
+        found["loss", L] = Comparison("loss", L, gate, t.loss, truth.loss, allowed)
     return found
 
 
@@ -305,11 +318,11 @@ def _all_gates(
     ]
     if subject.case.exact:
         gates.append(_against_truth("exact", t, subject.truth(amended), None))
-    judged = _judge_all([gate[key] for gate in gates for key in _in_order(p.depth)])
+    judged = _judge_all([gate[k] for gate in gates for k in _in_order(p.depth) if k in gate])
     if alone is not None and subject.alone is not None:
         one = subject.alone
         rows = _against_truth("row", alone, one.truth(amended), one.spread(name, amended))
-        judged += _worst_layers(_judge_all([rows[key] for key in _in_order(p.depth)]))
+        judged += _worst_layers(_judge_all([rows[k] for k in _in_order(p.depth) if k in rows]))
     return judged
 
 
@@ -328,11 +341,12 @@ def _as_float(x: float | str) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _same_bits(t: Trace, again: Trace) -> Judged:
+def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
     """The gate `repeat`: how many numbers differ between two runs on the same input, and the first."""
     pairs = [(q, l, M, again.layers(q)[l]) for q in QUANTITIES for l, M in t.layers(q).items()]
-    pairs.append(("loss", max(t.A), np.asarray(t.loss), np.asarray(again.loss)))
-    bits = f"u{t.loss.itemsize}"
+    if t.loss is not None and again.loss is not None:
+        pairs.append(("loss", L, np.asarray(t.loss), np.asarray(again.loss)))
+    bits = f"u{pairs[0][2].itemsize}"
     unequal = [one.view(bits) != other.view(bits) for _, _, one, other in pairs]
     differing = sum(int(u.sum()) for u in unequal)
     i = next((i for i, u in enumerate(unequal) if u.any()), 0)
@@ -409,17 +423,31 @@ def _amended_verdict(
 
 
 def judge(
-    subject: Subject, name: str, t: Trace, again: Trace | None = None, alone: Trace | None = None
+    subject: Subject,
+    name: str,
+    t: Trace,
+    again: Trace | None = None,
+    alone: Trace | None = None,
+    whole: bool = True,
 ) -> Result:
     """The verdict on one implementation's trace of one case.
 
-    `again` is its trace of the same input a second time, `alone` that of `subject.alone`.
+    `again` is its trace of the same input a second time, another batch in between; `alone` that of
+    `subject.alone`. `whole`: nothing may be left out of a trace; else what is left out is not judged.
     """
     p = subject.problem
     runs = [("", p, t), ("the second time, ", p, again)]
     runs += [("of one example alone, ", subject.alone.problem, alone)] if subject.alone else []
     for when, problem, of in runs:
-        if (of is not None or not when) and (wrong := malformed(problem, of)):  # type: ignore[arg-type]
+        if of is None and when:
+            continue
+        wrong = malformed(problem, of, whole)  # type: ignore[arg-type]
+        if not wrong and of is not None and of.missing != t.missing:
+            which = min(set(of.missing) ^ set(t.missing))
+            wrong = (
+                f"{which} is there or not, as it happens; expected the same quantities each time."
+            )
+        if wrong:
             return _result(subject.case, name, "deviates", when + wrong)
     plain = subject.amend(())
     with np.errstate(all="ignore"):  # of what an implementation returned, NaN and inf included
@@ -427,7 +455,7 @@ def judge(
         if _verdict(judged) != "conforms" and (found := _amended_verdict(subject, name, t, alone)):
             judged, amended = found
     if again is not None:
-        judged = [*judged, _same_bits(t, again)]
+        judged = [*judged, _same_bits(t, again, p.depth)]
     verdict = _verdict(judged)
     message = "" if verdict == "conforms" else _message(judged, verdict)
     if verdict == "conforms" and amended.key:
@@ -442,6 +470,7 @@ def judge(
         worst=max(judged, key=lambda j: _as_float(j.record["ratio"])).element,
         known_differences=list(amended.key),
         straddling=subject.spread(name, amended).straddling,
+        not_returned=list(t.missing),
         records=[j.record for j in judged],
     )
 
@@ -466,6 +495,9 @@ def _result(case: Case, name: str, verdict: Verdict, message: str, **more: Any) 
         worst=None,
         known_differences=[],
         straddling=0,
+        not_returned=[],
+        blame=[],
+        diagnosis=[],
         records=[],
     )
     found.update(more)  # type: ignore[typeddict-item]

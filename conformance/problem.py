@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,11 @@ class Problem:
         different = (k for k, M in now.items() if M.tobytes() != was[k].tobytes())
         return next(different, "" if self.sigma == since.sigma else "σ")
 
+    def another_batch(self) -> Problem:
+        """The same network with other numbers: X/2, and X and Y each one example further."""
+        X, Y = (np.roll(M, 1, axis=0) for M in (self.X, self.Y))
+        return replace(self, X=X / 2, Y=Y)
+
     def row(self, i: int) -> Problem:
         """The same network for example i alone."""
         return replace(self, X=self.X[i : i + 1].copy(), Y=self.Y[i : i + 1].copy())
@@ -80,19 +85,29 @@ class Problem:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one implementation computed: n×d_l each, dW and W_new shaped like `Problem.W`."""
+    """What one implementation computed: n×d_l each, dW and W_new shaped like `Problem.W`.
 
-    A: Mapping[int, Floats]
-    Z: Mapping[int, Floats]
-    delta: Mapping[int, Floats]
-    dW: Mapping[int, Floats]
-    W_new: Mapping[int, Floats]
-    loss: Floats  # of shape ()
+    All of `Problem.dtype`, keyed by the layer, 1 to L. What an implementation does not return is left
+    out whole, and is not judged.
+    """
+
+    A: Mapping[int, Floats] = field(default_factory=dict)
+    Z: Mapping[int, Floats] = field(default_factory=dict)
+    delta: Mapping[int, Floats] = field(default_factory=dict)
+    dW: Mapping[int, Floats] = field(default_factory=dict)
+    W_new: Mapping[int, Floats] = field(default_factory=dict)
+    loss: Floats | None = None  # of shape ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The quantities that were not returned."""
+        of_layers = tuple(q for q in QUANTITIES if not self.layers(q))
+        return of_layers if self.loss is not None else (*of_layers, "loss")
 
     def copy(self) -> Trace:
         """The same numbers in other memory: an implementation may use its buffers again."""
         layered = {q: {l: M.copy() for l, M in self.layers(q).items()} for q in QUANTITIES}
-        return Trace(**layered, loss=np.array(self.loss))
+        return Trace(**layered, loss=None if self.loss is None else np.array(self.loss))
 
     def layers(self, quantity: str) -> Mapping[int, Floats]:
         """{1: …, …, L: …} of one quantity."""

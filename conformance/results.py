@@ -27,7 +27,7 @@ __all__ = [
     "write_results",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Verdict = Literal["conforms", "deviates", "known-difference", "undecided", "not-run", "error"]
 VERDICTS: tuple[Verdict, ...] = (
@@ -75,6 +75,22 @@ class Element(TypedDict):
     ratio: Number
 
 
+class Step(TypedDict):
+    """One equation of one layer."""
+
+    quantity: str
+    layer: int
+
+
+class Finding(TypedDict):
+    """What a deviation looks like: a known mistake, or the pattern of its error."""
+
+    fault: str  # its name among the faults; "" where it is none of them
+    steps: list[Step]  # the steps that it explains
+    text: str
+    suggestion: str
+
+
 class Result(TypedDict):
     """What one implementation did with one case."""
 
@@ -86,6 +102,9 @@ class Result(TypedDict):
     worst: Element | None  # of the record with the largest ratio
     known_differences: list[str]  # the ids of the rows without which it would deviate
     straddling: int  # entries so near a kink that either one-sided derivative was accepted
+    not_returned: list[str]  # quantities that the implementation leaves out: not judged
+    blame: list[Step]  # the steps that are wrong given their own operands, not their consequences
+    diagnosis: list[Finding]
     records: list[Record]
 
 
@@ -264,6 +283,15 @@ def write_results(path: str | Path, results: Results) -> None:
     write_atomically(path, _lines(results))
 
 
+def _upgrade(data: dict[str, Any]) -> None:
+    """From version 1, which had neither blame nor diagnosis, nor traces that leave something out."""
+    results = data["results"] if isinstance(data["results"], list) else []
+    for result in results:
+        if isinstance(result, dict):
+            result.update(not_returned=[], blame=[], diagnosis=[])
+    data["schema_version"] = SCHEMA_VERSION
+
+
 def read(path: str | Path) -> Results:
     """Read a results file. Raises ResultsError, in one line, for whatever is wrong with it."""
     try:
@@ -282,6 +310,8 @@ def read(path: str | Path) -> Results:
             f"cannot read {path}: expected the results file of a run; "
             f"missing: {', '.join(sorted(missing))}."
         )
+    if data["schema_version"] == 1:
+        _upgrade(data)
     if data["schema_version"] != SCHEMA_VERSION:
         raise ResultsError(
             f"cannot read {path}: it has schema version {data['schema_version']!r}; this program "

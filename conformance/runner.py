@@ -36,7 +36,17 @@ from conformance.cases import (
     spanning,
     unknown,
 )
-from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
+from conformance.implementations import (
+    IMPLEMENTATIONS,
+    Implementation,
+    MalformedError,
+    NotRunError,
+    Row,
+    announced,
+    given,
+    implementation,
+    row,
+)
 from conformance.judge import Subject, judge, judge_exception, judge_malformed, malformed
 from conformance.known_differences import known_differences
 from conformance.probes import objection, probe
@@ -74,10 +84,24 @@ def _reason(e: BaseException) -> str:
     return f"{type(e).__name__}: {str(e).strip() or 'no message'}".replace("\n", " ")
 
 
+def _row_of(name: str) -> Row:
+    """What is meant by a name. Raises RunError, with the nearest there is."""
+    found = row(name)
+    if found is None:
+        where = name.rpartition(":")[0] or name
+        if where.endswith(".py") and not name.startswith("cmd:"):
+            raise RunError(f"implementation {name!r}: there is no file {where}.")
+        raise RunError(
+            unknown("implementation", name, [*IMPLEMENTATIONS, *announced()])
+            + " Or FILE.py, FILE.py:NAME, cmd:PROGRAM."
+        )
+    return found
+
+
 def _new_row(name: str) -> ImplementationRow:
     return ImplementationRow(
         name=name,
-        description=IMPLEMENTATIONS[name].description,
+        description=_row_of(name).description,
         status="not-run",
         reason="",
         versions={},
@@ -91,37 +115,40 @@ def _new_row(name: str) -> ImplementationRow:
 @cache
 def started(name: str, probing: bool = True) -> Started:
     """Start an implementation in this process, once, and probe what arithmetic it computes in."""
-    row = _new_row(name)
+    whole, new = _row_of(name).whole, _new_row(name)
     try:
         impl = implementation(name)
         versions, device = impl.start()
     except NotRunError as e:
-        return Started({**row, "reason": str(e)}, None)
+        return Started({**new, "reason": str(e)}, None)
     except ImportError as e:
-        package = IMPLEMENTATIONS[name].module.rstrip("_")
+        package = IMPLEMENTATIONS[name].module.rstrip("_") if whole else e.name or "what it imports"
         return Started(
             {
-                **row,
+                **new,
                 "reason": f"{package} cannot be imported ({e}): pip install {package}.",
             },
             None,
         )
     except (Exception, SystemExit) as e:
         return Started(
-            {**row, "status": "error", "reason": f"it did not start: {_reason(e)}"}, None
+            {**new, "status": "error", "reason": f"it did not start: {_reason(e)}"}, None
         )
-    row = {**row, "versions": dict(versions), "device": device}
+    described = getattr(impl, "description", "") or new["description"]
+    new = {**new, "description": described, "versions": dict(versions), "device": device}
     if not probing:
-        return Started({**row, "status": "ran"}, impl)
+        return Started({**new, "status": "ran"}, impl)
     try:
         found = probe(impl)
     except (Exception, SystemExit) as e:
+        if not whole:  # it may leave A out, or do no networks like the probe's: the cases will show
+            return Started({**new, "status": "ran"}, impl)
         return Started(
-            {**row, "status": "error", "reason": f"its probe failed: {_reason(e)}"}, None
+            {**new, "status": "error", "reason": f"its probe failed: {_reason(e)}"}, None
         )
     wrong = objection(found)
-    row = {**row, "probes": found, "status": "error" if wrong else "ran", "reason": wrong}
-    return Started(row, None if wrong else impl)
+    new = {**new, "probes": found, "status": "error" if wrong else "ran", "reason": wrong}
+    return Started(new, None if wrong else impl)
 
 
 def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Result]:
@@ -139,15 +166,26 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
         return {**judge_exception(subject.case, name, f"not run: {e}."), "verdict": "not-run"}
     except Exception as e:
         return judge_exception(subject.case, name, f"the case could not be made: {_reason(e)}")
+    found = row(name)
+    whole = found is None or found.whole
+    again = alone = None
     try:
-        first = _run_once(impl, problem)
-        again = _run_once(impl, problem, "the second time, ") if subject.case.closely else None
-        alone = _run_once(impl, one.problem, "of one example alone, ") if one is not None else None
+        first = _run_once(impl, problem, whole)
+        if subject.case.closely:  # with another batch in between: nothing of it may be left
+            _run_once(impl, problem.another_batch(), whole, "on another batch, ")
+            again = _run_once(impl, problem, whole, "the second time, ")
+        if one is not None:
+            alone = _run_once(impl, one.problem, whole, "of one example alone, ")
+    except NotRunError as e:
+        return {**judge_exception(subject.case, name, f"not run: {e}"), "verdict": "not-run"}
     except MalformedError as e:
         return judge_malformed(subject.case, name, str(e))
     except (Exception, SystemExit) as e:
         return judge_exception(subject.case, name, f"{name} raised {_reason(e)} ({_where(e)})")
-    return judge(subject, name, first, again, alone)
+    like = getattr(impl, "like", "") or name
+    result = judge(subject, like, first, again, alone, whole)
+    result["implementation"] = name
+    return result
 
 
 def _where(e: BaseException) -> str:
@@ -156,17 +194,16 @@ def _where(e: BaseException) -> str:
     return f"{Path(last.filename).name}:{last.lineno}"
 
 
-class MalformedError(Exception):
-    """What an implementation returned is no trace of the problem it was given."""
-
-
-def _run_once(impl: Implementation, problem: Problem, when: str = "") -> Trace:
+def _run_once(impl: Implementation, problem: Problem, whole: bool, when: str = "") -> Trace:
     """A run on a copy of the problem, and a copy of what it returned: nothing is shared."""
-    given = problem.copy()
-    trace = impl.run(given)
-    if wrong := malformed(problem, trace):
+    copy = problem.copy()
+    try:
+        trace = impl.run(copy)
+    except MalformedError as e:
+        raise MalformedError(f"{when}{e}") from e
+    if wrong := malformed(problem, trace, whole):
         raise MalformedError(f"{when}{wrong}")
-    if which := given.changed(problem):
+    if which := copy.changed(problem):
         raise MalformedError(f"{when}it wrote to its input: {which} is not what it was given.")
     return trace.copy()
 
@@ -258,8 +295,8 @@ def _in_parallel(
             return chunk, pool.schedule(_task, args=[chunk], timeout=TIMEOUT)
 
         waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
-        rows = [_row(name, future) for name, future in zip(names, starting, strict=True)]
-        ready = {row["name"] for row in rows if row["status"] == "ran"}
+        rows = [_start_row(name, future) for name, future in zip(names, starting, strict=True)]
+        ready = {r["name"] for r in rows if r["status"] == "ran"}
         total = sum(len(ready & set(of)) for _, of in pairs)
         while waiting:
             chunk, future = waiting.popleft()
@@ -278,13 +315,13 @@ def _in_parallel(
     return rows, results
 
 
-def _row(name: str, future: Any) -> ImplementationRow:
+def _start_row(name: str, future: Any) -> ImplementationRow:
     """The outcome of starting an implementation, which may end its process."""
     try:
-        row: ImplementationRow = future.result()
+        found: ImplementationRow = future.result()
     except (ProcessExpired, FutureTimeoutError) as e:
-        row = {**_new_row(name), "status": "error", "reason": _how_it_ended(name, e)}
-    return row
+        found = {**_new_row(name), "status": "error", "reason": _how_it_ended(name, e)}
+    return found
 
 
 def _how_it_ended(name: str, e: BaseException) -> str:
@@ -298,7 +335,7 @@ def _in_this_process(
 ) -> tuple[list[ImplementationRow], list[Result]]:
     rows = [started(n).row for n in names]
     results: list[Result] = []
-    ready = {row["name"] for row in rows if row["status"] == "ran"}
+    ready = {r["name"] for r in rows if r["status"] == "ran"}
     total = sum(len(ready & set(of)) for _, of in pairs)
     for case, of in pairs:
         results += judged(case, of)
@@ -308,32 +345,53 @@ def _in_this_process(
 
 def _names(asked: Sequence[str]) -> list[str]:
     for name in asked:
-        if name not in IMPLEMENTATIONS:
-            raise RunError(unknown("implementation", name, IMPLEMENTATIONS))
-    return [n for n in IMPLEMENTATIONS if not asked or n in asked]
+        _row_of(name)
+    others = [n for n in dict.fromkeys(asked) if n not in IMPLEMENTATIONS]
+    return [n for n in IMPLEMENTATIONS if not asked or n in asked] + others
 
 
 def run(
     profile: str = "standard",
-    implementations: Sequence[str] = (),
+    implementations: Sequence[str | Implementation] = (),
     wanted: str = "",
     jobs: int | None = None,
     progress: Progress = lambda done, total, case: None,
 ) -> Results:
     """Run a profile: every implementation, or those named, on its cases, or those selected.
 
-    `jobs` is the number of worker processes: one a core where not said, 0 for none (this process).
+    An implementation is named (`row`), or an object with `name` and `run(problem)`, which runs in this
+    process. `jobs` is the number of worker processes: one a core where not said, 0 for none.
     Raises RunError and CaseError for what there is not.
     """
+    objects = {_name_of(i): i for i in implementations if not isinstance(i, str)}
+    asked = [i if isinstance(i, str) else i.name for i in implementations]
+    if twice := [n for n in asked if asked.count(n) > 1 or (n in objects and n in IMPLEMENTATIONS)]:
+        raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
+    with given(objects):
+        return _run(profile, asked, wanted, 0 if objects else jobs, progress)
+
+
+def _name_of(impl: Any) -> str:
+    """Its name. Raises RunError where it is no implementation."""
+    name = getattr(impl, "name", None)
+    if not isinstance(name, str) or not name or not callable(getattr(impl, "run", None)):
+        raise RunError(
+            f"{impl!r:.80} is no implementation; expected an object with a name and run(problem), "
+            "or a string."
+        )
+    return name
+
+
+def _run(
+    profile: str, implementations: Sequence[str], wanted: str, jobs: int | None, progress: Progress
+) -> Results:
     begun = time.monotonic()
     names = _names(implementations)
     chosen = select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
     fields = SHAPES if profile == "quick" else SPANNED
     sample = set(chosen if everything else spanning(covering(chosen), fields))
-    pairs = [
-        (c, tuple(n for n in names if c in sample or not IMPLEMENTATIONS[n].jitted)) for c in chosen
-    ]
+    pairs = [(c, tuple(n for n in names if c in sample or not _row_of(n).jitted)) for c in chosen]
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
     try:
         rows, found = (
@@ -350,12 +408,8 @@ def run(
     results = sorted(found, key=lambda r: order[r["case"], r["implementation"]])
     counts = Counter(r["implementation"] for r in results)
     rows = [
-        {
-            **row,
-            "cases": counts[row["name"]],
-            "reason": row["reason"] or left_out(row, counts, chosen),
-        }
-        for row in rows
+        {**r, "cases": counts[r["name"]], "reason": r["reason"] or left_out(r, results, chosen)}
+        for r in rows
     ]
     differences = [difference(d, results) for d in known_differences()]
     return Results(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,13 +18,31 @@ from conformance.results import Implementation as ImplementationRow
 __all__ = ["difference", "environment", "families", "left_out", "summary"]
 
 
-def left_out(row: ImplementationRow, counts: Mapping[str, int], chosen: Sequence[Case]) -> str:
-    if row["status"] != "ran" or counts[row["name"]] == len(chosen):
+NAMES = {
+    "A": "A_l", "Z": "Z_l", "delta": "δ_l", "dW": "∂L/∂W_l", "W_new": "the updated W_l",
+    "loss": "the loss",
+}  # fmt: skip
+
+
+def left_out(row: ImplementationRow, results: Sequence[Result], chosen: Sequence[Case]) -> str:
+    """What of an implementation was not run or not judged, and why."""
+    if row["status"] != "ran":
         return ""
-    return (
-        f"{counts[row['name']]} of {len(chosen)} cases: a covering sample, since each is compiled "
-        "separately; the profile `exhaustive` runs all."
-    )
+    own = [r for r in results if r["implementation"] == row["name"]]
+    said = []
+    if missing := dict.fromkeys(q for r in own for q in r["not_returned"]):
+        named = ", ".join(NAMES[q] for q in NAMES if q in missing)
+        said.append(f"{named}: not returned, so not judged.")
+    unfit = Counter(r["message"] for r in own if r["verdict"] == "not-run")
+    if unfit:
+        why = unfit.most_common(1)[0][0].removeprefix("not run: ")
+        said.append(f"{sum(unfit.values())} cases not run: {why}")
+    if len(own) < len(chosen):
+        said.append(
+            f"{len(own)} of {len(chosen)} cases: a covering sample, since each is compiled "
+            "separately; the profile `exhaustive` runs all."
+        )
+    return " ".join(said)
 
 
 def families(chosen: Sequence[Case]) -> list[Family]:

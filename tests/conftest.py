@@ -45,6 +45,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
             device="cpu",
             description="planted",
             jitted=jitted,
+            whole=True,
             load=lambda name: impl,
         )
         monkeypatch.setitem(IMPLEMENTATIONS, name, row)  # type: ignore[arg-type]

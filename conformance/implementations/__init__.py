@@ -1,23 +1,50 @@
-"""Whatever turns a case into a trace, one file each, behind one small interface."""
+"""Whatever turns a case into a trace, behind one small interface: ours, and anybody's.
+
+What is wanted is named by a string: one of IMPLEMENTATIONS; `student.py`, a file with the notes' two
+procedures; `FILE.py:NAME` or `package.module:NAME`, an object with the interface below; `cmd:PROGRAM …`,
+a program that speaks JSON; or the name of an entry point of the group `conformance.implementations`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Protocol
 
 from conformance.problem import Problem, Trace
 
-__all__ = ["IMPLEMENTATIONS", "Implementation", "NotRunError", "implementation"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "Implementation",
+    "MalformedError",
+    "NotRunError",
+    "given",
+    "implementation",
+    "row",
+]
+
+GROUP = "conformance.implementations"
 
 
 class NotRunError(Exception):
-    """An implementation cannot run here. Its one sentence says why and what to do."""
+    """An implementation does not run here, or not this case. Its one sentence says why."""
+
+
+class MalformedError(Exception):
+    """What an implementation returned is no trace of the problem it was given."""
 
 
 class Implementation(Protocol):
-    """One way to compute a trace."""
+    """One way to compute a trace. Somebody's own needs `name` and `run` alone, and may also have
+
+    `like`, the name of the implementation in whose tolerances and known differences it is judged: that
+    whose σ and matrix products it uses (without it, the widest row of accuracy.toml);
+    `close`, called at the end.
+    """
 
     name: str
     description: str
@@ -27,7 +54,10 @@ class Implementation(Protocol):
         ...
 
     def run(self, problem: Problem) -> Trace:
-        """The trace of one problem, in the problem's dtype, without writing to it."""
+        """The trace of one problem, in the problem's dtype, without writing to it.
+
+        Raises NotRunError for a problem that it does not do: an activation it has not, say.
+        """
         ...
 
 
@@ -40,6 +70,7 @@ class Row:
     device: str
     description: str
     jitted: bool = False  # every case is compiled: `standard` runs a covering sample of the cases
+    whole: bool = True  # it returns every quantity; somebody's own may leave some out
 
     def load(self, name: str) -> Implementation:
         made: Callable[..., Implementation]
@@ -58,9 +89,55 @@ IMPLEMENTATIONS: Mapping[str, Row] = {
     "jax-cuda":       Row("jax_",   "Jax",    "cuda", "a pure function with native jax.nn activations, eager, on a CUDA device"),
     "jax-cuda-jit":   Row("jax_",   "Jax",    "cuda", "the same function, jitted, on a CUDA device", jitted=True),
 }
+
+PROGRAM = Row("process", "Program", "cpu", "a program, over standard input and output",               whole=False)
+FILE    = Row("student", "Student", "cpu", "a file with forward_pass and backward_prop, on its own",  whole=False)
+OBJECT  = Row("own",     "own",     "cpu", "an object of somebody's own",                             whole=False)
 # fmt: on
+
+_GIVEN: dict[str, Implementation] = {}
+
+
+@contextmanager
+def given(implementations: Mapping[str, Implementation]) -> Iterator[None]:
+    """Objects that stand for their names within, in this process."""
+    _GIVEN.update(implementations)
+    try:
+        yield
+    finally:
+        for name in implementations:
+            del _GIVEN[name]
+
+
+def handed(name: str) -> Implementation | None:
+    """The object given for that name, if there is one."""
+    return _GIVEN.get(name)
+
+
+def announced() -> dict[str, str]:
+    """Entry points: name and what it refers to; not those that would hide one of ours."""
+    return {e.name: e.value for e in entry_points(group=GROUP) if e.name not in IMPLEMENTATIONS}
+
+
+def row(name: str) -> Row | None:
+    """What is meant by a name; None where there is no such implementation."""
+    if name in IMPLEMENTATIONS:
+        return IMPLEMENTATIONS[name]
+    if name in _GIVEN or name in announced():
+        return OBJECT
+    if name.startswith("cmd:"):
+        return PROGRAM
+    if name.endswith(".py") and Path(name).is_file():
+        return FILE
+    where, _, attribute = name.rpartition(":")
+    if attribute.isidentifier() and (Path(where).is_file() or not where.endswith(".py")) and where:
+        return OBJECT
+    return None
 
 
 def implementation(name: str) -> Implementation:
-    """The implementation of that name, not yet started."""
-    return IMPLEMENTATIONS[name].load(name)
+    """The implementation of that name, not yet started. Raises NotRunError where there is none."""
+    found = row(name)
+    if found is None:
+        raise NotRunError(f"there is no implementation {name!r} here.")
+    return found.load(name)

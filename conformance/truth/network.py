@@ -215,8 +215,8 @@ class Steps:
             lambda: (enclosure([_loss(self.maths, p.loss, matrix(Z), matrix(p.Y))], ()),)
         )[0]
 
-    def layer(self, l: int, A: Floats, after: Floats) -> Layer:
-        """What depends on Â_l. `after` is Z_L for l = L, else δ_{l+1}.
+    def layer(self, l: int, A: Floats, after: Floats | None) -> Layer:
+        """What depends on Â_l. `after` is Z_L for l = L, else δ_{l+1}; without it, G_l stands as 0.
 
         Z_l = σ_l(A_l); G_L = ∂L/∂Z_L, else G_l = δ_{l+1} W_{l+1}ᵀ; δ_l = G_l ⊙ σ'_l(A_l), or the
         vector–Jacobian product of each row.
@@ -228,11 +228,12 @@ class Steps:
         def compute() -> tuple[Enclosure, ...]:
             M = matrix(A)
             Z, D, _, _ = _activate(self.maths, name, M, A, self.memo)
-            G = (
-                _loss_gradient(self.maths, p.loss, matrix(after), matrix(p.Y))
-                if l == L
-                else matrix(after) * _transposed(matrix(p.W[l + 1]), p.bias)
-            )
+            if after is None:
+                G = arb_mat(M.nrows(), M.ncols())
+            elif l == L:
+                G = _loss_gradient(self.maths, p.loss, matrix(after), matrix(p.Y))
+            else:
+                G = matrix(after) * _transposed(matrix(p.W[l + 1]), p.bias)
             found.update(G=_midpoints(G), D=None if D is None else _midpoints(D))
             delta = _row_vjp(name, M, G) if D is None else _hadamard(G, D)
             return _enclose(Z), _enclose(delta)

@@ -165,7 +165,7 @@ def test_an_implementation_asked_for_that_cannot_run(plant: Callable[..., None])
         (
             ("--implementation", "refpb"),
             "unknown implementation 'refpb'. Did you mean 'refbp'? There are: refbp, torch-cpu, torch-cuda, "
-            "jax-cpu, jax-cpu-jit, jax-cuda, jax-cuda-jit.",
+            "jax-cpu, jax-cpu-jit, jax-cuda, jax-cuda-jit. Or FILE.py, FILE.py:NAME, cmd:PROGRAM.",
         ),
         (
             ("--select", "activation=tanhh"),
@@ -358,7 +358,7 @@ def test_a_results_file_of_another_version(written: Path, tmp_path: Path) -> Non
     path = tmp_path / "r.json"
     data = json.loads((written / "r.json").read_text())
     path.write_text(json.dumps({**data, "schema_version": 99}))
-    assert "it has schema version 99; this program reads 1." in refused(
+    assert "it has schema version 99; this program reads 2." in refused(
         "report", path, "--html", tmp_path / "x"
     )
 
@@ -392,7 +392,7 @@ def test_a_results_file_with_something_else_inside(
         return
     assert done.exit_code == 2
     assert done.stderr.startswith(
-        f"conformance: cannot read {path}: it is not as schema version 1 has it ("
+        f"conformance: cannot read {path}: it is not as schema version 2 has it ("
     )
     assert done.stderr.count("\n") == 1
     assert not html.exists()
@@ -516,8 +516,8 @@ def test_help_and_version() -> None:
             "Exit codes: 0, all that ran conforms; 1, something deviates; 2, the tool"
             in done.stdout
         )
-        for command in ("run", "list", "show", "report"):
-            assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
+        for name in ("run", "list", "show", "report", "activation"):
+            assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
     from importlib.metadata import version
 
     assert conformance("--version").stdout == f"conformance, version {version('refbp')}\n"

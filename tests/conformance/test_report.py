@@ -195,7 +195,7 @@ def _assemble(rows: list[dict], results: list[dict]) -> Results:
                 worst[key] = ratio, {**r, "case": result["case"], "implementation": key[1]}
     families = Counter(row["family"] for row in rows)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "environment": {
             "finished": "2026-01-02T03:04:05+00:00",
             "seconds": 61.5,

@@ -118,7 +118,7 @@ def test_what_is_written_is_read_again(results: Results, tmp_path: Path) -> None
     path = tmp_path / "r.json"
     write_results(path, results)
     assert read(path) == results
-    assert read(str(path))["schema_version"] == SCHEMA_VERSION == 1
+    assert read(str(path))["schema_version"] == SCHEMA_VERSION == 2
 
 
 def test_the_file_is_strict_json_with_a_result_a_line(results: Results, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_file_that_is_too_much(content: str, tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_schema_version(results: Results, version: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     other: Any = {**results, "schema_version": version}
@@ -230,7 +230,7 @@ def test_another_schema_version(results: Results, version: Any, tmp_path: Path) 
     with pytest.raises(ResultsError) as refusal:
         read(path)
     assert refusal.value.args == (
-        f"cannot read {path}: it has schema version {version!r}; this program reads 1. "
+        f"cannot read {path}: it has schema version {version!r}; this program reads 2. "
         f"Make the file again with `conformance run --json {path}`.",
     )
 

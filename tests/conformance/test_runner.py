@@ -221,7 +221,13 @@ def test_a_trace_is_what_it_was_when_it_was_returned(plant: Callable[..., None])
 
 
 @pytest.mark.parametrize(
-    ("which", "when"), [(1, ""), (2, "the second time, "), (3, "of one example alone, ")]
+    ("which", "when"),
+    [
+        (1, ""),
+        (2, "on another batch, "),
+        (3, "the second time, "),
+        (4, "of one example alone, "),
+    ],
 )
 def test_each_run_must_return_a_trace(which: int, when: str, plant: Callable[..., None]) -> None:
     refbp, runs = implementation("refbp"), [0]
@@ -266,7 +272,7 @@ def test_an_unknown_name() -> None:
         run("quick", ["refbp", "torch-gpu"])
     assert refusal.value.args == (
         "unknown implementation 'torch-gpu'. Did you mean 'torch-cpu'? There are: refbp, torch-cpu, "
-        "torch-cuda, jax-cpu, jax-cpu-jit, jax-cuda, jax-cuda-jit.",
+        "torch-cuda, jax-cpu, jax-cpu-jit, jax-cuda, jax-cuda-jit. Or FILE.py, FILE.py:NAME, cmd:PROGRAM.",
     )
 
 
@@ -500,7 +506,7 @@ HOSTILE = textwrap.dedent('''
 
     def row(name):
         return SimpleNamespace(module="hostile_", device="cpu", description=name, jitted=False,
-                               load=Hostile)
+                               whole=True, load=Hostile)
 
 
     NAMES = ("dies", "hangs", "stillborn", "tf32")

@@ -1,0 +1,69 @@
+"""Somebody's own implementation: an object with `name` and `run`, wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from conformance.implementations import NotRunError, announced, handed
+from conformance.load import LoadError, load
+from conformance.problem import Problem, Trace
+
+if TYPE_CHECKING:
+    from conformance.implementations import Row
+
+__all__ = ["own"]
+
+
+class Own:
+    """An object of somebody's own with what it leaves out of the interface."""
+
+    def __init__(self, name: str, of: Any) -> None:
+        self.name, self.of = name, of
+        self.description = str(getattr(of, "description", "") or _first_line(of))
+        self.like = str(getattr(of, "like", ""))
+
+    def start(self) -> tuple[Mapping[str, str], str]:
+        """Its own start, if it has one."""
+        if not hasattr(self.of, "start"):
+            return dict(getattr(self.of, "versions", {})), "cpu"
+        versions, device = self.of.start()
+        return {str(k): str(v) for k, v in dict(versions).items()}, str(device)
+
+    def run(self, problem: Problem) -> Trace:
+        """Its trace."""
+        found: Trace = self.of.run(problem)
+        return found
+
+
+def _first_line(of: Any) -> str:
+    said = (type(of).__doc__ or "").strip().splitlines()
+    return said[0].rstrip(".") if said else "an object of somebody's own"
+
+
+def own(name: str, row: Row) -> Own:
+    """The object of that name: given, announced by an entry point, or read from its file.
+
+    A class or function is called without arguments. Raises NotRunError where it is no implementation.
+    """
+    of = handed(name)
+    if of is None:
+        try:
+            of = load(announced().get(name, name))
+        except LoadError as e:
+            raise NotRunError(str(e)) from e
+    if isinstance(of, type) or not hasattr(of, "run"):
+        if not callable(of):
+            raise NotRunError(
+                f"{name} is {_what(of)}; expected an object with name and run(problem)."
+            )
+        of = of()
+    if not callable(getattr(of, "run", None)):
+        raise NotRunError(
+            f"{name} is {_what(of)}, with no run(problem); expected one that returns a Trace."
+        )
+    return Own(name, of)
+
+
+def _what(of: Any) -> str:
+    return f"a {type(of).__name__}"
