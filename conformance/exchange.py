@@ -2,13 +2,15 @@
 
 A problem is one object, a trace another; docs/vectors.md and schema/ describe both. Layers are lists:
 the first entry is layer 1. Numbers are written as C's %a and Python's float.hex have them, which is
-exact; read is also a JSON number, taken as the float nearest to it.
+exact; read is also a JSON number, taken as the float nearest to it. A decimal in a string is refused:
+"1.5" might be meant in either base.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +18,26 @@ import numpy as np
 
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
 
-__all__ = ["ExchangeError", "hexed", "problem_from", "problem_json", "trace_from", "trace_json"]
+__all__ = [
+    "VERSION",
+    "ExchangeError",
+    "hexed",
+    "line",
+    "problem_from",
+    "problem_json",
+    "read_line",
+    "trace_from",
+    "trace_json",
+]
+
+VERSION = 1
+"""Of problems and answers as they stand in docs/vectors.md."""
 
 Json = dict[str, Any]
+DTYPES = ("float64", "float32")
+HEXADECIMAL = re.compile(
+    r"[+-]?(0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(p[+-]?[0-9]+)?|inf|infinity|nan)", re.I | re.A
+)
 
 
 class ExchangeError(ValueError):
@@ -57,31 +76,79 @@ def trace_json(t: Trace) -> Json:
     return found if t.loss is None else {**found, "loss": hexed(float(t.loss))}
 
 
-def problem_from(said: Json) -> Problem:
+def problem_from(said: Any) -> Problem:
     """A problem from its object. Raises ExchangeError."""
+    if not isinstance(said, dict):
+        raise ExchangeError(f"the problem is a {type(said).__name__}; expected an object.")
     try:
-        dtype = np.dtype(said["dtype"])
-        return Problem(
-            W={l: _matrix(M, dtype, f"W_{l}") for l, M in enumerate(said["W"], start=1)},
+        dtype = np.dtype(_one_of(said["dtype"], DTYPES, "dtype"))
+        W, sigma = _listed(said["W"], "W"), _listed(said["sigma"], "sigma")
+        p = Problem(
+            W={l: _matrix(M, dtype, f"W_{l}") for l, M in enumerate(W, start=1)},
             X=_matrix(said["X"], dtype, "X"),
             Y=_matrix(said["Y"], dtype, "Y"),
-            sigma=dict(enumerate(said["sigma"], start=1)),
-            loss=said["loss"],
-            bias=said["bias"],
+            sigma={l: _text(s, f"sigma_{l}") for l, s in enumerate(sigma, start=1)},
+            loss=_text(said["loss"], "loss"),
+            bias=_one_of(said["bias"], (True, False), "bias"),
             alpha=_number(said["alpha"], "alpha"),
         )
     except KeyError as e:
         raise ExchangeError(f"the problem has no {e.args[0]!r}.") from e
+    _fits(p)
+    return p
+
+
+def _fits(p: Problem) -> None:
+    """Whether one layer leads to the next, from X to Y. Raises ExchangeError."""
+    n, width = p.X.shape
+    if len(p.sigma) != p.depth:
+        raise ExchangeError(f"sigma has {len(p.sigma)} entries; expected {p.depth}, as W has.")
+    for l, M in p.W.items():
+        if M.shape[0] != width + p.bias:
+            expected = f"{width + p.bias}, the width before it{' and the bias' if p.bias else ''}"
+            raise ExchangeError(f"W_{l} has {M.shape[0]} rows; expected {expected}.")
+        width = M.shape[1]
+    if p.Y.shape != (n, width):
+        raise ExchangeError(f"Y has shape {p.Y.shape}; expected {(n, width)}.")
+
+
+def _one_of(x: Any, among: tuple[Any, ...], where: str) -> Any:
+    if type(x) is not type(among[0]) or x not in among:
+        named = " or ".join(json.dumps(a) for a in among)
+        raise ExchangeError(f"{where} is {_shown(x)}; expected {named}.")
+    return x
+
+
+def _listed(x: Any, where: str) -> list[Any]:
+    if not isinstance(x, list) or not x:
+        raise ExchangeError(f"{where} is {_shown(x)}; expected a list, an entry for each layer.")
+    return x
+
+
+def _text(x: Any, where: str) -> str:
+    if not isinstance(x, str):
+        raise ExchangeError(f"{where} is {_shown(x)}; expected a name.")
+    return x
+
+
+def _shown(x: Any) -> str:
+    return json.dumps(x)[:60]
+
+
+BESIDE = ("loss", "id", "version")
 
 
 def trace_from(said: Any, p: Problem) -> Trace:
     """A trace from what a program answered. Raises ExchangeError."""
     if not isinstance(said, dict):
         raise ExchangeError(f"the answer is a {type(said).__name__}; expected an object.")
-    extra = sorted(set(said) - {*QUANTITIES, "loss", "id"})
-    if extra:
-        known = ", ".join((*QUANTITIES, "loss", "id"))
+    if extra := sorted(set(said) - {*QUANTITIES, *BESIDE}):
+        known = ", ".join((*QUANTITIES, *BESIDE))
         raise ExchangeError(f"the answer has {extra[0]!r}; expected of {known} what there is.")
+    if said.get("version", VERSION) != VERSION:
+        raise ExchangeError(
+            f"the answer is of version {_shown(said['version'])}; expected {VERSION}."
+        )
     layers: dict[str, dict[int, Floats]] = {}
     for q in QUANTITIES:
         if said.get(q) is None:
@@ -102,15 +169,13 @@ def trace_from(said: Any, p: Problem) -> Trace:
 def _number(x: Any, where: str) -> float:
     """A float from a hexadecimal string, "nan", "inf" or "-inf", or a JSON number."""
     try:
-        if isinstance(x, str):
+        if isinstance(x, str) and HEXADECIMAL.fullmatch(x):
             return float.fromhex(x)
         if isinstance(x, (int, float)) and not isinstance(x, bool):
             return float(x)
     except (ValueError, OverflowError):
         pass
-    raise ExchangeError(
-        f'{where} is {json.dumps(x)[:60]}; expected a hexadecimal float such as "0x1.8p+1".'
-    )
+    raise ExchangeError(f'{where} is {_shown(x)}; expected a hexadecimal float such as "0x1.8p+1".')
 
 
 def _matrix(rows: Any, dtype: np.dtype[Any], where: str) -> Floats:

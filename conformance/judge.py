@@ -30,7 +30,7 @@ from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ROW_WISE, Definition
 from conformance.truth.network import Memo, Steps, Truth, trace
 
-__all__ = ["Own", "Subject", "judge", "judge_exception"]
+__all__ = ["Judged", "Own", "Subject", "judge", "judge_exception", "steps_of"]
 
 
 class Comparison(NamedTuple):
@@ -324,6 +324,13 @@ def _all_gates(
         rows = _against_truth("row", alone, one.truth(amended), one.spread(name, amended))
         judged += _worst_layers(_judge_all([rows[k] for k in _in_order(p.depth) if k in rows]))
     return judged
+
+
+def steps_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
+    """The step gate alone, in the order of the algorithm."""
+    with np.errstate(all="ignore"):
+        found = _step_by_step(subject, t, name, subject.amend(()))
+        return _judge_all([found[k] for k in _in_order(subject.problem.depth) if k in found])
 
 
 def _worst_layers(judged: Sequence[Judged]) -> list[Judged]:

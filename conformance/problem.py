@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QUANTITIES", "Floats", "Problem", "Trace", "with_ones"]
+__all__ = ["QUANTITIES", "Floats", "Problem", "Runs", "Trace", "with_ones"]
 
 Floats = NDArray[Any]
 
@@ -113,3 +113,16 @@ class Trace:
         """{1: …, …, L: …} of one quantity."""
         found: Mapping[int, Floats] = getattr(self, quantity)
         return found
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What one implementation computed for one case, in this order.
+
+    `first`; `between`, another batch; `again`, the first one once more; `alone`, one example of it.
+    """
+
+    first: Trace
+    between: Trace | None = None
+    again: Trace | None = None
+    alone: Trace | None = None

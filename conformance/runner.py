@@ -36,6 +36,7 @@ from conformance.cases import (
     spanning,
     unknown,
 )
+from conformance.diagnosis import diagnosis
 from conformance.implementations import (
     IMPLEMENTATIONS,
     Implementation,
@@ -50,7 +51,7 @@ from conformance.implementations import (
 from conformance.judge import Subject, judge, judge_exception, judge_malformed, malformed
 from conformance.known_differences import known_differences
 from conformance.probes import objection, probe
-from conformance.problem import Problem, Trace
+from conformance.problem import Problem, Runs, Trace
 from conformance.results import (
     SCHEMA_VERSION,
     Profile,
@@ -60,7 +61,7 @@ from conformance.results import (
 from conformance.results import Implementation as ImplementationRow
 from conformance.summary import difference, environment, families, left_out, summary
 
-__all__ = ["RunError", "judged", "judged_by", "run"]
+__all__ = ["RunError", "judged", "judged_by", "run", "runs"]
 
 TIMEOUT = 900.0  # seconds a task may take before its worker is ended
 CHUNK = 48  # cases a task, at most
@@ -161,21 +162,15 @@ def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Resul
 def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     """The result of one case for one implementation, whatever it does, in this process."""
     try:
-        problem, one = subject.problem, subject.alone
+        _ = subject.problem
     except ImportError as e:
         return {**judge_exception(subject.case, name, f"not run: {e}."), "verdict": "not-run"}
     except Exception as e:
         return judge_exception(subject.case, name, f"the case could not be made: {_reason(e)}")
     found = row(name)
     whole = found is None or found.whole
-    again = alone = None
     try:
-        first = _run_once(impl, problem, whole)
-        if subject.case.closely:  # with another batch in between: nothing of it may be left
-            _run_once(impl, problem.another_batch(), whole, "on another batch, ")
-            again = _run_once(impl, problem, whole, "the second time, ")
-        if one is not None:
-            alone = _run_once(impl, one.problem, whole, "of one example alone, ")
+        ran = runs(subject, impl, whole)
     except NotRunError as e:
         return {**judge_exception(subject.case, name, f"not run: {e}"), "verdict": "not-run"}
     except MalformedError as e:
@@ -183,9 +178,23 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     except (Exception, SystemExit) as e:
         return judge_exception(subject.case, name, f"{name} raised {_reason(e)} ({_where(e)})")
     like = getattr(impl, "like", "") or name
-    result = judge(subject, like, first, again, alone, whole)
+    result = judge(subject, like, ran.first, ran.again, ran.alone, whole)
     result["implementation"] = name
+    if result["verdict"] == "deviates":
+        result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result)
     return result
+
+
+def runs(subject: Subject, impl: Implementation, whole: bool = True) -> Runs:
+    """What it computes for a case, as often as the case's gates need. Raises what it raises."""
+    problem, one = subject.problem, subject.alone
+    first, between, again, alone = _run_once(impl, problem, whole), None, None, None
+    if subject.case.closely:  # with another batch in between: nothing of it may be left
+        between = _run_once(impl, problem.another_batch(), whole, "on another batch, ")
+        again = _run_once(impl, problem, whole, "the second time, ")
+    if one is not None:
+        alone = _run_once(impl, one.problem, whole, "of one example alone, ")
+    return Runs(first, between, again, alone)
 
 
 def _where(e: BaseException) -> str:

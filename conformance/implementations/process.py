@@ -1,23 +1,23 @@
 """A program in any language, in a process of its own: a line of JSON in, a line of JSON out.
 
 What it says is data. It has a time for each answer and a limit of memory; one that dies or hangs is
-started again for the next problem.
+started again for the next problem. So is one that answers a single problem and ends.
 """
 
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from conformance.exchange import ExchangeError, line, problem_json, read_line, trace_from
 from conformance.implementations import MalformedError, NotRunError
@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Child", "ChildError", "Limits", "Program"]
 
-MOST = 2**28  # bytes of one answer
+KEPT = 2**16  # bytes of standard error: the last of them
 
 
 class ChildError(Exception):
     """A process that gave no answer: it ended, took too long, or said too much."""
+
+
+class _EndedError(ChildError):
+    """It ended, in order, before it answered."""
 
 
 @dataclass(frozen=True)
@@ -41,94 +45,130 @@ class Limits:
 
     seconds: float = 20.0  # for one answer
     memory: int = 4 * 2**30  # bytes of address space
-    user: str | None = None  # whom it runs as, where that can be chosen
+    user: str | int | None = (
+        None  # whom it runs as, and in that user's group alone; root may choose
+    )
+    answer: int = 2**28  # bytes of one answer
 
 
 class Child:
-    """A process that answers line for line. Started when first asked, and again after it has ended."""
+    """A process that answers line for line. Started when first asked, and again after it has ended.
+
+    `alone`: nothing of this process's environment is handed down but `env`.
+    """
 
     def __init__(
-        self, command: Sequence[str], limits: Limits, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        limits: Limits,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        alone: bool = False,
     ):
-        self.command, self.limits = list(command), limits
-        self.env = {**os.environ, **(env or {})}
+        self.command, self.limits, self.cwd = list(command), limits, cwd
+        self.env = {**({} if alone else os.environ), **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
-        self.errors: IO[bytes] | None = None
-        self.buffer = b""
+        self.buffer, self.errors = bytearray(), bytearray()
 
     def ask(self, text: str) -> str:
         """The answer to a line. Raises ChildError."""
-        if self.process is None:
+        fresh = self.process is None
+        if fresh:
             self._start()
         try:
             return self._exchange(text.encode())
-        except ChildError:
+        except ChildError as e:
             self.close()
+            if isinstance(e, _EndedError) and not fresh:  # after the answer before
+                return self.ask(text)
             raise
 
     def _start(self) -> None:
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115   it lives as long as the process
-        self.buffer = b""
+        self.buffer, self.errors = bytearray(), bytearray()
         limit = str(self.limits.memory // 1024)
         limited = ["/bin/sh", "-c", 'ulimit -v "$0" 2>/dev/null; exec "$@"', limit, *self.command]
-        more: dict[str, Any] = {} if self.limits.user is None else {"user": self.limits.user}
         try:
             self.process = subprocess.Popen(
-                limited, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                env=self.env, start_new_session=True, **more,
+                limited, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=self.env, cwd=self.cwd, start_new_session=True, **_as_user(self.limits.user),
             )  # fmt: skip
-        except OSError as e:
-            raise ChildError(f"it could not be started: {e.strerror or e}") from e
-        for pipe in (self.process.stdin, self.process.stdout):
-            os.set_blocking(pipe.fileno(), False)  # type: ignore[union-attr]
+        except (OSError, KeyError) as e:
+            raise ChildError(f"it could not be started: {getattr(e, 'strerror', e) or e}") from e
+        for pipe in self._pipes():
+            os.set_blocking(pipe.fileno(), False)
+
+    def _pipes(self) -> tuple[Any, Any, Any]:
+        assert self.process is not None
+        return self.process.stdin, self.process.stdout, self.process.stderr
 
     def _exchange(self, data: bytes) -> str:
-        process = self.process
-        assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
         until = time.monotonic() + self.limits.seconds
-        left = memoryview(data)
-        while b"\n" not in self.buffer:
+        self._step(memoryview(b""), 0.0)
+        if self.buffer:  # or it would be taken for the answer to this
+            raise ChildError(f"it wrote more than one line for one problem: {self._begun()!r}")
+        left, end = memoryview(data), -1
+        while end < 0:
             wait = until - time.monotonic()
             if wait <= 0:
                 raise ChildError(f"it gave no answer in {self.limits.seconds:g} s")
-            ready, free, _ = select.select(
-                [process.stdout], [process.stdin] if left else [], [], wait
-            )
-            if free:
-                try:
-                    left = left[os.write(process.stdin.fileno(), left[:65536]) :]
-                except BrokenPipeError:
-                    left = left[:0]
-            if ready:
-                got = os.read(process.stdout.fileno(), 1 << 20)
-                if not got:
-                    raise ChildError(self._ending())
-                self.buffer += got
-            if len(self.buffer) > MOST:
-                raise ChildError(f"its answer is longer than {MOST:,} bytes")
-        answer, _, self.buffer = self.buffer.partition(b"\n")
-        return answer.decode("utf-8", "replace")
+            read = len(self.buffer)
+            left = self._step(left, wait)
+            end = self.buffer.find(b"\n", read)
+            if len(self.buffer) > self.limits.answer:
+                raise ChildError(f"its answer is longer than {self.limits.answer:,} bytes")
+        answer = self.buffer[:end].decode("utf-8", "replace")
+        del self.buffer[: end + 1]
+        return answer
 
-    def _ending(self) -> str:
+    def _step(self, left: memoryview, wait: float) -> memoryview:
+        """Write and read what can be, having waited for that: what is left to write."""
+        into, out, err = self._pipes()
+        reading = [out] if err.closed else [out, err]
+        ready, free, _ = select.select(reading, [into] if left else [], [], wait)
+        if err in ready:
+            self._hear()
+        if free:
+            try:
+                left = left[os.write(into.fileno(), left[:65536]) :]
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:  # it does not read on; it may answer all the same
+                left = left[:0]
+        if out in ready:
+            got = os.read(out.fileno(), 1 << 20)
+            if not got:
+                raise self._ending()
+            self.buffer += got
+        return left
+
+    def _hear(self) -> None:
+        """Read what there is of standard error, and keep its end."""
+        *_, err = self._pipes()
+        with suppress(BlockingIOError, ValueError):  # ValueError: closed
+            while got := os.read(err.fileno(), 1 << 16):
+                self.errors = (self.errors + got)[-KEPT:]
+                if len(got) < 1 << 16:
+                    return
+            err.close()
+
+    def _begun(self) -> str:
+        return self.buffer[:60].decode("utf-8", "replace")
+
+    def _ending(self) -> ChildError:
         assert self.process is not None
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=2)
         code = self.process.returncode
         if code is None:
-            return "it closed its standard output"
+            return ChildError("it closed its standard output")
         if code < 0:
-            return f"it ended (signal {_signal(-code)})"
-        return f"it ended (exit code {code})"
+            return ChildError(f"it ended (signal {_signal(-code)})")
+        said = f"it ended (exit code {code})"
+        return ChildError(said) if code or self.buffer else _EndedError(said)
 
     def printed(self, most: int = 2000) -> str:
         """The end of what it wrote to standard error."""
-        if self.errors is None:
-            return ""
-        size = self.errors.seek(0, os.SEEK_END)
-        self.errors.seek(max(0, size - most))
-        return self.errors.read().decode("utf-8", "replace")
+        return bytes(self.errors[-most:]).decode("utf-8", "replace")
 
     def close(self) -> None:
         """End it, and whatever it started."""
@@ -137,14 +177,23 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
+        self._hear()
+        for pipe in self._pipes():
             with suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+                pipe.close()
         self.process = None
 
     def __del__(self) -> None:
         with suppress(Exception):
             self.close()
+
+
+def _as_user(user: str | int | None) -> dict[str, Any]:
+    """The arguments of Popen for somebody else: in no group of ours. KeyError: there is no such user."""
+    if user is None:
+        return {}
+    group = user if isinstance(user, int) else pwd.getpwnam(user).pw_gid
+    return {"user": user, "group": group, "extra_groups": []}
 
 
 def _signal(number: int) -> str:
@@ -158,10 +207,12 @@ class Program:
 
     like = ""
 
-    def __init__(self, name: str, row: Row) -> None:
+    asked = 0
+
+    def __init__(self, name: str, row: Row, limits: Limits | None = None) -> None:
         self.name, self.description = name, row.description
         self.command = shlex.split(name.removeprefix("cmd:"))
-        self.child = Child(self.command, Limits())
+        self.child = Child(self.command, limits or Limits())
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Whether there is such a program."""
@@ -188,10 +239,12 @@ class Program:
         except ExchangeError as e:
             raise MalformedError(str(e)) from e
 
-    def ask(self, problem: Problem) -> dict[str, Any]:
+    def ask(self, problem: Problem, **more: Any) -> dict[str, Any]:
         """The object that it answers. Raises MalformedError and ChildError."""
+        self.asked += 1
+        id = str(self.asked)
         try:
-            answer = read_line(self.child.ask(line(problem_json(problem))))
+            answer = read_line(self.child.ask(line({**problem_json(problem, id), **more})))
         except ExchangeError as e:
             self.child.close()  # what it writes next would be taken for another answer
             raise MalformedError(str(e)) from e
@@ -200,6 +253,9 @@ class Program:
             raise ChildError(f"{e}; it had written: {said}" if said else f"{e}") from e
         if not isinstance(answer, dict):
             raise MalformedError(f"the answer is a {type(answer).__name__}; expected an object.")
+        if answer.get("id", id) != id:
+            self.child.close()
+            raise MalformedError(f"the answer has the id {answer['id']!r}; expected {id!r}.")
         return answer
 
     def close(self) -> None:

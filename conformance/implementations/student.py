@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,19 @@ class Student(Program):
             )
         return trace
 
-    def attempt(self, problem: Problem) -> tuple[Trace, list[dict[str, str]]]:
-        """What could be had, and what went wrong on the way: kind, function, text. Raises nothing."""
+    def attempt(
+        self, problem: Problem, skip: Sequence[str] = ()
+    ) -> tuple[Trace, list[dict[str, str]]]:
+        """What could be had, and what went wrong on the way: kind, function, text. Raises nothing.
+
+        `skip`: the functions that are not called.
+        """
         try:
-            return self.understood(self.ask(problem), problem)
+            answer = self.ask(problem, skip=list(skip))
+            if answer.get("unsupported"):
+                text = str(answer["unsupported"])[:300]
+                return Trace(), [{"kind": "unsupported", "function": "", "text": text}]
+            return self.understood(answer, problem)
         except ChildError as e:
             return Trace(), [{"kind": "ended", "function": "", "text": str(e)}]
         except MalformedError as e:
