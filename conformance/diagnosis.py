@@ -27,7 +27,14 @@ from conformance.results import Step as StepRow
 
 __all__ = ["SYMBOLS", "diagnosis"]
 
-SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "the updated W", "loss": "L"}
+SYMBOLS = {
+    "A": "A",
+    "Z": "Z",
+    "delta": "δ",
+    "dW": "∂L/∂W",
+    "W_new": "the updated W",
+    "loss": "the loss",
+}
 INSIDE = {"delta": ("G", "G_L", "delta")}  # the steps that a quantity is made by, but its own
 Key = tuple[str, int]
 
@@ -69,7 +76,10 @@ class Suspect:
         if not bool((off <= allowed).all()):  # NaN too
             return False
         wrong = np.abs(self.value - self.right)
-        return bool(np.isnan(other).any()) or float(off.max()) <= float(np.nanmax(wrong)) / 8
+        return (
+            bool(np.isnan(other).any())
+            or float(off.max()) <= float(np.nan_to_num(wrong, posinf=np.inf).max(initial=0)) / 8
+        )
 
 
 class _Case:
@@ -125,7 +135,10 @@ def diagnosis(
         case = _under_suspicion(subject, like, ran, result)
         if case.blamed:
             blame = [StepRow(quantity=s.quantity, layer=s.layer) for s in case.blamed]
-            return blame, list(_findings(case))
+            order = [tuple(step.values()) for step in blame]
+            return blame, sorted(
+                _findings(case), key=lambda f: order.index(tuple(f["steps"][0].values()))
+            )
         first = result["first_deviation"]
         if first is None or first["gate"] == "repeat":
             return [], [_unrepeated()] if first is not None else []
@@ -275,10 +288,9 @@ def _as_a_whole(
 ) -> Iterator[Finding]:
     """Whole networks with one fault, in every layer or in one, against what was returned."""
     wrong = _deviating(case, result)
-    for fault, layer in _plantings(case.p.depth):
-        if _outcome_is(case, _in_layer(fault, layer), subject, wrong):
-            key = (fault.shows, layer or (1 if fault.shows in ("A", "Z") else case.p.depth))
-            yield _named(case, [fault], [key] if layer else _everywhere(fault, case.p.depth))
+    for fault, layers in _plantings(case.p.depth):
+        if _outcome_is(case, _in_layers(fault, layers), subject, wrong):
+            yield _named(case, [fault], [(fault.shows, l) for l in layers])
             return
     first = blame[0]
     yield _described(
@@ -294,36 +306,33 @@ def _deviating(case: _Case, result: Result) -> set[Key]:
     }
 
 
-def _plantings(L: int) -> Iterator[tuple[Fault, int]]:
-    """Each fault in every layer (0), then each in one."""
-    for layer in (0, *range(L, 0, -1)):
+def _plantings(L: int) -> Iterator[tuple[Fault, Sequence[int]]]:
+    """Each fault wherever it can be, then in the hidden layers alone, then in one."""
+    can_be = {"L": [L], "<L": range(L - 1, 0, -1), ">1": range(L, 1, -1), "any": range(L, 0, -1)}
+    for some in (range(L, 0, -1), range(L - 1, 0, -1), *([l] for l in range(L, 0, -1))):
         for fault in FAULTS.values():
-            if layer == 0 or not fault.looks:
-                yield fault, layer
+            layers = [l for l in can_be[fault.where] if l in some]
+            if layers and (len(some) == L or not fault.looks):
+                yield fault, layers
 
 
-def _in_layer(fault: Fault, layer: int) -> Mapping[str, Wrap]:
-    """The fault in one layer alone; in all for 0."""
-    return fault.wrong if not layer else {k: _only(w, layer) for k, w in fault.wrong.items()}
+def _in_layers(fault: Fault, layers: Sequence[int]) -> Mapping[str, Wrap]:
+    """The fault in some layers alone."""
+    return {k: _only(w, layers) for k, w in fault.wrong.items()}
 
 
-def _only(wrap: Wrap, layer: int) -> Wrap:
+def _only(wrap: Wrap, layers: Sequence[int]) -> Wrap:
     def wrapped(right: Any) -> Any:
         wrong = wrap(right)
 
         def step(s: State, l: int | None = None, *more: Any) -> Any:
             if l is None:  # of the loss and its gradient, at L
-                return (wrong if layer == s.L else right)(s)
-            return (wrong if l == layer else right)(s, l, *more)
+                return (wrong if s.L in layers else right)(s)
+            return (wrong if l in layers else right)(s, l, *more)
 
         return step
 
     return wrapped
-
-
-def _everywhere(fault: Fault, L: int) -> list[Key]:
-    layers = {"L": [L], "<L": range(L - 1, 0, -1), ">1": range(L, 1, -1), "1": [1]}
-    return [(fault.shows, l) for l in layers.get(fault.where, range(L, 0, -1))]
 
 
 def _outcome_is(
@@ -393,18 +402,21 @@ def _unrepeated() -> Finding:
 
 
 def _where(keys: Sequence[Key], L: int) -> str:
-    layers = [l for _, l in keys]
+    layers = list(dict.fromkeys(l for _, l in keys))
     if len(layers) == 1:
         return f"layer {layers[0]}"
     if len(layers) == L:
         return "every layer"
+    if len(layers) > 3 and abs(layers[0] - layers[-1]) == len(layers) - 1:
+        return f"layers {layers[0]} to {layers[-1]}"
     return f"layers {', '.join(map(str, layers))}"
 
 
 def _filled(template: str, keys: Sequence[Key], L: int) -> str:
     """A formula for one layer, or for all of them."""
-    if len(keys) > 1:
-        l, m, k, G = "l", "{l+1}", "{l−1}", "∂L/∂Z_l"
+    if len({at for _, at in keys}) > 1:
+        l, m, k = "l", "{l+1}", "{l−1}"
+        G = "∂L/∂Z_l" if any(at == L for _, at in keys) else "(δ_{l+1} W_{l+1}ᵀ)"
     else:
         at = keys[0][1]
         l, m, k = str(at), str(at + 1), str(at - 1)
@@ -422,7 +434,7 @@ def _named(
     formula = (
         f"{symbol} equals {_filled(faults[0].equals, keys, L)}" if len(faults) == 1 else symbol
     )
-    only = "; only there" if alone else ""
+    only = "; in the other layers it is right" if alone else ""
     return Finding(
         fault=" + ".join(f.name for f in faults),
         steps=[StepRow(quantity=q, layer=l) for q, l in keys],

@@ -50,7 +50,7 @@ def _advice(said: str) -> str:
 
 def _relative(value: Floats, right: Floats) -> str:
     largest = float(np.abs(right).max(initial=0))
-    off = float(np.nanmax(np.abs(value - right), initial=0))
+    off = float(np.nan_to_num(np.abs(value - right), posinf=np.inf).max(initial=0))
     return f"{off / largest:.1e} of the largest" if largest else f"{off:.1e}"
 
 

@@ -18,8 +18,12 @@ from typing import Any, Literal, TypedDict
 __all__ = [
     "SCHEMA_VERSION",
     "VERDICTS",
+    "Dialled",
+    "FaultRow",
+    "GateCell",
     "Results",
     "ResultsError",
+    "Trials",
     "number",
     "read",
     "try_to_write",
@@ -205,6 +209,67 @@ class Results(TypedDict):
     results: list[Result]
     known_differences: list[KnownDifference]
     summary: Summary
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+class GateCell(TypedDict):
+    """What one gate makes of one fault."""
+
+    caught: int  # cases
+    smallest: (
+        Number  # of the largest errors over tolerance in those cases, the smallest; 0 for none
+    )
+    case: str  # where that is
+
+
+class FaultRow(TypedDict):
+    """One fault, over all cases."""
+
+    name: str
+    what: str
+    shows: str
+    where: str
+    gate: str  # that must catch it
+    hint: str
+    equals: str
+    changes: int  # cases in which it changes a number
+    caught: int
+    below: int  # cases in which it changes numbers by less than rounding
+    misplaced: int  # caught, but first seen in another quantity or layer than it is in
+    raised: int  # cases in which it makes refbp itself refuse a value
+    gates: dict[str, GateCell]
+    named: int  # of those caught, how often the diagnosis names it, or two faults that it is one of
+    alike: int  # named another fault, whose outcome in that case is the same
+    other: dict[str, int]  # what else it was taken for
+    verdict: str  # "caught", "survives", "not shown"
+
+
+class Dialled(TypedDict):
+    """The smallest ε at which a gate sees a mistake of that relative size."""
+
+    dial: str
+    dtype: str
+    gate: str
+    case: str
+    smallest: Number  # ε
+    curve: list[list[Number]]  # [ε, largest error over tolerance]
+
+
+class Trials(TypedDict):
+    """Everything that is found out: what `conformance faults --json` writes."""
+
+    schema_version: int
+    environment: dict[str, Any]
+    profile: str
+    select: str
+    cases: int
+    false_alarms: list[str]  # cases in which refbp's lines with no fault in them deviate
+    faults: list[FaultRow]
+    dials: list[Dialled]
+    exit_code: int
+    message: str
 
 
 class ResultsError(ValueError):

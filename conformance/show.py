@@ -36,6 +36,14 @@ def _lines(case: Case, result: Result) -> Iterator[str]:
     yield f"  why: {row['why']}"
     if result["message"]:
         yield f"  {result['message']}"
+    for f in result["diagnosis"]:
+        yield f"  looks like: {f['text']}"
+        yield f"    → {f['suggestion']}"
+    if result["blame"]:
+        steps = ", ".join(_step(s["quantity"], s["layer"]) for s in result["blame"])
+        yield f"  to blame: {steps}; what follows from it is not"
+    if result["not_returned"]:
+        yield f"  not returned, so not judged: {', '.join(SYMBOLS[q] for q in result['not_returned'])}"
     if result["straddling"]:
         yield (
             f"  {result['straddling']} entries lie so near a kink that end to end either one-sided "
@@ -66,6 +74,10 @@ def _element(what: str, e: Element) -> Iterator[str]:
     yield f"  {what}: {where}, gate {e['gate']}, {e['ratio']} of its tolerance"
     yield f"    got       {e['got']}  ({e['got_hex']})"
     yield f"    expected  {e['expected']}  ({e['expected_hex']})"
+
+
+def _step(quantity: str, layer: int) -> str:
+    return SYMBOLS[quantity] if quantity == "loss" else f"{SYMBOLS[quantity]}_{layer}"
 
 
 def _line(r: Record) -> str:

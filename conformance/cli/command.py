@@ -41,11 +41,12 @@ class Refusal(click.ClickException):
 @contextmanager
 def refusing() -> Iterator[None]:
     """What is wrong with what was asked for, in one sentence, with exit code 2."""
+    from conformance.faults.table import FaultError
     from conformance.runner import RunError
 
     try:
         yield
-    except (CaseError, ResultsError, RunError) as e:
+    except (CaseError, FaultError, ResultsError, RunError) as e:
         raise Refusal(str(e)) from e
 
 

@@ -19,6 +19,7 @@ from conformance.cli.command import (
     refusing,
     table,
 )
+from conformance.explain import explained
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.results import (
     VERDICTS,
@@ -29,7 +30,9 @@ from conformance.results import (
     write_results,
 )
 
-__all__: list[str] = []
+__all__ = ["print_summary"]
+
+EXPLAINED = 2  # how many implementations are explained in the terminal: a screen
 
 
 @main.command()
@@ -77,7 +80,7 @@ def run(
             write_results(json_path, results)
         if report:
             _write_report(report, results)
-    _print_summary(results)
+    print_summary(results)
     for kind, path in (("report", report), ("results", json_path)):
         if path:
             click.echo(f"{kind}: {path}")
@@ -90,7 +93,7 @@ def _write_report(path: Path, results: Results) -> None:
     write_atomically(path, render(results))
 
 
-def _print_summary(results: Results) -> None:
+def print_summary(results: Results) -> None:
     """The verdict, a row an implementation, the worst ratio of each gate, and what deviates."""
     summary, p = results["summary"], results["profile"]
     worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
@@ -110,12 +113,14 @@ def _print_summary(results: Results) -> None:
     for impl in results["implementations"]:
         if impl["status"] != "ran":
             click.echo(f"{impl['name']}: {impl['status']}: {impl['reason']}")
-    bad = [r for r in results["results"] if r["verdict"] in ("deviates", "error", "undecided")]
-    for r in bad[:5]:
-        click.echo(f"\n{r['verdict']}: {r['implementation']} on {r['case']}\n  {r['message']}")
-        click.echo(f"  conformance show '{r['case']}' --implementation {r['implementation']}")
-    if len(bad) > 5:
-        click.echo(f"\nand {len(bad) - 5} more.")
+        elif impl["reason"]:
+            click.echo(f"{impl['name']}: {impl['reason']}")
+    told = [(impl["name"], explained(results, impl["name"])) for impl in results["implementations"]]
+    told = [(name, lines) for name, lines in told if lines]
+    for _, lines in told[:EXPLAINED]:
+        click.echo("\n" + "\n".join(lines))
+    if len(told) > EXPLAINED:
+        click.echo(f"\nand of {', '.join(name for name, _ in told[EXPLAINED:])}: see the report.")
     for d in results["known_differences"]:
         if d["status"] == "stale":
             click.echo(

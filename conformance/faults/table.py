@@ -32,7 +32,7 @@ class Fault:
     name: str
     what: str  # after a colon: "δ_2 equals …: the derivative is missing"
     shows: str  # the quantity that the step gate blames first
-    where: str  # in which layer: "L", "<L", ">1", "1" or "any"
+    where: str  # in which layer: "L", "<L", ">1" or "any"
     gate: str  # that must catch it
     wrong: Mapping[str, Wrap]
     equals: str = ""
@@ -265,11 +265,23 @@ def _shared(right: Step) -> Step:
 
 
 def _last_written(s: State, l: int) -> Floats:
-    """δ of the lowest layer of that shape. Raises KeyError where that is this one."""
+    """δ of the lowest layer of that shape; of that layer itself, what it was before it was overwritten."""
     lowest = min(m for m, M in s.delta.items() if M.shape == s.delta[l].shape)
-    if lowest == l:
-        raise KeyError(l)
-    return s.delta[lowest]
+    return s.delta[lowest] if lowest < l else _delta_from_the_top(s, l)
+
+
+def _delta_from_the_top(s: State, l: int) -> Floats:
+    """δ_l from Z_L on, whatever stands in the buffers now."""
+    s = s.copy()
+    for m in range(s.L, l - 1, -1):
+        G = STEPS["G_L"](s) if m == s.L else STEPS["G"](s, m)
+        s.delta[m] = STEPS["delta"](s, m, G)
+    return s.delta[l]
+
+
+def _from_before_it_was_overwritten(s: State, l: int) -> Floats:
+    """∂L/∂W_l of the δ_l that was right when it was used."""
+    return np.asarray(s.before(l).T @ _delta_from_the_top(s, l))
 
 
 # --- ∂L/∂W ----------------------------------------------------------------------------------------
@@ -444,22 +456,22 @@ ROWS: tuple[Fault, ...] = (
     # the loss and its gradient
     Fault("mean-missing", "the 1/n of the loss is missing in its gradient", "delta", "L", "step",
           _loss_gradient(lambda s, G: G * s.n),
-          "n times δ_{l}", "Divide ∂L/∂Z_L by n, the number of examples."),
+          "n · (the right δ_{l})", "Divide ∂L/∂Z_L by n, the number of examples."),
     Fault("mean-twice", "it is divided by n twice", "delta", "L", "step",
           _loss_gradient(lambda s, G: G / s.n),
-          "δ_{l}/n", "Divide by n once: the loss's gradient already has its 1/n."),
+          "(the right δ_{l})/n", "Divide by n once: the loss's gradient already has its 1/n."),
     Fault("mean-over-outputs", "the mean is taken over examples and outputs; the notes divide by n alone", "delta", "L", "step",
           _loss_gradient(lambda s, G: G / s.Z[s.L].shape[1]),
-          "δ_{l}/d_L", "Divide by n, not by n·d_L (torch's reduction='mean' divides by both)."),
+          "(the right δ_{l})/d_L", "Divide by n, not by n·d_L (torch's reduction='mean' divides by both)."),
     Fault("factor-two-missing", "the factor 2 of the squared error is missing", "delta", "L", "step",
           _loss_gradient(lambda s, G: G / 2),
-          "δ_{l}/2", "The derivative of (z − y)² is 2(z − y): keep the 2, or halve the loss as well."),
+          "(the right δ_{l})/2", "The derivative of (z − y)² is 2(z − y): keep the 2, or halve the loss as well."),
     Fault("factor-two-extra", "there is a factor 2 too many", "delta", "L", "step",
           _loss_gradient(lambda s, G: 2 * G),
-          "2δ_{l}", "Only the squared error has a 2, and once."),
+          "2 · (the right δ_{l})", "Only the squared error has a 2, and once."),
     Fault("sign-flipped", "the sign is the other one: y − z for z − y", "delta", "L", "step",
           _loss_gradient(lambda s, G: -G),
-          "−δ_{l}", "∂L/∂Z_L has z − y, and the update subtracts."),
+          "−(the right δ_{l})", "∂L/∂Z_L has z − y, and the update subtracts."),
     Fault("targets-broadcast", "Y is broadcast against Z_L: (n,) − (n, 1) is n×n", "delta", "L", "step",
           _loss_gradient(_broadcast),
           "2(Z_L − mean of Y)/n ⊙ σ'_L(A_L)", "Give Y the shape of Z_L, n×d_L."),
@@ -489,7 +501,7 @@ ROWS: tuple[Fault, ...] = (
     Fault("loss-over-outputs", "the loss is divided by n·d_L; the notes divide by n", "loss", "L", "step",
           _value(lambda s, v: v / s.Z[s.L].shape[1]), "L/d_L", "Divide by n alone."),
     Fault("loss-not-averaged", "the loss is a sum over the batch; the notes take the mean", "loss", "L", "step",
-          _value(lambda s, v: v * s.n), "n L", "Divide by n."),
+          _value(lambda s, v: v * s.n), "n·L", "Divide by n."),
 
     # σ'
     Fault("derivative-missing", "σ' is missing", "delta", "any", "step",
@@ -562,26 +574,26 @@ ROWS: tuple[Fault, ...] = (
           "δ_{m} ⊙ σ'_{l}(A_{l})", "Multiply δ_{l+1} by W_{l+1}ᵀ first."),
     Fault("delta-averaged", "the mean over the batch is taken", "delta", "any", "step",
           _delta(lambda s, l, G, right: np.broadcast_to(right.mean(axis=0), right.shape)),
-          "the mean of δ_{l} over the examples, in every row", "Keep a row of δ_l for each example; the sum over them is in Z_{l−1}ᵀ δ_l."),
+          "the mean of the right δ_{l} over the examples, in every row", "Keep a row of δ_l for each example; the sum over them is in Z_{l−1}ᵀ δ_l."),
     Fault("delta-clipped", "it is clipped", "delta", "any", "step",
           _delta(lambda s, l, G, right: np.clip(right, -s.p.dtype.type(CLIP), s.p.dtype.type(CLIP))),
-          "δ_{l} clipped to ±c", "Clip gradients, if at all, after they are complete, and not in a check."),
+          "the right δ_{l}, clipped to ±c", "Clip gradients, if at all, after they are complete, and not in a check."),
     Fault("delta-in-half", "it is kept in float16", "delta", "any", "step",
           _delta(lambda s, l, G, right: _half(right)),
-          "δ_{l} rounded to float16", "Keep δ_l in the network's dtype."),
+          "the right δ_{l}, rounded to float16", "Keep δ_l in the network's dtype."),
     Fault("delta-last-example-lost", "the last example has δ = 0", "delta", "any", "step",
           _delta(_last_row_zero),
-          "δ_{l} with its last row 0", "Loop to n, not to n − 1."),
+          "the right δ_{l} with its last row 0", "Loop to n, not to n − 1."),
     Fault("delta-row-copied", "the first example has the last one's", "delta", "any", "step",
           _delta(_copied_row),
-          "δ_{l} with its last row in place of the first", "An index runs round: −1 is the last row."),
+          "the right δ_{l} with its last row in place of the first", "An index runs round: −1 is the last row."),
     Fault("delta-one-element", "one element is off by very little", "delta", "any", "step",
           _delta(_one_element),
-          "δ_{l} but for one element", "Look at that element alone."),
+          "the right δ_{l}, but for one element", "Look at that element alone."),
     Fault("delta-buffer-shared", "one buffer is used for several layers, and overwritten", "delta", ">1", "step",
           {"delta": _shared},
           "δ of a layer before", "Give each δ_l memory of its own.",
-          looks={"delta": _last_written}),
+          looks={"delta": _last_written, "dW": _from_before_it_was_overwritten}),
 
     # ∂L/∂W
     Fault("gradient-transposed", "it is transposed", "dW", "any", "step",
@@ -625,16 +637,16 @@ ROWS: tuple[Fault, ...] = (
           "Z̃_{k}ᵀ δ_{l} with the sum of all of δ_{l} for each bias", "Sum δ_l over axis 0 alone."),
     Fault("gradient-clipped", "it is clipped elementwise", "dW", "any", "step",
           _layer("dW", _clip(CLIP)),
-          "∂L/∂W_{l} clipped to ±c", "A gradient check wants the gradient itself: clip in the optimiser."),
+          "Z_{k}ᵀ δ_{l}, clipped to ±c", "A gradient check wants the gradient itself: clip in the optimiser."),
     Fault("gradient-norm-clipped", "its norm is clipped", "dW", "any", "step",
           _layer("dW", _norm_clipped),
-          "∂L/∂W_{l} scaled to a norm", "A gradient check wants the gradient itself: clip in the optimiser."),
+          "Z_{k}ᵀ δ_{l}, scaled to a norm", "A gradient check wants the gradient itself: clip in the optimiser."),
     Fault("gradient-decayed", "weight decay is added", "dW", "any", "step",
           _layer("dW", lambda s, l, M: M + s.p.dtype.type(DECAY) * s.p.W[l]),
-          "∂L/∂W_{l} + λ W_{l}", "Weight decay belongs in the loss or the optimiser, not here."),
+          "Z_{k}ᵀ δ_{l} + λ W_{l}", "Weight decay belongs in the loss or the optimiser, not here."),
     Fault("gradient-small-zeroed", "small elements are set to 0", "dW", "any", "step",
           _layer("dW", lambda s, l, M: np.where(np.abs(M) < SMALL, M.dtype.type(0), M)),
-          "∂L/∂W_{l} with 0 for what is small", "Leave small gradients as they are."),
+          "Z_{k}ᵀ δ_{l} with 0 for what is small", "Leave small gradients as they are."),
     Fault("gradient-stored-backwards", "the layers are stored in the order they were computed, from the last", "dW", "any", "step",
           {"dW": _backwards},
           "∂L/∂W of the layer counted from the other end", "Insert at the front, or reverse the list.",
@@ -693,7 +705,7 @@ ROWS: tuple[Fault, ...] = (
           "σ_{l}(A_{l} clipped to ±20)", "Use a form of σ that does not overflow, instead of clipping."),
     Fault("output-clipped", "outputs are clipped to [1e-7, 1 − 1e-7]", "Z", "L", "step",
           _layer("Z", _clipped_output),
-          "Z_{l} clipped to [1e-7, 1 − 1e-7]", "Do not clip what is returned."),
+          "σ_{l}(A_{l}), clipped to [1e-7, 1 − 1e-7]", "Do not clip what is returned."),
     Fault("activation-in-place", "A is overwritten by Z: σ works in place", "A", "any", "step",
           {"Z": _in_place},
           "σ_{l}(A_{l})", "Keep A_l: δ_l needs it.",
@@ -727,7 +739,7 @@ ROWS: tuple[Fault, ...] = (
           "Z_{k}ᵀ δ_{l} to the last bits", "Use deterministic kernels, if the same bits are wanted."),
     Fault("one-example-differs", "one example alone is treated differently: squeeze took its batch axis away", "delta", "L", "row",
           _loss_gradient(lambda s, G: G / s.Z[s.L].shape[1] if s.n == 1 else G),
-          "δ_{l}/d_L where n = 1", "Keep the batch axis: no squeeze() without an axis."),
+          "(the right δ_{l})/d_L where n = 1", "Keep the batch axis: no squeeze() without an axis."),
 
     # state
     Fault("A-of-the-batch-before", "A is that of the batch before", "delta", "any", "repeat",
@@ -741,7 +753,7 @@ ROWS: tuple[Fault, ...] = (
           "(δ_{m} of the batch before · W_{m}ᵀ) ⊙ σ'_{l}(A_{l})", "Compute δ_{l+1} anew for every batch."),
     Fault("gradient-accumulated", "it is added to that of the batch before", "dW", "any", "repeat",
           _layer("dW", _accumulated),
-          "∂L/∂W_{l} plus that of the batch before", "Set gradients to 0 first: zero_grad()."),
+          "Z_{k}ᵀ δ_{l} plus that of the batch before", "Set gradients to 0 first: zero_grad()."),
 )
 # fmt: on
 

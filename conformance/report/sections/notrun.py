@@ -10,8 +10,8 @@ __all__ = ["context", "number"]
 
 
 def number(view: View) -> int:
-    """The implementations that did not run."""
-    return sum(i["status"] != "ran" for i in view.results["implementations"])
+    """The implementations that did not run, or not wholly."""
+    return sum(i["status"] != "ran" or bool(i["reason"]) for i in view.results["implementations"])
 
 
 def context(view: View) -> dict[str, object]:

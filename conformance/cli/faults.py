@@ -1,0 +1,109 @@
+"""conformance faults."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.cli.command import (
+    main,
+    may_be_written,
+    outputs,
+    progress_shown,
+    refusing,
+    table,
+)
+
+if TYPE_CHECKING:
+    from conformance.trials import Trials
+
+__all__: list[str] = []
+
+
+@main.command()
+@click.option("--profile", default="quick", metavar="P", help="The cases (default quick).")
+@click.option("--select", "wanted", default="", metavar="F=V,…", help="Only these cases.")
+@click.option("--fault", "names", multiple=True, metavar="NAME", help="Only this one (repeatable).")
+@click.option("--dials/--no-dials", default=True, help="How small a mistake is seen (on).")
+@click.option("--list", "listing", is_flag=True, help="What there is: nothing is planted.")
+@outputs("results")
+@click.option("--jobs", type=click.IntRange(0, 256), default=None, help="Worker processes.")
+def faults(
+    profile: str,
+    wanted: str,
+    names: tuple[str, ...],
+    dials: bool,
+    listing: bool,
+    report: Path | None,
+    json_path: Path | None,
+    jobs: int | None,
+) -> None:
+    """Plant every known mistake and see that the gates catch it: fault × gate, with the smallest margin.
+
+    Exit codes: 0, all caught; 1, one survives, or a false alarm; 2, one could not be tried.
+    """
+    from conformance.results import write_atomically, write_json
+    from conformance.trials import trials
+
+    if listing:
+        _list()
+        return
+    with refusing():
+        may_be_written(report, json_path, "results")
+        with progress_shown() as progress:
+            found = trials(profile, wanted, names, dials and not names, jobs, progress)
+        if json_path:
+            write_json(json_path, found)
+        if report:
+            from conformance.report.faults import render
+
+            write_atomically(report, render(found))
+    _show(found)
+    for kind, path in (("report", report), ("results", json_path)):
+        if path:
+            click.echo(f"{kind}: {path}")
+    sys.exit(found["exit_code"])
+
+
+def _list() -> None:
+    from conformance.faults.table import FAULTS
+
+    for f in FAULTS.values():
+        click.echo(f"{f.name:34} {f.shows:6} {f.where:4} {f.gate:11} {f.what}")
+
+
+def _show(found: Trials) -> None:
+    from conformance.trials import GATES
+
+    click.echo(
+        f"\n{len(found['faults'])} faults in {found['cases']} cases ({found['profile']}); a cell: the "
+        "smallest margin (error over tolerance)\nwhere that gate catches it, and in how many cases; "
+        "* the gate that must\n"
+    )
+    rows = [["fault", "changes", "caught", *GATES, "named", "verdict"]]
+    for r in found["faults"]:
+        cells = []
+        for g in GATES:
+            cell = r["gates"][g]
+            text = f"{float(cell['smallest']):.0e} ({cell['caught']})" if cell["caught"] else "·"
+            cells.append(f"{text}{'*' if g == r['gate'] else ' '}")
+        right = f"{r['named'] + r['alike']}/{r['caught']}"
+        rows.append([r["name"], str(r["changes"]), str(r["caught"]), *cells, right, r["verdict"]])
+    table(rows)
+    if found["dials"]:
+        _show_dials(found)
+    click.echo(f"\n{found['message']}")
+
+
+def _show_dials(found: Trials) -> None:
+    click.echo("\nthe smallest ε that is caught\n")
+    gates = list(dict.fromkeys(d["gate"] for d in found["dials"]))
+    rows = [["mistake", "case", *gates]]
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for d in found["dials"]:
+        cells.setdefault((d["dial"], d["case"]), {})[d["gate"]] = f"{float(d['smallest']):.1e}"
+    rows += [[dial, case, *(of.get(g, "·") for g in gates)] for (dial, case), of in cells.items()]
+    table(rows)
