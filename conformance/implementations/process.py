@@ -145,11 +145,10 @@ class Child:
         """Read what there is of standard error, and keep its end."""
         *_, err = self._pipes()
         with suppress(BlockingIOError, ValueError):  # ValueError: closed
-            while got := os.read(err.fileno(), 1 << 16):
+            if got := os.read(err.fileno(), KEPT):
                 self.errors = (self.errors + got)[-KEPT:]
-                if len(got) < 1 << 16:
-                    return
-            err.close()
+            else:
+                err.close()
 
     def _begun(self) -> str:
         return self.buffer[:60].decode("utf-8", "replace")
@@ -168,6 +167,8 @@ class Child:
 
     def printed(self, most: int = 2000) -> str:
         """The end of what it wrote to standard error."""
+        if self.process is not None:
+            self._hear()
         return bytes(self.errors[-most:]).decode("utf-8", "replace")
 
     def close(self) -> None:

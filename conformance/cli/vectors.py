@@ -1,0 +1,88 @@
+"""conformance vectors: test vectors for other languages."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import click
+
+from conformance.cases import PROFILES
+from conformance.cli.command import main, may_be_written, outputs, progress_shown, refusing
+from conformance.cli.run import print_summary
+from conformance.explain import explained
+from conformance.results import Results, write_atomically, write_results
+
+__all__: list[str] = []
+
+SHOWN = 5  # of what could not be used
+
+
+@main.group()
+def vectors() -> None:
+    """Test vectors: problems with their certified truth as files, and answers to them, judged."""
+
+
+@vectors.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--profile", default="quick", metavar="P", help=f"{', '.join(PROFILES)} (default quick)."
+)
+@click.option("--select", "wanted", default="", metavar="F=V,…", help="Only these cases.")
+def export(folder: Path, profile: str, wanted: str) -> None:
+    """Write the vectors of a profile into DIR: index.json, problems.jsonl, schema/ and vectors/.
+
+    DIR is new, empty, or has vectors already, which are then replaced.
+    """
+    from conformance.vectors.export import export as export_vectors
+
+    with refusing(), progress_shown() as progress:
+        index = export_vectors(folder, profile, wanted, progress)
+    click.echo(f"{len(index['files']):,} vectors: {folder / 'index.json'}")
+
+
+@vectors.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("answers", type=click.Path(path_type=Path))
+@click.option("--partial", is_flag=True, help="Vectors without an answer are not exit code 2.")
+@outputs("results")
+def check(
+    folder: Path, answers: Path, partial: bool, report: Path | None, json_path: Path | None
+) -> None:
+    """Judge ANSWERS, a file with an answer a line or a folder of *.json, to the vectors in DIR.
+
+    Exit codes: 0, all conform; 1, something deviates; 2, an answer or a vector could not be used, or a
+    vector has no answer.
+    """
+    from conformance.vectors.check import check as check_vectors
+
+    gc.disable()
+    with refusing():
+        may_be_written(report, json_path, "results")
+        with progress_shown() as progress:
+            results, troubles = check_vectors(folder, answers, partial, progress)
+        if json_path:
+            write_results(json_path, results)
+        if report:
+            from conformance.report import render
+
+            write_atomically(report, render(results))
+    for trouble in troubles[:SHOWN]:
+        click.echo(f"could not be used: {trouble}")
+    if len(troubles) > SHOWN:
+        click.echo(f"and {len(troubles) - SHOWN} more.")
+    _explain(results)
+    print_summary({**results, "results": []})
+    for kind, path in (("report", report), ("results", json_path)):
+        if path:
+            click.echo(f"{kind}: {path}")
+    sys.exit(results["summary"]["exit_code"])
+
+
+def _explain(results: Results) -> None:
+    """What deviates and what it looks like; but `conformance show` cannot run an answer again."""
+    for row in results["implementations"]:
+        lines = explained(results, row["name"])
+        if lines:
+            click.echo("\n" + "\n".join(l for l in lines if "conformance show " not in l))

@@ -1,0 +1,69 @@
+"""What is published of a truth: two floats that enclose it, and the float nearest to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from conformance.tolerance import Reals
+from conformance.truth.balls import Enclosure
+
+__all__ = ["Bounds", "bounds"]
+
+LEAST = 5e-324
+"""The smallest float: an `Enclosure` may have lost less than that of its radius."""
+
+SMALL = 2.0**-1020
+"""Below it half a unit in the last place is no float, or nearly none."""
+
+
+class Bounds(NamedTuple):
+    """lower ≤ exact ≤ upper; `rounded` is the float nearest to the exact value, where `sure`."""
+
+    lower: Reals
+    upper: Reals
+    rounded: Reals
+    sure: np.typing.NDArray[np.bool_]
+
+
+def bounds(e: Enclosure, exact: bool) -> Bounds:
+    """The floats around hi + lo ± rad. `exact`: every ball was of radius zero, and nothing was lost.
+
+    A value beyond the range of float64 lies between -inf and inf, and no more is said of it.
+    """
+    lost = 0.0 if exact else LEAST
+    with np.errstate(invalid="ignore", over="ignore"):
+        off = _up(e.rad, np.full_like(e.rad, lost))
+        known = np.isfinite(e.hi) & np.isfinite(off)
+        lower = np.where(known, _down(e.hi, _down(e.lo, -off)), -np.inf)
+        upper = np.where(known, _up(e.hi, _up(e.lo, off)), np.inf)
+        sure = known & _nearest(e, off)
+    return Bounds(lower + 0.0, upper + 0.0, e.hi + 0.0, sure)  # + 0.0: no −0
+
+
+def _nearest(e: Enclosure, off: Reals) -> np.typing.NDArray[np.bool_]:
+    """Where no float is nearer to anything within hi + lo ± off than hi is.
+
+    A subnormal hi that is the midpoint itself is off by half of `LEAST` at most: a tie, if anything,
+    which goes to the even one.
+    """
+    size = np.abs(e.hi)
+    half = np.minimum(np.nextafter(size, np.inf) - size, size - np.nextafter(size, 0.0)) / 2
+    midpoint = (e.lo == 0) & (e.rad == 0)
+    even = (e.hi / 2) * 2 == e.hi
+    small = midpoint & (even | (off == 0))
+    return np.asarray(np.where(size < SMALL, small, _up(np.abs(e.lo), off) < half), bool)
+
+
+def _down(x: Reals, y: Reals) -> Reals:
+    """x + y, rounded downward: the error of the sum is a float (Knuth's two-sum)."""
+    s = x + y
+    v = s - x
+    error = (x - (s - v)) + (y - v)
+    return np.where(error < 0, np.nextafter(s, -np.inf), s)
+
+
+def _up(x: Reals, y: Reals) -> Reals:
+    """x + y, rounded upward."""
+    return -_down(-x, -y)

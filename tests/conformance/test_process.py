@@ -1,0 +1,282 @@
+"""`cmd:PROGRAM`: whatever a program does, there is an answer or one sentence, and in time."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.cases import find
+from conformance.exchange import trace_json
+from conformance.implementations import (
+    PROGRAM,
+    MalformedError,
+    NotRunError,
+    implementation,
+)
+from conformance.implementations.process import Child, ChildError, Limits, Program
+from conformance.problem import Problem
+from conformance.runner import judged, run, started
+
+QUICKLY = Limits(seconds=5.0)
+SHORTLY = Limits(seconds=0.3)
+PROBLEM = find("typical/identity/L1/n1/float64").problem()
+ANSWER = trace_json(implementation("refbp").run(PROBLEM))
+START = """
+import json, os, signal, sys, time
+ANSWER = json.loads(%r)
+def say(x):
+    sys.stdout.write((x if isinstance(x, str) else json.dumps(x)) + chr(10)); sys.stdout.flush()
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Any]:
+    made: list[Program] = []
+
+    def program(code: str, limits: Limits = QUICKLY) -> Program:
+        import json
+
+        path = tmp_path / f"program_{len(made)}.py"
+        path.write_text(START % json.dumps(ANSWER) + code)
+        name = f"cmd:{shlex.quote(sys.executable)} -S {shlex.quote(str(path))}"
+        made.append(Program(name, PROGRAM, limits))
+        return made[-1]
+
+    yield program
+    for p in made:
+        p.close()
+
+
+EACH = "for line in sys.stdin:\n    p = json.loads(line)\n    "
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < seconds
+
+
+def test_an_answer_to_each(program: Any) -> None:
+    p = program(EACH + "say({**ANSWER, 'id': p['id']})")
+    assert p.start() == ({}, "cpu")
+    for _ in range(3):
+        assert p.run(PROBLEM).A[1].tolist() == implementation("refbp").run(PROBLEM).A[1].tolist()
+
+
+def test_what_it_does_not_do_is_not_run(program: Any) -> None:
+    with pytest.raises(NotRunError, match=r"^there is no identity in it\.$"):
+        program(EACH + "say({'unsupported': f'there is no {p[\"sigma\"][0]} in it.'})").run(PROBLEM)
+
+
+def test_an_error_that_it_tells(program: Any) -> None:
+    with pytest.raises(ChildError, match=r"^out of luck$"):
+        program(EACH + "say({'error': 'out of luck'})").run(PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("time.sleep(60)", "it gave no answer in 0.3 s"),
+        ("sys.stdin.readline(); time.sleep(60)", "it gave no answer in 0.3 s"),
+        ("sys.stdout.write('{'); sys.stdout.flush(); time.sleep(60)", "it gave no answer in 0.3 s"),
+        ("while True: sys.stderr.write('x' * 1000)",
+         f"it gave no answer in 0.3 s; it had written: {300 * 'x'}"),
+    ],
+)  # fmt: skip
+def test_one_that_hangs(code: str, message: str, program: Any) -> None:
+    with within(3), pytest.raises(ChildError) as e:
+        program(code, SHORTLY).run(PROBLEM)
+    assert str(e.value) == message
+
+
+def test_one_that_never_reads(program: Any) -> None:
+    """The problem is longer than a pipe holds."""
+    big = find("big/tanh/L2/n16/float64/w509-512-509").problem()
+    with within(5), pytest.raises(ChildError, match=r"^it gave no answer in 0\.3 s$"):
+        program("time.sleep(60)", SHORTLY).run(big)
+    with within(5), pytest.raises(MalformedError, match=r"^A has 1 entries; expected 2"):
+        program("os.close(0); say(ANSWER); time.sleep(60)").run(big)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("sys.exit(3)", "it ended (exit code 3)"),
+        ("sys.exit(0)", "it ended (exit code 0)"),
+        ("os.abort()", "it ended (signal SIGABRT)"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "it ended (signal SIGSEGV)"),
+        ("sys.exit('no luck today')", "it ended (exit code 1); it had written: no luck today"),
+        ("sys.stdout.write('{}'); sys.stdout.flush(); sys.exit(0)", "it ended (exit code 0)"),
+        ("sys.stderr.write('b' * 9000 + 'the end'); sys.stderr.flush(); os._exit(1)",
+         f"it ended (exit code 1); it had written: {293 * 'b'}the end"),
+        ("os.close(1); time.sleep(60)", "it closed its standard output"),
+    ],
+)  # fmt: skip
+def test_one_that_ends(code: str, message: str, program: Any) -> None:
+    with within(5), pytest.raises(ChildError) as e:
+        program(code).run(PROBLEM)
+    assert str(e.value) == message
+
+
+def test_one_that_floods(program: Any) -> None:
+    limits = Limits(seconds=5.0, answer=100_000)
+    for code in ("while True: sys.stdout.write('x' * 1000)", "say('x' * 200_000)"):
+        with (
+            within(4),
+            pytest.raises(ChildError, match=r"^its answer is longer than 100,000 bytes$"),
+        ):
+            program(code, limits).run(PROBLEM)
+    with pytest.raises(MalformedError, match="is no line of JSON"):
+        program("while True: say('x' * 1000)").run(PROBLEM)
+
+
+def test_one_that_takes_too_much_memory(program: Any) -> None:
+    limits = Limits(seconds=5.0, memory=2**28)
+    with pytest.raises(ChildError, match=r"MemoryError$"):
+        program("x = bytes(2**30)", limits).run(PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("say('welcome!')", "'welcome!' is no line of JSON (Expecting value: line 1 column 1 (char 0))."),
+        ("os.write(1, bytes([255, 254, 10]))",
+         "'\ufffd\ufffd' is no line of JSON (Expecting value: line 1 column 1 (char 0))."),
+        ("say('')", "'' is no line of JSON (Expecting value: line 2 column 1 (char 1))."),
+        ("say([1])", "the answer is a list; expected an object."),
+        ("say({})", ""),
+        ("say({**ANSWER, 'id': 'another'})", "the answer has the id 'another'; expected '1'."),
+        ("say({**ANSWER, 'gradient': 1})", "the answer has 'gradient'; expected of A, Z, delta, dW, W_new, "
+         "loss, id, version what there is."),
+        ("say({**ANSWER, 'version': 7})", "the answer is of version 7; expected 1."),
+    ],
+)  # fmt: skip
+def test_one_that_says_something_else(code: str, message: str, program: Any) -> None:
+    p = program(EACH + code)
+    if message:
+        with pytest.raises(MalformedError) as e:
+            p.run(PROBLEM)
+        assert str(e.value).replace("line 1 column 1 (char 0)", "") == message.replace(
+            "line 2 column 1 (char 1)", "").replace("line 1 column 1 (char 0)", "")  # fmt: skip
+    else:
+        assert set(p.run(PROBLEM).missing) == {"A", "Z", "delta", "dW", "W_new", "loss"}
+
+
+def test_a_second_line_is_not_taken_for_the_next_answer(program: Any) -> None:
+    p = program(EACH + "say(ANSWER); say({**ANSWER, 'loss': 0})\n    time.sleep(0.05)")
+    p.run(PROBLEM)
+    time.sleep(0.2)
+    with pytest.raises(ChildError, match=r"^it wrote more than one line for one problem: "):
+        p.run(PROBLEM)
+    p.run(PROBLEM)  # it was started again
+
+
+def test_one_that_answers_once_and_ends_is_started_again(program: Any) -> None:
+    p = program("sys.stdin.readline(); say(ANSWER)")
+    for _ in range(3):
+        p.run(PROBLEM)
+    crashes = program("sys.stdin.readline(); say(ANSWER); sys.stdin.readline(); sys.exit(4)")
+    crashes.run(PROBLEM)
+    with pytest.raises(ChildError, match=r"^it ended \(exit code 4\)$"):
+        crashes.run(PROBLEM)
+
+
+def test_after_a_failure_it_is_started_again(program: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "been here"
+    p = program(f"""
+sys.stdin.readline()
+if not os.path.exists({str(mark)!r}):
+    open({str(mark)!r}, "w").close()
+    sys.exit(1)
+say(ANSWER)
+""")
+    with pytest.raises(ChildError):
+        p.run(PROBLEM)
+    assert p.run(PROBLEM).loss is not None
+
+
+def test_what_it_started_ends_with_it(program: Any, tmp_path: Path) -> None:
+    tick = tmp_path / "tick"
+    p = program(f"""
+import subprocess
+subprocess.Popen([sys.executable, "-S", "-c",
+    "import time\\nwhile True:\\n time.sleep(0.02)\\n open({str(tick)!r}, 'a').write('x')"])
+{EACH}say(ANSWER)
+""")
+    p.run(PROBLEM)
+    for _ in range(200):
+        if tick.exists():
+            break
+        time.sleep(0.02)
+    p.close()
+    size = tick.stat().st_size
+    time.sleep(0.15)
+    assert tick.stat().st_size == size
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("not to be run")
+    for command, what in (
+        ("./nothing here", "./nothing"),
+        (str(plain), str(plain)),
+        ("", "nothing"),
+    ):
+        with pytest.raises(NotRunError) as e:
+            Program(f"cmd:{command}", PROGRAM).start()
+        assert (
+            str(e.value) == f"there is no program {what} that may be run; expected cmd:PROGRAM …."
+        )
+    with pytest.raises(ChildError, match=r"^it ended \(exit code 127\)"):
+        Program("cmd:./nothing", PROGRAM).run(PROBLEM)
+    found = run("quick", ["cmd:./nothing"], "family=square", jobs=0)
+    assert found["summary"]["exit_code"] == 2
+    assert found["implementations"][0]["reason"].startswith("there is no program ./nothing")
+
+
+def test_an_unfinished_quotation_is_no_crash() -> None:
+    found = run("quick", ["cmd:'x"], "family=square", jobs=0)
+    assert (found["summary"]["exit_code"], found["implementations"][0]["status"]) == (2, "error")
+
+
+def test_the_wrong_shape_deviates(program: Any) -> None:
+    """As a whole: what a program does ends in a verdict with its sentence."""
+    case = find("typical/tanh/L1/n7/float64")
+    for code, verdict, said in (
+        ("say({'A': [[[1]]]})", "deviates", "A_1 has shape (1, 1); expected (7, 3)."),
+        ("say({'loss': 1})", "deviates", "it returned no A, Z, δ, ∂L/∂W or W_new; expected one of them"),
+        ("say({'unsupported': 'no tanh.'})", "not-run", "not run: no tanh."),
+        ("sys.exit(1)", "error", "ChildError: it ended (exit code 1)"),
+    ):  # fmt: skip
+        name = program(EACH + code).name
+        started.cache_clear()
+        (result,) = judged(case, [name], probing=False)
+        assert result["verdict"] == verdict
+        assert said in result["message"]
+    started.cache_clear()
+
+
+def test_a_number_that_float32_does_not_hold(program: Any) -> None:
+    p32 = Problem(
+        {1: np.ones((1, 1), np.float32)}, np.ones((1, 1), np.float32), np.ones((1, 1), np.float32),
+        {1: "identity"}, "mean_squared_error", False, 0.5,
+    )  # fmt: skip
+    with pytest.raises(
+        MalformedError, match=r"^A_1\[0, 0\] is 0x1\.9.*expected a number of float32"
+    ):
+        program(EACH + "say({'A': [[[0.1]]]})").run(p32)
+
+
+def test_a_child_as_nobody_that_there_is() -> None:
+    child = Child(["true"], Limits(user="nobody-of-that-name"))
+    with pytest.raises(ChildError, match=r"^it could not be started: "):
+        child.ask("{}\n")
