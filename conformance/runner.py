@@ -36,7 +36,6 @@ from conformance.cases import (
     spanning,
     unknown,
 )
-from conformance.diagnosis import diagnosis
 from conformance.implementations import (
     IMPLEMENTATIONS,
     Implementation,
@@ -181,6 +180,8 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     result = judge(subject, like, ran.first, ran.again, ran.alone, whole)
     result["implementation"] = name
     if result["verdict"] == "deviates":
+        from conformance.diagnosis import diagnosis  # and with it refbp, which is seldom needed here
+
         result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result)
     return result
 
