@@ -263,6 +263,9 @@ def _ratio(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> NDArra
 def _judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
     """Each comparison's worst element and verdict; the arithmetic is done for all at once."""
 
+    if not comparisons:
+        return []
+
     def joined(parts: Iterator[NDArray[Any]]) -> NDArray[np.float64]:
         return np.concatenate([np.ravel(p) for p in parts]).astype(np.float64)
 

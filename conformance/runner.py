@@ -46,6 +46,7 @@ from conformance.implementations import (
     given,
     implementation,
     row,
+    token,
 )
 from conformance.judge import Subject, judge, judge_exception, judge_malformed, malformed
 from conformance.known_differences import known_differences
@@ -113,8 +114,11 @@ def _new_row(name: str) -> ImplementationRow:
 
 
 @cache
-def started(name: str, probing: bool = True) -> Started:
-    """Start an implementation in this process, once, and probe what arithmetic it computes in."""
+def started(name: str, probing: bool = True, of: object = None) -> Started:
+    """Start an implementation in this process, once, and probe what arithmetic it computes in.
+
+    `of` is its `token`: an object that was given is started for itself.
+    """
     whole, new = _row_of(name).whole, _new_row(name)
     try:
         impl = implementation(name)
@@ -154,8 +158,13 @@ def started(name: str, probing: bool = True) -> Started:
 def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Result]:
     """The results of one case, in this process, for those implementations that run here."""
     subject = Subject(case)
-    ready = ((name, started(name, probing).ready) for name in names)
+    ready = ((name, _started(name, probing).ready) for name in names)
     return [judged_by(subject, name, impl) for name, impl in ready if impl is not None]
+
+
+def _started(name: str, probing: bool) -> Started:
+    of = token(name)
+    return started(name, probing) if of is None else started(name, probing, of)
 
 
 def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
@@ -343,7 +352,7 @@ def _how_it_ended(name: str, e: BaseException) -> str:
 def _in_this_process(
     names: Sequence[str], pairs: Sequence[Pair], progress: Progress
 ) -> tuple[list[ImplementationRow], list[Result]]:
-    rows = [started(n).row for n in names]
+    rows = [_started(n, True).row for n in names]
     results: list[Result] = []
     ready = {r["name"] for r in rows if r["status"] == "ran"}
     total = sum(len(ready & set(of)) for _, of in pairs)

@@ -91,6 +91,8 @@ def _floored(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
     used = (G != 0) & (seen.value != seen.right)
     if used.any():
         c = float(np.median(np.abs(seen.value[used] / G[used])))
+        if c > 0.05:  # nobody keeps σ' from falling below that
+            return
         yield _is("delta", np.where(np.abs(D) < c, G * c, seen.right))
 
 

@@ -64,7 +64,7 @@ class Asking:
                 return trace, [*ended.values(), *troubles]
             name = self._culprit(problem, calls)
             self.strikes[name] += 1
-            self.why[name] = ended[name] = {**troubles[0], "function": name}
+            self.why[name] = ended[name] = _of(name, troubles[0])
 
     def _culprit(self, problem: Problem, calls: Sequence[str]) -> str:
         """Which of the functions ends the process: the first that does so after those before it."""
@@ -75,7 +75,7 @@ class Asking:
 
     def _again(self, name: str) -> Trouble:
         why = self.why[name]
-        return {**why, "text": f"was not called again, since {STRIKES} times {why['text']}"}
+        return {**why, "text": f"was not called again, since {STRIKES} times it {why['text']}"}
 
     def _attempt(self, problem: Problem, calls: Sequence[str]) -> tuple[Trace, list[Trouble]]:
         """One question, with only those functions called."""
@@ -89,7 +89,11 @@ class Asking:
         bad = [t for t in troubles if t["kind"] in ("import", "ended")]
         if bad and self.left > 0:
             name = self.submission.file.name
-            self.dead = {**bad[0], "function": bad[0]["function"] or f"importing {name}:"}
+            self.dead = bad[0] if bad[0]["function"] else _of(f"importing {name}", bad[0])
+
+    def _used_up(self) -> Trouble:
+        text = f"the {self.total:g} s for all networks were used up before there was an answer"
+        return {"kind": "ended", "function": "", "text": text}
 
     def _ask(
         self, problem: Problem, calls: Sequence[str], seconds: float
@@ -97,14 +101,21 @@ class Asking:
         if self.dead:
             return Trace(), [self.dead]
         if self.left <= 0:
-            text = f"it was not asked any more: its {self.total:g} s for all networks were used up"
-            return Trace(), [{"kind": "ended", "function": "", "text": text}]
+            return Trace(), [self._used_up()]
         self.submission.ready(problem, min(seconds, self.left))
         begun = time.monotonic()
         skip = [name for name in FUNCTIONS if name not in calls]
-        found = self.submission.attempt(problem, skip)
+        trace, troubles = self.submission.attempt(problem, skip)
         self.left -= time.monotonic() - begun
-        return found
+        if _ended(troubles) and self.left <= 0:
+            return trace, [self._used_up()]
+        return trace, troubles
+
+
+def _of(name: str, trouble: Trouble) -> Trouble:
+    """A process's end, as that of the function that was running."""
+    text = trouble["text"].removeprefix("it ").replace("ended (", "ended its process (", 1)
+    return {**trouble, "function": name, "text": text}
 
 
 def _ended(troubles: Sequence[Trouble]) -> bool:

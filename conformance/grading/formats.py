@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -57,14 +58,14 @@ def _share(t: TestGrade) -> str:
 
 
 def _mistake(m: Mistake) -> str:
-    looks = [f"It looks like this: {said}" for said in m["looks_like"]]
+    looks = [f"It looks like this: {said}." for said in m["looks_like"]]
     return "\n".join([m["text"], *looks])
 
 
 def _summary(g: Grade) -> Iterator[str]:
     """What is said of the whole, to whoever handed it in: nothing of tests that are hidden."""
     yield from g["notes"]
-    if g["first_mistake"]:
+    if g["first_mistake"] and not g["notes"]:
         yield "The first mistake: " + _mistake(g["first_mistake"])
     if g["printed"]:
         yield "The file printed (the end of it, on one network):\n" + g["printed"]
@@ -88,9 +89,10 @@ def _screen(g: Grade) -> Iterator[str]:
     yield f"  {'':{width}}  {g['score']:7.2f} of {g['max_score']:g}"
     for part in _summary(g):
         yield ""
-        yield part
+        yield from (textwrap.fill(line, 100) for line in part.splitlines())
     yield ""
-    yield f"{g['seconds']:.1f} s, in {g['isolation']}." if g["isolation"] else "Nothing was run."
+    ran = f"{g['seconds']:.1f} s, in {g['isolation']}." if g["isolation"] else "Nothing was run."
+    yield textwrap.fill(ran, 100)
 
 
 def as_json(g: Mapping[str, Any]) -> str:

@@ -158,7 +158,8 @@ def _mistake(t: Test, on: Sequence[Judged], hints: str) -> Mistake | None:
     """In the first network that has one; they are in order, the smallest first."""
     for j in on:
         if w := j.first(t.quantities, t.gate):
-            found = looks_like(j, w) if hints == "what" and w.layer else []
+            alike = [(k, v) for k in on if (v := k.wrong[t.gate, w.quantity]) and v.layer]
+            found = looks_like(alike) if hints == "what" and w.layer else []
             return Mistake(
                 case=j.case.id,
                 quantity=w.quantity,
@@ -166,7 +167,7 @@ def _mistake(t: Test, on: Sequence[Judged], hints: str) -> Mistake | None:
                 gate=w.gate,
                 network=_described(j.case),
                 text=_text(j, w),
-                looks_like=list(dict.fromkeys(plain(f["text"], 400) for f in found)),
+                looks_like=list(dict.fromkeys(plain(text, 400) for text in found)),
             )
     return None
 

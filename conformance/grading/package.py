@@ -36,6 +36,9 @@ def write(folder: Path, rubric: Rubric) -> list[Path]:
     zipped, unpacked = folder / "autograder.zip", folder / "autograder"
     _refuse_strangers(unpacked, contents)
     try:
+        for stale in _files(unpacked):
+            if stale.relative_to(unpacked).as_posix() not in contents:
+                stale.unlink()
         for name, data in contents.items():
             _put(unpacked / name, data, name in EXECUTABLE)
         _put_zip(zipped, contents)
@@ -49,13 +52,16 @@ def write(folder: Path, rubric: Rubric) -> list[Path]:
 
 def _refuse_strangers(folder: Path, contents: Mapping[str, bytes]) -> None:
     """What is there and is not ours would be mixed with what is."""
-    there = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    for p in there:
+    for p in _files(folder):
         name = p.relative_to(folder).as_posix()
         if name not in contents and not name.startswith("refbp-src/"):
             raise PackageError(
                 f"{folder} holds {name}, which is no part of an autograder; expected a new folder."
             )
+
+
+def _files(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
 
 def _put(path: Path, data: bytes, executable: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = ["LIKE", "Judged", "Wrong", "judged", "looks_like"]
 
 LIKE = "refbp"  # whose σ the file is handed, and in whose tolerances it is judged
 FORWARD = ("A", "Z")
+MOST_NETWORKS = 8  # that are looked at for what a mistake looks like
 OPERANDS = {
     "A": ("Z", -1),
     "Z": ("A", 0),
@@ -159,16 +161,31 @@ class _Steps:
         return not M.any() or not _finite(M)
 
 
-def looks_like(judged: Judged, w: Wrong) -> list[Finding]:
-    """What is known of a mistake that looks like this one, for those who want to be told."""
+def looks_like(wrong: Sequence[tuple[Judged, Wrong]]) -> list[str]:
+    """What is known of a mistake that looks like this one: without the formula that it would be in.
+
+    `wrong`: where one quantity is wrong, the smallest network first. One example alone can look like
+    several mistakes: what most of the networks look like is told.
+    """
+    from conformance.faults.table import FAULTS
+
+    found = [f for j, w in wrong[:MOST_NETWORKS] for f in _findings(j, w)[:1]]
+    if not found:
+        return []
+    fault = Counter(f["fault"] for f in found).most_common(1)[0][0]
+    if fault:
+        return [FAULTS[name].what for name in fault.split(" + ")]
+    text = next(f["text"] for f in found if not f["fault"])
+    return [text.rpartition("no known mistake; ")[2].rstrip(".")]
+
+
+def _findings(j: Judged, w: Wrong) -> list[Finding]:
+    """Of one network and quantity."""
     from conformance.diagnosis import diagnosis
 
-    subject = Subject(judged.case)
-    t = judged.traces[w.quantity not in FORWARD]
+    subject, t = Subject(j.case), j.traces[w.quantity not in FORWARD]
     try:  # a hint is no reason to lose a grade
-        result = judge(subject, LIKE, t, whole=False)
-        _, findings = diagnosis(subject, LIKE, Runs(t), result)
+        _, found = diagnosis(subject, LIKE, Runs(t), judge(subject, LIKE, t, whole=False))
     except Exception:
         return []
-    step = {"quantity": w.quantity, "layer": w.layer}
-    return [f for f in findings if step in f["steps"]] or list(findings)
+    return [f for f in found if any(s["quantity"] == w.quantity for s in f["steps"])]

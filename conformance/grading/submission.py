@@ -150,10 +150,16 @@ def _put(file: File, folder: Path) -> None:
     path.chmod(0o644)
 
 
-def _unreadable(yes: bool) -> None:
-    """Whether this process's memory is closed to others of its user (Linux; PR_SET_DUMPABLE)."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(4, 0 if yes else 1, 0, 0, 0)
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """This process's memory is closed to others of its user meanwhile (Linux; PR_SET_DUMPABLE)."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", lambda *a: 0)
+    before = prctl(3, 0, 0, 0, 0)
+    prctl(4, 0, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(4, before, 0, 0, 0)
 
 
 # --- the process ----------------------------------------------------------------------------------
@@ -182,12 +188,11 @@ class Submission(Student):
             folder = Path(name)
             folder.chmod(0o755)
             submission = Submission(file, rubric, folder, _user(file, folder))
-            _unreadable(True)
             try:
-                yield submission
+                with _unreadable():
+                    yield submission
             finally:
                 submission.end()
-                _unreadable(False)
 
     @property
     def isolation(self) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from conformance.problem import Problem, Trace
 
@@ -23,8 +23,10 @@ __all__ = [
     "MalformedError",
     "NotRunError",
     "given",
+    "handed",
     "implementation",
     "row",
+    "token",
 ]
 
 GROUP = "conformance.implementations"
@@ -95,13 +97,20 @@ FILE    = Row("student", "Student", "cpu", "a file with forward_pass and backwar
 OBJECT  = Row("own",     "own",     "cpu", "an object of somebody's own",                             whole=False)
 # fmt: on
 
-_GIVEN: dict[str, Implementation] = {}
+
+
+class _Given(NamedTuple):
+    of: Implementation
+    token: object  # another one each time: a name may stand for something else tomorrow
+
+
+_GIVEN: dict[str, _Given] = {}
 
 
 @contextmanager
 def given(implementations: Mapping[str, Implementation]) -> Iterator[None]:
     """Objects that stand for their names within, in this process."""
-    _GIVEN.update(implementations)
+    _GIVEN.update({name: _Given(of, object()) for name, of in implementations.items()})
     try:
         yield
     finally:
@@ -111,7 +120,14 @@ def given(implementations: Mapping[str, Implementation]) -> Iterator[None]:
 
 def handed(name: str) -> Implementation | None:
     """The object given for that name, if there is one."""
-    return _GIVEN.get(name)
+    found = _GIVEN.get(name)
+    return found.of if found else None
+
+
+def token(name: str) -> object:
+    """What tells an object given for a name from another one given for it before; None for the others."""
+    found = _GIVEN.get(name)
+    return found.token if found else None
 
 
 def announced() -> dict[str, str]:

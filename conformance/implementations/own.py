@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from conformance.implementations import NotRunError, announced, handed
+from conformance.implementations import IMPLEMENTATIONS, NotRunError, announced, handed
 from conformance.load import LoadError, load
 from conformance.problem import Problem, Trace
 
@@ -62,8 +62,11 @@ def own(name: str, row: Row) -> Own:
         raise NotRunError(
             f"{name} is {_what(of)}, with no run(problem); expected one that returns a Trace."
         )
+    like = getattr(of, "like", "")
+    if like and like not in IMPLEMENTATIONS:
+        raise NotRunError(f"{name} is like {like!r}; expected one of {', '.join(IMPLEMENTATIONS)}.")
     return Own(name, of)
 
 
 def _what(of: Any) -> str:
-    return f"a {type(of).__name__}"
+    return f"of type {type(of).__name__}"
