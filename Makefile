@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup conformance test check bench checkers accuracy clean
+.PHONY: help setup conformance faults test check bench checkers accuracy clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -20,6 +20,10 @@ setup: .venv/installed ## create .venv and install the pinned versions; the othe
 conformance: setup ## judge every implementation; writes reports/conformance.html and .json
 	@mkdir -p reports
 	$(BIN)/conformance run --report reports/conformance.html --json reports/conformance.json
+
+faults: setup ## plant every known mistake and see it caught; writes reports/faults.html and .json
+	@mkdir -p reports
+	$(BIN)/conformance faults --report reports/faults.html --json reports/faults.json
 
 test: setup ## the tests, with coverage (floor 95% of lines and branches), but for the many activations
 	$(BIN)/python -m pytest -n auto --dist worksteal -m zoo
@@ -40,5 +44,5 @@ accuracy: setup ## measure what each σ and σ' loses, beside what accuracy.toml
 	$(BIN)/python -m conformance.measure
 
 clean: ## remove what was made, .venv too
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.* reports/conformance.html reports/conformance.json
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.* reports/conformance.html reports/conformance.json reports/faults.html reports/faults.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -225,20 +225,11 @@ def test_the_list() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(FAULTS)
 
 
-@pytest.mark.zoo
-def test_all_of_it_in_parallel() -> None:
-    """Every fault over `quick`: the promise of the README."""
-    found = trials.trials("quick", jobs=2)
-    assert found["exit_code"] == 0, found["message"]
-    assert {r["verdict"] for r in found["faults"]} == {"caught"}
-    assert found["false_alarms"] == []
-    assert sum(r["misplaced"] for r in found["faults"]) == 0
-    right = sum(r["named"] + r["alike"] for r in found["faults"])
-    assert right / sum(r["caught"] for r in found["faults"]) > 0.95
-    assert {d["dial"] for d in found["dials"]} == set(trials.DIALS)
-    assert {d["gate"] for d in found["dials"]} == {"step", "end-to-end", "exact"}
-    by_dtype = {d["dtype"] for d in found["dials"]}
-    assert by_dtype == {"float64", "float32"}
+def test_in_parallel_it_is_the_same() -> None:
+    names, few = ["sign-flipped", "bias-twice"], "activation=tanh,depth=3"
+    one, two = (trials.trials("quick", few, names, dials=False, jobs=j) for j in (0, 2))
+    assert one["faults"] == two["faults"]
+    assert [r["name"] for r in two["faults"]] == names
 
 
 # --- the page -------------------------------------------------------------------------------------

@@ -32,7 +32,9 @@ def test_the_python_of_the_readme_runs_and_conforms() -> None:
 
 
 def test_there_are_commands_to_run() -> None:
-    assert {c[0] for c in COMMANDS} == {"show", "list", "run", "report", "activation"}
+    assert {c[0] for c in COMMANDS} == {
+        "show", "list", "run", "report", "activation", "faults", "grade", "vectors",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -42,6 +44,13 @@ def test_a_command_of_the_readme(command: list[str], tmp_path: Path) -> None:
         if "quick" in command:  # the profile itself is run by the tests of the runner
             command += ["--select", "family=integers"]
         command += ["--json", str(tmp_path / "r.json")]
+    if command[0] == "faults":
+        command = [*command, "--jobs", "0", "--select", "depth=2"]
+    if command[0] == "vectors":
+        command = [
+            str(tmp_path / "out") if part == "vectors" and i > 1 else part
+            for i, part in enumerate(command)
+        ]
     if command[0] == "report":
         made = CliRunner().invoke(
             main,
