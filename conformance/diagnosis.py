@@ -22,19 +22,11 @@ from conformance.faults.table import FAULTS, Fault
 from conformance.judge import Judged, Subject, steps_of
 from conformance.pattern import pattern
 from conformance.problem import QUANTITIES, Floats, Problem, Runs, Trace
-from conformance.results import Finding, Result
+from conformance.results import SYMBOLS, Finding, Result
 from conformance.results import Step as StepRow
 
-__all__ = ["SYMBOLS", "diagnosis"]
+__all__ = ["diagnosis"]
 
-SYMBOLS = {
-    "A": "A",
-    "Z": "Z",
-    "delta": "δ",
-    "dW": "∂L/∂W",
-    "W_new": "the updated W",
-    "loss": "the loss",
-}
 INSIDE = {"delta": ("G", "G_L", "delta")}  # the steps that a quantity is made by, but its own
 Key = tuple[str, int]
 

@@ -7,11 +7,10 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from conformance.results import CaseRow, Finding, Result, Results, Verdict
+from conformance.results import SYMBOLS, CaseRow, Finding, Result, Results, Verdict
 
 __all__ = ["Common", "common", "explained", "smallest"]
 
-SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "the updated W", "loss": "L"}
 BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
 WIDTH = 100

@@ -23,7 +23,7 @@ from conformance.cases import Case
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.known_differences import Amended, Difference, amend, known_differences
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
-from conformance.results import Element, Record, Result, Verdict, number
+from conformance.results import SYMBOLS, Element, Record, Result, Verdict, number
 from conformance.spread import LAMBDA, Spread, spread
 from conformance.tolerance import Accuracy, Arithmetic, StepTolerance, accuracy
 from conformance.truth.balls import Enclosure
@@ -330,10 +330,19 @@ def _all_gates(
 
 
 def steps_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
-    """The step gate alone, in the order of the algorithm."""
-    with np.errstate(all="ignore"):
-        found = _step_by_step(subject, t, name, subject.amend(()))
+    """The step gate alone, in the order of the algorithm; each step with the known differences, where it
+    conforms to those."""
+
+    def judged(rows: Sequence[Difference]) -> list[Judged]:
+        found = _step_by_step(subject, t, name, subject.amend(rows))
         return _judge_all([found[k] for k in _in_order(subject.problem.depth) if k in found])
+
+    rows = [d for d in known_differences() if d.concerns(name, subject.case)]
+    with np.errstate(all="ignore"):
+        plain = judged(())
+        amended = judged(rows) if rows else plain
+    pairs = zip(plain, amended, strict=True)
+    return [a if p.verdict == "deviates" != a.verdict else p for p, a in pairs]
 
 
 def _worst_layers(judged: Sequence[Judged]) -> list[Judged]:
@@ -387,15 +396,12 @@ def _verdict(judged: Sequence[Judged]) -> Verdict:
     )
 
 
-SYMBOLS = {"delta": "δ", "dW": "∂L/∂W", "W_new": "W − α ∂L/∂W", "loss": "L"}
-
-
 def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
     """The first record that does not conform, in words."""
     first = next(j for j in judged if j.verdict == verdict)
     d = first.element
-    symbol = SYMBOLS.get(d["quantity"], d["quantity"])
-    where = f"{symbol}_{d['layer']}" if d["quantity"] != "loss" else "L"
+    symbol = SYMBOLS[d["quantity"]]
+    where = f"{symbol}_{d['layer']}" if d["quantity"] != "loss" else symbol
     at = f"[{', '.join(map(str, d['index']))}]" if d["index"] else ""
     how = {
         "step": "is wrong given its own operands",

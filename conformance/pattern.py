@@ -29,9 +29,7 @@ def pattern(
         lambda: _offset(value, right, wrong),
     ]
     said = next((found for test in tests if (found := test())), "")
-    size = (
-        f"{int(wrong.sum())} of {wrong.size} elements are wrong, by up to {_relative(value, right)}"
-    )
+    size = f"{int(wrong.sum())} of {wrong.size} elements are wrong{_relative(value, right)}"
     text = f"{said}; {size}" if said else f"{size}, in no simple pattern"
     return text, _advice(said)
 
@@ -49,9 +47,11 @@ def _advice(said: str) -> str:
 
 
 def _relative(value: Floats, right: Floats) -> str:
-    largest = float(np.abs(right).max(initial=0))
-    off = float(np.nan_to_num(np.abs(value - right), posinf=np.inf).max(initial=0))
-    return f"{off / largest:.1e} of the largest" if largest else f"{off:.1e}"
+    """By how much, where that is a number."""
+    largest, off = float(np.abs(right).max(initial=0)), float(np.abs(value - right).max(initial=0))
+    if not np.isfinite(off):
+        return ""
+    return f", by up to {off / largest:.1e} of the largest" if largest else f", by up to {off:.1e}"
 
 
 def _not_finite(value: Floats, right: Floats) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypedDict
 
 __all__ = [
     "SCHEMA_VERSION",
+    "SYMBOLS",
     "VERDICTS",
     "Dialled",
     "FaultRow",
@@ -43,6 +44,9 @@ VERDICTS: tuple[Verdict, ...] = (
     "conforms",
 )
 """The six answers, the worst first. They are never merged."""
+
+SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "new W", "loss": "the loss"}
+"""The quantities, in the order in which they are computed, as they are written for a reader."""
 
 Number = float | str
 """A finite float, or "nan", "inf", "-inf"."""

@@ -38,6 +38,7 @@ from conformance.cases import (
 )
 from conformance.implementations import (
     IMPLEMENTATIONS,
+    ChildError,
     Implementation,
     MalformedError,
     NotRunError,
@@ -91,6 +92,8 @@ def _row_of(name: str) -> Row:
     if found is None:
         where = name.rpartition(":")[0] or name
         if where.endswith(".py") and not name.startswith("cmd:"):
+            if Path(where).is_file():
+                raise RunError(f"implementation {name!r}: expected FILE.py, or FILE.py:NAME.")
             raise RunError(f"implementation {name!r}: there is no file {where}.")
         raise RunError(
             unknown("implementation", name, [*IMPLEMENTATIONS, *announced()])
@@ -150,7 +153,7 @@ def started(name: str, probing: bool = True, of: object = None) -> Started:
         return Started(
             {**new, "status": "error", "reason": f"its probe failed: {_reason(e)}"}, None
         )
-    wrong = objection(found)
+    wrong = objection(found) if whole else ""  # of somebody's own the cases will show it
     new = {**new, "probes": found, "status": "error" if wrong else "ran", "reason": wrong}
     return Started(new, None if wrong else impl)
 
@@ -183,13 +186,17 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
         return {**judge_exception(subject.case, name, f"not run: {e}"), "verdict": "not-run"}
     except MalformedError as e:
         return judge_malformed(subject.case, name, str(e))
+    except ChildError as e:
+        return judge_exception(subject.case, name, f"{name}: {e}.".replace("..", "."))
     except (Exception, SystemExit) as e:
         return judge_exception(subject.case, name, f"{name} raised {_reason(e)} ({_where(e)})")
-    like = getattr(impl, "like", "") or name
+    like = getattr(impl, "like", "") or (name if whole else "")
     result = judge(subject, like, ran.first, ran.again, ran.alone, whole)
     result["implementation"] = name
     if result["verdict"] == "deviates":
-        from conformance.diagnosis import diagnosis  # and with it refbp, which is seldom needed here
+        from conformance.diagnosis import (
+            diagnosis,
+        )  # and with it refbp, which is seldom needed here
 
         result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result)
     return result

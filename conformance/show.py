@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.cases import Case
-from conformance.results import Element, Record, Result
+from conformance.results import SYMBOLS, Element, Record, Result
 
 __all__ = ["describe"]
-
-SYMBOLS = {
-    "A": "A",
-    "Z": "Z",
-    "delta": "δ",
-    "dW": "∂L/∂W",
-    "W_new": "W − α∂L/∂W",
-    "loss": "L",
-    "all": "all",
-}
 
 
 def describe(case: Case, result: Result) -> str:
@@ -84,7 +74,7 @@ def _line(r: Record) -> str:
     flag = " <" if float(r["ratio"]) > 1 else ""
     at = "[" + ", ".join(map(str, r["index"])) + "]" if r["index"] else ""
     return (
-        f"  {SYMBOLS[r['quantity']]:>12} {r['layer'] or '':>5}  {r['gate']:<10} {r['error']:>10} "
+        f"  {SYMBOLS.get(r['quantity'], 'all'):>12} {r['layer'] or '':>5}  {r['gate']:<10} {r['error']:>10} "
         f"{r['tolerance']:>10} {r['ratio']:>9} {r['ulps']:>10}  {at}{flag}"
     )
 

@@ -11,17 +11,21 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from conformance.cases import FAMILIES, Case
+from conformance.implementations import IMPLEMENTATIONS
 from conformance.known_differences import Difference
-from conformance.results import VERDICTS, Family, KnownDifference, Result, Summary, Verdict, Worst
+from conformance.results import (
+    SYMBOLS,
+    VERDICTS,
+    Family,
+    KnownDifference,
+    Result,
+    Summary,
+    Verdict,
+    Worst,
+)
 from conformance.results import Implementation as ImplementationRow
 
 __all__ = ["difference", "environment", "families", "left_out", "summary"]
-
-
-NAMES = {
-    "A": "A_l", "Z": "Z_l", "delta": "δ_l", "dW": "∂L/∂W_l", "W_new": "the updated W_l",
-    "loss": "the loss",
-}  # fmt: skip
 
 
 def left_out(row: ImplementationRow, results: Sequence[Result], chosen: Sequence[Case]) -> str:
@@ -31,7 +35,7 @@ def left_out(row: ImplementationRow, results: Sequence[Result], chosen: Sequence
     own = [r for r in results if r["implementation"] == row["name"]]
     said = []
     if missing := dict.fromkeys(q for r in own for q in r["not_returned"]):
-        named = ", ".join(NAMES[q] for q in NAMES if q in missing)
+        named = ", ".join(SYMBOLS[q] for q in SYMBOLS if q in missing)
         said.append(f"{named}: not returned, so not judged.")
     unfit = Counter(r["message"] for r in own if r["verdict"] == "not-run")
     if unfit:
@@ -62,7 +66,8 @@ def difference(d: Difference, results: Sequence[Result]) -> KnownDifference:
     seen = sum(d.id in r["known_differences"] for r in results)
     ran: dict[str, set[str]] = defaultdict(set)
     for r in results:
-        ran[r["implementation"]].add(r["case"])
+        if r["implementation"] in IMPLEMENTATIONS and r["verdict"] != "not-run":
+            ran[r["implementation"]].add(r["case"])
     due = False
     for name in ran:
         may_show = {c.id for c in FAMILIES[d.shows_in].members(d.shows_in) if d.must_show(name, c)}
@@ -129,7 +134,8 @@ def summary(
     else:
         verdict = "conforms"
     ran = [row["name"] for row in rows if row["status"] == "ran"]
-    good = f"{sum(total.values()):,} results of {', '.join(ran)}: all conform"
+    judged = sum(n for v, n in total.items() if v != "not-run")
+    good = f"{judged:,} results of {', '.join(ran)}: all conform"
     if total["known-difference"]:
         good += f", {total['known-difference']} of them but for a known difference"
     if total["not-run"]:

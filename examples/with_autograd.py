@@ -22,7 +22,7 @@ class Autograd:
             for l, s in p.sigma.items():
                 A[l] = np.hstack([Z[l - 1], np.ones_like(p.X[:, : p.bias])]) @ W[l] + taps[l]
                 Z[l] = SIGMA[s](A[l])
-            return np.sum(np.square(Z[l] - p.Y)) / len(p.X)  # ** 2 would turn to float64
+            return np.sum(np.square(Z[l] - p.Y)) / len(p.X)  # ** 2 would go back in float64
 
         loss = network(p.W, dict.fromkeys(p.W, 0), A := {}, Z := {0: p.X})
         taps = {l: np.zeros_like(M) for l, M in A.items()}

@@ -1,4 +1,4 @@
-"""scikit-learn 1.7 and later: the backward pass with which MLPRegressor and MLPClassifier learn."""
+"""scikit-learn 1.7 or later: the backward pass by which MLPRegressor and MLPClassifier learn."""
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -6,11 +6,9 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from conformance import NotRunError, Trace
 
 SIGMA = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
-HEADS = {  # σ_L and the loss: its class, its name of σ_L, and our loss over its
-    ("identity", "mean_squared_error"): (MLPRegressor, "identity", 2),  # it takes ½(z − y)²
-    ("softmax", "cross_entropy"): (MLPClassifier, "softmax", 1),
-    ("sigmoid", "binary_cross_entropy"): (MLPClassifier, "logistic", 1),
-}
+HEADS = {"mean_squared_error": ("identity", MLPRegressor, 2)}  # twice, for its loss is ½(z − y)²
+HEADS |= {"cross_entropy": ("softmax", MLPClassifier, 1)}
+HEADS |= {"binary_cross_entropy": ("sigmoid", MLPClassifier, 1)}
 
 
 class Sklearn:
@@ -18,12 +16,15 @@ class Sklearn:
 
     def run(self, p):
         *hidden, last = p.sigma.values()
-        if (last, p.loss) not in HEADS or {*hidden} - {*SIGMA} or len({*hidden}) > 1:
-            raise NotRunError("one σ of its four in all hidden layers, and three heads, is what it has.")
-        kind, out, ours = HEADS[last, p.loss]
-        mlp = kind(activation=SIGMA[(hidden or ["identity"])[0]], alpha=0)  # no weight decay
-        mlp.n_layers_, mlp.out_activation_, mlp.coefs_ = p.depth + 1, out, [p.weights(l) for l in p.W]
-        mlp.intercepts_ = [M[-1] * p.bias for M in p.W.values()]
-        Z, (delta, dW, db) = [p.X] + [None] * p.depth, ([None] * p.depth for _ in range(3))
-        mlp._backprop(p.X, p.Y, None, Z, delta, dW, db)
-        delta = [ours * d / len(p.X) for d in delta]  # its δ_l are of one example, without the 1/n
+        out, kind, factor = HEADS.get(p.loss, ("", None, 0))
+        if out != last or {*hidden} - {*SIGMA} or len({*hidden}) > 1:
+            raise NotRunError("it has three heads, and one of four σ for all hidden layers.")
+        mlp = kind(activation=SIGMA[[*hidden, "identity"][0]], alpha=0)  # without weight decay
+        mlp.n_layers_, mlp.out_activation_ = p.depth + 1, SIGMA.get(out, out)
+        mlp.coefs_ = [p.weights(l) for l in p.W]
+        mlp.intercepts_ = [W[-1] * p.bias for W in p.W.values()]  # zeros where p has no bias
+        Z, delta, dW, db = ([None] * len(p.W) for _ in range(4))
+        mlp._backprop(p.X, p.Y, None, Z := [p.X, *Z], delta, dW, db)
+        delta = {l: factor / len(p.X) * delta[l - 1] for l in p.W}  # its δ_l lack the loss's 1/n
+        dW = {l: factor * np.vstack([dW[l - 1], db[l - 1]][: 1 + p.bias]) for l in p.W}
+        return Trace(Z={l: Z[l] for l in p.W}, delta=delta, dW=dW)

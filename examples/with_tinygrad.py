@@ -1,30 +1,29 @@
-"""tinygrad: Tensor.gradient in W_l, and in A_l itself for δ_l."""
+"""tinygrad: Tensor.gradient in W_l, and for δ_l in A_l itself."""
 
 import os
 
-os.environ.setdefault("DEV", "PYTHON")  # tinygrad's interpreter; DEV=CPU needs a clang
+os.environ.setdefault("DEV", "PYTHON")  # tinygrad's interpreter, since DEV=CPU needs clang
 from tinygrad import Tensor
 
 from conformance import NotRunError, Trace
 
 
 class Tinygrad:
-    name, sigma = "tinygrad", ("relu", "softsign")  # and identity; the others are in `Everything`
+    name, sigma = "tinygrad", ("identity", "relu", "softsign")  # those as accurate as their dtype
 
     def run(self, p):
-        if unknown := {*p.sigma.values(), p.loss} - {*self.sigma, "identity", "mean_squared_error"}:
-            raise NotRunError(f"this adapter has no {min(unknown)}: see docs/implementations.md.")
+        if unknown := {*p.sigma.values(), p.loss} - {*self.sigma, "mean_squared_error"}:
+            raise NotRunError(f"this adapter has no {min(unknown)}.")
         (X, Y, *W), A, Z = map(Tensor, (p.X, p.Y, *p.W.values())), [], []
-        for l, s in p.sigma.items():
-            Z_1 = Z[-1] if Z else X
-            A.append((Z_1.cat(Z_1[:, :1] * 0 + 1, dim=1) if p.bias else Z_1) @ W[l - 1])
-            Z.append(getattr(A[-1], s)() if s != "identity" else A[-1] * 1)
-        by = (Z[-1] - Y).square().sum().div(len(p.X)).gradient(*A, *W)
-        Tensor.realize(*A, *Z, *by)
-        layers = ({l: next(of).numpy() for l in p.W} for of in [iter((*A, *Z, *by))] * 4)
-        return Trace(*layers)
+        for W_l, s in zip(W, p.sigma.values(), strict=True):
+            before = Z[-1] if Z else X
+            A.append((before.cat(X[:, :1].ones_like(), dim=1) if p.bias else before) @ W_l)
+            Z.append(A[-1] if s == "identity" else getattr(A[-1], s)())
+        by = ((Z[-1] - Y).square().sum() / len(p.X)).gradient(*A, *W)
+        Tensor.realize(*A, *Z, *by)  # all together: else each is computed from X again
+        of = iter([M.numpy() for M in (*A, *Z, *by)])  # A, Z, δ and ∂L/∂W, L of each
+        return Trace(*({l: next(of) for l in p.W} for _ in range(4)))
 
 
-class Everything(Tinygrad):
-    """With those σ of tinygrad's that are less accurate than their dtype, or wrong."""
-    sigma = ("sigmoid", "tanh", ...)
+class Everything(Tinygrad):  # the others too: docs/implementations.md says how they deviate
+    sigma = (*Tinygrad.sigma, "elu", "leaky_relu", "relu6", "selu", "sigmoid", "softplus", "tanh")

@@ -103,11 +103,11 @@ def _limited(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
 
 
 def _dropped(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-    """0 where it is 0, and elsewhere one factor, at least 1."""
+    """0 where it is 0, and elsewhere one factor, more than 1."""
     kept = (seen.value != 0) & (seen.right != 0)
     if kept.any() and (seen.value[seen.right != 0] == 0).any():
         c = float(np.median(seen.value[kept] / seen.right[kept]))
-        if c >= 1 - 1e-6:
+        if c > 1.01:  # what is kept is scaled up; else it is no dropout
             yield _is("Z", np.where(seen.value == 0, 0.0, seen.right * c))
 
 

@@ -22,6 +22,7 @@ def gradescope(g: Grade) -> dict[str, Any]:
         "test_name_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
+        "extra_data": {"isolation": g["isolation"]},
         "tests": [_row(i, t) for i, t in enumerate(g["tests"], start=1)],
     }
 

@@ -16,11 +16,11 @@ from conformance.grading.plain import plain
 from conformance.grading.rubric import Rubric, Test
 from conformance.grading.steps import Judged, Wrong, judged, looks_like
 from conformance.grading.submission import File, Submission
+from conformance.results import SYMBOLS
 
 __all__ = ["SCHEMA_VERSION", "Grade", "Mistake", "TestGrade", "grade", "nothing"]
 
 SCHEMA_VERSION = 1
-SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "W (updated)"}
 RETURNED_BY = {"A": "forward_pass", "Z": "forward_pass", "W_new": "update"}
 
 
@@ -214,7 +214,7 @@ def _text(j: Judged, w: Wrong) -> str:
         "end-to-end": "It was judged from the inputs on: this step is wrong, or one before it.",
     }[w.gate]
     holds = "" if w.finite else " It holds NaN or infinity."
-    name = f"{symbol}_{w.layer}" if w.quantity != "W_new" else f"the updated W_{w.layer}"
+    name = f"{symbol}_{w.layer}"
     return f"{name} is wrong {on}.{holds} {how}"
 
 

@@ -19,6 +19,7 @@ from conformance.problem import Problem, Trace
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "ChildError",
     "Implementation",
     "MalformedError",
     "NotRunError",
@@ -38,6 +39,10 @@ class NotRunError(Exception):
 
 class MalformedError(Exception):
     """What an implementation returned is no trace of the problem it was given."""
+
+
+class ChildError(Exception):
+    """A process that gave no answer, or said what went wrong: a sentence for whoever reads the results."""
 
 
 class Implementation(Protocol):
@@ -98,7 +103,6 @@ OBJECT  = Row("own",     "own",     "cpu", "an object of somebody's own",       
 # fmt: on
 
 
-
 class _Given(NamedTuple):
     of: Implementation
     token: object  # another one each time: a name may stand for something else tomorrow
@@ -146,7 +150,8 @@ def row(name: str) -> Row | None:
     if name.endswith(".py") and Path(name).is_file():
         return FILE
     where, _, attribute = name.rpartition(":")
-    if attribute.isidentifier() and (Path(where).is_file() or not where.endswith(".py")) and where:
+    dotted = all(part.isidentifier() for part in attribute.split("."))
+    if dotted and (Path(where).is_file() or not where.endswith(".py")) and where:
         return OBJECT
     return None
 

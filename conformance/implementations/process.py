@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conformance.exchange import ExchangeError, line, problem_json, read_line, trace_from
-from conformance.implementations import MalformedError, NotRunError
+from conformance.implementations import ChildError, MalformedError, NotRunError
 from conformance.problem import Problem, Trace
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Child", "ChildError", "Limits", "Program"]
 
 KEPT = 2**16  # bytes of standard error: the last of them
-
-
-class ChildError(Exception):
-    """A process that gave no answer: it ended, took too long, or said too much."""
 
 
 class _EndedError(ChildError):

@@ -309,7 +309,7 @@ def test_a_case_shown_has_its_diagnosis() -> None:
     )
     assert "    → Divide ∂L/∂Z_L by n, the number of examples." in text
     assert "  to blame: δ_3; what follows from it is not" in text
-    assert "  not returned, so not judged: L" in text
+    assert "  not returned, so not judged: the loss" in text
 
 
 def test_the_page_has_the_diagnosis() -> None:
@@ -317,7 +317,7 @@ def test_the_page_has_the_diagnosis() -> None:
     assert "<b>Looks like</b>" in html
     assert "it is divided by n twice" in html
     assert "To blame, given their own operands:" in html
-    assert "the updated W_l: not returned, so not judged." in html
+    assert "new W: not returned, so not judged." in html
 
 
 STUDENT = """

@@ -56,7 +56,7 @@ def put(at: Any, value: float) -> Any:
 def test_a_pattern(value: Any, text: str, advice: str) -> None:
     found, suggestion = said(value)
     assert text in found
-    assert " elements are wrong, by up to " in found
+    assert (" elements are wrong, by up to " in found) == bool(np.isfinite(value).all())
     assert suggestion.startswith(advice)
     assert suggestion.endswith(".")
 

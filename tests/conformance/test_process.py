@@ -255,7 +255,7 @@ def test_the_wrong_shape_deviates(program: Any) -> None:
         ("say({'A': [[[1]]]})", "deviates", "A_1 has shape (1, 1); expected (7, 3)."),
         ("say({'loss': 1})", "deviates", "it returned no A, Z, δ, ∂L/∂W or W_new; expected one of them"),
         ("say({'unsupported': 'no tanh.'})", "not-run", "not run: no tanh."),
-        ("sys.exit(1)", "error", "ChildError: it ended (exit code 1)"),
+        ("sys.exit(1)", "error", ": it ended (exit code 1)."),
     ):  # fmt: skip
         name = program(EACH + code).name
         started.cache_clear()

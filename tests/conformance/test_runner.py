@@ -395,7 +395,7 @@ def answer(*verdicts: str, status: str = "ran", stale: bool = False, asked: bool
             answer("conforms", "known-difference"),
             ("conforms", 0, "2 results of refbp: all conform, 1 of them but for a known difference."),
         ),
-        (answer("conforms", "not-run"), ("conforms", 0, "2 results of refbp: all conform; 1 not run.")),
+        (answer("conforms", "not-run"), ("conforms", 0, "1 results of refbp: all conform; 1 not run.")),
         (answer("conforms", "deviates"), ("deviates", 1, "1 deviates.")),
         (answer("error", "conforms"), ("error", 1, "1 error.")),
         (answer("error", "deviates", "error"), ("error", 1, "2 error; 1 deviates.")),

@@ -63,7 +63,7 @@ def test_a_case_that_conforms() -> None:
         "quantity", "layer", "gate", "error", "tolerance", "ratio", "ulps", "worst", "at",
     ]  # fmt: skip
     table = lines[5 : 5 + len(result["records"])]
-    assert [line.split()[:1] for line in table[:4]] == [["A"], ["Z"], ["L"], ["δ"]]
+    assert [line.split()[:1] for line in table[:4]] == [["A"], ["Z"], ["the"], ["δ"]]
     assert not any(line.endswith("<") for line in table)
     assert "first deviation" not in text
     assert "to see it again:" in text

@@ -77,10 +77,19 @@ def test_a_sum_in_any_order_loses_less(k: int) -> None:
 def test_a_row_of_the_table_else_the_default() -> None:
     assert accuracy("refbp", "float64", "identity") == Accuracy(1, 0, 1, 0, 0, 0)
     assert accuracy("torch-cpu", "float64", "sigmoid").g > 0
-    assert accuracy("somebody", "float64", "tanh") == Accuracy(8, 0, 8, 4, 0, 0)
-    assert accuracy("somebody", "float32", "gelu") == Accuracy(8, 8, 8, 4, 18, 0)
+    assert accuracy("somebody", "float64", "relu") == Accuracy(8, 0, 8, 4, 0, 0)
     assert accuracy("refbp", "float64", "cube") == Accuracy(8, 0, 8, 4, 0, 0)
     assert accuracy("refbp", "float16", "identity") == Accuracy(8, 0, 8, 4, 0, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("sigma", ["tanh", "gelu_tanh", "gaussian", "mish", "relu"])
+def test_somebody_is_held_to_the_widest_row(sigma: str, dtype: str) -> None:
+    """Else a plain function that is as good as torch's could deviate."""
+    widest = accuracy("somebody", dtype, sigma)
+    for name in ("refbp", "torch-cpu", "jax-cpu", "jax-cpu-jit"):
+        own = accuracy(name, dtype, sigma)
+        assert all(getattr(widest, k) >= getattr(own, k) for k in ("c", "e", "c1", "g", "d", "f"))
 
 
 # --- step by step, by hand ------------------------------------------------------------------------

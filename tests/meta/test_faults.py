@@ -568,7 +568,7 @@ def test_a_loss_that_is_nan_deviates() -> None:
     of = subject(TYPICAL)
     result = judge(of, "refbp", replace(Loop().run(of.problem), loss=np.array(np.nan)))
     assert result["verdict"] == "deviates"
-    assert result["message"].startswith("L is wrong given its own operands: got nan, expected ")
+    assert result["message"].startswith("the loss is wrong given its own operands: got nan, expected ")
 
 
 @pytest.mark.parametrize(

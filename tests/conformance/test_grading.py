@@ -1,0 +1,711 @@
+"""Grading: points, hints that give nothing away, rubrics read strictly, and files that mean no good."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from hostile import APART, HOSTILE, RIGHT, UPDATE, in_backward, in_forward, with_
+from jsonschema import Draft202012Validator
+
+import conformance
+from conformance.cases import cases
+from conformance.cli import main
+from conformance.grading.formats import FORMATS
+from conformance.grading.grade import Grade, grade
+from conformance.grading.plain import plain
+from conformance.grading.rubric import ALLOWABLE, Rubric, RubricError, read
+from conformance.grading.submission import MOST, File, SubmissionError, find, opened
+from conformance.implementations import implementation
+from conformance.implementations.student_process import FORBIDDEN
+
+ROOT = Path(conformance.__file__).parents[1]
+QUICK = """
+[cases]
+ids = ["typical/tanh/L1/n7/float64", "typical/sigmoid/L2/n2/float64", "typical/tanh/L3/n7/float64"]
+[limits]
+seconds = 0.7
+total_seconds = 20
+memory_mib = 1024
+[[tests]]
+quantities = ["A"]
+points = 1
+[[tests]]
+quantities = ["Z"]
+points = 1
+[[tests]]
+quantities = ["delta"]
+points = 1
+[[tests]]
+quantities = ["dW"]
+points = 1
+"""
+
+
+def rubric(text: str = QUICK) -> Rubric:
+    path = Path(os.environ["PYTEST_RUBRIC"])
+    path.write_text(text, encoding="utf-8")
+    return read(path)
+
+
+@pytest.fixture(autouse=True)
+def _a_place_for_rubrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_RUBRIC", str(tmp_path / "rubric.toml"))
+
+
+def graded(source: str, text: str = QUICK, hints: str = "") -> Grade:
+    return grade(File("student.py", source.encode(errors="surrogateescape")), rubric(text), hints)
+
+
+def scores(g: Grade) -> list[float]:
+    return [t["score"] for t in g["tests"]]
+
+
+def said(g: Grade) -> str:
+    """All that whoever handed it in is told."""
+    found = FORMATS["gradescope"](g)
+    return "\n".join(
+        [json.loads(found)["output"], *(t["output"] for t in json.loads(found)["tests"])]
+    )
+
+
+def run(*args: Any) -> Result:
+    return CliRunner().invoke(main, ["grade", *map(str, args)], prog_name="conformance")
+
+
+def refused(*args: Any) -> str:
+    done = run(*args)
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""
+    assert done.stderr.startswith("conformance: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr.removeprefix("conformance: ").strip()
+
+
+# --- points ---------------------------------------------------------------------------------------
+
+
+def test_a_right_file_has_every_point_in_less_than_ten_seconds() -> None:
+    begun = time.monotonic()
+    g = grade(File("student.py", RIGHT.encode()), read())
+    assert time.monotonic() - begun < 10
+    assert (g["score"], g["max_score"], g["first_mistake"], g["notes"]) == (10, 10, None, [])
+    assert all(t["passed"] for t in g["tests"])
+
+
+MISTAKES = {
+    # what is written instead: the points for A, Z, δ, ∂L/∂W of 1 each, and the first mistake
+    "twice the gradient": (("Z[l].T @ delta[l]", "2 * Z[l].T @ delta[l]"), [1, 1, 1, 0], "∂L/∂W_1"),
+    "σ' of Z": (("derivative(A[l])", "derivative(Z[l + 1])"), [1, 1, 1 / 3, 1], "δ_1"),
+    "a wrong A": (("Z[-1] @ W_l)", "Z[-1] @ W_l + 1)"), [0, 1, 1, 1], "A_1"),
+    "no σ in Z": (("Z.append(sigma_l(A[-1]))", "Z.append(A[-1].copy())"), [1, 0, 1, 1], "Z_1"),
+    "no loss": (("loss.gradient(Z[-1], Y) *", "0 *"), [1, 1, 0, 0], "δ_1"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_costs_once(name: str) -> None:
+    change, points, first = MISTAKES[name]
+    g = graded(with_(*change))
+    assert scores(g) == pytest.approx(points, abs=0.01)
+    assert g["first_mistake"] is not None
+    assert g["first_mistake"]["text"].startswith(f"{first} is wrong in the network of ")
+
+
+def test_end_to_end_it_costs_what_follows_from_it() -> None:
+    change, _, _ = MISTAKES["a wrong A"]
+    assert scores(graded(with_(*change), 'gate = "end-to-end"\n' + QUICK)) == [0, 0, 0, 0]
+
+
+def test_a_test_may_have_its_own_gate_networks_and_all_or_nothing() -> None:
+    change, _, _ = MISTAKES["σ' of Z"]
+    g = graded(with_(*change), QUICK + '''
+[[tests]]
+name = "end to end"
+quantities = ["dW", "A"]
+points = 6
+gate = "end-to-end"
+[[tests]]
+name = "all of it"
+quantities = ["delta"]
+points = 5
+all_or_nothing = true
+[[tests]]
+name = "shallow"
+quantities = ["delta"]
+points = 5
+cases = { profile = "standard", select = "family=typical,depth=1,dtype=float64,activation=gelu" }
+''')  # fmt: skip
+    _, _, _, _, end, whole, shallow = g["tests"]
+    assert (end["score"], end["right"]) == (4, {"dW": 1, "A": 3})
+    assert (whole["score"], whole["right"]) == (0, {"delta": 1})
+    assert (shallow["score"], shallow["networks"]) == (5, 4)
+
+
+def test_without_delta_the_gradient_is_judged_end_to_end() -> None:
+    only = with_("return delta, [Z[l].T", "return [Z[l].T")
+    g = graded(only)
+    assert scores(g) == [1, 1, 0, 1]
+    assert "δ is missing" in said(g)
+    assert "backward_prop did not return it" in said(g)
+    g = graded(only.replace("Z[l].T @ delta[l]", "2 * Z[l].T @ delta[l]"))
+    assert scores(g) == [1, 1, 0, 0]
+    assert "judged from the inputs on" in said(g)
+
+
+def test_zeros_are_no_gradient() -> None:
+    zeros = with_("    return delta, [Z[l].T @ delta[l] for l in range(L)]",
+                   "    return [0 * d for d in delta], [0 * w for w in W]")  # fmt: skip
+    assert scores(graded(zeros)) == [1, 1, 0, 0]
+    zeros = with_("Z[-1] @ W_l", "0 * (Z[-1] @ W_l)")
+    assert scores(graded(zeros))[0] == 0
+
+
+def test_the_update_where_it_is_asked_for() -> None:
+    asked = QUICK + '[[tests]]\nquantities = ["W_new"]\npoints = 1\n'
+    assert scores(graded(RIGHT + UPDATE, asked)) == [1, 1, 1, 1, 1]
+    change, _, _ = MISTAKES["twice the gradient"]
+    assert scores(graded(with_(*change) + UPDATE, asked)) == [1, 1, 1, 0, 1]
+    g = graded(RIGHT + UPDATE.replace("w - alpha", "w + alpha"), asked)
+    assert scores(g) == [1, 1, 1, 1, 0]
+    assert "new W_1 is wrong" in said(g)
+    g = graded(RIGHT, asked)
+    assert scores(g) == [1, 1, 1, 1, 0]
+    assert "the file does not define update(W, dW, alpha)" in said(g)
+    loops = RIGHT + "\n\ndef update(W, dW, alpha):\n    while True: pass\n"
+    assert scores(graded(loops, asked)) == [1, 1, 1, 1, 0]
+    assert scores(graded(loops)) == [1, 1, 1, 1]  # it is not called
+
+
+@pytest.mark.parametrize(
+    "forward",
+    ["raise ValueError('no')", "return None", "return [X], [X]", "import os; os._exit(3)",
+     "W[0] += 1", "return [w * float('nan') for w in W], [X]", "while True: pass"],
+)  # fmt: skip
+def test_where_forward_pass_fails_backward_prop_is_given_the_right_numbers(forward: str) -> None:
+    g = graded(in_forward(forward))
+    assert scores(g) == [0, 0, 1, 1]
+    assert "A is missing in the network of 1 layer of widths 4-3, σ is tanh" in said(g)
+
+
+def test_the_numbers_handed_over_are_those_that_it_is_judged_on() -> None:
+    every = '[cases]\nprofile = "standard"\nselect = "dtype=float64,batch=7"\n'
+    text = every + '[[tests]]\nquantities = ["delta", "dW"]\npoints = 1\n'
+    g = graded(in_forward("raise ValueError"), text)
+    assert (g["score"], g["tests"][0]["networks"] > 150) == (1, True)
+
+
+def test_row_wise_sigmas_are_left_out_unless_wanted() -> None:
+    of = '[[tests]]\nquantities = ["A"]\npoints = 1\n[cases]\nprofile = "standard"\n'
+    some = 'select = "family=heads,dtype=float64"\n'
+    without, all_of = rubric(of + some), rubric(of + some + "row_wise = true\n")
+    assert 0 < len(without.tests[0].cases) < len(all_of.tests[0].cases)
+    g = graded(RIGHT, of + some + "row_wise = true\n")
+    assert 0 < g["score"] < 1
+    assert "softmax is not elementwise: only a file that says ROW_WISE = True" in said(g)
+
+
+# --- hints ----------------------------------------------------------------------------------------
+
+
+def everything_expected() -> set[str]:
+    """The exact numbers of the networks, as a message would print them."""
+    found = set()
+    for name in ("typical/tanh/L1/n7/float64", "typical/sigmoid/L2/n2/float64"):
+        case = next(c for c in cases("standard") if c.id == name)
+        t = implementation("refbp").run(case.problem())
+        for q in ("A", "Z", "delta", "dW"):
+            for M in t.layers(q).values():
+                found |= {f"{abs(x):.5g}" for x in M.ravel()} | {f"{x:.4f}" for x in M.ravel()}
+    return {x for x in found if len(x) > 4}
+
+
+@pytest.mark.parametrize("hints", ["none", "where", "what"])
+@pytest.mark.parametrize("name", MISTAKES)
+def test_no_hint_gives_a_number_or_a_formula_away(name: str, hints: str) -> None:
+    change, _, first = MISTAKES[name]
+    g = graded(with_(*change), hints=hints)
+    for form in FORMATS.values():
+        text = form(g)
+        assert not any(x in text for x in everything_expected())
+        assert "expected" not in text
+        assert (first in text) == (hints != "none")
+    assert hints == "what" or all(
+        t["mistake"] is None or not t["mistake"]["looks_like"] for t in g["tests"]
+    )
+
+
+def test_without_hints_there_are_points_alone() -> None:
+    g = graded(
+        in_backward("print('secret'); raise ValueError('mine')"),
+        hints="none",
+    )
+    assert said(g) == "\n" + "\n".join(
+        ["Right in 3 of 3 networks."] * 2 + ["Right in 0 of 3 networks."] * 2
+    )
+    assert "mine" not in FORMATS["json"](g)
+    assert "secret" not in FORMATS["json"](g)
+    assert "cannot be imported: ZeroDivisionError" in said(graded("1 / 0", hints="none"))
+
+
+def test_what_a_mistake_looks_like_is_told_where_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from conformance import diagnosis
+
+    change, _, _ = MISTAKES["twice the gradient"]
+    g = graded(with_(*change), hints="what")
+    assert "It looks like this: it is 2 times what it should be" in said(g)
+    change, _, _ = MISTAKES["σ' of Z"]
+    told = said(graded(with_(*change), hints="what"))
+    assert "the derivative is taken at the output instead of the pre-activation.\n" in told
+    assert "⊙" not in told
+    assert "looks like" not in said(graded(with_(*change)))
+    monkeypatch.setattr(diagnosis, "diagnosis", lambda *a: 1 / 0)
+    assert scores(graded(with_(*change), hints="what")) == [1, 1, 0.33, 1]
+
+
+def test_the_first_mistake_is_that_of_the_smallest_network() -> None:
+    deep = with_(
+        "    return A, Z", "    return A, Z if len(W) < 3 else [X] + [z + 1 for z in Z[1:]]"
+    )
+    m = graded(deep)["first_mistake"]
+    assert m is not None
+    assert (m["quantity"], m["layer"], m["gate"]) == ("Z", 1, "step")
+    assert m["text"] == (
+        "Z_1 is wrong in the network of 3 layers of widths 4-3-4-3, σ is tanh, mean_squared_error, a "
+        "batch of 7. It was judged on your own values of what it is computed from: this step is wrong."
+    )
+
+
+def test_nothing_of_a_hidden_test_is_in_what_is_shown() -> None:
+    hidden = QUICK.replace("points = 1", 'points = 1\nvisibility = "hidden"')
+    shown = hidden + '''
+[[tests]]
+name = "shown"
+quantities = ["A"]
+points = 1
+cases = { ids = ["typical/relu/L1/n1/float64"] }
+'''  # fmt: skip
+    noisy = "print('saw', X.shape)\nif len(X) > 1: raise ValueError('bigger')"
+    found = json.loads(FORMATS["gradescope"](graded(in_forward(noisy), shown)))
+    assert [t["visibility"] for t in found["tests"]] == ["hidden"] * 4 + ["visible"]
+    assert "bigger" not in found["output"]
+    assert "saw (1, 4)" in found["output"]
+    assert "saw (7, 4)" not in found["output"]
+    assert "Every step that is shown is right." in found["output"]
+
+
+# --- formats --------------------------------------------------------------------------------------
+
+TEXT_FORMAT = {"enum": ["text", "html", "simple_format", "md", "ansi"]}
+VISIBILITY = {"enum": ["hidden", "after_due_date", "after_published", "visible"]}
+GRADESCOPE = {  # https://gradescope-autograders.readthedocs.io/en/latest/specs/
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "score": {"type": "number"},
+        "execution_time": {"type": "number"},
+        "output": {"type": "string"},
+        "output_format": TEXT_FORMAT,
+        "test_output_format": TEXT_FORMAT,
+        "test_name_format": TEXT_FORMAT,
+        "visibility": VISIBILITY,
+        "stdout_visibility": VISIBILITY,
+        "extra_data": {"type": "object"},
+        "leaderboard": {"type": "array"},
+        "tests": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "score": {"type": "number"},
+                    "max_score": {"type": "number"},
+                    "status": {"enum": ["passed", "failed"]},
+                    "name": {"type": "string"},
+                    "name_format": TEXT_FORMAT,
+                    "number": {"type": "string"},
+                    "output": {"type": "string"},
+                    "output_format": TEXT_FORMAT,
+                    "tags": {"type": "array", "items": {"type": "string"}},
+                    "visibility": VISIBILITY,
+                    "extra_data": {"type": "object"},
+                },
+            },
+        },
+    },
+    "anyOf": [{"required": ["score"]}, {"required": ["tests"]}],
+}
+
+
+@pytest.mark.parametrize("source", [RIGHT, "1 / 0", in_backward("return 3")])
+def test_results_json_is_as_gradescope_documents_it(source: str) -> None:
+    g = graded(source)
+    found = json.loads(FORMATS["gradescope"](g))
+    Draft202012Validator(GRADESCOPE).validate(found)
+    assert "score" not in found  # it is the sum of those of the tests
+    assert sum(t["score"] for t in found["tests"]) == g["score"]
+    assert {t["output_format"] for t in found["tests"]} == {found["output_format"]} == {"text"}
+    assert found["stdout_visibility"] == "hidden"
+    assert found["extra_data"]["isolation"].startswith("a process of its own, as ")
+
+
+def test_text_is_one_screen(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(with_(*MISTAKES["σ' of Z"][0]))
+    done = run(file)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Forward and backward propagation: mine.py"
+    assert lines[2].split() == [
+        "A_l,",
+        "the",
+        "pre-activations",
+        *["2.00", "of", "2", "Right", "in", "10", "of", "10", "networks."],
+    ]
+    assert lines[6].split() == ["7.90", "of", "10"]
+    assert lines[8].startswith(
+        "The first mistake: δ_1 is wrong in the network of 2 layers of widths 4-3-4"
+    )
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_command_writes_a_file_and_says_so(tmp_path: Path) -> None:
+    file, output = tmp_path / "s.py", tmp_path / "out.json"
+    file.write_text(RIGHT)
+    done = run(file, "--format", "json", "--output", output, "--rubric", rubric_file())
+    assert (done.exit_code, done.stdout) == (0, f"grade: {output}\n")
+    found = json.loads(output.read_text())
+    assert found["schema_version"] == 1
+    assert set(found) == set(Grade.__annotations__)
+    assert found["networks"][0]["right"] == {"A": True, "Z": True, "delta": True, "dW": True}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "rubric.toml", "s.py"]
+    assert run(file, "--rubric", rubric_file(), "--hints", "none").exit_code == 0
+
+
+def rubric_file() -> Path:
+    rubric()
+    return Path(os.environ["PYTEST_RUBRIC"])
+
+
+def test_what_the_command_refuses(tmp_path: Path) -> None:
+    file = tmp_path / "s.py"
+    file.write_text(RIGHT)
+    assert refused(tmp_path / "no.py").startswith(f"cannot read {tmp_path}/no.py: No such file")
+    assert refused() == "there is nothing to grade: expected STUDENT.py, or --package DIR."
+    assert "no folder" in refused(file, "--output", tmp_path / "no" / "x.json")
+    assert "one of the files that are read" in refused(file, "--output", file)
+    assert refused(file, "--rubric", tmp_path / "no.toml").startswith(
+        f"cannot read {tmp_path}/no.toml"
+    )
+    assert "nothing else" in refused(file, "--package", tmp_path / "p")
+    assert run(file, "--format", "xml").exit_code == 2
+    assert run(file, "--hints", "all").exit_code == 2
+
+
+def test_a_folder_is_a_submission(tmp_path: Path) -> None:
+    folder = tmp_path / "submission"
+    (folder / "a").mkdir(parents=True)
+    for text, where in (
+        ("There is no file student.py in what was handed in (there is a)", None),
+        ("10.00 of 10", folder / "a" / "student.py"),
+        ("There are 2 files student.py: a/student.py, student.py.", folder / "student.py"),
+    ):
+        if where:
+            where.write_text(RIGHT)
+        done = run(folder)
+        assert done.exit_code == 0
+        assert text in done.stdout
+    (folder / "student.py").unlink()
+    (folder / "a" / "student.py").unlink()
+    (folder / "student.py").symlink_to("/etc/passwd")
+    with pytest.raises(SubmissionError, match="is a link"):
+        find(folder, "student.py")
+    (folder / "big.py").write_bytes(b"#" * (MOST + 1))
+    with pytest.raises(SubmissionError, match="more than 1,048,576 bytes"):
+        opened(folder / "big.py")
+
+
+# --- rubrics --------------------------------------------------------------------------------------
+
+ONE = '[[tests]]\nname = "a"\nquantities = ["A"]\npoints = 1\n'
+B = ONE.replace('"a"', '"b"')
+BAD = [  # the rubric, and what is said of it: the line, the field, what was expected
+    ("", ": tests is missing; expected it here."),
+    ('titel = "x"\n' + ONE, ", line 1: titel is an unknown field 'titel'. Did you mean 'title'?"),
+    ("title = 3\n" + ONE, ", line 1: title is 3; expected a text in quotes."),
+    ('file = "../x.py"\n' + ONE, ", line 1: file is '../x.py'; expected the name of a file"),
+    ('gate = "stepp"\n' + ONE, ", line 1: gate is an unknown gate 'stepp'. Did you mean 'step'?"),
+    (
+        'allow = ["torc"]\n' + ONE,
+        ", line 1: allow is an unknown import 'torc'. Did you mean 'torch'?",
+    ),
+    ('allow = ["refbp"]\n' + ONE, ", line 1: allow is an unknown import 'refbp'."),
+    ("limits = 3\n" + ONE, ", line 1: limits is 3; expected a table of fields."),
+    ("tests = 3\n", ", line 1: tests is no list of tables; expected one [[tests]] at least."),
+    (
+        ONE + B.replace("A", "Az"),
+        ", line 7: tests[2].quantities is an unknown quantity 'Az'. Did you",
+    ),
+    (ONE + ONE, ", line 6: tests[2].name is 'a' again; expected another."),
+    (ONE.replace("1", "-1"), ", line 4: tests[1].points is -1; expected a number from 0 to 1e+06."),
+    (ONE.replace("1", "true"), ", line 4: tests[1].points is True; expected a number"),
+    (ONE.replace("1", "nan"), ", line 4: tests[1].points is nan; expected a number"),
+    (ONE.replace("1", "0"), ": tests have no points together; expected more than 0."),
+    (ONE.replace("points = 1", ""), ", line 1: tests[1].points is missing; expected it here."),
+    (
+        ONE.replace('["A"]', "[]"),
+        ", line 3: tests[1].quantities is []; expected a list in brackets",
+    ),
+    (
+        ONE.replace('"A"', '"A", "A"'),
+        ", line 3: tests[1].quantities is ['A', 'A']; expected each of",
+    ),
+    (
+        ONE + 'visibility = "hiden"',
+        ", line 5: tests[1].visibility is an unknown visibility 'hiden'. Did",
+    ),
+    (ONE + "all_or_nothing = 1", ", line 5: tests[1].all_or_nothing is 1; expected true or false."),
+    (ONE + "cases = 3", ", line 5: tests[1].cases is 3; expected a table of fields."),
+    (
+        ONE + 'cases = { profile = "quik" }',
+        ", line 5: tests[1].cases.profile chooses nothing: unknown",
+    ),
+    (
+        ONE + 'cases = { select = "depht=1" }',
+        ", line 5: tests[1].cases.select chooses nothing: unknown",
+    ),
+    (
+        ONE + 'cases = { select = "depth=1", ids = ["x"] }',
+        ", line 5: tests[1].cases.ids stands beside profile",
+    ),
+    (
+        ONE + '[cases]\nids = ["typical/tanh/L1/n7/float46"]',
+        ", line 6: cases.ids has an unknown case 't",
+    ),
+    (
+        ONE + '[cases]\nprofile = "standard"\nselect = "output=softmax"',
+        ", line 7: cases.select leaves no network: σ of all of them is row-wise",
+    ),
+    (ONE + "[limits]\nseconds = 0", ", line 6: limits.seconds is 0; expected a number from 0.1 to"),
+    (
+        ONE + "[limits]\n\nmemory_mib = 1024.5",
+        ", line 7: limits.memory_mib is 1024.5; expected a whole",
+    ),
+    (ONE + "[limits]\nsecond = 3", ", line 6: limits.second is an unknown field 'second'. Did you"),
+    (
+        ONE + '[hints]\ndefault = "were"',
+        ", line 6: hints.default is an unknown kind of hint 'were'. Did",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD)
+def test_a_rubric_that_cannot_be_read_says_where_and_why(text: str, message: str) -> None:
+    path = Path(os.environ["PYTEST_RUBRIC"])
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RubricError) as e:
+        read(path)
+    assert str(e.value).startswith(f"{path}{message}")
+    assert "\n" not in str(e.value)
+
+
+def test_a_rubric_that_is_no_toml_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    for data, message in (
+        (b"x = [", "it is not TOML: Invalid value"),
+        (b"\xff", "it is not UTF-8 text"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(RubricError, match=f"cannot read {path}: {message}"):
+            read(path)
+
+
+def test_the_rubrics_that_come_along() -> None:
+    default, example = read(), read(ROOT / "examples" / "rubric.toml")
+    assert default.points == 10
+    assert example.points == 100
+    chosen = default.tests[0].cases
+    assert {c.depth for c in chosen} == {1, 2, 3}
+    assert {c.batch for c in chosen} == {1, 2, 7}
+    assert {c.dtype for c in chosen} == {"float64"}
+    assert len({c.activation for c in chosen}) >= 5
+    assert any(len(set(c.widths)) == 1 for c in chosen)
+    assert any(len(set(c.widths)) > 1 for c in chosen)
+    assert {t.visibility for t in example.tests} >= {"visible", "hidden"}
+    assert grade(File("student.py", (RIGHT + UPDATE).encode()), example)["score"] == 100
+
+
+def test_what_may_be_allowed_is_what_is_refused() -> None:
+    assert set(ALLOWABLE) == set(FORBIDDEN) - {"refbp", "conformance"}
+
+
+def test_what_is_allowed_may_be_imported() -> None:
+    uses = "import tinygrad\n" + RIGHT
+    assert scores(graded(uses)) == [0, 0, 0, 0]
+    assert scores(graded(uses, 'allow = ["tinygrad"]\n' + QUICK)) == [1, 1, 1, 1]
+
+
+# --- files that mean no good ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_that_means_no_good_gets_a_grade_and_an_explanation(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, points, explained = HOSTILE[name]
+    if name == "loops when imported":
+        monkeypatch.setattr("conformance.grading.asking.STARTING", 1)
+    g = graded(source)
+    assert scores(g) == points
+    assert explained in said(g)
+    for form, write in FORMATS.items():
+        text = write(g)
+        assert len(text) < 30_000, form
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", text)
+    assert all(json.loads(FORMATS[f](g)) for f in ("json", "gradescope"))
+
+
+def test_the_time_of_all_networks_together_is_limited() -> None:
+    slow = in_forward("import time; time.sleep(0.5)")
+    begun = time.monotonic()
+    g = graded(slow, QUICK.replace("total_seconds = 20", "total_seconds = 1.2"))
+    assert time.monotonic() - begun < 6
+    assert 0 < g["score"] < 4
+    assert "the 1.2 s for all networks were used up before there was an answer" in said(g)
+
+
+def test_nothing_of_the_environment_is_handed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    told = said(
+        graded("import os; raise ValueError(f'{sorted(os.environ.items())}, {os.getcwd()}')")
+    )
+    assert "SECRET" not in told
+    assert "hunter2" not in told
+    assert "HOME" in told
+    assert "/graded-" in told
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    assert scores(graded(in_forward("open('left', 'w').write('x')"))) == [1, 1, 1, 1]
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+# --- where another user can be chosen -------------------------------------------------------------
+
+
+def _as_root() -> list[str] | None:
+    """A Python that everybody may run, and that finds what this one finds."""
+    site = os.pathsep.join(p for p in sys.path if p)
+    paths = [str(ROOT), *(p for p in site.split(os.pathsep) if p.endswith("site-packages"))]
+    names = (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}")
+    for name in names if os.geteuid() == 0 else ():
+        if Path(name).exists():
+            command = [
+                "env",
+                f"PYTHONPATH={os.pathsep.join(paths)}",
+                name,
+                "-P",
+                "-m",
+                "conformance",
+                "grade",
+            ]
+            done = subprocess.run(
+                [*command, str(ROOT / "examples/student.py")], capture_output=True, text=True
+            )
+            if "as a user of its own" in done.stdout:
+                return command
+    return None
+
+
+@pytest.fixture(scope="module")
+def apart() -> Callable[..., Grade]:
+    """Grade a source in a process that is another user's."""
+    command = _as_root()
+    if command is None:
+        pytest.skip("this is not root, or no Python here may be run by another user")
+
+    def graded_apart(source: str, folder: Path) -> Grade:
+        (folder / "student.py").write_text(source)
+        done = subprocess.run(
+            [*command, folder / "student.py", "--rubric", rubric_file(), "--format", "json",
+             "--output", folder / "grade.json"], capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found: Grade = json.loads((folder / "grade.json").read_text())
+        assert found["isolation"] == "a process of its own, as a user of its own"
+        return found
+
+    return graded_apart
+
+
+def reachable(folder: Path) -> None:
+    """pytest's own folders are for this user alone."""
+    for p in (folder, *folder.parents):
+        if not p.stat().st_mode & stat.S_IXOTH:
+            p.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", APART)
+def test_as_another_user_it_reaches_nothing(
+    name: str, apart: Callable[..., Grade], tmp_path: Path
+) -> None:
+    source, points, explained = APART[name]
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "secret").chmod(0o600)
+    reachable(tmp_path)
+    g = apart(source.replace("FOLDER", str(tmp_path)), tmp_path)
+    assert explained in said(g)
+    assert scores(g) == points
+
+
+def test_as_another_user_nothing_of_it_stays(apart: Callable[..., Grade], tmp_path: Path) -> None:
+    """A process that leaves its group and its session, and would write to the grade later."""
+    reachable(tmp_path)
+    tmp_path.chmod(0o777)  # the worst that a teacher can do
+    marker = tmp_path / "alive"
+    daemon = f"""
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while True:
+            time.sleep(0.2)
+            open({str(marker)!r}, "a").write("x")
+            try: os.remove({str(tmp_path / "grade.json")!r})
+            except OSError: pass
+    os._exit(0)
+time.sleep(0.6)
+"""
+    g = apart(daemon + RIGHT, tmp_path)
+    assert scores(g) == [1, 1, 1, 1]
+    assert marker.exists()
+    size = marker.stat().st_size
+    time.sleep(0.8)
+    assert marker.stat().st_size == size
+    assert json.loads((tmp_path / "grade.json").read_text())["score"] == 4
+
+
+# --- plain text -----------------------------------------------------------------------------------
+
+
+def test_plain() -> None:
+    assert plain("a\x1b[2Jb\x07\x9b1mc\r\nd\te", 99) == "ab1mc d e"
+    assert plain("a\nb", 99, lines=True) == "a\nb"
+    assert plain("x" * 100, 10) == "x" * 9 + "…"
+    assert plain("\ud800\u202e\u2066 δ", 9) == "δ"
