@@ -43,6 +43,7 @@ class _Worker:
             "MKL_NUM_THREADS": "1",
         }
         env["PYTHONDONTWRITEBYTECODE"] = "1"
+        env["CONFORMANCE_DEADLINE"] = str(time.time() + timeout)  # that it may say where it hung
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
             # -P: a json.py where one happens to be is not what the worker means by json

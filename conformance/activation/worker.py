@@ -10,7 +10,6 @@ import faulthandler
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from conformance.activation.findings import NAMES
 from conformance.activation.lifted import Lifted, UnsupportedError
 from conformance.activation.points import domain_of, points, special
 from conformance.load import LoadError, load, user_lines
+from conformance.orphan import end_with
 
 __all__ = ["Emit", "main", "numpy_evidence", "run_role"]
 
@@ -216,24 +216,14 @@ def _emitter(path: Path) -> Emit:
 def _limit(spec: dict[str, Any], role: str) -> None:
     """No more memory than that, and where it was when time ran out."""
     faulthandler.enable()
-    faulthandler.dump_traceback_later(max(0.2, spec["timeout"] - 0.3), exit=True)
+    until = float(os.environ.get("CONFORMANCE_DEADLINE", time.time() + spec["timeout"]))
+    faulthandler.dump_traceback_later(max(0.2, until - time.time() - 0.3), exit=True)
     if role == "numpy" and sys.platform != "win32":
         import resource
 
         most = int(spec["memory"])
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _end_with(parent: int) -> None:
-    """End when whoever started this has ended, however that came about."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class StoppedError(Exception):
@@ -344,7 +334,7 @@ def _say(emit: Emit, role: str, stage: str, e: BaseException) -> None:
 def main(folder: Path, role: str) -> None:
     """One role in this process, its limits set."""
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    _end_with(os.getppid())
+    end_with(os.getppid())
     emit = _emitter(folder / f"{role}.jsonl")
     _limit(spec, role)
 

@@ -10,8 +10,6 @@ import importlib.abc
 import importlib.util
 import os
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -22,6 +20,7 @@ import numpy as np
 
 import refbp
 from conformance.exchange import ExchangeError, hexed, line, problem_from, read_line
+from conformance.orphan import end_with
 from conformance.problem import Problem
 
 __all__ = ["main"]
@@ -330,24 +329,13 @@ def _what(x: Any) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
-def _end_with(parent: int) -> None:
-    """End when whoever started this has ended."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main() -> None:
     """Answer until standard input ends."""
     path = Path(sys.argv[1]).resolve()
     source, sink = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _end_with(os.getppid())
+    end_with(os.getppid())
     allowed = [a.removeprefix("--allow=") for a in sys.argv[2:] if a.startswith("--allow=")]
     if guarded := "--guarded" in sys.argv[2:]:
         for name in list(sys.modules):

@@ -171,6 +171,7 @@ def test_the_truth_is_independent(path: Path) -> None:
 
 LAYERS = (  # each imports from those before it, and from its own package
     "conformance.load",
+    "conformance.orphan",
     "conformance.results",
     "conformance.report",
     "conformance.problem",
