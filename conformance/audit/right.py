@@ -1,0 +1,171 @@
+"""The right values of one network, by definition: no backpropagation, no refbp.
+
+The network is written out, and every derivative is the complex step Im f(x + ih)/h with h = 1e-30, which
+subtracts nothing and so is as good as f itself: to rounding, and without a step to choose. The tests compare
+it with the certified truth.
+"""
+
+# mypy: disable-error-code="no-any-return"
+# NumPy types the arithmetic of NDArray[Any] as Any.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DEFINITIONS", "Right", "derivative"]
+
+Matrix = NDArray[Any]
+H = 1e-30
+
+
+def _softmax(A: Matrix) -> Matrix:
+    """exp(a_j) / Σ_k exp(a_k) of each row."""
+    e: Matrix = np.exp(A - A.real.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+DEFINITIONS: dict[str, Callable[[Matrix], Matrix]] = {
+    "identity": lambda A: A,
+    "square": lambda A: A * A,
+    "tanh": lambda A: np.sinh(A) / np.cosh(A),
+    "sigmoid": lambda A: 1 / (1 + np.exp(-A)),
+    "softplus": lambda A: np.log(1 + np.exp(A)),
+    "softmax": _softmax,
+}
+"""σ, for complex numbers too."""
+
+
+def derivative(f: Callable[[Matrix], Any], M: Matrix) -> Matrix:
+    """∂f/∂M at M: the shape of f(M), and then the shape of M."""
+    columns = []
+    for index in np.ndindex(M.shape):
+        step = M.astype(complex)
+        step[index] += H * 1j
+        columns.append(np.asarray(f(step)).imag / H)
+    found: Matrix = np.stack(columns, axis=-1)
+    return found.reshape(*found.shape[:-1], *M.shape)
+
+
+@dataclass(frozen=True)
+class Right:
+    """Every quantity of a network: W_l is d_{l-1}×d_l, X is n×d_0, Y is n×d_L, `names` has σ_l.
+
+    With a bias, W_l and X are the extended ones, and every hidden layer ends in a unit that is 1.
+    """
+
+    W: Mapping[int, Matrix]
+    X: Matrix
+    Y: Matrix
+    names: Mapping[int, str]
+    bias: bool
+    alpha: float
+
+    def activate(self, l: int, A: Matrix) -> Matrix:
+        """Z_l = σ_l(A_l), n×d_l."""
+        sigma = DEFINITIONS[self.names[l]]
+        if not self.bias or l == len(self.W):
+            return sigma(A)
+        return np.hstack([sigma(A[:, :-1]), np.ones_like(A[:, :1])])
+
+    def after(self, l: int, Z: Matrix) -> Any:
+        """L = (1/n) Σ_i Σ_j (z_ij − y_ij)², from Z_l on."""
+        for k in range(l + 1, len(self.W) + 1):
+            Z = self.activate(k, Z @ self.W[k])
+        return ((Z - self.Y) ** 2).sum() / len(self.Y)
+
+    @cached_property
+    def _layers(self) -> tuple[dict[int, Matrix], dict[int, Matrix]]:
+        A, Z = {}, {0: self.X}
+        for l in self.W:
+            A[l] = Z[l - 1] @ self.W[l]
+            Z[l] = self.activate(l, A[l])
+        return A, Z
+
+    @property
+    def A(self) -> dict[int, Matrix]:
+        """A_l = Z_{l-1} W_l, n×d_l."""
+        return self._layers[0]
+
+    @property
+    def Z(self) -> dict[int, Matrix]:
+        """Z_0 = X, Z_l = σ_l(A_l), n×d_l."""
+        return self._layers[1]
+
+    @cached_property
+    def loss(self) -> Matrix:
+        """L, one number."""
+        return np.asarray(self.after(len(self.W), self.Z[len(self.W)]))
+
+    def _gradient(
+        self, loss_of: Callable[[int, Matrix], Any], at: Mapping[int, Matrix]
+    ) -> dict[int, Matrix]:
+        """∂L/∂M for the M of every layer, shaped like M."""
+        return {l: derivative(partial(loss_of, l), at[l]) for l in self.W}
+
+    @cached_property
+    def dL_dZ(self) -> dict[int, Matrix]:
+        """∂L/∂Z_l, n×d_l."""
+        return self._gradient(self.after, self.Z)
+
+    @cached_property
+    def delta(self) -> dict[int, Matrix]:
+        """∂L/∂A_l, n×d_l."""
+        return self._gradient(lambda l, A: self.after(l, self.activate(l, A)), self.A)
+
+    @cached_property
+    def dL_dW(self) -> dict[int, Matrix]:
+        """∂L/∂W_l, d_{l-1}×d_l."""
+        return self._gradient(
+            lambda l, M: self.after(l, self.activate(l, self.Z[l - 1] @ M)), self.W
+        )
+
+    @cached_property
+    def W_new(self) -> dict[int, Matrix]:
+        """W_l − α ∂L/∂W_l, d_{l-1}×d_l."""
+        return {l: M - self.alpha * self.dL_dW[l] for l, M in self.W.items()}
+
+    def _of_one(self, of: Callable[[int], Matrix], first: int = 1) -> dict[int, Matrix]:
+        """A derivative of a vector by a vector or matrix, which there is for one example alone."""
+        return {l: of(l) for l in self.W if l >= first} if len(self.X) == 1 else {}
+
+    @cached_property
+    def da_da(self) -> dict[int, Matrix]:
+        """∂a_l/∂a_{l-1}, d_l×d_{l-1}."""
+        return self._of_one(
+            lambda l: derivative(
+                lambda A: (self.activate(l - 1, A) @ self.W[l])[0], self.A[l - 1]
+            ).reshape(self.A[l].size, -1),
+            first=2,
+        )
+
+    @cached_property
+    def da_dz(self) -> dict[int, Matrix]:
+        """∂a_l/∂z_{l-1}, d_l×d_{l-1}."""
+        return self._of_one(lambda l: derivative(lambda Z: (Z @ self.W[l])[0], self.Z[l - 1])[:, 0])
+
+    @cached_property
+    def dz_da(self) -> dict[int, Matrix]:
+        """∂z_l/∂a_l, d_l×d_l."""
+        return self._of_one(lambda l: derivative(lambda A: self.activate(l, A)[0], self.A[l])[:, 0])
+
+    @cached_property
+    def da_dW(self) -> dict[int, Matrix]:
+        """∂a_{l,i}/∂W_{l,jk}, d_l×d_l×d_{l-1}, for W_l as Steps 0 to 2c write it, d_l×d_{l-1}."""
+        return {l: self.reach(l, l) for l in self.W} if len(self.X) == 1 else {}
+
+    def reach(self, l: int, j: int) -> Matrix:
+        """∂a_{l,i}/∂W_{j,pq} for j ≤ l, with W_j d_j×d_{j-1}; for one example."""
+
+        def a_l(M: Matrix) -> Matrix:
+            A = self.Z[j - 1] @ M.T
+            for k in range(j + 1, l + 1):
+                A = self.activate(k - 1, A) @ self.W[k]
+            return A[0]
+
+        return derivative(a_l, self.W[j].T)

@@ -1,0 +1,54 @@
+"""conformance audit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from conformance.cli.command import main, must_be_writable, refusing
+from conformance.results import write_atomically
+
+__all__: list[str] = []
+
+FORMATS = ("text", "html", "md", "json")
+
+
+@main.command()
+@click.argument("notes", required=False, type=click.Path(path_type=Path), metavar="[FILE.py]")
+@click.option(
+    "--to", "form", type=click.Choice(FORMATS), default="text", help="How it is written (text)."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="F", help="Write it there, not here."
+)
+def audit(notes: Path | None, form: str, output: Path | None) -> None:
+    """Run every equation of the course notes, or of FILE.py, and say where it holds and where not.
+
+    FILE.py marks its equations with @equation from conformance.audit; it is run in this process, as it is.
+
+    Exit codes: 0, the audit is done; 1, an equation of FILE.py does not hold where it says it does; 2, it
+    could not be judged.
+    """
+    from conformance.audit import audit_file, audit_notes
+
+    with refusing():
+        must_be_writable(output)
+        found = audit_file(notes) if notes else audit_notes()
+        text = _writers()[form](found)
+        if output:
+            write_atomically(output, text)
+            click.echo(f"audit: {output}")
+    if not output:
+        click.echo(text, nl=False)
+    sys.exit(found["exit_code"])
+
+
+def _writers() -> dict[str, Callable[[Mapping[str, Any]], str]]:
+    from conformance.audit.formats import as_json, as_markdown, as_text
+    from conformance.report.audit import render
+
+    return {"text": as_text, "html": render, "md": as_markdown, "json": as_json}

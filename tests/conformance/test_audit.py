@@ -1,0 +1,584 @@
+"""The equation audit: complete, every verdict planted, every wrong equation found wrong by running it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from flint import arb
+
+from conformance.audit import AuditError, audit_file, audit_notes, equations
+from conformance.audit.conditions import CONDITIONS, Place, explaining, named
+from conformance.audit.equations import NOTES, Equation
+from conformance.audit.formats import as_json, as_markdown, as_text
+from conformance.audit.notes import PRINTED
+from conformance.audit.right import DEFINITIONS, derivative
+from conformance.audit.run import KINDS, entry, judge, source_line, tries
+from conformance.audit.settings import SETTINGS, MissingError, Net, Setting, right_of
+from conformance.audit.values import NAMES, is_name, value
+from conformance.cli import main
+from conformance.problem import Problem
+from conformance.report.audit import CLASSES, COUNTED, HEADS, render
+from conformance.report.formulas import formula
+from conformance.truth.definitions import ACTIVATIONS, Point
+from conformance.truth.network import Mathematics, trace
+from refbp.errata import ERRATA
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "my_notes.py"
+
+
+@pytest.fixture(scope="module")
+def notes() -> dict[str, Any]:
+    return audit_notes()
+
+
+@pytest.fixture(scope="module")
+def by_id(notes: dict[str, Any]) -> dict[str, Any]:
+    return {e["id"]: e for e in notes["equations"]}
+
+
+# ---- the right values ----------------------------------------------------------------------------
+
+SQUARE = {"square": lambda a: Point(a * a, 2 * a, arb(2), True)}
+
+
+def inner(setting: Setting, M: Any, rows: bool, l: int) -> Any:
+    """An extended matrix without what belongs to the constant unit."""
+    return M[:, :-1] if setting.bias and l < setting.L else M
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_the_right_values_are_the_certified_ones(setting: Setting) -> None:
+    right = right_of(setting)
+    problem = Problem(
+        W={l: inner(setting, M, True, l).copy() for l, M in right.W.items()},
+        X=(right.X[:, :-1] if setting.bias else right.X).copy(),
+        Y=right.Y.copy(),
+        sigma=dict(right.names),
+        loss="mean_squared_error",
+        bias=setting.bias,
+        alpha=right.alpha,
+    )
+    truth = trace(problem, Mathematics({**ACTIVATIONS, **SQUARE}))
+    np.testing.assert_allclose(right.loss, truth.loss.hi, rtol=1e-13)
+    pairs = {"A": "A", "Z": "Z", "delta": "delta", "dL_dW": "dW", "W_new": "W_new"}
+    for ours, theirs in pairs.items():
+        for l in right.W:
+            got = inner(setting, getattr(right, ours)[l], True, l)
+            certified = getattr(truth, theirs)[l].hi
+            np.testing.assert_allclose(
+                got, certified, rtol=1e-12, atol=1e-14, err_msg=f"{ours}_{l}"
+            )
+
+
+def test_a_derivative_by_complex_step() -> None:
+    M = np.array([[0.5, -1.0], [2.0, 0.25]])
+    assert derivative(lambda Z: (Z**3).sum(), M).tolist() == (3 * M**2).tolist()
+    assert derivative(lambda Z: Z[0] * 2, M).shape == (2, 2, 2)
+
+
+def test_the_jacobians_are_products_of_what_is_right() -> None:
+    right = right_of(next(s for s in SETTINGS if s.name == "four layers, n = 1"))
+    for l in right.da_da:
+        np.testing.assert_allclose(right.da_da[l], right.da_dz[l] @ right.dz_da[l - 1], rtol=1e-14)
+        np.testing.assert_allclose(right.da_dz[l], right.W[l].T, rtol=1e-14)
+        np.testing.assert_allclose(
+            right.da_da[l].T @ right.delta[l][0], right.delta[l - 1][0], rtol=1e-13
+        )
+    assert not right_of(SETTINGS[1]).da_da  # three examples
+
+
+def test_no_right_value_is_zero_all_over() -> None:
+    """0 would hide any factor."""
+    for setting in SETTINGS:
+        right = right_of(setting)
+        assert all(np.abs(M).max() > 1e-3 for of in (right.delta, right.dL_dW) for M in of.values())
+
+
+def test_the_networks_tell_apart_what_slips_hide_behind() -> None:
+    assert len({s.name for s in SETTINGS}) == len(SETTINGS)
+    assert set(DEFINITIONS) == {s for x in SETTINGS for s in (x.last, x.hidden)}
+    places = [Place(s, l) for s in SETTINGS for l in range(1, s.L + 1)]
+    for name, question in CONDITIONS.items():
+        assert len({question(at) for at in places}) == 2, name
+
+
+# ---- complete ------------------------------------------------------------------------------------
+
+
+def test_every_printed_equation_is_judged_by_exactly_one_row() -> None:
+    used = Counter(key for row in NOTES.values() for key in row.prints)
+    assert set(used) == set(PRINTED)
+    assert set(used.values()) == {1}
+
+
+def test_the_catalogue_has_every_displayed_equation_and_every_line() -> None:
+    """As counted in the notes: 11 blocks, one of them of two equations; 8 and 9 lines."""
+    how = Counter(p.how for p in PRINTED.values())
+    assert how["displayed"] == 12
+    assert how["line"] == 8 + 9
+    for name, lines in (("forward", 8), ("backward", 9)):
+        wheres = [PRINTED[f"{name}-{i}"].where for i in range(1, lines + 1)]
+        assert [int(w.rpartition(" ")[2]) for w in wheres] == list(range(1, lines + 1))
+
+
+def test_every_erratum_has_its_row() -> None:
+    own = {row.erratum for row in NOTES.values() if row.id == row.erratum}
+    assert own == set(ERRATA)
+    assert list(NOTES) == [row.id for row in equations._ROWS]
+    assert 35 <= len(NOTES) <= 45
+    assert all(re.fullmatch(r"[a-z]+(-[a-zA-Z]+)*", id_) for id_ in NOTES)
+
+
+@pytest.mark.parametrize("row", NOTES.values(), ids=lambda r: r.id)
+def test_the_line_of_refbp_is_there(row: Equation) -> None:
+    found = source_line(*row.source)
+    assert found is not None, row.source
+    text = (ROOT / found["file"]).read_text(encoding="utf-8").splitlines()[found["line"] - 1]
+    assert row.source[1] in text
+
+
+def test_a_line_that_is_gone_is_not_found() -> None:
+    assert source_line("refbp/algorithm.py", "A[l] = W[l] @ Z[l - 1]") is None
+    assert source_line("", "") is None
+
+
+# ---- what is found by running ----------------------------------------------------------------------
+
+FOUND = {
+    "bias-absorbed": "holds only for hidden σ with σ(1) = 1, or none",
+    "update-order": "holds only for L = 1",
+    "weight-gradient": "shapes do not fit",
+    "chain-rule": "shapes do not fit",
+    "weights-of-one-example": "holds only for a symmetric W_l",
+    "forward-returns": "leaves something out",
+    "loss-of-one-output": "holds only for one output",
+    "link-of-the-mean": "wrong by the factor n",
+    "row-wise-link": "holds only for elementwise σ_L",
+    "da-dW": "shapes do not fit",
+    "da-da": "shapes do not fit",
+    "link": "holds only for a diagonal W_L",
+    "weight-gradient-below": "holds only for a diagonal W_L",
+    "layers-with-a-link": "holds only for L = 1",
+    "targets-in-rn": "holds only for n = 1 and one output",
+    "loop": "holds only for L = 2",
+    "delta-weights": "holds only for W_l = W_{l+1}",
+    "last-chain-rule": "holds only for one output",
+    "last-weight-gradient": "wrong by the factor n",
+}
+"""Read beside `holds` of each erratum: the two were found apart."""
+
+CONDITION = {
+    "weight-gradient": "d_l = d_{l−1} = 1",
+    "chain-rule": "d_l = d_{l−1} = 1",
+    "da-dW": "d_l = 1",
+    "da-da": "d_{l−1} = 1",
+    "link-of-the-mean": "n = 1",
+    "last-weight-gradient": "n = 1",
+}
+
+SILENT = {
+    "weights-of-one-example": "square layers, d_l = d_{l−1}",
+    "link": "square layers, d_L = d_{L−1}",
+    "weight-gradient-below": "square layers, d_L = d_{L−1}",
+    "delta-weights": "d_{l−1} = d_l = d_{l+1}",
+    "targets-in-rn": "one output",
+}
+"""Where the shapes fit and the numbers are wrong."""
+
+
+def test_what_does_not_hold(by_id: dict[str, Any]) -> None:
+    wrong = {i: e["verdict"]["words"] for i, e in by_id.items() if e["verdict"]["kind"] != "holds"}
+    assert wrong == FOUND
+    assert {i: by_id[i]["verdict"]["condition"] for i in CONDITION} == CONDITION
+    assert {
+        i: by_id[i]["verdict"]["silent"] for i in by_id if by_id[i]["verdict"]["silent"]
+    } == SILENT
+
+
+@pytest.mark.parametrize("name", ERRATA)
+def test_every_erratum_is_found_wrong_and_its_correction_right(
+    name: str, by_id: dict[str, Any]
+) -> None:
+    found = by_id[name]
+    assert found["verdict"]["kind"] != "holds"
+    assert found["evidence"]
+    assert found["corrected_holds"]["right"] == found["corrected_holds"]["tries"] > 0
+    assert found["latex"] == ERRATA[name].printed_form
+    assert found["erratum"]["holds"] == ERRATA[name].holds
+
+
+def test_what_does_not_hold_has_its_correction(by_id: dict[str, Any]) -> None:
+    for e in by_id.values():
+        assert bool(e["corrected_latex"]) == (e["verdict"]["kind"] != "holds"), e["id"]
+
+
+def test_the_evidence_is_what_running_gives(by_id: dict[str, Any]) -> None:
+    """By hand, for the line of δ_l: square layers, σ = a², n = 1."""
+    shown = by_id["delta-weights"]["evidence"][0]
+    read = {r["name"]: np.array(r["numbers"]) for r in shown["read"]}
+    assert set(read) == {"δ_2", "W_1", "A_1"}
+    setting = next(s for s in SETTINGS if s.name == shown["network"])
+    W_2 = right_of(setting).W[2]
+    prime = {"square": 2 * read["A_1"], "tanh": 1 - np.tanh(read["A_1"]) ** 2}[setting.hidden]
+    np.testing.assert_allclose(shown["got"], (read["δ_2"] @ read["W_1"].T) * prime, rtol=1e-10)
+    np.testing.assert_allclose(shown["right"], (read["δ_2"] @ W_2.T) * prime, rtol=1e-10)
+
+
+# ---- a row that holds can fail ---------------------------------------------------------------------
+
+MUTATIONS = {
+    "network": ("range(1, net.L + 1)", "range(1, net.L)"),
+    "layers": ("c.W[l] @ c.z[l - 1]", "c.z[l - 1]"),
+    "products": ("c.W[l] @ c.z[l - 1]", "c.W[l].T @ c.z[l - 1]"),
+    "transitions": ("c.sigma[l](c.a[l])", "c.sigma[l].derivative(c.a[l])"),
+    "shapes": ("net.W[net.l].shape", "net.W[net.l].T.shape"),
+    "forward-procedure": ("net.X.shape", "net.X.T.shape"),
+    "forward-input": ("net.X", "net.X * 0.999"),
+    "forward-loop": ("range(1, net.L + 1)", "range(1, net.L)"),
+    "forward-products": ("net.Z[net.l - 1]", "net.Z[net.l]"),
+    "forward-transitions": ("net.A[net.l]", "net.Z[net.l]"),
+    "output": ("c", "c"),
+    "update-rule": ("- net.alpha", "+ net.alpha"),
+    "weight-chain": ("c.link[l]", "c.dL_dz[l]"),
+    "jacobians": ("c.dz_da[l - 1]", "c.dz_da[l - 1] * 1.000001"),
+    "gradients-below": ("net.l + 1", "net.l"),
+    "link-name": ("[0][net.l]", "[0][1]"),
+    "backward-gradient": ("net.delta[net.l + 1]", "net.dL_dZ[net.l + 1]"),
+    "first-gradient": ("net.Z[0].T", "net.Z[1].T"),
+    "backward-returns": ("range(net.L - 1, 0, -1)", "range(net.L - 1, 1, -1)"),
+}
+"""One slip for each equation that holds, in the text that is run."""
+MUTATIONS["output"] = ("net.columns.z[net.L]", "net.columns.a[net.L]")
+
+
+def mutated(row: Equation) -> Callable[[Any], Any]:
+    old, new = MUTATIONS[row.id]
+    source = inspect.getsource(row.printed)
+    assert source.count(old) >= 1, (row.id, source)
+    space = dict(vars(equations))
+    exec(source.replace(old, new), space)
+    form: Callable[[Any], Any] = space[row.printed.__name__]
+    return form
+
+
+def test_every_row_that_holds_has_a_slip_planted(by_id: dict[str, Any]) -> None:
+    assert set(MUTATIONS) == {i for i, e in by_id.items() if e["verdict"]["kind"] == "holds"}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_row_that_holds_can_fail(name: str) -> None:
+    row = NOTES[name]
+    assert judge(row, tries(row)).kind == "holds"
+    assert judge(row, tries(row, mutated(row))).kind != "holds"
+
+
+# ---- every verdict, planted --------------------------------------------------------------------------
+
+
+def planted(form: Any, equals: str = "dL_dW_l", only: str = "") -> dict[str, Any]:
+    return entry(Equation(id="planted", latex="x", printed=form, equals=equals, only=only))[
+        "verdict"
+    ]
+
+
+def gradient(net: Net) -> Any:
+    return net.Z[net.l - 1].T @ net.delta[net.l]
+
+
+def raising(net: Net) -> Any:
+    raise RuntimeError("no such luck")
+
+
+@pytest.mark.parametrize(
+    ("form", "equals", "only", "words"),
+    [
+        (gradient, "dL_dW_l", "", "holds"),
+        (lambda net: net.n * gradient(net), "dL_dW_l", "", "wrong by the factor n"),
+        (lambda net: gradient(net) / net.n, "dL_dW_l", "", "wrong by the factor 1/n"),
+        (lambda net: -2 * gradient(net), "dL_dW_l", "", "wrong by the factor −2"),
+        (lambda net: gradient(net) / net.n, "dL_dW_l", "n = 1", "holds"),
+        (lambda net: gradient(net).sum() ** 2, "dL_dW_l", "n = 1 and d_l = 1", "shapes do not fit"),
+        (lambda net: net.delta[net.l] @ net.Z[net.l - 1], "dL_dW_l", "n = 1", "shapes do not fit"),
+        (lambda net: gradient(net) ** 3, "dL_dW_l", "", "silently wrong"),
+        (lambda net: net.sigma[net.l].derivative(net.A[net.l]) * net.dL_dZ[net.l], "delta_l", "",
+         "holds only for"),
+        (lambda net: net.delta[net.l + 1] @ net.W[net.l + 1].T, "dL_dZ_l", "", "holds only for l < L"),
+        (lambda net: net.delta[net.l + 1] @ net.W[net.l + 1].T, "dL_dZ_l", "l < L", "holds"),
+        (lambda net: ((net.Z[net.L] - net.Y) ** 2).mean(), "loss", "", "wrong by the factor 1/d_L"),
+        (lambda net: {l: net.W[l] for l in range(1, net.L)}, "W_new", "L = 1", "leaves something out"),
+        (raising, "dL_dW_l", "", "raises"),
+        (lambda net: 1 / 0, "dL_dW_l", "", "raises"),
+        (lambda net: None, "dL_dW_l", "", "gives no numbers"),
+        (lambda net: "no", "loss", "", "gives no numbers"),
+        (lambda net: gradient(net) * np.nan, "dL_dW_l", "", "gives no numbers"),
+        (lambda net: gradient(net) * 1j, "dL_dW_l", "", "gives no numbers"),
+        (lambda net: sys.exit(3), "loss", "", "raises"),
+        (3, "dL_dW_l", "", "not judged"),
+        (gradient, "dL_dW", "", "not judged"),
+        (gradient, "dL_dW_l", "n = 7", "not judged"),
+        (gradient, "dL_dW_l", "L = 1 and L > 1", "not judged"),
+    ],
+)  # fmt: skip
+def test_every_verdict_is_planted(form: Any, equals: str, only: str, words: str) -> None:
+    found = planted(form, equals, only)
+    assert found["words"].startswith(words), found
+    assert found["kind"] in KINDS
+
+
+def test_what_user_code_does_to_its_arrays_stays_there() -> None:
+    def greedy(net: Net) -> Any:
+        W = net.W[net.l]
+        W *= 0
+        net.X[:] = 0
+        return gradient(net)
+
+    assert planted(greedy)["kind"] == "holds"
+    assert planted(gradient)["kind"] == "holds"
+
+
+def test_what_is_wrong_is_said_with_its_line() -> None:
+    why = planted(raising)["why"]
+    assert "RuntimeError: no such luck" in why
+    assert "test_audit.py" in why
+    assert "expected one of loss" in planted(gradient, "gradient")["why"]
+
+
+def test_asking_for_a_layer_that_there_is_not() -> None:
+    with pytest.raises(MissingError, match=r"there is no W_3 here: there are W_1 to W_2\."):
+        Net(SETTINGS[0], 1).W[3]
+    with pytest.raises(MissingError, match="for one example alone"):
+        Net(SETTINGS[1], 2).columns.da_da[2]
+
+
+def test_every_name_of_a_right_value_has_one() -> None:
+    at = Place(next(s for s in SETTINGS if s.name == "four layers, n = 1"), 2)
+    assert all(is_name(name) and value(name, at) is not None for name in NAMES)
+    assert not is_name("gradient_l")
+    assert value("delta_{l-1}", at)[0] == value("delta_1", at)[0] == "δ_1"  # type: ignore[index]
+    assert value("link_L", at)[0] == "∂L/∂a_4"  # type: ignore[index]
+    assert value("A_7", at) is None
+
+
+def test_a_condition_is_the_simplest_that_explains() -> None:
+    places = [Place(s, l) for s in SETTINGS for l in range(1, s.L + 1)]
+    for name, question in CONDITIONS.items():
+        found = explaining({at: question(at) for at in places})
+        assert CONDITIONS.get(found, question) is question or found == named(name)
+    assert explaining({at: i % 7 == 3 for i, at in enumerate(places)}) == ""
+    both = {at: at.setting.n == 1 and at.setting.last == "softmax" for at in places}
+    assert explaining(both) == "n = 1 and softmax"
+
+
+# ---- somebody's own notes ---------------------------------------------------------------------------
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["audit", *arguments])
+
+
+def own(folder: Path, text: str) -> Path:
+    path = folder / "own.py"
+    path.write_text("from conformance.audit import equation\n" + text, encoding="utf-8")
+    return path
+
+
+GOOD = """
+@equation(id="good", latex="x", equals="dL_dW_l")
+def f(net):
+    return net.Z[net.l - 1].T @ net.delta[net.l]
+"""
+
+
+def test_the_example() -> None:
+    found = audit_file(EXAMPLE)
+    kinds = {e["id"]: e["verdict"]["kind"] for e in found["equations"]}
+    assert kinds == {"weight-gradient": "holds", "hidden-link": "wrong"}
+    assert found["exit_code"] == 1
+
+
+def test_a_list_of_dicts_and_functions_of_one_name(tmp_path: Path) -> None:
+    text = GOOD + GOOD.replace("good", "again") + (
+        'EQUATIONS = [{"id": "listed", "latex": "y", "function": f, "equals": "dL_dW_l"},'
+        ' {"id": "empty"}]'
+    )  # fmt: skip
+    found = audit_file(own(tmp_path, text))
+    kinds = {e["id"]: e["verdict"]["kind"] for e in found["equations"]}
+    assert kinds == {"good": "holds", "again": "holds", "listed": "holds", "empty": "not-judged"}
+    assert found["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (GOOD, 0),
+        (GOOD + GOOD.replace("good", "bad").replace("return", "return 2 *"), 1),
+        (GOOD.replace('equals="dL_dW_l"', 'equals="dL_dW_l", only="n = 1"').replace(
+            "return", "return net.n *"), 0),
+        (GOOD + GOOD.replace("good", "odd").replace("return", "raise ValueError()  #"), 1),
+    ],
+)  # fmt: skip
+def test_exit_codes(text: str, code: int, tmp_path: Path) -> None:
+    result = invoke(str(own(tmp_path, text)))
+    assert result.exit_code == code, result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1", "has no equation"),
+        ("1 / 0", "raises ZeroDivisionError: division by zero at own.py:2"),
+        ("def f(:", "raises SyntaxError"),
+        ("raise SystemExit(0)", "raises SystemExit"),
+        (GOOD + GOOD, "two equations 'good'"),
+        ("EQUATIONS = 3", "is no list of dicts"),
+    ],
+)
+def test_refusals(text: str, said: str, tmp_path: Path) -> None:
+    result = invoke(str(own(tmp_path, text)))
+    assert result.exit_code == 2
+    assert said in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(AuditError, match="there is no such file"):
+        audit_file(tmp_path / "none.py")
+    assert invoke("--to", "html", "--output", str(tmp_path / "no" / "x.html")).exit_code == 2
+
+
+def test_what_user_code_prints_is_not_in_the_answer(tmp_path: Path) -> None:
+    path = own(
+        tmp_path, "print('loading')" + GOOD.replace("    return", "    print('hello')\n    return")
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "conformance", "audit", str(path), "--to", "json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["counts"] == {"holds": 1}
+    assert {"loading", "hello"} <= set(done.stderr.split())
+
+
+# ---- how it is written ------------------------------------------------------------------------------
+
+
+def test_the_notes_on_the_command_line(tmp_path: Path, notes: dict[str, Any]) -> None:
+    result = invoke("--to", "json", "--output", str(tmp_path / "a.json"))
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == json.loads(
+        as_json(notes)
+    )
+    assert "19 of 38 equations hold" in invoke().output
+
+
+def test_json_has_what_the_documentation_says(notes: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    keys = set(notes) | set(notes["equations"][0]) | set(notes["equations"][0]["verdict"])
+    keys |= set(next(e for e in notes["equations"] if e["evidence"])["evidence"][0])
+    assert all(f"`{key}`" in page for key in keys), [k for k in keys if f"`{k}`" not in page]
+    assert all(f"`{name}`" in page for name in NAMES), [k for k in NAMES if f"`{k}`" not in page]
+    assert all(f"`{named(c)}`" in page for c in CONDITIONS), [
+        c for c in CONDITIONS if f"`{named(c)}`" not in page
+    ]
+    assert all(f"| {k} |" in page for k in KINDS), [k for k in KINDS if f"| {k} |" not in page]
+
+
+def test_the_documentation_has_the_table_that_the_command_prints(notes: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert as_text(notes) in page
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, {"__name__": "documentation"})
+
+
+def test_markdown(notes: dict[str, Any]) -> None:
+    page = as_markdown(notes)
+    assert page.count("$$") == 2 * sum(1 + bool(e["corrected_latex"]) for e in notes["equations"])
+    assert page.count("```") % 2 == 0
+    assert "printed δ_1 = " in page
+
+
+HOSTILE = "</style><script>alert(1)</script> `x` |y| $z$ \N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m"
+
+
+def hostile(net: Net) -> Any:
+    raise ValueError(HOSTILE)
+
+
+def test_what_a_user_names_is_escaped(tmp_path: Path) -> None:
+    row = Equation(
+        id=HOSTILE, latex=HOSTILE, printed=hostile, equals="loss", where=HOSTILE,
+        corrected_latex=r"\text{<script>alert(1)</script>}", note=HOSTILE,
+    )  # fmt: skip
+    audit = audit_notes() | {"equations": [entry(row)], "counts": {"raises": 1}, "of": HOSTILE}
+    html = render(audit)
+    assert "<script" not in html
+    assert html.count("</style>") == 1
+    assert "<script" not in re.sub(r"```.*?```", "", as_markdown(audit), flags=re.DOTALL)
+    assert "\x1b" not in as_text(audit) + as_markdown(audit)
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"\foo{x}", r"\text{<script>alert(1)</script>}", r"\href{javascript:alert(1)}{x}", r"\frac{",
+        r"\style{color:red}{x}", r"\class{x}{y}", "a & b", "", r"\text{\oops}",
+    ],
+)  # fmt: skip
+def test_latex_that_would_leak_is_no_formula(latex: str) -> None:
+    assert formula(latex) is None
+
+
+def test_every_formula_of_the_notes_is_mathml(notes: dict[str, Any]) -> None:
+    for e in notes["equations"]:
+        for latex in (e["latex"], e["corrected_latex"], *(p["latex"] for p in e["printed"])):
+            if latex:
+                math = formula(latex)
+                assert math is not None, latex
+                assert "\\" not in math
+                ElementTree.fromstring(math)
+
+
+def test_the_page(notes: dict[str, Any]) -> None:
+    html = render(notes)
+    assert html == render(json.loads(as_json(notes)))
+    assert "<script" not in html
+    assert "19 of 38 equations hold" in html
+    maths = re.findall(r"<math.*?</math>", html, re.DOTALL)
+    assert len(maths) > 60
+    assert not [m for m in maths if "\\" in m]
+    ids = re.findall(r'id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert {a[1:] for a in re.findall(r'href="(#[^"]+)"', html)} <= set(ids)
+    text = unescape(re.sub(r"<[^>]+>", "", html))
+    assert "refbp/algorithm.py:" in text
+    assert "\\frac" in text  # as LaTeX too, within the details
+    assert set(CLASSES) == set(COUNTED) == set(KINDS)
+    assert set(HEADS) <= {"wrong", "shapes", "missing", "incomplete", "no-numbers", "raises"}
+
+
+def test_every_verdict_has_a_sign_and_a_word_on_the_page(notes: dict[str, Any]) -> None:
+    html = render(notes)
+    chips = re.findall(r'<span class="chip v-[a-z-]+">(.*)</span>', html)
+    assert len(chips) == 38 + 19  # the cards, and the table above them
+    assert all(
+        re.match(r'<span class="sign" aria-hidden="true">[✓✗≠]</span> <bdi>\w', c) for c in chips
+    )
+
+
+def test_small_differences_are_shown_with_enough_digits() -> None:
+    row = Equation("close", "x", lambda net: gradient(net) * (1 + 1e-8), "dL_dW_l")
+    html = render(audit_notes() | {"equations": [entry(row)], "counts": {"factor": 1}})
+    assert len(re.findall(r"<td><b>", html)) > 0
