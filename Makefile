@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup conformance faults test check bench checkers accuracy clean
+.PHONY: help setup conformance faults test docs check bench checkers accuracy clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -40,9 +40,16 @@ bench: setup ## refbp against torch eager and jitted JAX, as ratios
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write
 
+docs: setup ## the documentation site, with the reports and handouts there are, in site/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material 'mkdocstrings[python]'
+	$(BIN)/mkdocs build --quiet
+	$(BIN)/conformance handout --all site/handouts
+	$(BIN)/conformance audit --to html --output site/audit.html
+	@for f in reports/*.html; do if [ -f "$$f" ]; then mkdir -p site/reports && cp "$$f" site/reports/; fi; done
+
 accuracy: setup ## measure what each σ and σ' loses, beside what accuracy.toml says
 	$(BIN)/python -m conformance.measure
 
 clean: ## remove what was made, .venv too
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.* reports/conformance.html reports/conformance.json reports/faults.html reports/faults.json
+	rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.* reports/conformance.html reports/conformance.json reports/faults.html reports/faults.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ import numpy as np
 from conformance.faults.fitted import FITTED
 from conformance.faults.loop import Loop, State, Wrap, outcome, planted, state_of
 from conformance.faults.table import FAULTS, Fault
-from conformance.judge import Judged, Subject, steps_of
+from conformance.judge import Judged, Subject, right_as_a_whole, steps_of
 from conformance.pattern import pattern
 from conformance.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.results import SYMBOLS, Finding, Result
@@ -27,6 +27,7 @@ from conformance.results import Step as StepRow
 
 __all__ = ["diagnosis"]
 
+DEEPEST = 5  # networks in which two faults in one step are looked for: it takes a while
 INSIDE = {"delta": ("G", "G_L", "delta")}  # the steps that a quantity is made by, but its own
 Key = tuple[str, int]
 
@@ -85,13 +86,39 @@ class _Case:
         self.state = state_of(self.p, t, past, other)
         self.judged = steps_of(subject, like, t)
         self.suspects = {s.key: s for s in map(Suspect.of, self.judged)}
-        self.blamed = list(map(Suspect.of, self._wrong(self.judged)))
+        self.right = right_as_a_whole(subject, like, t)
+        wrong = {s.key: s for s in map(Suspect.of, self._wrong(self.judged))}
+        self.blamed = [s for s in wrong.values() if not self._follows(s, set(wrong))]
         self.batch: _Case | None = None  # the whole batch, where that is right
         self.earlier: Trace | None = None  # the same input, run before
 
     @staticmethod
     def _wrong(judged: Sequence[Judged]) -> Iterator[Judged]:
         return (j for j in judged if j.verdict == "deviates")
+
+    def _follows(self, s: Suspect, wrong: set[Key]) -> bool:
+        """Whether a step is wrong on its operands only because one of them is not what it was given.
+
+        It is right as a whole, and an operand is not; or an operand is no number at all.
+        """
+        operands = [k for k in self._operands(s) if k in self.suspects]
+        if any(not np.isfinite(self.suspects[k].value).all() for k in operands):
+            return True
+        return s.key in self.right and any(k in wrong or k not in self.right for k in operands)
+
+    def _operands(self, s: Suspect) -> list[Key]:
+        """What a step is computed from."""
+        q, l, L = s.quantity, s.layer, self.p.depth
+        after = ("Z", L) if l == L else ("delta", l + 1)
+        of: dict[str, list[Key]] = {
+            "A": [("Z", l - 1)],
+            "Z": [("A", l)],
+            "delta": [("A", l), after],
+            "dW": [("Z", l - 1), ("delta", l)],
+            "W_new": [("dW", l)],
+            "loss": [("Z", L)],
+        }
+        return of[q]
 
     def would_be(self, wrong: Mapping[str, Wrap], key: Key, fault: Fault | None) -> Floats | None:
         """What a fault makes of a step, on the trace's own operands; None where it does not fit."""
@@ -241,7 +268,7 @@ def _random(case: _Case, left: list[Key]) -> Iterator[Finding]:
 
 def _pairs(case: _Case, left: list[Key]) -> Iterator[Finding]:
     """Two faults in one step, one inside the other. Takes what it explains out of `left`."""
-    if not left or case.p.depth > 3:
+    if not left or case.p.depth > DEEPEST:
         return
     first = case.suspects[left[0]]
     for inner, outer in _pairs_in(case, first):
@@ -417,10 +444,12 @@ def _filled(template: str, keys: Sequence[Key], L: int) -> str:
 
 
 def _named(
-    case: _Case, faults: Sequence[Fault], keys: Sequence[Key], alone: bool = False
+    case: _Case, faults: Sequence[Fault], explained: Sequence[Key], alone: bool = False
 ) -> Finding:
     """A fault, or two of them, in words."""
-    L, symbol = case.p.depth, SYMBOLS[keys[0][0]]
+    L = case.p.depth
+    keys = [k for k in explained if k[0] == faults[0].shows] or explained
+    symbol = SYMBOLS[keys[0][0]]
     where = f"{_where(keys, L)}: " if keys[0][0] != "loss" else ""
     whats = ", and ".join(f.what for f in faults)
     formula = (
@@ -429,7 +458,7 @@ def _named(
     only = "; in the other layers it is right" if alone else ""
     return Finding(
         fault=" + ".join(f.name for f in faults),
-        steps=[StepRow(quantity=q, layer=l) for q, l in keys],
+        steps=[StepRow(quantity=q, layer=l) for q, l in explained],
         text=f"{where}{formula}: {whats}{only}.",
         suggestion=faults[0].hint if len(faults) == 1 else " ".join(f.hint for f in faults),
     )

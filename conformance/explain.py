@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.results import SYMBOLS, CaseRow, Finding, Result, Results, Verdict
 
-__all__ = ["Common", "common", "explained", "smallest"]
+__all__ = ["BAD", "Common", "common", "explained", "only_where", "smallest", "told"]
 
 BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
@@ -17,20 +17,55 @@ WIDTH = 100
 
 
 class Common:
-    """A finding that several results share: by the name of the fault, or by its text."""
+    """A finding that several results share."""
 
     def __init__(self, finding: Finding) -> None:
         self.finding, self.cases = finding, 0
 
 
-def common(results: Sequence[Result]) -> list[Common]:
-    """What the deviations look like, the most frequent first; each result has the say of its first."""
+UNKNOWN = ""
+
+
+def common(results: Sequence[Result], cases: Sequence[CaseRow]) -> list[Common]:
+    """What the deviations look like, the most frequent first; what nothing explains is one of them.
+
+    A name that fits a few cases, where nothing is found in more, is what those cases happen to look like:
+    it is left out.
+    """
     found: dict[str, Common] = {}
+    depths: dict[str, set[int]] = {}
+    rows = {c["id"]: c for c in cases}
     for r in results:
-        for f in {f["fault"] or f["text"]: f for f in r["diagnosis"]}.values():
-            key = f["fault"] or "unknown"
-            found.setdefault(key, Common(f)).cases += 1
-    return sorted(found.values(), key=lambda c: (not c.finding["fault"], -c.cases))
+        for f in {f["fault"]: f for f in r["diagnosis"]}.values():
+            found.setdefault(f["fault"], Common(f)).cases += 1
+            depths.setdefault(f["fault"], set()).add(rows[r["case"]]["depth"])
+    _merged(found, depths)
+    unknown = found[UNKNOWN].cases if UNKNOWN in found else 0
+    kept = [
+        c for f, c in found.items() if f == UNKNOWN or c.cases >= min(unknown, len(results) / 5)
+    ]
+    return sorted(kept, key=lambda c: -c.cases)
+
+
+def _merged(found: dict[str, Common], depths: Mapping[str, set[int]]) -> None:
+    """With one layer, "everywhere" is "at the output": where it is both, it is at the output."""
+    for name in [n for n in found if n.endswith("-at-output")]:
+        everywhere = name.removesuffix("-at-output")
+        if everywhere in found and depths[everywhere] == {1}:
+            found[name].cases += found.pop(everywhere).cases
+
+
+def only_where(bad: Sequence[Result], own: Sequence[Result], cases: Sequence[CaseRow]) -> str:
+    """What all failing cases have and no conforming one: "loss is not mean_squared_error"; "" for nothing."""
+    rows = {c["id"]: c for c in cases}
+    good = [r for r in own if r["verdict"] in ("conforms", "known-difference")]
+    for field in ("loss", "output", "activation", "dtype", "bias", "depth", "batch", "family"):
+        failing, fine = ({str(rows[r["case"]][field]) for r in of} for of in (bad, good))
+        if fine and not failing & fine:
+            few, word = (failing, "is") if len(failing) <= len(fine) else (fine, "is not")
+            if len(few) <= 4:
+                return f"{field} {word} {' or '.join(sorted(few))}"
+    return ""
 
 
 def smallest(results: Sequence[Result], cases: Sequence[CaseRow]) -> Result:
@@ -60,23 +95,29 @@ def _lines(
     yield f"{name}: {said}, of {judged:,} cases"
     blamed = Counter(SYMBOLS[s["quantity"]] for r in bad for s in _kinds(r))
     if blamed:
-        parts = ", ".join(f"{q} ({n:,} cases)" for q, n in blamed.most_common())
+        parts = ", ".join(
+            f"{q} ({n:,} case{'' if n == 1 else 's'})" for q, n in blamed.most_common()
+        )
         yield from _entry("to blame", f"{parts}; what follows from it is not counted")
-    for c in common(bad)[:3]:
-        yield from _entry("looks like", f"{c.finding['text']} ({c.cases:,} cases)")
+    if where := only_where(bad, own, results["cases"]):
+        yield from _entry("only where", where)
+    for c in common(bad, results["cases"])[:3]:
+        label = "looks like" if c.finding["fault"] else "unknown"
+        of = f"{c.cases:,} case{'' if c.cases == 1 else 's'}"
+        yield from _entry(label, f"{c.finding['text']} ({of})")
         yield from _entry("", f"→ {c.finding['suggestion']}")
-    case = smallest(
-        [r for r in bad if r["verdict"] == _explained_verdict(counts)], results["cases"]
-    )
+    case = told(bad, results["cases"])
     yield from _entry("smallest", case["case"])
     yield from _entry("", case["message"])
     again = f"conformance show {shlex.quote(case['case'])} --implementation {shlex.quote(name)}"
     yield from _entry("see it", again)
 
 
-def _explained_verdict(counts: Counter[Verdict]) -> Verdict:
-    """The verdict that is explained: a deviation says more than an error."""
-    return next(v for v in WORST if counts[v])
+def told(bad: Sequence[Result], cases: Sequence[CaseRow]) -> Result:
+    """The failing result to look at: the smallest of those that say most, of those with a step to blame."""
+    verdict = next(v for v in WORST if any(r["verdict"] == v for r in bad))
+    of = [r for r in bad if r["verdict"] == verdict]
+    return smallest([r for r in of if r["blame"]] or of, cases)
 
 
 def _kinds(r: Result) -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ROW_WISE, Definition
 from conformance.truth.network import Memo, Steps, Truth, trace
 
-__all__ = ["Judged", "Own", "Subject", "judge", "judge_exception", "steps_of"]
+__all__ = ["Judged", "Own", "Subject", "judge", "judge_exception", "right_as_a_whole", "steps_of"]
 
 
 class Comparison(NamedTuple):
@@ -343,6 +343,15 @@ def steps_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
         amended = judged(rows) if rows else plain
     pairs = zip(plain, amended, strict=True)
     return [a if p.verdict == "deviates" != a.verdict else p for p, a in pairs]
+
+
+def right_as_a_whole(subject: Subject, name: str, t: Trace) -> set[tuple[str, int]]:
+    """The quantities of layers that conform end to end."""
+    plain = subject.amend(())
+    with np.errstate(all="ignore"):
+        found = _against_truth("end-to-end", t, subject.truth(plain), subject.spread(name, plain))
+        judged = _judge_all(list(found.values()))
+    return {(j.comparison.quantity, j.comparison.layer) for j in judged if j.verdict == "conforms"}
 
 
 def _worst_layers(judged: Sequence[Judged]) -> list[Judged]:

@@ -37,13 +37,17 @@ def pattern(
 def _advice(said: str) -> str:
     if said.startswith("its elements are NaN"):
         return "Look for 0/0, ∞ − ∞ or log 0 in this step."
+    if said == "it is 0 everywhere":
+        return "It was never computed, or never stored: look at the bounds of the loop."
+    if said.startswith("it has the other sign"):
+        return "Look for a minus that is missing or one too many."
     if "times what" in said:
         return "Look for a constant that is missing or counted twice."
     if "float" in said:
         return "Look for an array that was made without a dtype, or a cast."
     if said.startswith("only"):
         return "Look at what the code does differently there: a branch, a mask, the end of a loop."
-    return "Compute this step by hand on the smallest failing case: `conformance show` prints its numbers."
+    return "Compute this step by hand: `conformance show` prints its operands, and what it should give."
 
 
 def _relative(value: Floats, right: Floats) -> str:
@@ -75,9 +79,11 @@ def _factor(value: Floats, right: Floats, tolerance: Floats, wrong: Mask, p: Pro
         return ""
     if not wrong[known].all() and abs(c - 1) < 1e-6:
         return ""
-    return (
-        "it is 0 everywhere" if c == 0 else f"it is {_named_factor(c, p)} times what it should be"
-    )
+    if c == 0:
+        return "it is 0 everywhere"
+    if abs(c + 1) < 1e-6:
+        return "it has the other sign"
+    return f"it is {_named_factor(c, p)} times what it should be"
 
 
 def _named_factor(c: float, p: Problem) -> str:

@@ -371,6 +371,8 @@ def _in_this_process(
 
 def _names(asked: Sequence[str]) -> list[str]:
     for name in asked:
+        if not name.isprintable():
+            raise RunError(f"{name!r:.80} is no name; expected one that is printed on one line.")
         _row_of(name)
     others = [n for n in dict.fromkeys(asked) if n not in IMPLEMENTATIONS]
     return [n for n in IMPLEMENTATIONS if not asked or n in asked] + others
@@ -391,7 +393,11 @@ def run(
     """
     objects = {_name_of(i): i for i in implementations if not isinstance(i, str)}
     asked = [i if isinstance(i, str) else i.name for i in implementations]
-    if twice := [n for n in asked if asked.count(n) > 1 or (n in objects and n in IMPLEMENTATIONS)]:
+    if ours := [n for n in objects if n in IMPLEMENTATIONS]:
+        raise RunError(
+            f"an object has the name {ours[0]!r}, which is one of ours; give it another."
+        )
+    if twice := [n for n in asked if asked.count(n) > 1]:
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
     with given(objects):
         return _run(profile, asked, wanted, 0 if objects else jobs, progress)

@@ -39,8 +39,12 @@ def left_out(row: ImplementationRow, results: Sequence[Result], chosen: Sequence
         said.append(f"{named}: not returned, so not judged.")
     unfit = Counter(r["message"] for r in own if r["verdict"] == "not-run")
     if unfit:
-        why = unfit.most_common(1)[0][0].removeprefix("not run: ")
-        said.append(f"{sum(unfit.values())} cases not run: {why}")
+        each = [
+            f"{why.removeprefix('not run: ').rstrip('.')} ({n})" for why, n in unfit.most_common(3)
+        ]
+        more = f"; and {len(unfit) - 3} more reasons" if len(unfit) > 3 else ""
+        only = each[0].rpartition(" (")[0] if len(unfit) == 1 else "; ".join(each)
+        said.append(f"{sum(unfit.values())} cases not run: {only}{more}.")
     if len(own) < len(chosen):
         said.append(
             f"{len(own)} of {len(chosen)} cases: a covering sample, since each is compiled "
@@ -120,6 +124,13 @@ def summary(
         row["name"]
         for row in rows
         if row["status"] == "error" or (asked and row["status"] == "not-run")
+    ]
+    silent += [
+        row["name"]
+        for row in rows
+        if row["status"] == "ran"
+        and (c := counts[row["name"]])["error"]
+        and c["error"] + c["not-run"] == sum(c.values())
     ]
     wrong = [f"{total[v]} {v}" for v in ("error", "deviates") if total[v]]
     wrong += [f"known differences that no longer show: {', '.join(stale)}"] if stale else []

@@ -315,9 +315,15 @@ def _done(tasks: Sequence[tuple[Any, ...]], jobs: int, progress: Progress) -> li
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         futures = [pool.submit(_task, *task) for task in tasks]
         found = []
-        for i, (future, task) in enumerate(zip(futures, tasks, strict=True), start=1):
-            found.append(future.result())
-            progress(i, len(tasks), task[1])
+        try:
+            for i, (future, task) in enumerate(zip(futures, tasks, strict=True), start=1):
+                found.append(future.result())
+                progress(i, len(tasks), task[1])
+        except BaseException:  # Ctrl-C: do not wait for what is still to do
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            raise
         return found
 
 
@@ -336,6 +342,7 @@ def trials(
     Raises FaultError and CaseError for what there is not.
     """
     begun = time.monotonic()
+    names = list(dict.fromkeys(names))
     for name in names:
         fault(name)
     chosen = select(cases(profile), wanted)

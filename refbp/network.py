@@ -11,6 +11,7 @@ import numpy as np
 from refbp.activations import activation
 from refbp.algorithm import backward_prop, forward_pass, update
 from refbp.losses import loss as loss_named
+from refbp.notebook import network_table, trace_table
 from refbp.types import Array, InputError, Layers, LossFunction, Transition
 
 __all__ = ["Network", "Trace"]
@@ -25,6 +26,11 @@ class Trace:
     delta: Layers
     dL_dW: Layers
     loss: np.floating[Any]
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the shape and range of each quantity."""
+        of = {"A": self.A, "Z": self.Z, "delta": self.delta, "dL_dW": self.dL_dW}
+        return trace_table(of, self.loss)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +86,7 @@ class Network:
     def step(self, X: Array, Y: Array, alpha: float) -> Network:
         """The network after one W_l ← W_l − α ∂L/∂W_l for every l; this one is left as it was."""
         return replace(self, W=update(self.W, self.trace(X, Y).dL_dW, alpha))
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a row a layer."""
+        return network_table(self.W, self.sigma, self.loss)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
+import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -32,6 +34,14 @@ from conformance.results import (
 
 __all__ = ["print_summary"]
 
+html_dir = click.option(
+    "--html-dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the HTML report as separate files, for servers that forbid inline script and style.",
+)
+
 EXPLAINED = 2  # how many implementations are explained in the terminal: a screen
 
 
@@ -54,6 +64,7 @@ EXPLAINED = 2  # how many implementations are explained in the terminal: a scree
     help="Only these cases: 'activation=tanh,depth=3'.",
 )
 @outputs("results")
+@html_dir
 @click.option(
     "--jobs",
     type=click.IntRange(0, 256),
@@ -66,6 +77,7 @@ def run(
     wanted: str,
     report: Path | None,
     json_path: Path | None,
+    folder: Path | None,
     jobs: int | None,
 ) -> None:
     """Run the implementations on a profile of cases and judge every quantity of every layer."""
@@ -74,14 +86,17 @@ def run(
     gc.disable()  # results are a tree of a million values and no cycle
     with refusing():
         may_be_written(report, json_path, "results")
+        _must_be_a_folder(folder)
         with progress_shown() as progress:
             results = run_profile(profile, implementations, wanted, jobs, progress)
         if json_path:
             write_results(json_path, results)
         if report:
             _write_report(report, results)
+        if folder:
+            _write_folder(folder, results)
     print_summary(results)
-    for kind, path in (("report", report), ("results", json_path)):
+    for kind, path in (("report", report), ("report", folder), ("results", json_path)):
         if path:
             click.echo(f"{kind}: {path}")
     sys.exit(results["summary"]["exit_code"])
@@ -93,7 +108,25 @@ def _write_report(path: Path, results: Results) -> None:
     write_atomically(path, render(results))
 
 
-def print_summary(results: Results) -> None:
+def _must_be_a_folder(path: Path | None) -> None:
+    """A folder to put the report's files in, made where it is not there yet."""
+    if path is None:
+        return
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as e:
+        raise ResultsError(f"cannot write to the folder {path}: {e.strerror or e}.") from e
+    must_be_writable(path / "index.html")
+
+
+def _write_folder(folder: Path, results: Results) -> None:
+    from conformance.report import render_files
+
+    for name, text in render_files(results).items():
+        write_atomically(folder / name, text)
+
+
+def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
     """The verdict, a row an implementation, the worst ratio of each gate, and what deviates."""
     summary, p = results["summary"], results["profile"]
     worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
@@ -111,16 +144,18 @@ def print_summary(results: Results) -> None:
     if len(rows) > 1:
         table(rows)
     for impl in results["implementations"]:
-        if impl["status"] != "ran":
-            click.echo(f"{impl['name']}: {impl['status']}: {impl['reason']}")
-        elif impl["reason"]:
-            click.echo(f"{impl['name']}: {impl['reason']}")
+        how = f"{impl['status']}: " if impl["status"] != "ran" else ""
+        if how or impl["reason"]:
+            text = f"{impl['name']}: {how}{impl['reason']}"
+            click.echo(textwrap.fill(text, 110, subsequent_indent="  ", break_on_hyphens=False))
     told = [(impl["name"], explained(results, impl["name"])) for impl in results["implementations"]]
     told = [(name, lines) for name, lines in told if lines]
     for _, lines in told[:EXPLAINED]:
         click.echo("\n" + "\n".join(lines))
     if len(told) > EXPLAINED:
         click.echo(f"\nand of {', '.join(name for name, _ in told[EXPLAINED:])}: see the report.")
+    if told_else:
+        click.echo("\n" + "\n".join(told_else))
     for d in results["known_differences"]:
         if d["status"] == "stale":
             click.echo(
@@ -164,8 +199,9 @@ def list_(profile: str, wanted: str, ids: bool) -> None:
 )
 def show(case: str, name: str) -> None:
     """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
-    from conformance.runner import RunError, _names, judged, started
-    from conformance.show import describe
+    from conformance.judge import Subject
+    from conformance.runner import RunError, _names, judged_by, runs, started
+    from conformance.show import by_hand, describe
 
     with refusing():
         found = find(case)
@@ -173,8 +209,13 @@ def show(case: str, name: str) -> None:
         status = started(name).row
         if started(name).ready is None:
             raise RunError(f"{name} is {status['status']}: {status['reason']}")
-        (result,) = judged(found, [name])
-        click.echo(describe(found, result))
+        impl, subject = started(name).ready, Subject(found)
+        assert impl is not None
+        result, lines = judged_by(subject, name, impl), []
+        if result["blame"]:
+            like = getattr(impl, "like", name)
+            lines = by_hand(subject, like, runs(subject, impl, whole=False), result)
+        click.echo(describe(found, result, lines))
     sys.exit(
         {"conforms": 0, "known-difference": 0, "undecided": 2, "not-run": 2}.get(
             result["verdict"], 1
@@ -185,24 +226,32 @@ def show(case: str, name: str) -> None:
 @main.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option(
-    "--html",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="F.html",
-    help="Where to write it.",
+    "--html", type=click.Path(path_type=Path), metavar="F.html", help="Write it as one file."
 )
-def report(results: Path, html: Path) -> None:
+@html_dir
+def report(results: Path, html: Path | None, folder: Path | None) -> None:
     """Render the HTML report of a RESULTS file again; needs no framework."""
+    if not html and not folder:
+        raise click.UsageError("where to? Expected --html F.html, --html-dir DIR, or both.")
     with refusing():
         found = read(results)
         must_be_writable(html)
-        try:
+        _must_be_a_folder(folder)
+        _render_again(results, found, html, folder)
+    for path in filter(None, (html, folder)):
+        click.echo(f"report: {path}")
+
+
+def _render_again(path: Path, found: Results, html: Path | None, folder: Path | None) -> None:
+    try:
+        if html:
             _write_report(html, found)
-        except ResultsError:
-            raise
-        except Exception as e:
-            raise ResultsError(
-                f"cannot read {results}: it is not as schema version {found['schema_version']} has it "
-                f"({type(e).__name__}: {e})."
-            ) from e
-    click.echo(f"report: {html}")
+        if folder:
+            _write_folder(folder, found)
+    except ResultsError:
+        raise
+    except Exception as e:
+        raise ResultsError(
+            f"cannot read {path}: it is not as schema version {found['schema_version']} has it "
+            f"({type(e).__name__}: {e})."
+        ) from e

@@ -72,17 +72,18 @@ def check(
         click.echo(f"could not be used: {trouble}")
     if len(troubles) > SHOWN:
         click.echo(f"and {len(troubles) - SHOWN} more.")
-    _explain(results)
-    print_summary({**results, "results": []})
+    print_summary({**results, "results": []}, _explanation(results))
     for kind, path in (("report", report), ("results", json_path)):
         if path:
             click.echo(f"{kind}: {path}")
     sys.exit(results["summary"]["exit_code"])
 
 
-def _explain(results: Results) -> None:
+def _explanation(results: Results) -> list[str]:
     """What deviates and what it looks like; but `conformance show` cannot run an answer again."""
-    for row in results["implementations"]:
-        lines = explained(results, row["name"])
-        if lines:
-            click.echo("\n" + "\n".join(l for l in lines if "conformance show " not in l))
+    return [
+        line
+        for row in results["implementations"]
+        for line in explained(results, row["name"])
+        if "conformance show " not in line
+    ]

@@ -41,11 +41,15 @@ def _is(step: str, M: Floats) -> Mapping[str, Wrap]:
 
 
 def _clipped(step: str) -> Fit:
-    """Clipped to ±c, for c the largest there is."""
+    """Clipped to ±c, for c the largest there is: two or more are at ±c and as many below it, or c is a
+    number that somebody would write down."""
 
     def fit(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-        c = float(np.abs(seen.value).max())
-        if int((np.abs(seen.value) == c).sum()) > 1 or _round(c):
+        size = np.abs(seen.value)
+        c = float(size.max())
+        at, below = int((size == c).sum()), int(((size < c) & (size > 0)).sum())
+        written = _round(c) and (below >= 2 or at == size.size > 1)
+        if c > 0 and ((at >= 2 and below >= 1) or written):
             yield _is(step, np.clip(seen.right, -c, c))
 
     return fit
@@ -64,12 +68,16 @@ def _norm_clipped(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
 
 
 def _decayed(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-    """λ W added: λ by least squares."""
+    """λ W or λ sign W added, to the bias too or not: λ by least squares."""
     W = s.p.W[seen.layer].astype(float)
-    size = float((W * W).sum())
-    if size:
-        decay = float(((seen.value - seen.right) * W).sum()) / size
-        yield _is("dW", seen.right + decay * W)
+    weights = W.copy()
+    if s.p.bias:
+        weights[-1] = 0
+    for of in (W, weights, np.sign(W), np.sign(weights)):
+        size = float((of * of).sum())
+        if size:
+            decay = float(((seen.value - seen.right) * of).sum()) / size
+            yield _is("dW", seen.right + decay * of)
 
 
 def _zeroed(step: str) -> Fit:
@@ -112,9 +120,9 @@ def _dropped(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
 
 
 def _kept_off(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-    """Clipped to [c, 1 − c], for the smallest output there is."""
+    """Clipped to [c, 1 − c], for the smallest output there is, if somebody would write that down."""
     c = float(seen.value.min())
-    if 0 < c < 0.1:
+    if 0 < c < 0.1 and _round(c) and (seen.value > c).any():
         yield _is("Z", np.clip(seen.right, c, 1 - c))
 
 
@@ -132,7 +140,22 @@ def _at_clipped(c: float) -> Wrap:
     return lambda right: step
 
 
+def _smoothing(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
+    """∂L/∂Z_L with smoothed targets, for the amounts that people choose."""
+    for e in (0.2, 0.05, 0.01):
+        yield {"G_L": _at_smoothed(e)}
+
+
+def _at_smoothed(e: float) -> Wrap:
+    def step(s: State) -> Any:
+        Y = s.p.Y * s.p.dtype.type(1 - e) + s.p.dtype.type(e / s.p.Y.shape[1])
+        return s.loss().gradient(s.Z[s.L], Y)
+
+    return lambda right: step
+
+
 FITTED: Mapping[str, Fit] = {
+    "targets-smoothed": _smoothing,
     "dropout-left-on": _dropped,
     "delta-clipped": _clipped("delta"),
     "gradient-clipped": _clipped("dW"),

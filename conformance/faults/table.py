@@ -142,6 +142,16 @@ def _hard(s: State, G: Floats) -> Any:
     return s.loss().gradient(s.Z[s.L], np.round(s.p.Y))
 
 
+def _smoothed(s: State, G: Floats, e: float) -> Any:
+    if "cross_entropy" not in s.p.loss:
+        return G
+    Y = s.p.Y * s.p.dtype.type(1 - e) + s.p.dtype.type(e / s.p.Y.shape[1])
+    return _gradient_with(s, s.Z[s.L], Y)
+
+
+SMOOTH = 0.1
+
+
 def _gradient_with(s: State, Z: Floats, Y: Floats) -> Any:
     return s.loss().gradient(Z, Y)
 
@@ -265,23 +275,11 @@ def _shared(right: Step) -> Step:
 
 
 def _last_written(s: State, l: int) -> Floats:
-    """δ of the lowest layer of that shape; of that layer itself, what it was before it was overwritten."""
-    lowest = min(m for m, M in s.delta.items() if M.shape == s.delta[l].shape)
-    return s.delta[lowest] if lowest < l else _delta_from_the_top(s, l)
-
-
-def _delta_from_the_top(s: State, l: int) -> Floats:
-    """δ_l from Z_L on, whatever stands in the buffers now."""
-    s = s.copy()
-    for m in range(s.L, l - 1, -1):
-        G = STEPS["G_L"](s) if m == s.L else STEPS["G"](s, m)
-        s.delta[m] = STEPS["delta"](s, m, G)
-    return s.delta[l]
-
-
-def _from_before_it_was_overwritten(s: State, l: int) -> Floats:
-    """∂L/∂W_l of the δ_l that was right when it was used."""
-    return np.asarray(s.before(l).T @ _delta_from_the_top(s, l))
+    """δ of a layer below, of that shape. Raises KeyError where none of them stands there."""
+    for m, M in s.delta.items():
+        if m < l and M.shape == s.delta[l].shape and np.array_equal(M, s.delta[l]) and M.any():
+            return M
+    raise KeyError(l)
 
 
 # --- ∂L/∂W ----------------------------------------------------------------------------------------
@@ -481,6 +479,9 @@ ROWS: tuple[Fault, ...] = (
     Fault("targets-rounded", "the targets are rounded to 0 and 1", "delta", "L", "step",
           _loss_gradient(_hard),
           "∂L/∂Z_L with the targets rounded", "Take Y as it is: soft labels are not class numbers."),
+    Fault("targets-smoothed", "the targets are smoothed", "delta", "L", "step",
+          _loss_gradient(lambda s, G: _smoothed(s, G, SMOOTH)),
+          "∂L/∂Z_L with (1 − ε)Y + ε/d_L for Y", "Take Y as it is; label smoothing belongs in the data."),
     Fault("targets-in-half", "the targets pass through float16", "delta", "L", "step",
           _loss_gradient(lambda s, G: _gradient_with(s, s.Z[s.L], _half(s.p.Y).astype(s.p.dtype))),
           "∂L/∂Z_L with Y rounded to 11 bits", "Keep Y in the network's dtype."),
@@ -557,6 +558,13 @@ ROWS: tuple[Fault, ...] = (
           "the first term of {G} times the Jacobian", "softmax: s ⊙ (G − Σ G ⊙ s); log_softmax: G − s Σ G."),
 
     # the way back
+    Fault("sign-flipped-below", "the sign is turned around in the hidden layers", "delta", "<L", "step",
+          _G(lambda s, l, M: -M),
+          "−{G} ⊙ σ'_{l}(A_{l})", "δ_l has the sign of δ_{l+1} W_{l+1}ᵀ: subtract in the update alone."),
+    Fault("delta-never-computed", "it is 0: it was never computed, or never stored", "delta", "<L", "step",
+          _delta(lambda s, l, G, right: np.zeros_like(right) if l < s.L else right),
+          "0", "Look at the bounds of the loop: it runs from L − 1 down to 1, and 1 is included.",
+          looks={"delta": lambda s, l: np.zeros_like(s.delta[l])}),
     Fault("weights-of-this-layer", "W_l is used where W_{l+1} belongs (as the notes print it)", "delta", "<L", "step",
           _G(lambda s, l, M: s.delta[l + 1] @ s.p.weights(l).T),
           "(δ_{m} W_{l}ᵀ) ⊙ σ'_{l}(A_{l})", "δ_l comes back through the next layer's weights, W_{l+1}."),
@@ -593,7 +601,7 @@ ROWS: tuple[Fault, ...] = (
     Fault("delta-buffer-shared", "one buffer is used for several layers, and overwritten", "delta", ">1", "step",
           {"delta": _shared},
           "δ of a layer before", "Give each δ_l memory of its own.",
-          looks={"delta": _last_written, "dW": _from_before_it_was_overwritten}),
+          looks={"delta": _last_written}),
 
     # ∂L/∂W
     Fault("gradient-transposed", "it is transposed", "dW", "any", "step",
@@ -611,6 +619,12 @@ ROWS: tuple[Fault, ...] = (
     Fault("gradient-from-the-next-delta", "δ_{l+1} is used where δ_l belongs", "dW", "<L", "step",
           _layer("dW", lambda s, l, M: s.before(l).T @ s.delta[l + 1]),
           "Z_{k}ᵀ δ_{m}", "Use δ_l for ∂L/∂W_l."),
+    Fault("gradient-sign-flipped", "the sign is turned around", "dW", "any", "step",
+          _layer("dW", lambda s, l, M: -M),
+          "−Z_{k}ᵀ δ_{l}", "Return the gradient itself; the update subtracts it."),
+    Fault("gradient-never-computed", "it is 0: it was never computed, or never stored", "dW", "any", "step",
+          _layer("dW", lambda s, l, M: np.zeros_like(M)),
+          "0", "Look at the bounds of the loop: every layer from 1 to L has a gradient."),
     Fault("gradient-averaged", "the mean over the batch is taken; the loss's 1/n is in δ already", "dW", "any", "step",
           _layer("dW", lambda s, l, M: M / s.n),
           "Z_{k}ᵀ δ_{l}/n", "Sum over the examples: Z_{l−1}ᵀ δ_l."),
@@ -626,6 +640,9 @@ ROWS: tuple[Fault, ...] = (
     Fault("bias-gradient-missing", "the bias has no gradient", "dW", "any", "step",
           _bias_row(lambda s, l, M: np.zeros_like(M[-1:])),
           "Z̃_{k}ᵀ δ_{l} with 0 in the bias row", "∂L/∂b_l is the sum of δ_l over the examples."),
+    Fault("weights-averaged-bias-summed", "the weights' gradient is averaged over the batch, and the bias's is not", "dW", "any", "step",
+          _layer("dW", lambda s, l, M: np.vstack([M[:-1] / s.n, M[-1:]]) if s.p.bias else M),
+          "Z̃_{k}ᵀ δ_{l} with all rows but the bias's divided by n", "Sum over the examples in both: the 1/n is in δ."),
     Fault("bias-gradient-averaged", "the bias's gradient is averaged over the batch", "dW", "any", "step",
           _bias_row(lambda s, l, M: M[-1:] / s.n),
           "Z̃_{k}ᵀ δ_{l} with its bias row divided by n", "∂L/∂b_l is the sum of δ_l over the examples: the 1/n is in δ."),
@@ -709,8 +726,7 @@ ROWS: tuple[Fault, ...] = (
     Fault("activation-in-place", "A is overwritten by Z: σ works in place", "A", "any", "step",
           {"Z": _in_place},
           "σ_{l}(A_{l})", "Keep A_l: δ_l needs it.",
-          looks={"A": lambda s, l: STEPS["Z"](_with_A(s, l, STEPS["A"](s, l)), l),
-                 "Z": lambda s, l: s.A[l]}),
+          looks={"A": lambda s, l: STEPS["Z"](_with_A(s, l, STEPS["A"](s, l)), l)}),
 
     # arithmetic
     Fault("float32-inside", "the product is computed in float32", "A", "any", "step",

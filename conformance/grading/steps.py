@@ -143,8 +143,13 @@ class _Steps:
         yield from range(self.L, 0, -1) if back else range(1, self.L + 1)
 
     def _is(self, q: str, l: int, gate: str) -> bool:
-        """Whether it is right. On operands that were handed over, end to end does as well."""
-        return self.right[gate, q, l] or (self.handed and self.right["end-to-end", q, l])
+        """Whether it is right. End to end does as well, on operands that were handed over, or that are
+        not those that it was computed from."""
+        if self.right[gate, q, l]:
+            return True
+        operand, further = OPERANDS[q]
+        elsewhere = not self.right.get(("end-to-end", operand, l + further), True)
+        return (self.handed or elsewhere) and self.right["end-to-end", q, l]
 
     def _gate(self, q: str, l: int, gate: str) -> str:
         """The step gate where it can judge: with an operand that there is, and that shows something."""

@@ -199,8 +199,7 @@ class Submission(Student):
         """In words: for the teacher."""
         if self.user is not None:
             return "a process of its own, as a user of its own"
-        why = ", since another user cannot read this Python" if os.geteuid() == 0 else ""
-        return f"a process of its own, as the user of the grader{why}"
+        return "a process of its own, as the user of the grader"
 
     def ready(self, problem: Problem, seconds: float) -> None:
         """Before each network: the copy as it was, the time there is left, and room for the answer."""

@@ -30,6 +30,8 @@ __all__ = ["Child", "ChildError", "Limits", "Program"]
 
 KEPT = 2**16  # bytes of standard error: the last of them
 
+PATIENCE = 2  # answers that may be late, before it is not asked again
+
 
 class _EndedError(ChildError):
     """It ended, in order, before it answered."""
@@ -205,29 +207,40 @@ class Program:
     like = ""
 
     asked = 0
+    silent = 0  # how often it gave no answer in time
 
     def __init__(self, name: str, row: Row, limits: Limits | None = None) -> None:
         self.name, self.description = name, row.description
-        self.command = shlex.split(name.removeprefix("cmd:"))
+        try:
+            self.command = shlex.split(name.removeprefix("cmd:"))
+        except ValueError as e:
+            raise NotRunError(f"{name!r} is no command line ({e}); expected cmd:PROGRAM ….") from e
         self.child = Child(self.command, limits or Limits())
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Whether there is such a program."""
-        if not self.command or shutil.which(self.command[0]) is None:
-            what = self.command[0] if self.command else "nothing"
+        if not self.command:
+            raise NotRunError("it names no program; expected cmd:PROGRAM ….")
+        if shutil.which(self.command[0]) is None:
             raise NotRunError(
-                f"there is no program {what} that may be run; expected cmd:PROGRAM …."
+                f"there is no program {self.command[0]} that may be run; expected cmd:PROGRAM …."
             )
         return {}, "cpu"
 
     def run(self, problem: Problem) -> Trace:
         """Its answer. Raises NotRunError where it says `unsupported`, MalformedError, ChildError."""
+        self.be_patient()
         answer = self.ask(problem)
         if answer.get("unsupported"):
             raise NotRunError(str(answer["unsupported"])[:300])
         if answer.get("error"):
             raise ChildError(str(answer["error"])[:300])
         return self.trace(answer, problem)
+
+    def be_patient(self) -> None:
+        """But not for ever: every case would take as long. Raises ChildError."""
+        if self.silent >= PATIENCE:
+            raise ChildError(f"not asked again: {self.silent} times it gave no answer in time")
 
     def trace(self, answer: Any, problem: Problem) -> Trace:
         """The trace in an answer. Raises MalformedError."""
@@ -246,6 +259,7 @@ class Program:
             self.child.close()  # what it writes next would be taken for another answer
             raise MalformedError(str(e)) from e
         except ChildError as e:
+            self.silent += "no answer in" in str(e)
             said = self.child.printed(300).strip()
             raise ChildError(f"{e}; it had written: {said}" if said else f"{e}") from e
         if not isinstance(answer, dict):

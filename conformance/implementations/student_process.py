@@ -223,8 +223,25 @@ class Attempt:
         if not isinstance(found, (tuple, list)) or len(found) != 2:
             raise TroubleError("malformed", name, f"returned {_what(found)}; expected (A, Z).")
         L = self.L
+        if [_length(part) for part in found] == [L + 1, L]:
+            raise TroubleError(
+                "malformed",
+                name,
+                "returned Z and A, it seems, the other way round; expected (A, Z).",
+            )
         A = self.layers(name, "A", found[0], self.like_A, f"[A_1, …, A_{L}]", 1)
         Z = self.layers(name, "Z", found[1], self.like_Z, f"[Z_0, …, Z_{L}], Z_0 = X", 0)
+        if not np.array_equal(Z[0], self.X):
+            raise TroubleError(
+                "malformed", name, "returned Z_0 that is not X; expected X itself, as it was given."
+            )
+        for l in range(1, L) if self.p.bias else ():
+            if np.isfinite(Z[l]).all() and (Z[l][:, -1] != 1).any():
+                raise TroubleError(
+                    "malformed", name,
+                    f"returned Z_{l} whose last unit, the constant one, is not 1; expected σ(A_{l}) as σ "
+                    "returns it.",
+                )  # fmt: skip
         return A, Z
 
     def backward(self, A: list[Any], Z: list[Any]) -> tuple[list[Any] | None, list[Any]]:
@@ -239,14 +256,25 @@ class Attempt:
         if (
             isinstance(found, (tuple, list))
             and len(found) == 2
-            and all(isinstance(part, (tuple, list, Mapping)) for part in found)
+            and all(isinstance(part, (tuple, list, Mapping)) for part in found[1:])
+            and (found[0] is None or isinstance(found[0], (tuple, list, Mapping)))
         ):
             delta, found = found
+            if self._exchanged(delta, found):
+                raise TroubleError(
+                    "malformed", name,
+                    "returned dW and delta, it seems, the other way round; expected (delta, dW).",
+                )  # fmt: skip
         L = self.L
         dW = self.layers(name, "dW", found, self.like_W, f"[∂L/∂W_1, …, ∂L/∂W_{L}]", 1)
         if delta is not None:
             delta = self.layers(name, "delta", delta, self.like_A, f"[δ_1, …, δ_{L}]", 1)
         return delta, dW
+
+    def _exchanged(self, delta: Any, dW: Any) -> bool:
+        """Whether their shapes are each other's, and not their own."""
+        shapes = [[getattr(M, "shape", None) for M in _in_order(part)] for part in (delta, dW)]
+        return shapes == [self.like_W, self.like_A] != [self.like_A, self.like_W]
 
     def updated(self, dW: list[Any]) -> list[Any]:
         """W_l − α ∂L/∂W_l, by the file's own update(W, dW, alpha)."""
@@ -307,7 +335,9 @@ class Attempt:
             if M.shape != shape:
                 refuse(f"returned {q}_{l} of shape {M.shape}; expected {shape}.")
             if M.dtype != self.p.dtype:
-                refuse(f"returned {q}_{l} of dtype {M.dtype}; expected {self.p.dtype}, as given.")
+                said = f"returned {q}_{l} of dtype {M.dtype}; expected {self.p.dtype}, as given"
+                why = ": a NumPy scalar, or an array made without a dtype, makes float64 of what it meets."
+                refuse(said + (why if M.dtype == np.float64 else "."))
         return list(found)
 
     def units(self, of: list[Any]) -> list[Any]:
@@ -318,6 +348,15 @@ class Attempt:
     def gradients(self, of: list[Any]) -> list[Any]:
         """∂L/∂W or W without the constant unit's column: [W_l; b_l]."""
         return self.units(of)
+
+
+def _in_order(layers: Any) -> list[Any]:
+    """The entries of a list, or of a mapping by layer."""
+    return list(layers.values() if isinstance(layers, Mapping) else layers or ())
+
+
+def _length(x: Any) -> int:
+    return len(x) if isinstance(x, (list, tuple)) else -1
 
 
 def _what(x: Any) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from xml.etree import ElementTree
+
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-__all__ = ["FORMULAS", "mathml"]
+__all__ = ["FORMULAS", "formula", "math", "mathml"]
 
 FORMULAS = {
     "A": r"\mathbf{A}_l = \mathbf{Z}_{l-1} \mathbf{W}_l",
@@ -23,9 +26,53 @@ FORMULAS = {
     "W": r"\mathbf{W}_{l+1}",
 }
 
+_OPENING = '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline">'
+_NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
+_ELEMENTS = {
+    "math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "msub", "msup", "msubsup", "mover",
+    "munder", "munderover", "mfrac", "msqrt", "mroot", "mtable", "mtr", "mtd", "mstyle", "mpadded",
+    "mphantom",
+}  # fmt: skip
+_ATTRIBUTES = {
+    "display", "displaystyle", "stretchy", "fence", "form", "separator", "accent", "linethickness",
+    "movablelimits", "lspace", "rspace", "minsize", "maxsize", "mathvariant", "width", "height",
+    "depth", "rowspacing", "columnspacing", "columnalign", "linebreak", "scriptlevel",
+}  # fmt: skip
+
 
 def mathml(name: str) -> Markup:
     """One formula, with fractions as large as on a line of their own."""
-    math = convert(FORMULAS[name])
-    opening = '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline">'
-    return Markup(math.replace(opening, '<math displaystyle="true">'))
+    return math(FORMULAS[name])
+
+
+def math(latex: str) -> Markup:
+    """Any formula of ours; nothing of a user's is in one. Raises ValueError where LaTeX is left over."""
+    found = convert(latex)
+    if "\\" in found:
+        raise ValueError(f"latex2mathml does not know all of {latex!r}: {found!r}")
+    return _displayed(found)
+
+
+def _displayed(found: str) -> Markup:
+    return Markup(found.replace(_OPENING, '<math displaystyle="true">'))
+
+
+def formula(latex: str) -> Markup | None:
+    """Anybody's LaTeX as MathML; None where it cannot be: then the LaTeX itself is to be shown.
+
+    latex2mathml passes on commands that it does not know, and text unescaped; what is not plain MathML with
+    no command left in it is not let through.
+    """
+    try:
+        found = convert(re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{align*}", latex))
+        tree = ElementTree.fromstring(found)
+    except Exception:  # it raises whatever its parser stumbles over
+        return None
+    return _displayed(found) if all(_plain(e) for e in tree.iter()) else None
+
+
+def _plain(element: ElementTree.Element) -> bool:
+    """An element of MathML, with no link, style or script, and no LaTeX command in its text."""
+    name = element.tag.removeprefix(_NAMESPACE)
+    text = f"{element.text or ''}{element.tail or ''}"
+    return name in _ELEMENTS and set(element.attrib) <= _ATTRIBUTES and "\\" not in text

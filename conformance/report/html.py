@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.resources import files
 from typing import NamedTuple
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from conformance.report.links import anchor, filtered
 from conformance.report.numbers import count, level, over, short
 from conformance.report.sections import (
     cases,
@@ -26,7 +26,7 @@ from conformance.report.svg import mark
 from conformance.report.view import View, isolate, symbol, where
 from conformance.results import Results
 
-__all__ = ["SECTIONS", "SIGNS", "Section", "environment", "own_file", "render"]
+__all__ = ["SECTIONS", "SIGNS", "Section", "environment", "own_file", "render", "render_files"]
 
 SIGNS = {
     "error": "!",
@@ -68,11 +68,6 @@ SECTIONS = (
 )
 
 
-def _anchor(case: str) -> str:
-    """The link that opens a case, and the same for whoever writes down its id."""
-    return "#case=" + quote(case, errors="replace")
-
-
 def environment() -> Environment:
     """The templates of this package, and what they may call: every value is escaped."""
     env = Environment(
@@ -84,7 +79,13 @@ def environment() -> Environment:
         keep_trailing_newline=False,
     )
     env.filters.update(
-        anchor=_anchor, count=count, isolate=isolate, level=level, short=short, symbol=symbol
+        anchor=anchor,
+        count=count,
+        filtered=filtered,
+        isolate=isolate,
+        level=level,
+        short=short,
+        symbol=symbol,
     )
     env.tests.update(over=over)
     env.globals.update(command=failures.command, mark=mark, signs=SIGNS, where=where)
@@ -96,9 +97,32 @@ def own_file(name: str) -> Markup:
     return Markup(files("conformance.report").joinpath(name).read_text(encoding="utf-8"))
 
 
+def script() -> Markup:
+    """The filter's language, and what lists and shows the cases."""
+    return own_file("query.js") + own_file("report.js")
+
+
 def render(results: Results) -> str:
     """One self-contained HTML file, the same bytes for the same results."""
-    env, view = environment(), View(results)
+    view = View(results)
+    return _page(view, css=own_file("report.css"), js=script(), packed=cases.pack(view))
+
+
+def render_files(results: Results) -> dict[str, str]:
+    """The same report for servers that allow no inline script or style: name -> text. The page, which
+    needs the others, is the last."""
+    view = View(results)
+    return {
+        "report.css": str(own_file("report.css")),
+        "report.js": str(script()),
+        "data.js": f'"use strict";\nglobalThis.packed = "{cases.pack(view)}";\n',
+        "icon.svg": _icon(results),
+        "index.html": _page(view, css=None, js=None, packed=None),
+    }
+
+
+def _page(view: View, **own: str | None) -> str:
+    env, results = environment(), view.results
     bodies = {
         s.id: Markup(
             env.get_template(f"{s.id}.html").render(view=view, results=results, **s.context(view))
@@ -108,7 +132,14 @@ def render(results: Results) -> str:
     html = env.get_template("page.html").render(
         results=results,
         sections=[(s, bodies[s.id], s.number(view) if s.number else None) for s in SECTIONS],
-        css=own_file("report.css"),
-        js=own_file("report.js"),
+        **own,
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8
+
+
+def _icon(results: Results) -> str:
+    sign = SIGNS[results["summary"]["verdict"]]
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
+        f'<text x="8" y="13" text-anchor="middle">{sign}</text></svg>\n'
+    )

@@ -210,7 +210,7 @@ def test_numbers_that_are_none(value: float) -> None:
         return M
 
     result = result_of(dW=wrong)
-    assert blame(result) == ["dW_2", "W_new_2"] if np.isnan(value) else ["dW_2"]
+    assert blame(result) == ["dW_2"]  # and not what is updated by it
     assert "in 1 of 12 places" in result["diagnosis"][0]["text"]
 
 
@@ -280,7 +280,8 @@ def test_a_screen_is_enough() -> None:
     text = "\n".join(lines)
     assert lines[0].startswith("mine: ")
     assert "  to blame    δ (" in text
-    assert 2 <= text.count("  looks like  ") <= 3
+    assert 1 <= text.count("  looks like  ") <= 3
+    assert "cases)" in text
     assert "it is divided by n twice" in text
     assert "→ Take σ'_l at A_l; Z_l is σ_l(A_l)." in text
     assert lines[-1].startswith("  see it      conformance show ")
@@ -295,8 +296,9 @@ def test_the_smallest_failing_case() -> None:
 
 def test_what_failures_have_in_common() -> None:
     bad = [r for r in results()["results"] if r["verdict"] == "deviates"]
-    found = common(bad)
-    assert {c.finding["fault"] for c in found[:3]} >= {"derivative-at-the-output", "mean-twice"}
+    found = common(bad, results()["cases"])
+    named = {n for c in found[:3] for n in c.finding["fault"].split(" + ")}
+    assert named >= {"derivative-at-the-output", "mean-twice"}
     assert found[0].cases >= found[1].cases
 
 

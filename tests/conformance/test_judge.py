@@ -150,7 +150,9 @@ def test_a_quantity_is_called_as_in_the_notes(quantity: str, l: int, symbol: str
 def test_the_loss_has_no_index() -> None:
     t = replace(refbp_trace(subject(TYPICAL).problem), loss=np.array(1e3))
     result = verdict_on(TYPICAL, t)
-    assert result["message"].startswith("the loss is wrong given its own operands: got 1000.0, expected ")
+    assert result["message"].startswith(
+        "the loss is wrong given its own operands: got 1000.0, expected "
+    )
     assert result["first_deviation"] is not None
     assert result["first_deviation"]["index"] == []
 
@@ -262,9 +264,7 @@ def test_what_surely_deviates_does_so_however_wide_the_truth(
     t = _with(refbp_trace(of.problem), "W_new", 2, set_to(9.0, 0, 0))
     result = judge(of, "refbp", t)
     assert result["verdict"] == "deviates"
-    assert result["message"].startswith(
-        "new W_2[0, 0] is wrong given its own operands: got 9.0,"
-    )
+    assert result["message"].startswith("new W_2[0, 0] is wrong given its own operands: got 9.0,")
 
 
 def at_a_kink() -> Subject:

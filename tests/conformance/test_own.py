@@ -182,7 +182,17 @@ def test_nothing_to_run() -> None:
 def test_a_name_for_each(name: str, of: Any) -> None:
     with pytest.raises(RunError) as e:
         conformance.run(*of)
-    assert str(e.value) == f"two implementations have the name {name!r}; expected a name for each."
+    assert str(e.value) == (
+        f"two implementations have the name {name!r}; expected a name for each."
+        if name != "refbp"
+        else "an object has the name 'refbp', which is one of ours; give it another."
+    )
+
+
+def test_a_name_of_two_lines_is_none() -> None:
+    with pytest.raises(RunError) as e:
+        conformance.run(mine(name="a\nb"))
+    assert str(e.value) == "'a\\nb' is no name; expected one that is printed on one line."
 
 
 # --- what it returns ------------------------------------------------------------------------------
@@ -444,7 +454,7 @@ def test_what_there_is_not(what: str, message: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "∂L/∂Wörter 🦉", "a\nb"]
+    "name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "∂L/∂Wörter 🦉"]
 )
 def test_a_name_is_text_in_the_report(name: str) -> None:
     results = judged(mine(but(dW=each(lambda M: M + 1)), name=name))

@@ -36,9 +36,9 @@ def put(at: Any, value: float) -> Any:
         (7 * RIGHT, "it is 7 (= n) times what it should be", CONSTANT),
         (RIGHT / 7, "it is 0.142857 (= 1/n) times what it should be", CONSTANT),
         (RIGHT / 3, "it is 0.333333 (= 1/d_L) times what it should be", CONSTANT),
-        (-RIGHT, "it is -1 times what it should be", CONSTANT),
+        (-RIGHT, "it has the other sign", "Look for a minus that is missing or one too many."),
         (RIGHT * (1 + 1e-9), "it is 1 + 1.0e-09 times what it should be", CONSTANT),
-        (0 * RIGHT, "it is 0 everywhere", ""),
+        (0 * RIGHT, "it is 0 everywhere", "It was never computed, or never stored: look at the bounds of the loop."),
         (RIGHT.astype("float32").astype(float), "each of its numbers is a float32", ""),
         (RIGHT.astype("float16").astype(float), "each of its numbers is a float16", ""),
         (put((4, 2), 9.0), "only the element [4, 2] is wrong", THERE),
@@ -50,7 +50,7 @@ def put(at: Any, value: float) -> Any:
         (RIGHT * np.arange(2, 9)[:, None], "each row (example) has a factor of its own", ""),
         (RIGHT * np.arange(2, 5), "each column (unit) has a factor of its own", ""),
         (RIGHT + 0.25, "it is 0.25 more than it should be, in every element", ""),
-        (RIGHT + RNG.normal(size=(7, 3)), "in no simple pattern", "Compute this step by hand on the smallest failing case"),
+        (RIGHT + RNG.normal(size=(7, 3)), "in no simple pattern", "Compute this step by hand: `conformance show` prints its operands"),
     ],
 )  # fmt: skip
 def test_a_pattern(value: Any, text: str, advice: str) -> None:

@@ -226,16 +226,14 @@ subprocess.Popen([sys.executable, "-S", "-c",
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_text("not to be run")
-    for command, what in (
-        ("./nothing here", "./nothing"),
-        (str(plain), str(plain)),
-        ("", "nothing"),
+    for command, said in (
+        ("./nothing here", "there is no program ./nothing that may be run"),
+        (str(plain), f"there is no program {plain} that may be run"),
+        ("", "it names no program"),
     ):
         with pytest.raises(NotRunError) as e:
             Program(f"cmd:{command}", PROGRAM).start()
-        assert (
-            str(e.value) == f"there is no program {what} that may be run; expected cmd:PROGRAM …."
-        )
+        assert str(e.value) == f"{said}; expected cmd:PROGRAM …."
     with pytest.raises(ChildError, match=r"^it ended \(exit code 127\)"):
         Program("cmd:./nothing", PROGRAM).run(PROBLEM)
     found = run("quick", ["cmd:./nothing"], "family=square", jobs=0)
@@ -245,7 +243,7 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
 
 def test_an_unfinished_quotation_is_no_crash() -> None:
     found = run("quick", ["cmd:'x"], "family=square", jobs=0)
-    assert (found["summary"]["exit_code"], found["implementations"][0]["status"]) == (2, "error")
+    assert (found["summary"]["exit_code"], found["implementations"][0]["status"]) == (2, "not-run")
 
 
 def test_the_wrong_shape_deviates(program: Any) -> None:

@@ -17,18 +17,23 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from conformance.report import render
+from conformance.cli import main
+from conformance.report import render, render_files
+from conformance.report.common import explained
 from conformance.report.formulas import FORMULAS, mathml
-from conformance.report.html import SECTIONS, SIGNS
+from conformance.report.html import SECTIONS, SIGNS, script
+from conformance.report.links import anchor, filtered, term
 from conformance.report.numbers import LEVELS, level, percentile, power, short
 from conformance.report.sections.cases import digits
 from conformance.report.sections.failures import CARDS, command
 from conformance.report.svg import LogAxis, name
 from conformance.report.view import View, in_order, where
-from conformance.results import VERDICTS, Results, number
+from conformance.results import VERDICTS, Results, number, read, write_results
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -133,6 +138,39 @@ def _deviate(result: dict, at: int, ratio: float | str) -> None:
         "expected_hex": "0x1.764d4dc1f2d0ap-1",
         "ratio": ratio,
     }
+    result["blame"] = [{"quantity": r["quantity"], "layer": r["layer"]}]
+    known = r["quantity"] == "delta"
+    result["diagnosis"] = [
+        {
+            "fault": "derivative-at-output" if known else "",
+            "steps": result["blame"],
+            "text": f"layer {r['layer']}: δ equals (δ_3 W_3ᵀ) ⊙ σ'(Z): the derivative is taken at Z"
+            if known
+            else f"layer {r['layer']}: every entry is {ratio}",
+            "suggestion": "Take σ'_l at A_l; Z_l is σ_l(A_l)." if known else "Look at the scale.",
+        }
+    ]
+
+
+def _worst_of(records: list[dict]) -> dict:
+    worst = max(records, key=lambda r: math.inf if r["ratio"] == "nan" else float(r["ratio"]))
+    kept = ("quantity", "layer", "gate", "index", "error", "tolerance", "ratio")
+    value = 0.5 + worst["layer"] / 64
+    return {
+        **{key: worst[key] for key in kept},
+        **{"got": value + 2**-52, "got_hex": (value + 2**-52).hex()},
+        **{"expected": value, "expected_hex": value.hex()},
+    }
+
+
+def many(cases: int) -> Results:
+    """As many cases, for their size: the records of one in eight, eight times."""
+    one = synthetic(cases // 8)
+    rows, results = [], []
+    for n in range(8):
+        rows += [{**row, "id": f"{row['id']}/{n}"} for row in one["cases"]]
+        results += [{**r, "case": f"{r['case']}/{n}"} for r in one["results"]]
+    return _assemble(rows, results)
 
 
 def synthetic(cases: int = 1200, hostile: bool = True) -> Results:
@@ -154,6 +192,10 @@ def synthetic(cases: int = 1200, hostile: bool = True) -> Results:
                 "known_differences": [],
                 "straddling": 0,
                 "records": [],
+                "worst": None,
+                "not_returned": [],
+                "blame": [],
+                "diagnosis": [],
             }
             results.append(result)
             if name_ in ABSENT:
@@ -180,6 +222,7 @@ def synthetic(cases: int = 1200, hostile: bool = True) -> Results:
             if name_ == "jax-cpu" and n % 400 == 77:
                 _deviate(result, 0, ("nan", "inf")[n // 400 % 2])
             result["straddling"] = 3 * (case["family"] == "kink")
+            result["worst"] = _worst_of(result["records"])
     return _assemble(rows, results)
 
 
@@ -356,7 +399,7 @@ def test_every_reference_within_the_page_leads_somewhere(page: Page) -> None:
         for attribute in ("aria-labelledby", "aria-describedby"):
             assert set((a.get(attribute) or "").split()) <= ids, tag
         href = a.get("href") or ""
-        if href.startswith("#") and not href.startswith("#case="):
+        if href.startswith("#") and not href.startswith(("#case=", "#q=")):
             assert href[1:] in ids
 
 
@@ -473,7 +516,8 @@ def test_is_self_contained(page: Page, html: str) -> None:
     css = files("conformance.report").joinpath("report.css").read_text(encoding="utf-8")
     assert "url(" not in css
     assert "@import" not in css
-    js = files("conformance.report").joinpath("report.js").read_text(encoding="utf-8")
+    js = str(script())
+    assert js in html
     for word in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "http", "</script"):
         assert word not in js, word
     assert "</style" not in css
@@ -623,25 +667,65 @@ def _unpack(html: str) -> tuple[dict, list[bytes]]:
     assert packed
     raw = zlib.decompress(base64.b64decode(packed[1]))
     (length,) = struct.unpack(">I", raw[:4])
-    planes = raw[4 + length :]
-    n = len(planes) // 6
-    return json.loads(raw[4 : 4 + length]), [planes[i * n : i * n + n] for i in range(6)]
+    data, planes = json.loads(raw[4 : 4 + length]), raw[4 + length :]
+    number = 2 * (1 + math.ceil(data["digits"] / 2)) + 2
+    n = len(planes) // number
+    return data, [planes[i * n : i * n + n] for i in range(number)]
 
 
 def test_packs_every_record(results: Results, html: str) -> None:
     data, planes = _unpack(html)
     records = [r for result in results["results"] for r in result["records"]]
     assert len(records) > 250_000
-    assert [len(p) for p in planes] == [len(records)] * 6
+    assert [len(p) for p in planes] == [len(records)] * 8
+    assert all(row[12] for row in data["results"])
     assert sum(len(data["shapes"][row[3]]) for row in data["results"]) == len(records)
     for i in range(0, len(records), 997):
         for first, key in ((0, "ratio"), (3, "ulps")):
             e, high, low = (planes[first + k][i] for k in range(3))
             value = float(records[i][key])
             if e > 2:
-                assert (high * 10 + low) * 10.0 ** (e - 130) == pytest.approx(value, rel=0.005)
+                assert (high * 10 + low) * 10.0 ** (e - 130) == pytest.approx(value, rel=0.0095)
             else:
                 assert (0.0, math.nan, math.inf)[e] == pytest.approx(value, nan_ok=True)
+        index = [p[i] - 1 for p in planes[6:] if p[i]]
+        assert index == records[i]["index"]
+
+
+def test_packs_less_of_a_large_run_but_all_of_its_failures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = synthetic(300)
+    monkeypatch.setattr("conformance.report.sections.cases.PRECISE", 1000)
+    data, planes = _unpack(render(results))
+    assert (data["digits"], len(planes)) == (2, 6)
+    at = 0
+    for row, result in zip(data["results"], results["results"], strict=True):
+        failing = result["verdict"] in ("error", "deviates", "undecided")
+        for r in result["records"][:3]:
+            kept = planes[2][at], [p[at] - 1 for p in planes[4:] if p[at]]
+            assert (kept[1] == r["index"]) if failing else kept == (0, [])
+            at += 1
+        at += len(result["records"][3:])
+        if result["worst"]:
+            assert len(row[8]) == (6 if failing else 4)  # got and expected are the last two
+        assert row[12] == failing
+
+
+def test_an_index_beyond_a_byte_is_said_to_be_beyond() -> None:
+    results = synthetic(1, hostile=False)
+    results["results"][0]["records"][0]["index"] = [253, 1000]
+    _, planes = _unpack(render(results))
+    assert [planes[6][0], planes[7][0]] == [254, 255]
+
+
+def test_of_thousands_of_failures_the_first_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.report.sections.cases.WHOLE", 5)
+    data, _ = _unpack(render(synthetic(300)))
+    failing = [row for row in data["results"] if row[2] < 3]
+    whole = [row for row in failing if row[5] or data["verdicts"][row[2]] == "error"]
+    assert len(whole) == 5
+    assert all(len(f) == 1 for row in failing if row not in whole for f in row[10] or [])
 
 
 def test_packs_each_result_with_its_case(results: Results, html: str) -> None:
@@ -664,6 +748,7 @@ def test_packs_each_result_with_its_case(results: Results, html: str) -> None:
         ("inf", (2, 0, 0)),
         (1.0, (128, 10, 0)),
         (0.9996, (128, 10, 0)),
+        (1.0004, (128, 10, 1)),  # over the limit, and stays so
         (12345, (132, 12, 3)),
         (6.78e-5, (123, 67, 8)),
         (1e-300, (3, 10, 0)),
@@ -672,6 +757,12 @@ def test_packs_each_result_with_its_case(results: Results, html: str) -> None:
 )
 def test_digits(value: float | str, packed: tuple[int, int, int]) -> None:
     assert digits(value) == packed
+
+
+def test_two_digits() -> None:
+    assert [digits(v, 2) for v in (0, 0.0447, 1.02, 1, 99.6)] == [
+        (0, 0), (126, 45), (128, 11), (128, 10), (130, 10),
+    ]  # fmt: skip
 
 
 # ---- numbers ----
@@ -762,6 +853,135 @@ def test_no_failures_is_said() -> None:
     for result in results["results"]:
         result |= {"verdict": "conforms", "first_deviation": None}
     assert "None: nothing deviates, nothing broke" in Page(render(results)).text
+
+
+def test_says_what_is_to_blame_what_it_looks_like_and_the_smallest_case(
+    results: Results, page: Page
+) -> None:
+    told = {e.name: e for e in explained(View(results))}
+    assert list(told) == ["refbp", "torch-cpu", "jax-cpu"]
+    (looks,) = told["refbp"].looks
+    assert (looks[0]["fault"], looks[1]) == ("derivative-at-output", told["refbp"].verdicts[0][1])
+    assert told["refbp"].blame == [("delta", looks[1])]
+    depths = [
+        next(c["depth"] for c in results["cases"] if c["id"] == r["case"])
+        for r in results["results"]
+        if (r["implementation"], r["verdict"]) == ("refbp", "deviates")
+    ]
+    assert told["refbp"].smallest.case["depth"] == min(depths)
+    assert told["jax-cpu"].smallest.result["verdict"] == "deviates"  # though more are undecided
+    assert f"derivative-at-output, {looks[1]} cases, for example: layer 2: δ equals" in page.text
+    assert "→ Take σ'_l at A_l" in page.text
+    links = [a["href"] for tag, a in page.elements if tag == "a"]
+    assert "#q=implementation:refbp%20fault:derivative-at-output" in links
+    assert "#q=implementation:refbp%20blame:delta" in links
+    assert "#q=implementation:jax-cpu%20fault:unknown" in links
+
+
+def test_the_frequent_come_first_and_a_name_for_a_few_cases_is_none() -> None:
+    results = synthetic(12, hostile=False)
+    faults = [["b"], ["b", "b"], ["a"], [""], [""], [""]]
+    for result, names in zip(results["results"], faults, strict=False):
+        finding = {"steps": [], "text": "t", "suggestion": "s"}
+        result |= {"verdict": "deviates", "diagnosis": [{"fault": f, **finding} for f in names]}
+    e = explained(View(results))[0]
+    assert [(f["fault"], n) for f, n in e.looks] == [("", 3), ("b", 2)]
+
+
+# ---- links ----
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("torch-cpu", "torch-cpu"),
+        ("typical/tanh/L3", "typical/tanh/L3"),
+        (3, "3"),
+        ("two words", '"two words"'),
+        ("a,b*", '"a,b*"'),
+        ('say "\\"', '"say \\"\\\\\\""'),
+        ("a\nb\r", '"a\\nb\\r"'),
+        ("", '""'),
+        ("!x", '"!x"'),
+    ],
+)
+def test_a_term_stands_in_quotes_where_it_must(value: object, written: str) -> None:
+    assert term("case", value) == f"case:{written}"
+
+
+def test_links_hold_no_character_that_ends_them() -> None:
+    for text in HOSTILE:
+        for href in (anchor(text), filtered({"activation": text, "depth": 3})):
+            assert re.fullmatch(r"#[\w%=:/.~-]+", href), href
+    assert filtered({"activation": "tanh", "depth": 3}) == "#q=activation:tanh%20depth:3"
+
+
+def test_a_cell_of_the_matrix_leads_to_its_cases(page: Page) -> None:
+    links = {a["href"] for tag, a in page.elements if tag == "a"}
+    assert "#q=implementation:jax-cpu%20activation:tanh%20depth:3" in links
+    assert "#q=verdict:known-difference" in links
+
+
+# ---- a folder instead of a file ----
+
+
+def test_a_folder_has_the_same_in_files_without_inline_script_or_style() -> None:
+    small = synthetic(30)
+    written = render_files(small)
+    assert list(written) == ["report.css", "report.js", "data.js", "icon.svg", "index.html"]
+    index = written["index.html"]
+    page, one = Page(index), Page(render(small))
+    assert page.wrong == []
+    assert "content=\"default-src 'self'\"" in index
+    for tag, a in page.elements:
+        assert not [k for k in a if k.startswith("on") or k == "style"]
+        assert tag != "style"
+        if tag == "script":
+            assert a["src"] in written
+        if tag == "link":
+            assert a["href"] in written
+    assert "".join(page.within.get("script", [])).strip() == ""
+    assert written["report.js"] in render(small)
+    assert written["data.js"].split('"')[3] in render(small)
+    assert page.text.partition("Five files")[0] == one.text.partition("One file, no")[0]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "results.json"
+    write_results(path, synthetic(12, hostile=False))
+    return path
+
+
+def _report(*arguments: object) -> Any:
+    return CliRunner().invoke(main, ["report", *map(str, arguments)])
+
+
+def test_the_command_line_writes_a_file_a_folder_or_both(written: Path, tmp_path: Path) -> None:
+    html, folder = tmp_path / "r.html", tmp_path / "folder"
+    done = _report(written, "--html", html, "--html-dir", folder)
+    assert (done.exit_code, done.output) == (0, f"report: {html}\nreport: {folder}\n")
+    names = {p.name: p.read_text(encoding="utf-8") for p in folder.iterdir()}
+    assert names == render_files(read(written))
+    again = _report(written, "--html-dir", folder)  # a folder that is there is written to again
+    assert again.exit_code == 0
+    assert _report(written).exit_code == 2
+
+
+@pytest.mark.parametrize("where", ["results.json", "no/such/folder"])
+def test_a_folder_that_cannot_be_is_refused(written: Path, tmp_path: Path, where: str) -> None:
+    done = _report(written, "--html-dir", tmp_path / where)
+    assert done.exit_code == 2
+    assert "cannot write to the folder" in done.output
+
+
+def test_a_run_writes_the_folder_too(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    options = "run --profile quick --select activation=tanh,depth=1 --implementation refbp --jobs 0"
+    done = CliRunner().invoke(main, [*options.split(), "--html-dir", str(folder)])
+    assert done.exit_code == 0, done.output
+    assert f"report: {folder}" in done.output
+    assert "✓ Conforms" in Page((folder / "index.html").read_text(encoding="utf-8")).text
 
 
 # ---- results with nothing in them ----

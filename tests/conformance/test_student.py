@@ -243,8 +243,46 @@ def test_float64_in_a_float32_network(student: Any) -> None:
     with pytest.raises(MalformedError) as e:
         run(of, "typical/tanh/L2/n7/float32")
     assert str(e.value) == (
-        "backward_prop returned dW_1 of dtype float64; expected float32, as given."
+        "backward_prop returned dW_1 of dtype float64; expected float32, as given: a NumPy scalar, or an "
+        "array made without a dtype, makes float64 of what it meets."
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        (RIGHT[: RIGHT.index("def backward_prop")], {"delta", "dW", "W_new", "loss"}),
+        (RIGHT[RIGHT.index("def backward_prop") :], {"A", "Z", "W_new", "loss"}),
+        (but("return delta, [", "return None, ["), {"delta", "W_new", "loss"}),
+    ],
+    ids=["no backward_prop", "no forward_pass", "None for delta"],
+)
+def test_what_is_not_there_is_not_judged(source: str, missing: set[str], student: Any) -> None:
+    found = result(student(source))
+    assert (found["verdict"], set(found["not_returned"])) == ("conforms", missing)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            but("return A, Z", "return Z, A"),
+            "forward_pass returned Z and A, it seems, the other way round",
+        ),
+        (
+            but("return A, Z", "return A, [2 * Z[0], *Z[1:]]"),
+            "forward_pass returned Z_0 that is not X",
+        ),
+        (
+            but("Z.append(sigma_l(A[-1]))", "Z.append(sigma_l(A[-1]) + 1e-8)"),
+            "forward_pass returned Z_1 whose last unit, the constant one, is not 1",
+        ),
+    ],
+    ids=["exchanged", "another Z_0", "another constant"],
+)
+def test_what_is_returned_is_what_it_is_called(source: str, message: str, student: Any) -> None:
+    with pytest.raises(MalformedError, match=message):
+        run(student(source), "typical/tanh/L2/n7/float64/bias")
 
 
 def test_nan_deviates(student: Any) -> None:
@@ -279,10 +317,6 @@ FAILS: dict[str, tuple[str, str]] = {
         but("def backward_prop(W, A, Z, Y, sigma, loss)", "def backward_prop(W, A, Z)"),
         "backward_prop raised TypeError: backward_prop() takes 3 positional arguments but 6 were "
         "given.",
-    ),
-    "one missing": (
-        RIGHT[: RIGHT.index("def backward_prop")],
-        "backward_prop is not defined in hand_in.py.",
     ),
     "empty": ("", "forward_pass is not defined in hand_in.py."),
     "syntax": (

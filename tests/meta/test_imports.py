@@ -113,6 +113,9 @@ ONLY_IN = {
     "refbp": {  # the procedures in the first alone: the others have σ, σ' and the losses from it
         "conformance.implementations.refbp_", "conformance.implementations.student_process",
         "conformance.faults.loop", "conformance.trained",
+        "conformance.handout.passes",  # σ', ∂L/∂Z and sgd, which no trace has
+        # the audit runs the errata, beside the procedure, on its own networks, and finds their lines
+        "conformance.audit.equations", "conformance.audit.settings", "conformance.audit.run",
     },
     "flint": {
         "conformance.truth.balls", "conformance.truth.definitions", "conformance.truth.network",
@@ -140,7 +143,8 @@ def test_nothing_else_is_imported() -> None:
     report = {
         name(p) for p in CONFORMANCE if packages(of(p)) & {"jinja2", "markupsafe", "latex2mathml"}
     }
-    own = ("conformance.report", "conformance.activation.report", "conformance.activation.plots")
+    own = ("conformance.report", "conformance.activation.report", "conformance.activation.plots",
+           "conformance.handout.html", "conformance.handout.graph", "conformance.handout.text")  # fmt: skip
     assert all(m.startswith(own) for m in report)
 
 
@@ -173,6 +177,7 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.load",
     "conformance.orphan",
     "conformance.results",
+    "conformance.explain",
     "conformance.report",
     "conformance.problem",
     "conformance.exchange",
@@ -194,11 +199,13 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.runner",
     "conformance.judging",
     "conformance.trials",
-    "conformance.explain",
     "conformance.show",
+    "conformance.diff",
     "conformance.vectors",
     "conformance.grading",
+    "conformance.handout",
     "conformance.activation",
+    "conformance.audit",
     "conformance.pytest_plugin",
     "conformance.cli",
     "conformance.__main__",
@@ -221,7 +228,10 @@ def test_imports_go_downward(path: Path) -> None:
 )
 def test_the_report_reads_results_alone(path: Path) -> None:
     found = {m for m in of(path) if m.startswith("conformance.")}
-    assert all(m.startswith(("conformance.results", "conformance.report")) for m in found)
+    assert all(
+        m.startswith(("conformance.results", "conformance.explain", "conformance.report"))
+        for m in found
+    )
 
 
 def test_the_report_of_an_activation_reads_its_check_alone() -> None:

@@ -108,3 +108,49 @@ print(sorted(after - before - sys.stdlib_module_names))
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "['refbp']"
+
+
+# --- in a notebook ------------------------------------------------------------------------------------
+
+
+def test_a_trace_shows_itself_in_a_notebook() -> None:
+    network, X, Y = small()
+    html = network.trace(X, Y)._repr_html_()
+    assert html.startswith("<table><caption>Trace, loss ")
+    assert "<td>delta[2]</td><td>5×1</td>" in html
+    assert html.count("<tr>") == 1 + 2 + 3 + 2 + 2  # the head; A, Z with Z[0], delta, dL_dW
+    assert len(html) < 2000
+
+
+def test_a_network_shows_itself_in_a_notebook() -> None:
+    network, _, _ = small()
+    html = network._repr_html_()
+    assert "Network, loss: mean_squared_error" in html
+    assert "<td>1</td><td>tanh</td><td>2×3</td>" in html
+    W = refbp.absorb({1: np.ones((1, 1)), 2: np.ones((1, 1))}, {1: np.ones(1), 2: np.ones(1)})
+    absorbed = Network(W, refbp.with_constant_units(network.sigma), network.loss)
+    assert "<td>tanh | 1</td>" in absorbed._repr_html_()
+
+
+def test_what_a_notebook_shows_is_escaped() -> None:
+    evil = refbp.Elementwise("<script>alert(1)</script>", np.tanh, np.tanh)
+    network = Network.from_lists([np.ones((1, 1))], [evil], refbp.Loss("<b>&", max, min))
+    html = network._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "loss: &lt;b&gt;&amp;" in html
+
+
+def test_a_large_network_shows_itself_on_a_small_table() -> None:
+    W = [np.ones((500, 500)) for _ in range(3)]
+    network = Network.from_lists(W, ["tanh"] * 3, "mean_squared_error")
+    assert len(network._repr_html_()) < 1000
+    assert "<td>500×500</td><td>1</td>" in network._repr_html_()
+
+
+def test_what_is_no_number_is_shown_all_the_same() -> None:
+    symbols = np.array([[object()]], dtype=object)
+    trace = refbp.Trace({1: symbols}, {0: np.ones((0, 1))}, {}, {}, "ℓ")  # type: ignore[arg-type]
+    assert "<caption>Trace, loss ℓ</caption>" in trace._repr_html_()
+    broken = Network({1: np.ones((1, 1))}, {}, refbp.loss("huber"))
+    assert "<td>NoneType</td>" in broken._repr_html_()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from itertools import pairwise
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -148,7 +150,7 @@ def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
     parts.append(svg.text(LEFT + 6, bottom + 14, "0", "tick middle"))
     for row, (name, rs) in enumerate(by.items()):
         base = 10.0 + height * (row + 1)
-        counts = Counter(_bin(r) for r in rs)
+        counts = _bins(rs)
         most = max(counts.values())
         bars: dict[str, list[str]] = {"bars": [], "bars over": []}
         for i, c in sorted(counts.items()):
@@ -177,13 +179,11 @@ def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
     )
 
 
-def _bin(ratio: float) -> int:
-    """The bin of a ratio, −1 for 0. A ratio of 1 still conforms, so it lies left of the limit."""
-    if ratio <= 0:
-        return -1
-    if math.isinf(ratio):
-        return len(BINS) - 2
-    i = math.floor((math.log10(ratio) - BINS[0]) * 4)
-    if ratio == 1:
-        i -= 1
-    return min(max(i, 0), len(BINS) - 2)
+def _bins(ratios: list[float]) -> dict[int, int]:
+    """How many of the ordered ratios lie in each bin; bin −1 is for 0, the outer ones are for what is
+    beyond. A ratio of 1 still conforms, so it lies left of the limit."""
+    inner = [
+        bisect_right(ratios, 1) if b == 0 else bisect_left(ratios, 10.0**b) for b in BINS[1:-1]
+    ]
+    edges = [0, bisect_right(ratios, 0), *inner, len(ratios)]
+    return {i - 1: high - low for i, (low, high) in enumerate(pairwise(edges)) if high > low}

@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from conformance.report.common import FAILING, explained
 from conformance.report.numbers import size
 from conformance.report.view import DTYPES, Judged, View, in_order, symbol
 from conformance.results import VERDICTS, Element, Number, Verdict
 
 __all__ = ["command", "context", "number"]
 
-FAILING: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 OF_A_KIND, CARDS, ROWS = 2, 24, 600
 """How many failures are shown in full, and how many more in a line each: the page stays readable
 where everything fails too. The list of cases has them all."""
@@ -68,6 +68,7 @@ def context(view: View) -> dict[str, object]:
     rest = [j for j in failing if id(j) not in shown]
     return {
         "failing": failing,
+        "explained": explained(view),
         "groups": _groups(failing),
         "cards": sorted(cards, key=_order),
         "rows": rest[:ROWS],

@@ -1,0 +1,163 @@
+"""conformance diff."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.cli.command import main, may_be_written, refusing
+from conformance.results import Results, ResultsError, read, write_atomically, write_json
+
+if TYPE_CHECKING:
+    from conformance.diff import Change, Diff
+
+__all__: list[str] = []
+
+WORSE, OTHERS = 12, 6
+"""How many lines of each list the terminal shows: a screen. The page and the JSON have the others."""
+
+
+@main.command("diff")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--html", type=click.Path(path_type=Path), metavar="F.html", help="Write a page.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), metavar="F.json", help="Write it all."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=1),
+    metavar="R",
+    help="A largest ratio of a gate that grew to more than R times what it was is worse too.",
+)
+def diff(
+    old: Path, new: Path, html: Path | None, json_path: Path | None, threshold: float | None
+) -> None:
+    """What got better, worse, new and gone between two results files.
+
+    Exit codes: 0, nothing is worse; 1, a verdict is worse, or something no longer runs; 2, a file cannot
+    be read.
+    """
+    from conformance.diff import render
+
+    with refusing():
+        _must_not_replace((old, new), (html, json_path))
+        may_be_written(html, json_path, "differences")
+        found = _compared((old, read(old)), (new, read(new)), threshold)
+        if html:
+            write_atomically(html, render(found))
+        if json_path:
+            write_json(json_path, found)
+    click.echo("\n".join(_screen(found)))
+    for kind, path in (("page", html), ("differences", json_path)):
+        if path:
+            click.echo(f"{kind}: {path}")
+    sys.exit(found["exit_code"])
+
+
+def _must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
+    for path in filter(None, outputs):
+        if any(path.resolve() == i.resolve() for i in inputs):
+            raise ResultsError(f"cannot write {path}: it is one of the files to compare.")
+
+
+def _compared(
+    old: tuple[Path, Results], new: tuple[Path, Results], threshold: float | None
+) -> Diff:
+    from conformance.diff import compare
+
+    try:
+        return compare(old[1], new[1], (str(old[0]), str(new[0])), threshold)
+    except Exception as e:
+        raise ResultsError(
+            f"cannot compare {old[0]} and {new[0]}: one of them is not as its schema version has it "
+            f"({type(e).__name__}: {e})."
+        ) from e
+
+
+# --- the screen -----------------------------------------------------------------------------------
+
+
+def _plain(text: object) -> str:
+    """On one line, and nothing in it that would steer the terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):x}" for c in str(text))
+
+
+def _screen(d: Diff) -> Iterator[str]:
+    from conformance.diff import gathered
+
+    for label, run in (("old", d["old"]), ("new", d["new"])):
+        which = f"{run['profile']}: {run['select']}" if run["select"] else run["profile"]
+        yield _plain(
+            f"{label}  {run['file']}  {run['verdict']}, {run['cases']:,} cases ({which}) {run['finished']}"
+        )
+    yield from _list("worse", [_change(*g) for g in gathered(d["changes"], "worse")], WORSE)
+    yield from _list("better", [_change(*g) for g in gathered(d["changes"], "better")], OTHERS)
+    yield from _list("largest error over tolerance", list(_ratios(d)), OTHERS)
+    yield from _list("implementations", list(_presence(d)), OTHERS)
+    yield from _list("cases", list(_cases(d)), OTHERS)
+    yield from _list(
+        "with", [_setting(s["what"], s["old"], s["new"]) for s in d["settings"]], OTHERS
+    )
+    yield from _list("known differences", list(_known(d)), OTHERS)
+    yield ""
+    yield f"{'worse' if d['exit_code'] else 'not worse'}: {d['message']}"
+
+
+def _list(heading: str, lines: Sequence[str], most: int) -> Iterator[str]:
+    if not lines:
+        return
+    yield ""
+    yield heading
+    yield from (f"  {_plain(line)}" for line in lines[:most])
+    if len(lines) > most:
+        yield f"  and {len(lines) - most:,} more; --html and --json have them all"
+
+
+def _setting(what: str, old: str, new: str) -> str:
+    return f"{what}  {old} → {new}"
+
+
+def _change(c: Change, cases: int) -> str:
+    from conformance.report.numbers import short
+
+    ratios = [short(r) for r in (c["old_ratio"], c["new_ratio"]) if r is not None]
+    grew = f"  ratio {' → '.join(ratios)}" if ratios and cases == 1 else ""
+    said = f"  {c['message'][:60]}" if c["new"] in ("error", "not-run", "absent") else ""
+    which = c["case"] if cases == 1 else f"{cases:,} cases"
+    return f"{c['implementation']}  {which}  {c['old']} → {c['new']}{grew}{said}"
+
+
+def _ratios(d: Diff) -> Iterator[str]:
+    from conformance.report.numbers import short
+
+    for r in d["ratios"]:
+        flag = "  worse" if r["worse"] else ""
+        yield (
+            f"{r['implementation']}  {r['gate']}  {short(r['old'])} → {short(r['new'])}  "
+            f"×{short(r['factor'])}  {r['new_case']}{flag}"
+        )
+
+
+def _presence(d: Diff) -> Iterator[str]:
+    for i in d["implementations"]:
+        counts = d["counts"].get(i["name"])
+        cases = f"  {counts['new'] or counts['gone']:,} cases" if counts else ""
+        reason = f"  {i['reason'][:60]}" if i["new"] != "ran" and i["reason"] else ""
+        yield f"{i['name']}  {i['old']} → {i['new']}{cases}{reason}"
+
+
+def _cases(d: Diff) -> Iterator[str]:
+    for word, ids in (("new", d["new_cases"]), ("gone", d["gone_cases"])):
+        if ids:
+            more = f" and {len(ids) - 2:,} more" if len(ids) > 2 else ""
+            yield f"{len(ids):,} {word}: {', '.join(ids[:2])}{more}"
+
+
+def _known(d: Diff) -> Iterator[str]:
+    for k in d["known_differences"]:
+        yield f"{k['id']}  {k['old']} → {k['new']}  seen {k['old_seen']:,} → {k['new_seen']:,}"

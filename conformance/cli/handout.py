@@ -1,0 +1,127 @@
+"""conformance handout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.cli.command import Refusal, main, must_be_writable, refusing
+from conformance.results import ResultsError, write_atomically
+
+if TYPE_CHECKING:
+    from conformance.handout.document import Wish
+
+__all__: list[str] = []
+
+FORMATS = ("html", "tex", "md", "ipynb")
+MOST_DIGITS = 15
+
+
+@main.command()
+@click.argument("example", required=False)
+@click.option("--to", type=click.Choice(FORMATS), default="html", help="The format (html).")
+@click.option(
+    "--digits", type=click.IntRange(2, MOST_DIGITS), default=6, help="Significant digits (6)."
+)
+@click.option(
+    "--steps",
+    type=click.Choice(("all", "forward", "backward")),
+    default="all",
+    help="Which steps (all).",
+)
+@click.option("--blanks", is_flag=True, help="Boxes instead of results, for students.")
+@click.option("--key", is_flag=True, help="With --blanks: the answers at the end.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="F", help="Write it there, not here."
+)
+@click.option("--list", "listing", is_flag=True, help="The examples that there are.")
+@click.option(
+    "--all", "folder", type=click.Path(path_type=Path), metavar="DIR",
+    help="All of them in all formats, with an index.",
+)  # fmt: skip
+def handout(
+    example: str | None,
+    to: str,
+    digits: int,
+    steps: str,
+    blanks: bool,
+    key: bool,
+    output: Path | None,
+    listing: bool,
+    folder: Path | None,
+) -> None:
+    """Work EXAMPLE out step by step: one of --list, or FILE.toml, your own.
+
+    Exit codes: 0, it is written; 2, it is not.
+    """
+    from conformance.handout.document import Wish, made, rendered
+    from conformance.handout.example import HandoutError, read
+
+    wanted = sum((example is not None, listing, folder is not None))
+    if wanted != 1:
+        raise Refusal("expected one of EXAMPLE, --list and --all DIR.")
+    if key and not blanks:
+        raise Refusal("--key has the answers of --blanks; expected both.")
+    if output and not example:
+        raise Refusal("--output is the file of one EXAMPLE; expected --all DIR for a folder.")
+    wish = Wish(digits, steps, blanks, key)
+    with refusing():
+        must_be_writable(output)
+        try:
+            if listing:
+                _list()
+            elif folder is not None:
+                _write_all(folder, wish)
+            else:
+                text = rendered(made(read(example or ""), wish), to)
+                _hand_out(text, output)
+        except HandoutError as e:
+            raise Refusal(str(e)) from e
+
+
+def _hand_out(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_atomically(output, text)
+    click.echo(f"handout: {output}", err=True)
+
+
+def _list() -> None:
+    from conformance.handout.example import names, read
+
+    found = [read(n.partition("-")[2]) for n in names()]
+    widest = max(len(e.name) for e in found)
+    for e in found:
+        click.echo(f"{e.name:{widest}}  {e.title}")
+
+
+def _write_all(folder: Path, wish: Wish) -> None:
+    """Everything, and the index last."""
+    from conformance.handout.document import made, rendered
+    from conformance.handout.example import names, read
+    from conformance.handout.html import Entry, index
+
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as e:
+        raise ResultsError(f"cannot write {folder}: {e.strerror}.") from e
+    entries = []
+    for name in names():
+        example = read(name.partition("-")[2])
+        found = made(example, _possible(wish, example.show))
+        files = [(form, f"{name}.{form}") for form in FORMATS]
+        for form, file in files:
+            write_atomically(folder / file, rendered(found, form))
+        entries.append(Entry(example, files))
+    write_atomically(folder / "index.html", index(entries))
+    click.echo(f"{len(entries)} examples: {folder / 'index.html'}", err=True)
+
+
+def _possible(wish: Wish, show: str) -> Wish:
+    """An example that shows a plot has nothing to leave blank."""
+    from dataclasses import replace
+
+    return replace(wish, blanks=False, key=False) if show == "plot" else wish

@@ -1,0 +1,119 @@
+"""MyST Markdown: $$ … $$ for the steps, pictures as data, and nobody's text as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from conformance.handout.document import Handout, Line, answered, facts
+from conformance.handout.graph import Figure, data_uri
+from conformance.handout.numbers import plain
+from conformance.handout.steps import Given
+from conformance.handout.text import md
+
+__all__ = [
+    "compared",
+    "conventions",
+    "display",
+    "figure",
+    "given",
+    "opening",
+    "render",
+    "step",
+    "table",
+]
+
+
+def render(h: Handout) -> str:
+    """The whole page."""
+    return "\n\n".join(_blocks(h)) + "\n"
+
+
+def _blocks(h: Handout) -> Iterable[str]:
+    yield from opening(h)
+    yield from (figure(f) for f in h.figures)
+    yield "## Given"
+    yield from (given(g, told) for g, told in h.givens)
+    for title, lines in h.sections:
+        yield f"## {md(title)}"
+        yield from (step(line) for line in lines)
+    if h.plots:
+        yield "## What it shows"
+    for f in h.plots:
+        yield figure(f)
+        yield table(f.table)
+    if h.key:
+        yield "## Answer key"
+        yield from (display([(line.left, line.result)]) for _, lines in h.key for line in lines)
+    yield from compared(h)
+    yield "## Who agrees"
+    yield table([("implementation", "versions", "verdict"), *answered(h)])
+
+
+def opening(h: Handout) -> Iterable[str]:
+    """The title, the text, the network and the conventions."""
+    e = h.example
+    yield f"# {md(e.title)}"
+    yield from map(md, e.text)
+    if e.credit:
+        yield f"*{md(e.credit)}*"
+    yield "\n".join(f"- **{md(k)}:** {md(v)}" for k, v in facts(e))
+    yield conventions(h)
+
+
+def conventions(h: Handout) -> str:
+    """One point each."""
+    return "**How to read it.**\n\n" + "\n".join(f"- {md(n)}" for n in h.notes)
+
+
+def display(rows: Sequence[tuple[str, str]]) -> str:
+    """Equations under each other, aligned at the equals sign."""
+    body = " \\\\\n".join(f"{left} &= {right}" for left, right in rows)
+    return f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+
+
+def given(g: Given, told: str) -> str:
+    """A number that is handed out."""
+    return display([(g.left, told)])
+
+
+def step(line: Line) -> str:
+    """In words, then the equation, then its mark."""
+    note = f" {md(line.step.note)}" if line.step.note else ""
+    rows = [f"{line.left} &= {line.symbols}"]
+    rows += [f"&{'= ' if not k else ''}{filled}" for k, filled in enumerate(line.filled)]
+    body = " \\\\\n".join([*rows, f"&= {line.result}"])
+    shown = f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+    mark = f"\n\n*{md(line.mark)}*" if line.mark else ""
+    return f"**{md(line.step.says)}.**{note}\n\n{shown}{mark}"
+
+
+def figure(f: Figure) -> str:
+    """The picture as data, with its caption as text."""
+    return f"![{md(f.caption)}]({data_uri(f.picture)})\n\n*{md(f.caption)}*"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row heads it."""
+    lines = ["| " + " | ".join(md(c) or " " for c in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def compared(h: Handout) -> Iterable[str]:
+    """Printed numbers beside ours."""
+    if not h.compared:
+        return
+    yield "## Published, and certified"
+    rows = [
+        (
+            c.published.what,
+            str(c.published.value),
+            plain(c.ours, 12),
+            "agrees" if c.agrees else "differs",
+        )
+        for c in h.compared
+    ]
+    yield table([("number", "published", "certified", ""), *rows])
+    for c in h.compared:
+        if not c.agrees:
+            instead = f" ({plain(c.instead, 12)})" if c.instead is not None else ""
+            yield md(f"{c.published.what}: {c.reason}{instead}")

@@ -1,0 +1,89 @@
+"""conformance handout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from handed_out import FORMATS, NAMES
+
+from conformance.cli import main
+from conformance.handout import agreement
+
+
+@pytest.fixture(autouse=True)
+def _refbp_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frameworks are asked in the tests of the steps."""
+    from conformance.handout import document
+
+    monkeypatch.setattr(document, "ASKED", ("refbp",))
+    monkeypatch.setattr(document.made, "__defaults__", (None, ("refbp",)))
+    assert agreement.ASKED == ("refbp", "torch-cpu", "jax-cpu")
+
+
+def conformance(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, ["handout", *map(str, args)])
+
+
+def test_the_list() -> None:
+    done = conformance("--list")
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(NAMES)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_format_on_standard_output_and_in_a_file(form: str, tmp_path: Path) -> None:
+    printed = conformance("two-layers", "--to", form)
+    assert printed.exit_code == 0
+    written = conformance("two-layers", "--to", form, "--output", tmp_path / "f")
+    assert written.exit_code == 0
+    assert (tmp_path / "f").read_text(encoding="utf-8") == printed.stdout
+    assert list(tmp_path.iterdir()) == [tmp_path / "f"]
+
+
+def test_all_of_them(tmp_path: Path) -> None:
+    done = conformance("--all", tmp_path / "course", "--digits", "4", "--blanks", "--key")
+    assert done.exit_code == 0, done.output
+    files = {p.name for p in (tmp_path / "course").iterdir()}
+    assert len(files) == 4 * len(NAMES) + 1
+    page = (tmp_path / "course" / "index.html").read_text(encoding="utf-8")
+    assert all(f'href="{f}"' in page for f in files - {"index.html"})
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ((), "expected one of EXAMPLE, --list and --all DIR."),
+        (("mazur", "--list"), "expected one of EXAMPLE, --list and --all DIR."),
+        (("mazur", "--key"), "--key has the answers of --blanks; expected both."),
+        (("--list", "--output", "x"), "--output is the file of one EXAMPLE"),
+        (("mazurr",), "Did you mean 'mazur'?"),
+        (("no.toml",), "cannot read no.toml: No such file or directory"),
+        (("mazur", "--output", "/no/such/folder/f"), "there is no folder /no/such/folder."),
+        (("--all", "/no/such/folder/f"), "cannot write /no/such/folder/f: No such file or directory."),
+        (("vanishing-gradients", "--blanks"), "there is nothing to leave blank."),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_and_ends_with_2(args: tuple[str, ...], told: str) -> None:
+    done = conformance(*args)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert done.stderr.startswith("conformance: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_digits_have_a_range() -> None:
+    assert conformance("mazur", "--digits", "16").exit_code == 2
+
+
+def test_a_training_that_diverges_is_said(tmp_path: Path) -> None:
+    text = (
+        'title = "T"\nconvention = "column"\nloss = "mean_squared_error"\nalpha = 900\nx = [3]\ny = [1]\n'
+        '[[layers]]\nW = [[2]]\nactivation = "identity"\n[training]\nepochs = 200\n'
+    )
+    (tmp_path / "my.toml").write_text(text, encoding="utf-8")
+    done = conformance(tmp_path / "my.toml")
+    assert done.exit_code == 2
+    assert "my: the training fails: alpha is 900.0, too large here" in done.stderr

@@ -1,0 +1,364 @@
+"""The numbers of the steps are refbp's, are certified, and come out of what is written beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from handed_out import NAMES, STEPPED, worked
+
+import refbp
+from conformance.handout import agreement
+from conformance.handout.agreement import check, digits_of, truth
+from conformance.handout.document import Wish, made
+from conformance.handout.example import Example, HandoutError, Published, names, read
+from conformance.handout.numbers import certified, latex, plain, shown, unit
+from conformance.handout.passes import environment, numbers
+from conformance.handout.steps import PARTS, recomputed, recount, steps, written
+from conformance.truth.balls import Enclosure
+from refbp import single_example
+
+
+def test_the_examples_are_those() -> None:
+    assert [n.partition("-")[2] for n in names()] == list(NAMES)
+
+
+# --- numbers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("x", "digits", "expected"),
+    [
+        (0.15, 6, "0.15"),
+        (0.5932699921071872, 6, "0.593270"),
+        (0.39250000000000002, 6, "0.3925"),
+        (-0.0, 6, "0"),
+        (2.0, 6, "2"),
+        (1200000.0, 3, "1200000"),
+        (123456789.0, 6, "1.23457e8"),
+        (1.5e-7, 6, "1.5e-7"),
+        (-1.23456789e-7, 4, "-1.235e-7"),
+        (0.0000123456789, 4, "0.00001235"),
+        (9.9999999, 3, "10.0"),
+        (1 / 3, 15, "0.333333333333333"),
+    ],
+)
+def test_a_number_is_shown(x: float, digits: int, expected: str) -> None:
+    assert shown(x, digits) == expected
+
+
+def test_a_power_of_ten_is_written_as_one() -> None:
+    assert latex(-1.5e-7, 6) == r"-1.5 \times 10^{-7}"
+    assert plain(-1.5e-7, 6) == "−1.5 × 10^−7"
+    assert unit(0.593, 3) == pytest.approx(1e-3)
+    assert unit(0.0, 3) == 0
+
+
+def test_digits_are_certified_as_far_as_the_enclosure_and_the_value_allow() -> None:
+    x = 0.123456789012
+
+    def digits(value: float, rad: float) -> int:
+        one = np.array([[x]])
+        return int(certified(np.array([[value]]), Enclosure(one, 0 * one, 0 * one + rad), 8)[0, 0])
+
+    assert digits(x, 1e-16) == 8
+    assert digits(x, 1e-6) == 5
+    assert digits(x + 1e-4, 0.0) == 2
+    assert digits(0.5, 0.0) == 0
+    assert digits(float("nan"), 0.0) == 0
+    zero = Enclosure(*(np.zeros((1, 1)) for _ in range(3)))
+    assert certified(np.zeros((1, 1)), zero, 8)[0, 0] == 8
+
+
+# --- the steps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_the_steps_are_in_the_notes_order(name: str) -> None:
+    e = read(name)
+    order = [
+        s.key for s in worked(name).steps if s.key[0] not in ("D", "G", "S", "T", "db", "b_new")
+    ]
+    L = e.L
+    forward = [(q, l) for l in range(1, L + 1) for q in ("A", "Z")]
+    backward = [(q, l) for l in range(L, 0, -1) for q in ("delta", "dW")]
+    update = [("W_new", l) for l in range(1, L + 1)]
+    assert order == [*forward, ("loss", 0), *backward, *update, ("loss_after", 0)]
+    parts = [s.part for s in worked(name).steps]
+    assert parts == sorted(parts, key=list(PARTS).index)
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_each_number_is_refbps(name: str) -> None:
+    e = read(name)
+    network = refbp.Network.from_lists(
+        [np.vstack([e.W[l], e.b[l]]) if e.b else e.W[l] for l in e.W], list(e.sigma.values()),
+        "mean_squared_error" if e.loss == "half_squared_error" else e.loss,
+    )  # fmt: skip
+    X = refbp.with_ones(e.X) if e.b else e.X
+    if e.b:
+        W = refbp.absorb(dict(e.W), dict(e.b))
+        network = refbp.Network(W, refbp.with_constant_units(network.sigma), network.loss)
+    t = network.trace(X, e.Y)
+    dW, db = refbp.split(t.dL_dW) if e.b else (t.dL_dW, {})
+    for s in worked(name).steps:
+        of = {"A": t.A, "Z": t.Z, "delta": t.delta, "dW": dW, "db": db}
+        if s.key[0] in of:
+            M = of[s.key[0]][s.key[1]]
+            M = M[:, :-1] if e.b and s.key[0] in "AZ delta" and s.key[1] < e.L else M
+            M = np.atleast_2d(M) / (1 if s.key[0] in "AZ" else e.scale)
+            assert s.result.tolist() == e.shaped(M).tolist(), s.key
+    (loss,) = (s for s in worked(name).steps if s.key[0] == "loss")
+    assert float(loss.result[0, 0]) == float(t.loss) / e.scale
+
+
+def test_a_column_is_what_the_notes_derive_for_one_example() -> None:
+    e = read("three-hidden-layers")
+    W = {l: M.T for l, M in e.W.items()}
+    sigma = {l: refbp.activation(s) for l, s in e.sigma.items()}
+    a, z = single_example.propagate(W, e.X.T, sigma)
+    link, dL_dW = single_example.gradients(W, a, z, e.Y.T, sigma)
+    of = {"A": a, "Z": z, "delta": link, "dW": dL_dW}
+    seen = 0
+    for s in worked("three-hidden-layers").steps:
+        if s.key[0] in of:
+            assert s.result.tolist() == of[s.key[0]][s.key[1]].tolist()
+            seen += 1
+    assert seen == 16
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_each_number_is_certified_to_all_its_digits(name: str) -> None:
+    e = read(name)
+    exact = truth(e, numbers(e))
+    for s in worked(name).steps:
+        assert (digits_of(s, exact, e, 6) == 6).all(), s.key
+        assert (digits_of(s, exact, e, 11) >= 10).all(), s.key
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_each_line_of_numpy_gives_its_result(name: str) -> None:
+    e = read(name)
+    by = numbers(e)
+    for s in worked(name).steps:
+        np.testing.assert_allclose(
+            recomputed(s, environment(e, by)), s.result, rtol=1e-13, atol=1e-15
+        )
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_a_reader_with_a_calculator_gets_there(name: str) -> None:
+    e = read(name)
+    by = numbers(e)
+    found = recount(e, by, worked(name).steps, 6)
+    assert found.numbers > 15
+    assert found.differ <= found.numbers // 3
+    assert found.worst <= 10
+    assert recount(e, by, worked(name).steps, 15).numbers == found.numbers
+
+
+def test_small_integers_come_out_exactly() -> None:
+    e = read("three-hidden-layers")
+    assert recount(e, numbers(e), worked("three-hidden-layers").steps, 6).differ == 0
+    assert any("every result comes out as shown" in n for n in worked("three-hidden-layers").notes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_jax_and_refbp_agree(name: str) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    found = worked(name).answers
+    assert [a.name for a in found] == ["refbp", "torch-cpu", "jax-cpu"]
+    for a in found:
+        assert a.verdict == "conforms"
+        assert min(a.digits.values()) == 6
+        assert ("delta", 1) in a.digits
+
+
+def test_what_is_not_installed_is_not_run() -> None:
+    h = made(read("two-layers"), Wish(), ("refbp", "torch-cuda"))
+    refused = h.answers[1]
+    assert refused.verdict == "not-run"
+    assert not refused.ran
+    assert refused.reason
+    marks = {line.mark for _, lines in h.sections for line in lines}
+    assert not any("torch" in m for m in marks)
+
+
+KEYS = [s.key for s in steps(read("two-layers"), numbers(read("two-layers")))]
+
+# --- planted mistakes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_a_planted_wrong_step_is_caught(key: tuple[str, int]) -> None:
+    e = read("two-layers")
+    exact = truth(e, numbers(e))
+    good = worked("two-layers").steps
+    check(good, exact, e)
+    for wrong in (lambda M: M * (1 + 1e-6), lambda M: M[::-1] + 1e-3, lambda M: M * np.nan):
+        bad = tuple(replace(s, result=wrong(s.result)) if s.key == key else s for s in good)
+        with pytest.raises(HandoutError, match=r"which is certified\. Nothing is written"):
+            check(bad, exact, e)
+
+
+def test_a_wrong_line_of_numpy_is_not_its_result() -> None:
+    e = read("two-layers-batch")
+    by = numbers(e)
+    (s,) = (s for s in steps(e, by) if s.key == ("delta", 1))
+    wrong = replace(s, code="delta[1] = (delta[2] @ W[2].T) * Z[1]")
+    assert not np.allclose(recomputed(wrong, environment(e, by)), s.result)
+
+
+def test_a_framework_that_is_off_is_not_said_to_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One digit less in its δ_1 stands beside its name."""
+    right = agreement.of_trace
+
+    def off(e: Example, t: object) -> dict[tuple[str, int], object]:
+        found = right(e, t)  # type: ignore[arg-type]
+        found["delta", 1] = found["delta", 1] * (1 + 3e-5)
+        return found  # type: ignore[return-value]
+
+    monkeypatch.setattr(agreement, "of_trace", off)
+    h = made(read("two-layers"), Wish(), ("refbp",))
+    assert h.answers[0].digits["delta", 1] < 6
+    (mark,) = (x.mark for _, lines in h.sections for x in lines if x.step.key == ("delta", 1))
+    assert "refbp (" in mark
+    assert "to the digits in parentheses" in mark
+
+
+@pytest.mark.parametrize(
+    ("W", "b", "y"),
+    [
+        ([0.1, 0.2], -0.3, 7.0),  # not 0 as floats, though 0 on paper
+        ([0.3, 0.6], -0.9, 7.0),
+        ([0.1, 0.2], 0.4, 0.7),  # the target is the output
+    ],
+)
+def test_rounding_alone_is_refused(W: list[float], b: float, y: float) -> None:
+    bad = replace(
+        read("two-layers"),
+        sigma={1: "identity"}, W={1: np.array([W]).T}, b={1: np.array([b])},
+        X=np.array([[1.0, 1.0]]), Y=np.array([[y]]), repeated=((1, 1),),
+    )  # fmt: skip
+    with pytest.raises(HandoutError, match="which is rounding alone: on paper it is 0"):
+        made(bad, Wish(), ("refbp",))
+    made(replace(bad, b={1: np.array([b + 0.5])}), Wish(), ("refbp",))
+
+
+# --- published numbers --------------------------------------------------------------------------------
+
+
+def test_mazurs_numbers() -> None:
+    """As he published them: all agree but the total after one step, which is what a known mistake gives."""
+    found = {c.published.what: c for c in worked("mazur").compared}
+    published = {
+        "output o1": ".75136507", "output o2": ".772928465", "total error": ".298371109",
+        "∂E/∂w5": ".082167041", "∂E/∂w1": ".000438568", "new w1": ".149780716", "new w2": ".19956143",
+        "new w3": ".24975114", "new w4": ".29950229", "new w5": ".35891648", "new w6": ".408666186",
+        "new w7": ".511301270", "new w8": ".561370121", "total error after one step": ".291027924",
+    }  # fmt: skip
+    assert {what: Decimal(v) for what, v in published.items()} == {
+        what: c.published.value for what, c in found.items()
+    }
+    assert [what for what, c in found.items() if not c.agrees] == ["total error after one step"]
+    last = found["total error after one step"]
+    assert round(last.ours, 9) == 0.291027774
+    assert last.instead is not None
+    assert round(last.instead, 9) == 0.291027924
+    assert "W_{l+1} is updated before δ_l" in last.reason
+
+
+def test_a_digit_more_than_is_true_does_not_agree() -> None:
+    e = read("mazur")
+    for value, agrees in (("0.7514", True), ("0.75136507", True), ("0.75136508", False)):
+        p = Published("o1", "Z", Decimal(value), 2, (0, 0), "a slip")
+        (c,) = agreement.compared(replace(e, published=(p,)), truth(e, numbers(e)))
+        assert c.agrees == agrees
+        assert c.instead is None
+
+
+def test_fixed_biases_stay() -> None:
+    keys = {s.key[0] for s in worked("mazur").steps}
+    assert not keys & {"db", "b_new"}
+    assert {"db", "b_new"} <= {s.key[0] for s in worked("two-layers").steps}
+
+
+# --- what an example is to show -----------------------------------------------------------------------
+
+
+def test_the_dead_unit_is_dead() -> None:
+    by = {s.key: s.result for s in worked("dead-relu").steps}
+    assert (by["A", 1][:, 1] < 0).all()
+    assert (by["delta", 1][:, 1] == 0).all()
+    assert (by["dW", 1][:, 1] == 0).all()
+    assert by["W_new", 1][:, 1].tolist() == read("dead-relu").W[1][:, 1].tolist()
+    assert (by["dW", 2][1] == 0).all()
+
+
+def test_the_gradient_vanishes() -> None:
+    (figure,) = worked("vanishing-gradients").plots
+    sizes = [row[1] for row in figure.table[1:]]
+    assert len(sizes) == 20
+    assert "× 10^−" in sizes[0]
+    assert "at least 6 digits are certified" in figure.caption
+
+
+def test_xor_is_learnt() -> None:
+    losses, boundary = worked("xor").plots
+    assert "falls from 0.716 to 0.0225" in losses.caption
+    assert "4 of 4 examples are on their side" in boundary.caption
+
+
+def test_softmax_and_cross_entropy_cancel() -> None:
+    e = read("softmax")
+    by = {s.key: s.result for s in worked("softmax").steps}
+    np.testing.assert_allclose(by["delta", 2], (by["Z", 2] - e.Y) / 2, rtol=1e-14)
+    notes = [s.note for s in worked("softmax").steps if s.key == ("delta", 2)]
+    assert notes == ["It is (Z − Y)/n, as the rows of Y sum to 1."]
+
+
+@pytest.mark.parametrize("activation", sorted(refbp.ACTIVATIONS))
+@pytest.mark.parametrize(
+    "loss", ["mean_squared_error", "half_squared_error", "mean_absolute_error", "huber"]
+)
+def test_every_activation_and_loss_is_written_and_right(activation: str, loss: str) -> None:
+    e = replace(
+        read("two-layers-batch"), loss=loss,
+        sigma={1: "leaky_relu" if "softmax" in activation else activation, 2: activation},
+    )  # fmt: skip
+    by = numbers(e)
+    of = steps(e, by)
+    check(of, truth(e, by), e)
+    for s in of:
+        got = recomputed(s, environment(e, by))
+        np.testing.assert_allclose(got, s.result, rtol=1e-9, atol=1e-12, err_msg=str(s.key))
+        assert all(written(f, 6) for f in s.filled)
+
+
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [
+        ("sigmoid", "binary_cross_entropy"),
+        ("softmax", "cross_entropy"),
+        ("log_softmax", "log_softmax_cross_entropy"),
+    ],
+)
+def test_heads(output: str, loss: str) -> None:
+    e = replace(read("softmax"), loss=loss, sigma={1: "tanh", 2: output})
+    by = numbers(e)
+    check(steps(e, by), truth(e, by), e)
+    for s in steps(e, by):
+        np.testing.assert_allclose(
+            recomputed(s, environment(e, by)), s.result, rtol=1e-12, atol=1e-15
+        )
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    e = replace(read("softmax"), sigma={1: "tanh", 2: "relu"}, loss="cross_entropy")
+    with pytest.raises(
+        HandoutError, match="softmax: delta of layer 1 is not finite; expected an example"
+    ):
+        numbers(e)
