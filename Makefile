@@ -40,9 +40,9 @@ bench: setup ## refbp against torch eager and jitted JAX, as ratios
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write
 
-docs: setup ## the documentation site, with the reports and handouts there are, in site/
+docs: setup ## the documentation site, with the handouts, the audit and the reports there are, in site/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material 'mkdocstrings[python]'
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	$(BIN)/conformance handout --all site/handouts
 	$(BIN)/conformance audit --to html --output site/audit.html
 	@for f in reports/*.html; do if [ -f "$$f" ]; then mkdir -p site/reports && cp "$$f" site/reports/; fi; done

@@ -20,9 +20,8 @@ What `conformance COMMAND --help` prints. Exit codes: 0, all that ran conforms; 
 
 def each(command: Any, name: str, above: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """(name, help) of a command and of those within it."""
-    context = click.Context(
-        command, info_name=name, parent=above, max_content_width=100, terminal_width=100
-    )
+    settings = {**command.context_settings, "max_content_width": 100, "terminal_width": 100}
+    context = click.Context(command, info_name=name, parent=above, **settings)
     yield context.command_path, command.get_help(context)
     for inner in sorted(getattr(command, "commands", {})):
         yield from each(command.commands[inner], inner, context)

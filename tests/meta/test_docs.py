@@ -33,7 +33,7 @@ def test_the_python_of_the_readme_runs_and_conforms() -> None:
 
 def test_there_are_commands_to_run() -> None:
     assert {c[0] for c in COMMANDS} == {
-        "show", "list", "run", "report", "activation", "faults", "grade", "vectors",
+        "show", "list", "run", "report", "activation", "faults", "grade", "vectors", "diff", "audit", "handout",
     }  # fmt: skip
 
 
@@ -51,8 +51,8 @@ def test_a_command_of_the_readme(command: list[str], tmp_path: Path) -> None:
             str(tmp_path / "out") if part == "vectors" and i > 1 else part
             for i, part in enumerate(command)
         ]
-    if command[0] == "report":
-        made = CliRunner().invoke(
+    if command[0] in ("report", "diff"):
+        ran = CliRunner().invoke(
             main,
             [
                 *(
@@ -65,13 +65,10 @@ def test_a_command_of_the_readme(command: list[str], tmp_path: Path) -> None:
                 *("--jobs", "0", "--json", str(tmp_path / "conformance.json")),
             ],
         )
-        assert made.exit_code == 0, made.output
-        command = [
-            "report",
-            str(tmp_path / "conformance.json"),
-            "--html",
-            str(tmp_path / "again.html"),
-        ]
+        assert ran.exit_code == 0, ran.output
+        made = str(tmp_path / "conformance.json")
+        again = ["report", made, "--html", str(tmp_path / "again.html")]
+        command = again if command[0] == "report" else ["diff", made, made]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     assert result.output.strip()
