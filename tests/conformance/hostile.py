@@ -122,9 +122,7 @@ HOSTILE = {
         NO_BACKWARD,
         "gave no answer in 0.7 s",
     ),
-    "eats memory": Hostile(
-        in_backward("x = [bytearray(2**28) for _ in range(10**6)]"), NO_BACKWARD, "MemoryError"
-    ),
+    "eats memory": Hostile(in_backward("x = bytearray(2**40)"), NO_BACKWARD, "MemoryError"),
     "crashes": Hostile(
         in_backward("import ctypes; ctypes.string_at(0)"),
         NO_BACKWARD,

@@ -374,3 +374,152 @@ def test_a_known_difference_is_no_deviation() -> None:
     steps = planted(FAULTS["kink-from-the-left"].wrong)
     result = judge(of, "refbp", Loop(steps).run(of.problem))
     assert result["verdict"] == "deviates"
+
+
+# --- what a review found --------------------------------------------------------------------------
+
+
+def test_what_is_right_as_a_whole_is_not_blamed_for_its_operand() -> None:
+    """δ returned n times too large, and not what ∂L/∂W was made of: one thing is wrong."""
+
+    class Elsewhere(Partial):
+        def run(self, p: Problem) -> Trace:
+            t = super().run(p)
+            return replace(t, delta={l: len(p.X) * M for l, M in t.delta.items()})
+
+    from conformance.implementations import given
+
+    impl: Any = Elsewhere()
+    with given({"mine": impl}):
+        result = judged_by(subject(TYPICAL), "mine", impl)
+    assert result["verdict"] == "deviates"
+    assert {q.rpartition("_")[0] for q in blame(result)} == {"delta"}
+
+
+def test_zeros_are_not_clipped() -> None:
+    result = result_of(dW=lambda s, l: STEPS["dW"](s, l) * (l != 1))
+    assert [f["fault"] for f in result["diagnosis"]] == ["gradient-never-computed"]
+    assert "never computed, or never stored" in result["diagnosis"][0]["text"]
+
+
+def test_one_large_element_is_not_clipped() -> None:
+    """The largest of those that are wrong is no limit."""
+    result = result_of(
+        delta=lambda s, l, G: STEPS["delta"](s, l, G) ** 3 if l == 2 else STEPS["delta"](s, l, G)
+    )
+    assert [f["fault"] for f in result["diagnosis"]] == [""]
+
+
+def test_what_equals_a_delta_below_by_its_value_alone_is_no_buffer() -> None:
+    """Two signs that cancel."""
+    result = result_of("sign-flipped-below")
+    assert [f["fault"] for f in result["diagnosis"]] == ["sign-flipped-below"]
+
+
+def test_decay_without_the_bias_and_of_signs() -> None:
+    case = "typical/tanh/L2/n7/float64/bias"
+
+    def without_bias(s: Any, l: int) -> Any:
+        W = s.p.W[l].copy()
+        W[-1] = 0
+        return STEPS["dW"](s, l) + 0.02 * W
+
+    for wrong in (without_bias, lambda s, l: STEPS["dW"](s, l) + 0.02 * np.sign(s.p.W[l])):
+        result = result_of(case=case, dW=wrong)
+        assert [f["fault"] for f in result["diagnosis"]] == ["gradient-decayed"]
+
+
+def test_a_step_on_operands_that_are_no_numbers_is_not_blamed() -> None:
+    def wrong(s: Any, l: int, G: Any) -> Any:
+        M = STEPS["delta"](s, l, G)
+        M[0, 0] = np.inf if l == 3 else M[0, 0]
+        return M
+
+    with np.errstate(all="ignore"):
+        assert blame(result_of(delta=wrong)) == ["delta_3"]
+
+
+def test_a_step_by_hand() -> None:
+    from conformance.runner import runs
+    from conformance.show import by_hand
+
+    impl: Any = Partial("derivative-at-the-output")
+    ran = runs(subject("typical/tanh/L2/n2/float64"), impl)
+    result = result_of("derivative-at-the-output", case="typical/tanh/L2/n2/float64")
+    lines = by_hand(subject("typical/tanh/L2/n2/float64"), "refbp", ran, result)
+    assert lines[0] == "  δ_2 = ∂L/∂Z_2 ⊙ σ'_2(A_2), on its own operands:"
+    assert [line.split()[0] for line in lines[1::2]] == ["Z_2", "Y", "A_2", "got", "expected"]
+    assert all(len(line.split()) == 4 for line in lines[2::2])
+
+
+def rows(*fields: dict[str, Any]) -> Any:
+    plain = {
+        "depth": 1,
+        "batch": 1,
+        "dtype": "float64",
+        "widths": [1, 1],
+        "output": "tanh",
+        "bias": False,
+    }
+    return [
+        {**plain, "loss": "mse", "activation": "tanh", "family": "f", "id": str(i), **f}
+        for i, f in enumerate(fields)
+    ]
+
+
+def told_of(*verdicts: str) -> Any:
+    return [{"case": str(i), "verdict": v} for i, v in enumerate(verdicts)]
+
+
+def test_what_all_failures_have_and_nothing_else() -> None:
+    from conformance.explain import only_where
+
+    cases = rows({"loss": "mse"}, {"loss": "huber"}, {"loss": "mae"}, {"loss": "mse"})
+    own = told_of("conforms", "deviates", "deviates", "conforms")
+    assert only_where(own[1:3], own, cases) == "loss is not mse"
+    assert only_where(own[1:2], own[:2], cases) == "loss is huber"
+    assert only_where(own, own, cases) == ""
+    cases = rows({"activation": "relu"}, {"activation": "tanh"}, {"activation": "relu"})
+    own = told_of("deviates", "conforms", "conforms")
+    assert only_where(own[:1], own, cases) == ""
+
+
+def test_a_name_that_fits_a_few_cases_is_not_told() -> None:
+    def failing(*faults: str) -> Any:
+        return [
+            {"case": str(i), "diagnosis": [{"fault": f, "text": f, "suggestion": "", "steps": []}]}
+            for i, f in enumerate(faults)
+        ]
+
+    cases = rows(*[{"depth": d} for d in (1, 1, 2, 3, 3, 3, 3, 3, 3, 3)])
+    found = common(failing("a", *[""] * 9), cases)
+    assert [(c.finding["fault"], c.cases) for c in found] == [("", 9)]
+    found = common(failing("a", "a", "", *["a"] * 7), cases)
+    assert [(c.finding["fault"], c.cases) for c in found] == [("a", 9), ("", 1)]
+    found = common(failing("x", "x", *["x-at-output"] * 8), cases)
+    assert [(c.finding["fault"], c.cases) for c in found] == [("x-at-output", 10)]
+
+
+def test_what_only_breaks_could_not_be_judged() -> None:
+    class Broken(Partial):
+        def run(self, p: Problem) -> Trace:
+            raise ZeroDivisionError("no")
+
+    found = conformance.run(Broken(), select="activation=tanh,depth=2")  # type: ignore[arg-type]
+    assert found["summary"]["exit_code"] == 2
+    assert "could not run: mine" in found["summary"]["message"]
+
+
+def test_every_reason_why_a_case_is_not_run_is_told() -> None:
+    class Choosy(Partial):
+        def run(self, p: Problem) -> Trace:
+            if p.bias:
+                raise NotRunError("it has no bias.")
+            if p.dtype == np.float32:
+                raise NotRunError("it has no float32.")
+            return super().run(p)
+
+    found = conformance.run(Choosy(), select="activation=tanh,depth=2")  # type: ignore[arg-type]
+    reason = found["implementations"][0]["reason"]
+    assert "it has no bias (" in reason
+    assert "it has no float32 (" in reason

@@ -218,6 +218,7 @@ def test_they_are_variations() -> None:
                 same.add(name)
     assert same <= {
         "the update in place",
+        "the bias added",
         "σ' before G",
         "column-major",
         "views that run backwards",

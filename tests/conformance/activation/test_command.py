@@ -142,8 +142,11 @@ def test_functions_made_on_the_spot_have_no_line_to_reproduce() -> None:
     assert c["findings"][0]["reproduce"] == ""
 
 
-def test_the_package_offers_two_names_and_loads_them_late() -> None:
-    assert sorted(conformance.__all__) == ["assert_activation_conforms", "check_activation"]
+def test_the_package_offers_a_few_names_and_loads_them_late() -> None:
+    assert sorted(conformance.__all__) == [
+        "NotRunError", "Problem", "Trace", "assert_activation_conforms", "check_activation", "run", "with_ones",
+    ]  # fmt: skip
+    assert all(getattr(conformance, name) is not None for name in conformance.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = conformance.nothing  # type: ignore[attr-defined]
     code = "import sys, conformance; print('flint' in sys.modules)"
