@@ -26,7 +26,7 @@ def pattern(
         lambda: _place(wrong, quantity),
         lambda: _sides(wrong, A),
         lambda: _by_axis(value, right, wrong, quantity),
-        lambda: _offset(value, right, wrong),
+        lambda: _offset(value, right, tolerance, wrong),
     ]
     said = next((found for test in tests if (found := test())), "")
     size = f"{int(wrong.sum())} of {wrong.size} elements are wrong{_relative(value, right)}"
@@ -154,15 +154,21 @@ def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> str:
     what = "input unit" if quantity in ("dW", "W_new") else "example"
     for axis, words in ((1, f"row ({what})"), (0, "column (unit)")):
         middle = np.median(r, axis=axis, keepdims=True)
-        if (np.abs(r - middle) <= 1e-6 * np.abs(middle)).all():
+        # of the error: where it is small, all factors are nearly 1
+        if (np.abs(r - middle) <= 1e-3 * np.abs(middle - 1)).all():
             return f"each {words} has a factor of its own"
     return ""
 
 
-def _offset(value: Floats, right: Floats, wrong: Mask) -> str:
+def _offset(value: Floats, right: Floats, tolerance: Floats, wrong: Mask) -> str:
     """One number added to all of them."""
     off = value - right
     c = float(np.median(off))
-    if wrong.all() and value.size > 1 and c and (np.abs(off - c) <= 1e-6 * abs(c)).all():
+    if (
+        wrong.all()
+        and value.size > 1
+        and c
+        and (np.abs(off - c) <= 1e-6 * abs(c) + 4 * tolerance).all()
+    ):
         return f"it is {c:.6g} more than it should be, in every element"
     return ""

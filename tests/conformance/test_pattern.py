@@ -49,6 +49,7 @@ def put(at: Any, value: float) -> Any:
         (np.where(np.abs(A) > 5, RIGHT + RIGHT**2 + 1, RIGHT), "only where |A| > 5", THERE),
         (RIGHT * np.arange(2, 9)[:, None], "each row (example) has a factor of its own", ""),
         (RIGHT * np.arange(2, 5), "each column (unit) has a factor of its own", ""),
+        (RIGHT + 1e-8, "it is 1e-08 more than it should be, in every element", ""),
         (RIGHT + 0.25, "it is 0.25 more than it should be, in every element", ""),
         (RIGHT + RNG.normal(size=(7, 3)), "in no simple pattern", "Compute this step by hand: `conformance show` prints its operands"),
     ],

@@ -33,7 +33,8 @@ def test_the_python_of_the_readme_runs_and_conforms() -> None:
 
 def test_there_are_commands_to_run() -> None:
     assert {c[0] for c in COMMANDS} == {
-        "show", "list", "run", "report", "activation", "faults", "grade", "vectors", "diff", "audit", "handout",
+        "show", "list", "run", "report", "activation", "faults", "grade", "vectors", "diff", "audit",
+        "handout",
     }  # fmt: skip
 
 
