@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any, cast
+
 from conformance import runner
 from conformance.implementations import Implementation
-from conformance.results import Results
+from conformance.results import VERDICTS, Results
 
 __all__ = ["run"]
 
@@ -25,4 +28,23 @@ def run(
     """
     if not implementations:
         raise runner.RunError("nothing to run; expected an implementation, or its name.")
-    return runner.run(profile, implementations, select, jobs)
+    return cast("Results", Shown(runner.run(profile, implementations, select, jobs)))
+
+
+class Shown(dict[str, Any]):
+    """Results that show themselves in a notebook: a row an implementation."""
+
+    def _repr_html_(self) -> str:
+        """The verdicts, and the answer; every name escaped."""
+        summary = self["summary"]
+        shown = [v for v in VERDICTS if any(of[v] for of in summary["verdicts"].values())]
+        head = "".join(f"<th>{escape(v)}</th>" for v in ("implementation", *shown))
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td>{''.join(f'<td>{of[v]}</td>' for v in shown)}</tr>"
+            for name, of in summary["verdicts"].items()
+        )
+        answer = escape(f"{summary['verdict']}: {summary['message']}")
+        return (
+            f"<table><caption>{answer}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -27,6 +27,7 @@ __all__ = [
     "Trials",
     "number",
     "read",
+    "read_trials",
     "try_to_write",
     "write_atomically",
     "write_results",
@@ -213,6 +214,7 @@ class Results(TypedDict):
     results: list[Result]
     known_differences: list[KnownDifference]
     summary: Summary
+    faults: NotRequired[Trials]  # of `conformance faults`, where they were put in
 
 
 # --- faults ---------------------------------------------------------------------------------------
@@ -274,6 +276,9 @@ class Trials(TypedDict):
     dials: list[Dialled]
     exit_code: int
     message: str
+
+
+REQUIRED = Results.__annotations__.keys() - {"faults"}
 
 
 class ResultsError(ValueError):
@@ -373,7 +378,7 @@ def read(path: str | Path) -> Results:
         data = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise ResultsError(f"cannot read {path}: it is not JSON ({e}).") from e
-    missing = Results.__annotations__.keys() - (data.keys() if isinstance(data, dict) else set())
+    missing = REQUIRED - (data.keys() if isinstance(data, dict) else set())
     if not isinstance(data, dict) or missing:
         raise ResultsError(
             f"cannot read {path}: expected the results file of a run; "
@@ -387,3 +392,16 @@ def read(path: str | Path) -> Results:
             f"reads {SCHEMA_VERSION}. Make the file again with `conformance run --json {path}`."
         )
     return data  # type: ignore[return-value]  # the reader takes the schema version's word
+
+
+def read_trials(path: str | Path) -> Trials:
+    """Read what `conformance faults --json` wrote. Raises ResultsError."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ResultsError(f"cannot read {path}: {e.strerror or e}.") from e
+    except (ValueError, RecursionError) as e:
+        raise ResultsError(f"cannot read {path}: it is not JSON ({e}).") from e
+    if not isinstance(data, dict) or Trials.__annotations__.keys() - data.keys():
+        raise ResultsError(f"cannot read {path}: expected what `conformance faults --json` writes.")
+    return data  # type: ignore[return-value]

@@ -28,6 +28,7 @@ from conformance.results import (
     Results,
     ResultsError,
     read,
+    read_trials,
     write_atomically,
     write_results,
 )
@@ -66,6 +67,13 @@ EXPLAINED = 2  # how many implementations are explained in the terminal: a scree
 @outputs("results")
 @html_dir
 @click.option(
+    "--faults",
+    "trials",
+    type=click.Path(path_type=Path),
+    metavar="F.json",
+    help="Put what `conformance faults --json` found into the results and the report.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(0, 256),
     default=None,
@@ -78,6 +86,7 @@ def run(
     report: Path | None,
     json_path: Path | None,
     folder: Path | None,
+    trials: Path | None,
     jobs: int | None,
 ) -> None:
     """Run the implementations on a profile of cases and judge every quantity of every layer."""
@@ -87,8 +96,11 @@ def run(
     with refusing():
         may_be_written(report, json_path, "results")
         _must_be_a_folder(folder)
+        planted = read_trials(trials) if trials else None
         with progress_shown() as progress:
             results = run_profile(profile, implementations, wanted, jobs, progress)
+        if planted:
+            results["faults"] = planted
         if json_path:
             write_results(json_path, results)
         if report:

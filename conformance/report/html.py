@@ -21,6 +21,7 @@ from conformance.report.sections import (
     matrix,
     notrun,
     summary,
+    trials,
 )
 from conformance.report.svg import mark
 from conformance.report.view import View, isolate, symbol, where
@@ -60,6 +61,7 @@ SECTIONS = (
     Section("matrix", "Activation by depth", matrix.context),
     Section("growth", "Error by layer", growth.context),
     Section("distance", "Distance from the truth", distance.context),
+    Section("trials", "Faults planted", trials.context, trials.number),
     Section("families", "Families of cases", _nothing, lambda v: len(v.results["families"])),
     Section("known", "Known differences", known.context, known.number),
     Section("notrun", "What did not run", notrun.context, notrun.number),

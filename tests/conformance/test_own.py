@@ -463,3 +463,11 @@ def test_a_name_is_text_in_the_report(name: str) -> None:
     assert "<script>alert" not in page
     assert "<img src=x" not in page
     assert ("∂L/∂Wörter 🦉" in page) == ("🦉" in name)
+
+
+def test_results_show_themselves_in_a_notebook() -> None:
+    results: Any = judged(mine(name="<b>mine</b>"))
+    html = results._repr_html_()
+    assert "<td>&lt;b&gt;mine&lt;/b&gt;</td>" in html
+    assert "<caption>conforms: " in html
+    assert "<b>" not in html

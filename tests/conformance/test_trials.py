@@ -267,3 +267,46 @@ def test_the_page_has_a_panel_a_dial(dialled: dict[str, Any]) -> None:
 def test_a_case_is_known_by_its_value() -> None:
     """What is computed for one is kept for its equals."""
     assert trials._subject(TYPICAL) is trials._subject(Case(**vars(TYPICAL)))
+
+
+def test_what_was_found_goes_into_a_report(tmp_path: Path) -> None:
+    written, html = tmp_path / "f.json", tmp_path / "r.html"
+    conformance("faults", "--fault", "sign-flipped", *FEW, "--json", written)
+    run = (
+        "run",
+        "--implementation",
+        "refbp",
+        "--select",
+        "id=typical/tanh/L1/n1/float64",
+        "--jobs",
+        0,
+    )
+    assert conformance(*run, "--report", html).exit_code == 0
+    assert "Not run: these results hold no planted faults." in html.read_text()
+    results = tmp_path / "r.json"
+    assert (
+        conformance(*run, "--report", html, "--json", results, "--faults", written).exit_code == 0
+    )
+    assert "1 of 1 faults caught" in html.read_text()
+    assert "sign-flipped" in html.read_text()
+    assert conformance("report", results, "--html", tmp_path / "again.html").exit_code == 0
+    assert (tmp_path / "again.html").read_bytes() == html.read_bytes()
+
+
+def test_trials_that_cannot_be_read(tmp_path: Path) -> None:
+    run = (
+        "run",
+        "--implementation",
+        "refbp",
+        "--select",
+        "id=typical/tanh/L1/n1/float64",
+        "--jobs",
+        0,
+    )
+    (tmp_path / "f.json").write_text("[]")
+    done = conformance(*run, "--faults", tmp_path / "f.json")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        f"conformance: cannot read {tmp_path}/f.json: expected what `conformance faults --json` writes.\n",
+    )
+    assert "No such file" in conformance(*run, "--faults", tmp_path / "none.json").stderr
