@@ -28,7 +28,8 @@ faults: setup ## plant every known mistake and see it caught; writes reports/fau
 
 test: setup ## the tests, with coverage (floor 95% of lines and branches), but for the many activations
 	$(BIN)/python -m pytest -n auto --dist worksteal -m zoo
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not zoo' --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not zoo' --cov --cov-report=
+	$(BIN)/coverage report --precision=2 --fail-under=95 --show-missing --skip-covered
 
 check: setup ## ruff (lint and format) and mypy, strict
 	$(BIN)/ruff check .
