@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -414,6 +414,16 @@ def _name_of(impl: Any) -> str:
     return name
 
 
+def _finished(
+    row: ImplementationRow, results: Sequence[Result], chosen: Sequence[Case]
+) -> ImplementationRow:
+    """With what it did: one that declined every case has not run."""
+    own = [r for r in results if r["implementation"] == row["name"]]
+    judged = sum(r["verdict"] != "not-run" for r in own)
+    row = {**row, "cases": judged, "reason": row["reason"] or left_out(row, results, chosen)}
+    return {**row, "status": "not-run"} if own and not judged else row
+
+
 def _run(
     profile: str, implementations: Sequence[str], wanted: str, jobs: int | None, progress: Progress
 ) -> Results:
@@ -438,11 +448,7 @@ def _run(
         ) from e
     order = {(c.id, n): i for i, (c, n) in enumerate((c, n) for c in chosen for n in names)}
     results = sorted(found, key=lambda r: order[r["case"], r["implementation"]])
-    counts = Counter(r["implementation"] for r in results)
-    rows = [
-        {**r, "cases": counts[r["name"]], "reason": r["reason"] or left_out(r, results, chosen)}
-        for r in rows
-    ]
+    rows = [_finished(r, results, chosen) for r in rows]
     differences = [difference(d, results) for d in known_differences()]
     return Results(
         schema_version=SCHEMA_VERSION,

@@ -5,6 +5,7 @@ The file is run in this process, as Python runs any file: it is trusted.
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
@@ -84,6 +85,8 @@ def _equations(path: Path) -> list[Equation]:
             f"EQUATIONS of {path} is no list of dicts; expected one dict an equation, with the keys "
             f"{', '.join(KEYS)}."
         )
+    for i, row in enumerate(listed):
+        _known_keys(path, i, row)
     found = [row for module, row in _MADE if module == space["__name__"]] + [
         _row(r) for r in listed
     ]
@@ -94,6 +97,17 @@ def _equations(path: Path) -> list[Equation]:
         )
     _no_id_twice(path, found)
     return found
+
+
+def _known_keys(path: Path, i: int, row: Mapping[str, Any]) -> None:
+    """Raises AuditError for a key that is none: a misspelt "only" would turn the verdict."""
+    for key in row:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise AuditError(
+                f"EQUATIONS[{i}] of {path} has the key {key!r}; expected of {', '.join(KEYS)}.{hint}"
+            )
 
 
 def _no_id_twice(path: Path, rows: list[Equation]) -> None:
@@ -108,6 +122,8 @@ def _no_id_twice(path: Path, rows: list[Equation]) -> None:
 
 def _space(path: Path) -> dict[str, Any]:
     """The names of the file, once it has run."""
+    if path.is_dir():
+        raise AuditError(f"cannot read {path}: it is a folder; expected a Python file, NOTES.py.")
     if not path.is_file() or path.suffix != ".py":
         raise AuditError(
             f"cannot read {path}: there is no such file; expected a Python file, NOTES.py."

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from conformance.cli.command import main, must_be_writable, refusing
+from conformance.cli.command import form_of, main, must_be_writable, refusing
 from conformance.results import write_atomically
 
 __all__: list[str] = []
@@ -20,12 +20,14 @@ FORMATS = ("text", "html", "md", "json")
 @main.command()
 @click.argument("notes", required=False, type=click.Path(path_type=Path), metavar="[FILE.py]")
 @click.option(
-    "--to", "form", type=click.Choice(FORMATS), default="text", help="How it is written (text)."
+    "--to",
+    type=click.Choice(FORMATS),
+    help="How it is written (text, or as the ending of --output).",
 )
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="F", help="Write it there, not here."
 )
-def audit(notes: Path | None, form: str, output: Path | None) -> None:
+def audit(notes: Path | None, to: str | None, output: Path | None) -> None:
     """Run every equation of the course notes, or of FILE.py, and say where it holds and where not.
 
     FILE.py marks its equations with @equation from conformance.audit; it is run in this process, as it is.
@@ -35,6 +37,7 @@ def audit(notes: Path | None, form: str, output: Path | None) -> None:
     """
     from conformance.audit import audit_file, audit_notes
 
+    form = form_of(output, to, {"txt": "text", "html": "html", "md": "md", "json": "json"}, "text")
     with refusing():
         must_be_writable(output)
         found = audit_file(notes) if notes else audit_notes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from conformance.results import ResultsError, try_to_write
 __all__ = [
     "Refusal",
     "ending_in_order",
+    "form_of",
     "main",
     "may_be_written",
     "must_be_writable",
@@ -66,6 +67,25 @@ class _ExitCodes(click.Group):
             # or the interpreter tries to print it again when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise Refusal(f"cannot write to standard output: {e.strerror or e}.") from e
+
+
+def form_of(
+    output: Path | None, asked: str | None, endings: Mapping[str, str], default: str
+) -> str:
+    """The format that is asked for, or that the file's ending says. Raises Refusal where the two differ, or
+    where the ending is of none of them."""
+    if output is None:
+        return asked or default
+    ending = output.suffix.lower().removeprefix(".")
+    said = endings.get(ending)
+    if said is None and asked is None:
+        known = ", ".join(f".{e}" for e in endings)
+        raise Refusal(
+            f"cannot tell the format of {output}; expected an ending of {known}, or --to."
+        )
+    if said and asked and said != asked:
+        raise Refusal(f"{output} ends in .{ending}, which is {said}, and --to says {asked}.")
+    return asked or said or default
 
 
 @click.group(cls=_ExitCodes, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ def diff(
     """
     from conformance.diff import render
 
+    if threshold is not None and not math.isfinite(threshold):
+        raise click.BadParameter(f"{threshold} is no factor; expected a number from 1 on.")
     with refusing():
         _must_not_replace((old, new), (html, json_path))
         may_be_written(html, json_path, "differences")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.command import Refusal, main, must_be_writable, refusing
+from conformance.cli.command import Refusal, form_of, main, must_be_writable, refusing
 from conformance.results import ResultsError, write_atomically
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ MOST_DIGITS = 15
 
 @main.command()
 @click.argument("example", required=False)
-@click.option("--to", type=click.Choice(FORMATS), default="html", help="The format (html).")
+@click.option(
+    "--to", type=click.Choice(FORMATS), help="The format (html, or as the ending of --output)."
+)
 @click.option(
     "--digits", type=click.IntRange(2, MOST_DIGITS), default=6, help="Significant digits (6)."
 )
@@ -43,7 +45,7 @@ MOST_DIGITS = 15
 )  # fmt: skip
 def handout(
     example: str | None,
-    to: str,
+    to: str | None,
     digits: int,
     steps: str,
     blanks: bool,
@@ -67,6 +69,7 @@ def handout(
     if output and not example:
         raise Refusal("--output is the file of one EXAMPLE; expected --all DIR for a folder.")
     wish = Wish(digits, steps, blanks, key)
+    form = form_of(output, to, dict(zip(FORMATS, FORMATS, strict=True)), "html")
     with refusing():
         must_be_writable(output)
         try:
@@ -75,7 +78,7 @@ def handout(
             elif folder is not None:
                 _write_all(folder, wish)
             else:
-                text = rendered(made(read(example or ""), wish), to)
+                text = rendered(made(read(example or ""), wish), form)
                 _hand_out(text, output)
         except HandoutError as e:
             raise Refusal(str(e)) from e

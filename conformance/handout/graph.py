@@ -18,6 +18,7 @@ from conformance.handout.passes import Trained
 from conformance.handout.text import count
 from conformance.problem import Floats
 from conformance.report import svg
+from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["Figure", "boundary", "chain", "data_uri", "links", "losses", "units"]
 
@@ -212,7 +213,8 @@ def _backward(
         yield from _box(at[-1], low, f"∂ℒ/∂{'z' if e.column else 'Z'}{_sub(l)}", "node", 31.0)
     source = at[-1] - 14 if l == e.L else at[2 * l + 1]
     yield from _arrow(source - 18, low, x + 18, low, back=True)
-    over = f"σ′{_sub(l)}" if l == e.L else f"W{_sub(l + 1)}ᵀ, σ′{_sub(l)}"
+    slope = f"J of σ{_sub(l)}" if e.sigma[l] in ROW_WISE else f"σ′{_sub(l)}"
+    over = slope if l == e.L else f"W{_sub(l + 1)}ᵀ, {slope}"
     yield svg.text((source + x) / 2, low - 7, over, "tick middle halo")
     yield from _arrow(x, low + 15, x, lowest - 15, back=True)
     yield from _box(x, low, f"δ{_sub(l)}")

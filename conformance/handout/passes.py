@@ -43,7 +43,9 @@ def numbers(e: Example) -> Numbers:
             _all_finite(e, found)
             found["loss_after", 0] = after(e, implementation("refbp"), trace)
     except refbp.InputError as error:
-        raise HandoutError(f"{e.name}: refbp refuses the network: {error}") from error
+        raise HandoutError(
+            f"{e.name}: the loss {e.loss} does not take the outputs of layer {e.L}, {e.sigma[e.L]}: {error}"
+        ) from error
     _all_finite(e, found)
     return found
 

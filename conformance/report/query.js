@@ -72,7 +72,7 @@ const language = (() => {
       const term = TERM.exec(text), m = term ?? WORD.exec(text);
       at += m[0].length;
       if (term) read(m, found, data);
-      else if (literal(m[2])) found.words.push({ negated: !!m[1], text: literal(m[2]).toLowerCase() });
+      else if (literal(m[2]) && m[0].trim() !== "!") found.words.push({ negated: !!m[1], text: literal(m[2]).toLowerCase() });
     }
     return found;
   }
@@ -110,6 +110,7 @@ const language = (() => {
     else if (bad !== undefined) {
       const near = nearest(bad, known);
       const said = known.length ? `no ${key} is “${bad}” here` : `nothing here has a ${key}`;
+      if (!known.length) found.terms.push({ key, negated: negated !== (op === "!"), test: () => false });
       problem(said, known, near === undefined ? undefined : `${negated ? "!" : ""}${key}:${op === "=" ? "" : op}${quoted(near)}`);
     } else {
       const test = (x) => wanted.includes(x.toLowerCase()) || starts.some((s) => x.toLowerCase().startsWith(s));

@@ -582,3 +582,13 @@ def test_small_differences_are_shown_with_enough_digits() -> None:
     row = Equation("close", "x", lambda net: gradient(net) * (1 + 1e-8), "dL_dW_l")
     html = render(audit_notes() | {"equations": [entry(row)], "counts": {"factor": 1}})
     assert len(re.findall(r"<td><b>", html)) > 0
+
+
+def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
+    """Else a misspelt "only" would turn the verdict."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        "EQUATIONS = [{'id': 'a', 'latex': 'x', 'equals': 'loss', 'onyl': 'n = 1', 'function': len}]"
+    )
+    with pytest.raises(AuditError, match=r"the key 'onyl'; .* Did you mean 'only'\?"):
+        audit_file(own)

@@ -236,9 +236,9 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
         but(A=lambda A: {0: A[1], 1: A[2]}),
         "A has the layers [0, 1]; expected 1 to 2.",
     ),
-    "X as Z_0": (
-        lambda p: replace(right(p), Z={0: p.X, **right(p).Z}),
-        "Z has the layers [0, 1, 2]; expected 1 to 2.",
+    "another Z_0": (
+        lambda p: replace(right(p), Z={0: 2 * p.X, **right(p).Z}),
+        "it returned Z_0 that is not X; expected X itself, or no Z_0.",
     ),
     "a float": (but(loss=float), "the loss is a float; expected an array of shape ()."),
     "a loss of each": (
@@ -326,7 +326,23 @@ def test_an_implementation_that_runs_no_case_is_no_success() -> None:
     assert [r["verdict"] for r in results["results"]] == ["not-run"]
     assert results["implementations"][0]["reason"] == "1 cases not run: not today."
     assert (results["summary"]["verdict"], results["summary"]["exit_code"]) == ("not-run", 2)
-    assert results["summary"]["message"] == "nothing ran."
+    assert results["summary"]["message"] == "could not run: mine; nothing ran."
+    assert results["implementations"][0]["status"] == "not-run"
+
+
+def test_one_that_runs_no_case_is_no_success_beside_another() -> None:
+    idle = mine(raising(NotRunError("not today.")), name="idle")
+    results = conformance.run(idle, mine(), select="activation=tanh,depth=1")
+    assert results["summary"]["exit_code"] == 2
+    assert results["summary"]["message"] == "could not run: idle."
+    rows = {i["name"]: (i["status"], i["cases"]) for i in results["implementations"]}
+    assert rows["idle"] == ("not-run", 0)
+    assert rows["mine"][0] == "ran"
+    assert "Everything asked for ran" not in report.render(results)
+
+
+def test_Z_0_may_be_returned_too() -> None:
+    assert said(mine(lambda p: replace(right(p), Z={0: p.X, **right(p).Z}))) == ("conforms", "")
 
 
 # --- by name --------------------------------------------------------------------------------------

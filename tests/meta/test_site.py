@@ -102,7 +102,10 @@ def check(command: list[str]) -> None:
     while hasattr(group, "commands"):
         assert words[0] in group.commands, command
         group = group.commands[words.pop(0)]
-    group.make_parser(group.context_class(group)).parse_args(words)
+    context = group.context_class(
+        group, help_option_names=["-h", "--help"]
+    )  # as main hands them on
+    group.make_parser(context).parse_args(words)
 
 
 def test_the_pages_of_the_site_are_those_there_are() -> None:
