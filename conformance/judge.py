@@ -5,7 +5,7 @@
 `end-to-end`  every quantity against the exact one: how far the whole is from the truth.
 `exact`  where every sum fits the significand: no error at all.
 `row`  one example alone, end to end: a batch is its rows.
-`repeat`  the same input twice: the same bits.
+`repeat`  the same input twice, another batch in between: the same bits.
 """
 
 from __future__ import annotations
