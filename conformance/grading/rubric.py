@@ -14,6 +14,16 @@ from typing import Any
 
 from conformance.cases import Case, CaseError, cases, select, unknown
 from conformance.problem import QUANTITIES
+from conformance.strict import (
+    Fields,
+    Reader,
+    UnfitError,
+    as_it_is,
+    flag,
+    number,
+    one_of,
+    string,
+)
 from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["ALLOWABLE", "GATES", "HINTS", "VISIBILITIES", "Rubric", "RubricError", "Test", "read"]
@@ -63,55 +73,13 @@ class Rubric:
         return math.fsum(t.points for t in self.tests)
 
 
-class _UnfitError(ValueError):
-    """What was expected of a value; where it stands is added by whoever knows."""
-
-
 # --- values ---------------------------------------------------------------------------------------
-
-
-def _string(x: Any) -> str:
-    if not isinstance(x, str) or not x.strip():
-        raise _UnfitError(f"is {x!r:.60}; expected a text in quotes.")
-    return x
 
 
 def _file_name(x: Any) -> str:
     if not isinstance(x, str) or not re.fullmatch(r"[\w.\-]+\.py", x):
-        raise _UnfitError(f'is {x!r:.60}; expected the name of a file, such as "student.py".')
+        raise UnfitError(f'is {x!r:.60}; expected the name of a file, such as "student.py".')
     return x
-
-
-def _flag(x: Any) -> bool:
-    if not isinstance(x, bool):
-        raise _UnfitError(f"is {x!r:.60}; expected true or false.")
-    return x
-
-
-def _number(least: float, most: float, whole: bool = False) -> Callable[[Any], Any]:
-    """A check that it is a number in a range."""
-    what = "a whole number" if whole else "a number"
-
-    def check(x: Any) -> Any:
-        fits = isinstance(x, int if whole else (int, float)) and not isinstance(x, bool)
-        if not fits or not least <= x <= most:
-            raise _UnfitError(f"is {x!r:.60}; expected {what} from {least:g} to {most:g}.")
-        return x if whole else float(x)
-
-    return check
-
-
-def _one_of(kind: str, among: Sequence[str]) -> Callable[[Any], str]:
-    """A check that it is one of those."""
-
-    def check(x: Any) -> str:
-        if not isinstance(x, str):
-            raise _UnfitError(f"is {x!r:.60}; expected one of {', '.join(among)}.")
-        if x not in among:
-            raise _UnfitError(f"is an {unknown(kind, x, among)}")
-        return x
-
-    return check
 
 
 def _list_of(check: Callable[[Any], str], empty: bool = False) -> Callable[[Any], tuple[str, ...]]:
@@ -119,9 +87,9 @@ def _list_of(check: Callable[[Any], str], empty: bool = False) -> Callable[[Any]
 
     def every(x: Any) -> tuple[str, ...]:
         if not isinstance(x, list) or not (x or empty):
-            raise _UnfitError(f"is {x!r:.60}; expected a list in brackets, such as ['A', 'Z'].")
+            raise UnfitError(f"is {x!r:.60}; expected a list in brackets, such as ['A', 'Z'].")
         if len(set(map(str, x))) < len(x):
-            raise _UnfitError(f"is {x!r:.60}; expected each of them once.")
+            raise UnfitError(f"is {x!r:.60}; expected each of them once.")
         return tuple(check(one) for one in x)
 
     return every
@@ -129,100 +97,62 @@ def _list_of(check: Callable[[Any], str], empty: bool = False) -> Callable[[Any]
 
 # --- fields ---------------------------------------------------------------------------------------
 
-Fields = Mapping[str, Callable[[Any], Any]]
-
-
-def _as_it_is(x: Any) -> Any:
-    return x
-
-
 CASES: Fields = {
-    "profile": _string,
-    "select": _string,
-    "ids": _list_of(_string),
-    "row_wise": _flag,
+    "profile": string,
+    "select": string,
+    "ids": _list_of(string),
+    "row_wise": flag,
 }
 TEST: Fields = {
-    "name": _string,
-    "quantities": _list_of(_one_of("quantity", QUANTITIES)),
-    "points": _number(0, 1e6),
-    "cases": _as_it_is,
-    "gate": _one_of("gate", GATES),
-    "visibility": _one_of("visibility", VISIBILITIES),
-    "all_or_nothing": _flag,
+    "name": string,
+    "quantities": _list_of(one_of("quantity", QUANTITIES)),
+    "points": number(0, 1e6),
+    "cases": as_it_is,
+    "gate": one_of("gate", GATES),
+    "visibility": one_of("visibility", VISIBILITIES),
+    "all_or_nothing": flag,
 }
 LIMITS: Fields = {
-    "seconds": _number(0.1, 3600),
-    "total_seconds": _number(0.1, 36000),
-    "memory_mib": _number(256, 2**20, whole=True),
+    "seconds": number(0.1, 3600),
+    "total_seconds": number(0.1, 36000),
+    "memory_mib": number(256, 2**20, whole=True),
 }
 RUBRIC: Fields = {
-    "title": _string,
+    "title": string,
     "file": _file_name,
-    "gate": _one_of("gate", GATES),
-    "allow": _list_of(_one_of("import", ALLOWABLE), empty=True),
-    "cases": _as_it_is,
-    "limits": _as_it_is,
-    "hints": _as_it_is,
-    "tests": _as_it_is,
+    "gate": one_of("gate", GATES),
+    "allow": _list_of(one_of("import", ALLOWABLE), empty=True),
+    "cases": as_it_is,
+    "limits": as_it_is,
+    "hints": as_it_is,
+    "tests": as_it_is,
 }
-HINT: Fields = {"default": _one_of("kind of hint", HINTS)}
+HINT: Fields = {"default": one_of("kind of hint", HINTS)}
 
 
-class _Reader:
-    """One file: knows where in it a field stands."""
+def _line(lines: Sequence[str], table: str, field: str) -> int:
+    """Where a field of a table such as `tests[2]` is, or where its table is; 0: nowhere found."""
+    outer = re.sub(r"\.cases$", "", table) if table.startswith("tests[") else table
+    start, end = _extent(lines, outer)
+    for wanted in (field, table.rpartition(".")[2]):
+        for i in range(start, end):
+            if re.match(rf"\s*[\"']?{re.escape(wanted)}[\"']?\s*=", lines[i]):
+                return i + 1
+    return start if outer else 0
 
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.lines = name, text.splitlines()
 
-    def fail(self, table: str, field: str, what: str) -> RubricError:
-        """The file, the line if it can be told, and the field."""
-        line = self._line(table, field)
-        at = f"{self.name}, line {line}" if line else self.name
-        where = f"{table}.{field}" if table and field else table or field
-        return RubricError(f"{at}: {where} {what}")
-
-    def _line(self, table: str, field: str) -> int:
-        """Where a field of a table such as `tests[2]` is, or where its table is; 0: nowhere found."""
-        outer = re.sub(r"\.cases$", "", table) if table.startswith("tests[") else table
-        start, end = self._extent(outer)
-        for wanted in (field, table.rpartition(".")[2]):
-            for i in range(start, end):
-                if re.match(rf"\s*[\"']?{re.escape(wanted)}[\"']?\s*=", self.lines[i]):
-                    return i + 1
-        return start if outer else 0
-
-    def _extent(self, table: str) -> tuple[int, int]:
-        """The lines of a table's body, counted from 0: from (the header's line is just before) and to."""
-        name, _, index = table.rstrip("]").partition("[")
-        headers = [i for i, s in enumerate(self.lines) if re.match(r"\s*\[\[?\s*[\w\"']", s)]
-        if not name:
-            return 0, headers[0] if headers else len(self.lines)
-        pattern = rf"\s*\[\[?\s*{re.escape(name)}\s*\]"
-        own = [i for i in headers if re.match(pattern, self.lines[i])]
-        if not own or (index and int(index) > len(own)):
-            return 0, len(self.lines)
-        start = own[int(index) - 1 if index else 0]
-        return start + 1, next((i for i in headers if i > start), len(self.lines))
-
-    def fields(self, table: str, said: Any, known: Fields, needed: Sequence[str] = ()) -> Table:
-        """The values of a table, each checked. Raises RubricError."""
-        if not isinstance(said, dict):
-            name, _, field = table.rpartition(".")
-            raise self.fail(name, field or table, f"is {said!r:.60}; expected a table of fields.")
-        for field in said:
-            if field not in known:
-                raise self.fail(table, field, f"is an {unknown('field', field, known)}")
-        for field in needed:
-            if field not in said:
-                raise self.fail(table, field, "is missing; expected it here.")
-        return {field: self._value(table, field, known[field], said[field]) for field in said}
-
-    def _value(self, table: str, field: str, check: Callable[[Any], Any], x: Any) -> Any:
-        try:
-            return check(x)
-        except _UnfitError as e:
-            raise self.fail(table, field, str(e)) from e
+def _extent(lines: Sequence[str], table: str) -> tuple[int, int]:
+    """The lines of a table's body, counted from 0: from (the header's line is just before) and to."""
+    name, _, index = table.rstrip("]").partition("[")
+    headers = [i for i, s in enumerate(lines) if re.match(r"\s*\[\[?\s*[\w\"']", s)]
+    if not name:
+        return 0, headers[0] if headers else len(lines)
+    pattern = rf"\s*\[\[?\s*{re.escape(name)}\s*\]"
+    own = [i for i in headers if re.match(pattern, lines[i])]
+    if not own or (index and int(index) > len(own)):
+        return 0, len(lines)
+    start = own[int(index) - 1 if index else 0]
+    return start + 1, next((i for i in headers if i > start), len(lines))
 
 
 # --- the whole ------------------------------------------------------------------------------------
@@ -244,10 +174,10 @@ def read(path: str | Path | None = None) -> Rubric:
         said = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise RubricError(f"cannot read {name}: it is not TOML: {e}.") from e
-    return _rubric(_Reader(name, text), said, text)
+    return _rubric(Reader(name, text, RubricError, _line), said, text)
 
 
-def _rubric(reader: _Reader, said: Table, text: str) -> Rubric:
+def _rubric(reader: Reader, said: Table, text: str) -> Rubric:
     found = reader.fields("", said, RUBRIC, ["tests"])
     limits = reader.fields("limits", found.get("limits", {}), LIMITS)
     hints = reader.fields("hints", found.get("hints", {}), HINT)
@@ -259,7 +189,7 @@ def _rubric(reader: _Reader, said: Table, text: str) -> Rubric:
     gate = found.get("gate", "step")
     tests = [_test(reader, f"tests[{i}]", row, shared, gate) for i, row in enumerate(rows, start=1)]
     _distinct(reader, tests)
-    more = {k: found[k] for k in ("title", "file", "allow") if k in found}
+    more: dict[str, Any] = {k: found[k] for k in ("title", "file", "allow") if k in found}
     if "default" in hints:
         more["hints"] = hints["default"]
     whole = {"title": "Backpropagation", "file": "student.py", **more, **limits}
@@ -276,7 +206,7 @@ def _default_cases() -> Any:
     return tomllib.loads(text)["cases"]
 
 
-def _test(reader: _Reader, table: str, row: Any, shared: tuple[Case, ...], gate: str) -> Test:
+def _test(reader: Reader, table: str, row: Any, shared: tuple[Case, ...], gate: str) -> Test:
     found = dict(reader.fields(table, row, TEST, ["quantities", "points"]))
     if "cases" in found:
         found["cases"] = _cases(reader, f"{table}.cases", found["cases"])
@@ -284,7 +214,7 @@ def _test(reader: _Reader, table: str, row: Any, shared: tuple[Case, ...], gate:
     return Test(**{"name": name, "cases": shared, "gate": gate, **found})
 
 
-def _distinct(reader: _Reader, tests: Sequence[Test]) -> None:
+def _distinct(reader: Reader, tests: Sequence[Test]) -> None:
     """Two tests of one name could not be told apart; a grade without points is none."""
     names = [t.name for t in tests]
     for i, name in enumerate(names, start=1):
@@ -294,7 +224,7 @@ def _distinct(reader: _Reader, tests: Sequence[Test]) -> None:
         raise reader.fail("", "tests", "have no points together; expected more than 0.")
 
 
-def _cases(reader: _Reader, table: str, said: Any) -> tuple[Case, ...]:
+def _cases(reader: Reader, table: str, said: Any) -> tuple[Case, ...]:
     """The networks: by id, or those of a profile that are selected. Row-wise σ only where wanted."""
     found = reader.fields(table, said, CASES)
     if "ids" in found and len(found) > ("row_wise" in found) + 1:
@@ -320,14 +250,14 @@ def _every() -> Mapping[str, Case]:
     return {c.id: c for c in cases("exhaustive")}
 
 
-def _by_id(reader: _Reader, table: str, ids: Sequence[str]) -> list[Case]:
+def _by_id(reader: Reader, table: str, ids: Sequence[str]) -> list[Case]:
     for i in ids:
         if i not in _every():
             raise reader.fail(table, "ids", f"has an {unknown('case', i, _every())}")
     return [_every()[i] for i in ids]
 
 
-def _selected(reader: _Reader, table: str, found: Table) -> list[Case]:
+def _selected(reader: Reader, table: str, found: Table) -> list[Case]:
     field = "profile"
     try:
         of = cases(found.get("profile", "quick"))

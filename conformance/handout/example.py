@@ -18,6 +18,16 @@ from conformance.cases import unknown
 from conformance.handout.formulas import HALF, LOSSES
 from conformance.handout.text import count
 from conformance.problem import Floats, Problem
+from conformance.strict import (
+    Fields,
+    Reader,
+    UnfitError,
+    as_it_is,
+    flag,
+    number,
+    one_of,
+    string,
+)
 from conformance.truth.definitions import ACTIVATIONS, ROW_WISE
 
 __all__ = ["Example", "HandoutError", "Published", "Training", "names", "read"]
@@ -33,10 +43,6 @@ Table = Mapping[str, Any]
 
 class HandoutError(ValueError):
     """Why there is no handout: what was got, what was expected, where."""
-
-
-class _UnfitError(ValueError):
-    """What was expected of a value; where it stands is added by whoever knows."""
 
 
 @dataclass(frozen=True)
@@ -121,66 +127,35 @@ class Example:
 # --- values -------------------------------------------------------------------------------------------
 
 
-def _string(most: int) -> Callable[[Any], str]:
+def _text(most: int) -> Callable[[Any], str]:
     def check(x: Any) -> str:
-        if not isinstance(x, str) or not x.strip():
-            raise _UnfitError(f"is {x!r:.60}; expected a text in quotes.")
-        if len(x) > most:
-            raise _UnfitError(f"has {len(x):,} characters; expected {most:,} at most.")
-        return x
+        if len(string(x)) > most:
+            raise UnfitError(f"has {len(x):,} characters; expected {most:,} at most.")
+        return str(x)
 
     return check
-
-
-def _flag(x: Any) -> bool:
-    if not isinstance(x, bool):
-        raise _UnfitError(f"is {x!r:.60}; expected true or false.")
-    return x
 
 
 def _real(x: Any) -> float:
     if isinstance(x, bool) or not isinstance(x, int | float):
-        raise _UnfitError(f"has {x!r:.60} in it; expected numbers.")
+        raise UnfitError(f"has {x!r:.60} in it; expected numbers.")
     if abs(x) > 1e6 or not math.isfinite(x):  # in this order: a whole number may be no float
-        raise _UnfitError(f"has {x!r:.60} in it; expected finite numbers, a million at most.")
+        raise UnfitError(f"has {x!r:.60} in it; expected finite numbers, a million at most.")
     return float(x)
-
-
-def _number(least: float, most: float, whole: bool = False) -> Callable[[Any], Any]:
-    what = "a whole number" if whole else "a number"
-
-    def check(x: Any) -> Any:
-        fits = isinstance(x, int if whole else (int, float)) and not isinstance(x, bool)
-        if not fits or not least <= x <= most:
-            raise _UnfitError(f"is {x!r:.60}; expected {what} from {least:g} to {most:g}.")
-        return x if whole else float(x)
-
-    return check
-
-
-def _one_of(kind: str, among: Sequence[str]) -> Callable[[Any], str]:
-    def check(x: Any) -> str:
-        if not isinstance(x, str):
-            raise _UnfitError(f"is {x!r:.60}; expected one of {', '.join(among)}.")
-        if x not in among:
-            raise _UnfitError(f"is an {unknown(kind, x[:60], among)}")
-        return x
-
-    return check
 
 
 def _vector(x: Any) -> Floats:
     if not isinstance(x, list) or not x or any(isinstance(e, list) for e in x):
-        raise _UnfitError(f"is {x!r:.60}; expected a list of numbers, such as [0.5, -1.0].")
+        raise UnfitError(f"is {x!r:.60}; expected a list of numbers, such as [0.5, -1.0].")
     return np.array([_real(e) for e in x])
 
 
 def _matrix(x: Any) -> Floats:
     if not isinstance(x, list) or not x or not all(isinstance(r, list) and r for r in x):
-        raise _UnfitError(f"is {x!r:.60}; expected rows of numbers, such as [[0.5, -1.0], [2, 0]].")
+        raise UnfitError(f"is {x!r:.60}; expected rows of numbers, such as [[0.5, -1.0], [2, 0]].")
     lengths = [len(r) for r in x]
     if len(set(lengths)) > 1:
-        raise _UnfitError(
+        raise UnfitError(
             f"has rows of {', '.join(map(str, lengths))} numbers; expected one length."
         )
     return np.array([[_real(e) for e in r] for r in x])
@@ -188,124 +163,87 @@ def _matrix(x: Any) -> Floats:
 
 def _printed(x: Any) -> Decimal:
     if not isinstance(x, str) or not re.fullmatch(r"[-+]?\d{0,20}(\.\d{1,20})?(e[-+]?\d{1,2})?", x):
-        raise _UnfitError(
-            f'is {x!r:.60}; expected a number in quotes, as it was printed: "0.7514".'
-        )
+        raise UnfitError(f'is {x!r:.60}; expected a number in quotes, as it was printed: "0.7514".')
     try:
         return Decimal(x)
     except ArithmeticError as e:
-        raise _UnfitError(f"is {x!r:.60}; expected a number in quotes.") from e
+        raise UnfitError(f"is {x!r:.60}; expected a number in quotes.") from e
 
 
 def _place(x: Any) -> tuple[int, int]:
     whole = isinstance(x, list) and len(x) == 2
     if not whole or not all(isinstance(e, int) and not isinstance(e, bool) and e > 0 for e in x):
-        raise _UnfitError(f"is {x!r:.60}; expected row and column, from 1: [1, 2].")
+        raise UnfitError(f"is {x!r:.60}; expected row and column, from 1: [1, 2].")
     return x[0] - 1, x[1] - 1
 
 
 def _tables(x: Any) -> list[Any]:
     if not isinstance(x, list) or not x:
-        raise _UnfitError(f"is {x!r:.60}; expected tables in double brackets.")
-    return x
-
-
-def _as_it_is(x: Any) -> Any:
+        raise UnfitError(f"is {x!r:.60}; expected tables in double brackets.")
     return x
 
 
 # --- fields -------------------------------------------------------------------------------------------
 
-Fields = Mapping[str, Callable[[Any], Any]]
-
 EXAMPLE: Fields = {
-    "title": _string(200),
-    "text": _string(6000),
-    "credit": _string(500),
-    "convention": _one_of("convention", CONVENTIONS),
-    "loss": _one_of("loss", tuple(LOSSES)),
-    "alpha": _number(0, 1000),
+    "title": _text(200),
+    "text": _text(6000),
+    "credit": _text(500),
+    "convention": one_of("convention", CONVENTIONS),
+    "loss": one_of("loss", tuple(LOSSES)),
+    "alpha": number(0, 1000),
     "x": _vector,
     "y": _vector,
     "X": _matrix,
     "Y": _matrix,
-    "fixed_biases": _flag,
-    "show": _one_of("kind of handout", SHOWS),
+    "fixed_biases": flag,
+    "show": one_of("kind of handout", SHOWS),
     "layers": _tables,
-    "training": _as_it_is,
+    "training": as_it_is,
     "published": _tables,
 }
 LAYER: Fields = {
     "W": _matrix,
     "b": _vector,
-    "activation": _one_of("activation", (*ACTIVATIONS, *ROW_WISE)),
-    "repeat": _number(1, PLOTTED, whole=True),
+    "activation": one_of("activation", (*ACTIVATIONS, *ROW_WISE)),
+    "repeat": number(1, PLOTTED, whole=True),
 }
 TRAINING: Fields = {
-    "epochs": _number(1, 5000, whole=True),
-    "batch_size": _number(1, MOST, whole=True),
-    "seed": _number(0, 2**31, whole=True),
+    "epochs": number(1, 5000, whole=True),
+    "batch_size": number(1, MOST, whole=True),
+    "seed": number(0, 2**31, whole=True),
 }
 PUBLISHED: Fields = {
-    "what": _string(120),
-    "quantity": _one_of("quantity", QUANTITIES),
-    "layer": _number(1, PLOTTED, whole=True),
+    "what": _text(120),
+    "quantity": one_of("quantity", QUANTITIES),
+    "layer": number(1, PLOTTED, whole=True),
     "at": _place,
     "value": _printed,
-    "why": _string(1000),
+    "why": _text(1000),
 }
 
 
-class _Reader:
-    """One file: knows where in it a field stands."""
+def _line(lines: Sequence[str], table: str, field: str) -> int:
+    """Where a field of a table such as `layers[2]` is, or where its table is; 0: nowhere found."""
+    start, end = _extent(lines, table)
+    pattern = rf"\s*[\"']?{re.escape(field)}[\"']?\s*=" if field else r"(?!)"
+    found = [i for i in range(start, end) if re.match(pattern, lines[i])]
+    header = rf"\s*\[\[?\s*{re.escape(field)}\s*\]"
+    found += [i for i, s in enumerate(lines) if not table and re.match(header, s)]
+    return found[0] + 1 if found else start
 
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.lines = name, text.splitlines()
 
-    def fail(self, table: str, field: str, what: str) -> HandoutError:
-        """The file, the line if it can be told, and the field."""
-        line = self._line(table, field)
-        at = f"{self.name}, line {line}" if line else self.name
-        where = f"{table}.{field}" if table and field else table or field
-        return HandoutError(f"{at}: {where} {what}")
-
-    def _line(self, table: str, field: str) -> int:
-        start, end = self._extent(table)
-        pattern = rf"\s*[\"']?{re.escape(field)}[\"']?\s*=" if field else r"(?!)"
-        found = [i for i in range(start, end) if re.match(pattern, self.lines[i])]
-        header = rf"\s*\[\[?\s*{re.escape(field)}\s*\]"
-        found += [i for i, s in enumerate(self.lines) if not table and re.match(header, s)]
-        return found[0] + 1 if found else start
-
-    def _extent(self, table: str) -> tuple[int, int]:
-        """The lines of a table's body, counted from 0: from (its header is just before) and to."""
-        headers = [i for i, s in enumerate(self.lines) if re.match(r"\s*\[\[?\s*[\w\"']+\s*\]", s)]
-        name, _, index = table.rstrip("]").partition("[")
-        if not name:
-            return 0, headers[0] if headers else len(self.lines)
-        own = [i for i in headers if re.match(rf"\s*\[\[?\s*{name}\s*\]", self.lines[i])]
-        if not own or int(index or 1) > len(own):
-            return 0, len(self.lines)
-        start = own[int(index or 1) - 1]
-        return start + 1, next((i for i in headers if i > start), len(self.lines))
-
-    def fields(self, table: str, said: Any, known: Fields, needed: Sequence[str]) -> dict[str, Any]:
-        """The values of a table, each checked. Raises HandoutError."""
-        if not isinstance(said, dict):
-            raise self.fail("", table, f"is {said!r:.60}; expected a table of fields.")
-        for field in said:
-            if field not in known:
-                raise self.fail(table, field[:60], f"is an {unknown('field', field[:60], known)}")
-        for field in needed:
-            if field not in said:
-                raise self.fail(table, field, "is missing; expected it here.")
-        return {field: self._value(table, field, known[field], x) for field, x in said.items()}
-
-    def _value(self, table: str, field: str, check: Callable[[Any], Any], x: Any) -> Any:
-        try:
-            return check(x)
-        except _UnfitError as e:
-            raise self.fail(table, field, str(e)) from e
+def _extent(lines: Sequence[str], table: str) -> tuple[int, int]:
+    """The lines of a table's body, counted from 0: from (its header is just before) and to."""
+    headers = [i for i, s in enumerate(lines) if re.match(r"\s*\[\[?\s*[\w\"']+\s*\]", s)]
+    name, _, index = table.rstrip("]").partition("[")
+    if not name:
+        return 0, headers[0] if headers else len(lines)
+    own = [i for i in headers if re.match(rf"\s*\[\[?\s*{name}\s*\]", lines[i])]
+    if not own or int(index or 1) > len(own):
+        return 0, len(lines)
+    start = own[int(index or 1) - 1]
+    return start + 1, next((i for i in headers if i > start), len(lines))
 
 
 # --- the whole ----------------------------------------------------------------------------------------
@@ -354,10 +292,14 @@ def _parsed(name: str, text: str) -> Example:
         said = tomllib.loads(text)
     except (ValueError, RecursionError) as e:  # ValueError: an integer of thousands of digits too
         raise HandoutError(f"cannot read {name}: it is not TOML: {e}.") from e
-    return _example(_Reader(name, text), said, _plain_name(Path(name).name.removesuffix(".toml")))
+    return _example(
+        Reader(name, text, HandoutError, _line),
+        said,
+        _plain_name(Path(name).name.removesuffix(".toml")),
+    )
 
 
-def _example(reader: _Reader, said: Table, name: str) -> Example:
+def _example(reader: Reader, said: Table, name: str) -> Example:
     found = reader.fields("", said, EXAMPLE, ("title", "convention", "loss", "alpha", "layers"))
     column = found["convention"] == "column"
     x, y = ("x", "y") if column else ("X", "Y")
@@ -388,7 +330,7 @@ def _example(reader: _Reader, said: Table, name: str) -> Example:
     return Example(**{**made.__dict__, "published": published})
 
 
-def _right_letters(reader: _Reader, found: Table, x: str, y: str, column: bool) -> None:
+def _right_letters(reader: Reader, found: Table, x: str, y: str, column: bool) -> None:
     """A column is x and y; a batch of rows X and Y."""
     what = "one example as a column is x and y" if column else "a batch of rows is X and Y"
     for letter in ("X", "Y") if column else ("x", "y"):
@@ -402,7 +344,7 @@ def _right_letters(reader: _Reader, found: Table, x: str, y: str, column: bool) 
 
 
 def _layers(
-    reader: _Reader, found: Table
+    reader: Reader, found: Table
 ) -> tuple[dict[int, dict[str, Any]], tuple[tuple[int, int], ...]]:
     """Layer by layer, a repeated one as often as it says; and which table is of which layers."""
     layers: dict[int, dict[str, Any]] = {}
@@ -427,7 +369,7 @@ def _layers(
     return layers, tuple(repeated)
 
 
-def _training(reader: _Reader, found: Table, n: int) -> Training | None:
+def _training(reader: Reader, found: Table, n: int) -> Training | None:
     if "training" not in found:
         return None
     said = reader.fields("training", found["training"], TRAINING, ("epochs",))
@@ -446,7 +388,7 @@ def _table_of(e: Example, l: int) -> str:
     return f"layers[{next(i for i, (_, last) in enumerate(e.repeated, 1) if l <= last)}]"
 
 
-def _fits(reader: _Reader, e: Example, x: str, y: str) -> None:
+def _fits(reader: Reader, e: Example, x: str, y: str) -> None:
     """Shapes, sizes, and what does not go together."""
     if e.n > MOST:
         raise reader.fail("", x, f"has {e.n} examples; expected {MOST} at most, for paper.")
@@ -470,7 +412,7 @@ def _fits(reader: _Reader, e: Example, x: str, y: str) -> None:
         )
 
 
-def _layer_fits(reader: _Reader, e: Example, l: int, before: int, source: str) -> None:
+def _layer_fits(reader: Reader, e: Example, l: int, before: int, source: str) -> None:
     table, W = _table_of(e, l), e.W[l]
     side = "columns" if e.column else "rows"
     if W.shape[0] != before:
@@ -502,7 +444,7 @@ def _layer_fits(reader: _Reader, e: Example, l: int, before: int, source: str) -
         )  # fmt: skip
 
 
-def _published(reader: _Reader, i: int, said: Any, e: Example) -> Published:
+def _published(reader: Reader, i: int, said: Any, e: Example) -> Published:
     table = f"published[{i}]"
     found = reader.fields(table, said, PUBLISHED, ("what", "quantity", "value"))
     whole = found["quantity"] in ("loss", "loss_after")
@@ -515,7 +457,7 @@ def _published(reader: _Reader, i: int, said: Any, e: Example) -> Published:
     return Published(**found)
 
 
-def _placed(reader: _Reader, table: str, found: Table, e: Example) -> None:
+def _placed(reader: Reader, table: str, found: Table, e: Example) -> None:
     """A layer that there is, and a place in its matrix."""
     for f in ("layer", "at"):
         if f not in found:

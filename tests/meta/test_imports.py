@@ -186,6 +186,7 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.trained",
     "conformance.data",
     "conformance.cases",
+    "conformance.strict",
     "conformance.tolerance",
     "conformance.spread",
     "conformance.known_differences",
