@@ -427,7 +427,7 @@ def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
         how = "could not be decided: its truth is not known narrowly enough"
     return (
         f"{where}{at} {how}: got {d['got']}, expected {d['expected']}, off by {d['error']} where "
-        f"{d['tolerance']} is allowed ({d['ratio']} times)."
+        f"{d['tolerance']} is allowed ({float(d['ratio']):.4g} times)."
     )
 
 

@@ -149,7 +149,8 @@ def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
         counts = summary["verdicts"][impl["name"]]
         if impl["status"] != "ran":
             continue
-        ratios = [f"{worst.get((impl['name'], g), ''):}" for g in gates]
+        found = (worst.get((impl["name"], g)) for g in gates)
+        ratios = ["" if ratio is None else f"{float(ratio):.4g}" for ratio in found]
         rows.append([impl["name"], *(str(counts[v] or "·") for v in shown), *ratios])
     which = f"{p['name']}: {p['select']}" if p["select"] else p["name"]
     click.echo(f"\n{p['cases']:,} cases ({which}); worst: error over tolerance\n")

@@ -131,7 +131,7 @@ def test_the_whole_message() -> None:
     assert first is not None
     assert result["message"] == (
         f"δ_2[1, 2] is wrong given its own operands: got 0.125, expected {expected}, off by "
-        f"{abs(0.125 - expected)} where {first['tolerance']} is allowed ({first['ratio']} times)."
+        f"{abs(0.125 - expected)} where {first['tolerance']} is allowed ({first['ratio']:.4g} times)."
     )
 
 
