@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup conformance faults test docs check bench checkers accuracy clean
+.PHONY: help setup conformance faults test docs screens check bench checkers accuracy clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -42,12 +42,30 @@ bench: setup ## refbp against torch eager and jitted JAX, as ratios
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write
 
-docs: setup ## the documentation site, with the handouts, the audit and the reports there are, in site/
+reports/faults.html:
+	$(MAKE) faults
+
+reports/conformance.html:
+	$(MAKE) conformance
+
+docs: setup reports/faults.html reports/conformance.html ## the documentation site, with handouts, the audit and reports, in site/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material 'mkdocstrings[python]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@mkdir -p site/reports
 	$(BIN)/conformance handout --all site/handouts
 	$(BIN)/conformance audit --to html --output site/audit.html
-	@for f in reports/*.html; do if [ -f "$$f" ]; then mkdir -p site/reports && cp "$$f" site/reports/; fi; done
+	cd site/reports && cp ../../examples/student.py . && ../../$(BIN)/conformance run --profile quick \
+	  --implementation student.py --json student.json
+	cd site/reports && cp ../../examples/wrong_student.py student.py && ../../$(BIN)/conformance run --profile quick \
+	  --implementation student.py --json wrong_student.json --report wrong_student.html || [ $$? = 1 ]
+	cd site/reports && ../../$(BIN)/conformance diff student.json wrong_student.json --html diff.html || [ $$? = 1 ]
+	$(BIN)/conformance activation tests/conformance/activation/under_test.py:silu \
+	  tests/conformance/activation/under_test.py:silu_prime --report site/reports/silu.html
+	cp reports/faults.html reports/conformance.html site/reports/
+	@grep -rhoE '\]\(\.\./[^)#]+' docs/*.md | cut -c6- | sort -u | while read -r f; do install -D -m 644 "$$f" "site/$$f"; done # what the pages link to
+
+screens: setup ## look at the site with Chromium: a picture of each page in reports/screens, every link followed
+	$(BIN)/python tests/screens.py site reports/screens
 
 accuracy: setup ## measure what each σ and σ' loses, beside what accuracy.toml says
 	$(BIN)/python -m conformance.measure
