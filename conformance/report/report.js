@@ -388,11 +388,11 @@
     page = row = 0;
     draw();
   }
-  function draw() {
+  function draw({ all = false } = {}) {
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
     page = Math.min(Math.max(page, 0), pages - 1);
-    body.replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map(drawn));
-    status.textContent = `${count(found.length)} of ${count(data.cases.length)} cases, page ${page + 1} of ${pages}`;
+    body.replaceChildren(...(all ? found : found.slice(page * PAGE, (page + 1) * PAGE)).map(drawn));
+    status.textContent = `${count(found.length)} of ${count(data.cases.length)} cases${all ? "" : `, page ${page + 1} of ${pages}`}`;
     back.disabled = page === 0;
     next.disabled = page === pages - 1;
   }
@@ -415,6 +415,8 @@
     draw();
     body.rows[row].querySelector("a").focus();
   }
+  window.addEventListener("beforeprint", () => draw({ all: true }));
+  window.addEventListener("afterprint", () => draw());
   const turn = (by) => () => { page += by; row = 0; draw(); };
   const back = button("← Page", turn(-1));
   const next = button("Page →", turn(1));

@@ -464,6 +464,39 @@ def test_is_light_or_dark_as_the_system_is(open_: Any, scheme: str, paper: str) 
     assert o.page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
 
 
+def test_paper_has_every_case_of_the_list(open_: Any) -> None:
+    o = open_()
+    rows = o.page.locator(".list tbody tr")
+    assert rows.count() == 50
+    o.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert rows.count() == 300
+    o.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert rows.count() == 50
+    o.page.pdf()  # a browser says so itself
+    assert rows.count() == 50
+
+
+def test_a_table_with_more_at_its_right_shows_a_shadow(open_: Any) -> None:
+    o = open_()
+    o.page.set_viewport_size({"width": 400, "height": 800})
+    box = o.page.locator("#summary .scroll", has=o.page.locator("table.numbers")).first
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+
+    def edge() -> Any:
+        """The pixels of its right edge."""
+        png = box.screenshot()
+        return o.page.evaluate(
+            """async (bytes) => { const b = await createImageBitmap(new Blob([new Uint8Array(bytes)]));
+            const c = new OffscreenCanvas(b.width, b.height).getContext("2d"); c.drawImage(b, 0, 0);
+            return [...c.getImageData(b.width - 2, 3, 1, 1).data.slice(0, 3)]; }""",
+            list(png),
+        )
+
+    more = edge()
+    box.evaluate("e => e.scrollTo(e.scrollWidth, 0)")
+    assert sum(more) < sum(edge()) - 60
+
+
 def test_paper_shows_what_is_folded_and_the_open_case_alone(open_: Any) -> None:
     o = open_(f"#case={ONE}", color_scheme="dark")
     pdf = o.page.pdf()
