@@ -20,8 +20,10 @@ from conformance.results import (
     Number,
     Result,
     Results,
+    ResultsError,
     Verdict,
 )
+from conformance.typed import as_json
 
 __all__ = ["Change", "Diff", "compare", "direction", "gathered", "render"]
 
@@ -139,7 +141,11 @@ Pair = tuple[str, str]  # implementation, case
 def compare(
     old: Results, new: Results, files: tuple[str, str] = ("", ""), threshold: float | None = None
 ) -> Diff:
-    """What changed. A threshold makes a largest ratio worse that grew by more than this factor."""
+    """What changed. A threshold makes a largest ratio worse that grew by more than this factor.
+
+    Raises ResultsError for two runs that have nothing in common to compare.
+    """
+    _must_be_comparable(old, new, files)
     before, after = _results(old), _results(new)
     changes = sorted(_changes(old, new, before, after), key=_order)
     ratios = _ratios(before, after, threshold)
@@ -162,6 +168,23 @@ def compare(
         settings=_settings(old, new),
         known_differences=list(_known(old, new)),
     )
+
+
+def _must_be_comparable(old: Results, new: Results, files: tuple[str, str]) -> None:
+    """With everything new and everything gone they are no two runs of one thing."""
+    names = [[i["name"] for i in run["implementations"]] for run in (old, new)]
+    ids = [[c["id"] for c in run["cases"]] for run in (old, new)]
+    chosen = [[p["name"], p["select"]] for p in (old["profile"], new["profile"])]
+    for kind, had, said, option in (
+        ("implementation", names, names, "--implementation"),
+        ("case", ids, chosen, "--profile and --select"),
+    ):
+        if set(had[0]).isdisjoint(had[1]):
+            a, b = (", ".join(as_json(x) for x in some[:3] if x) or "nothing" for some in said)
+            raise ResultsError(
+                f"cannot compare {files[0]} and {files[1]}: they have no {kind} in common "
+                f"(old: {a}; new: {b}). Run both with the same {option}."
+            )
 
 
 def _results(run: Results) -> dict[Pair, Result]:
@@ -383,7 +406,8 @@ def _flat(run: Results, names: set[str]) -> Iterator[tuple[tuple[str, ...], str]
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _leaves(inner, path if key == "packages" else (*path, str(key)))
+            grouped = key == "packages" and isinstance(inner, dict)
+            yield from _leaves(inner, path if grouped else (*path, key))
     else:
         yield path, str(value)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli.command import main, may_be_written, refusing
-from conformance.results import Results, ResultsError, read, write_atomically, write_json
+from conformance.results import ResultsError, read, write_atomically, write_json
 
 if TYPE_CHECKING:
     from conformance.diff import Change, Diff
@@ -41,16 +41,16 @@ def diff(
     """What got better, worse, new and gone between two results files.
 
     Exit codes: 0, nothing is worse; 1, a verdict is worse, or something no longer runs; 2, a file cannot
-    be read.
+    be read, or the two cannot be compared.
     """
-    from conformance.diff import render
+    from conformance.diff import compare, render
 
     if threshold is not None and not math.isfinite(threshold):
         raise click.BadParameter(f"{threshold} is no factor; expected a number from 1 on.")
     with refusing():
         _must_not_replace((old, new), (html, json_path))
         may_be_written(html, json_path, "differences")
-        found = _compared((old, read(old)), (new, read(new)), threshold)
+        found = compare(read(old), read(new), (_printable(old), _printable(new)), threshold)
         if html:
             write_atomically(html, render(found))
         if json_path:
@@ -68,18 +68,9 @@ def _must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) ->
             raise ResultsError(f"cannot write {path}: it is one of the files to compare.")
 
 
-def _compared(
-    old: tuple[Path, Results], new: tuple[Path, Results], threshold: float | None
-) -> Diff:
-    from conformance.diff import compare
-
-    try:
-        return compare(old[1], new[1], (str(old[0]), str(new[0])), threshold)
-    except Exception as e:
-        raise ResultsError(
-            f"cannot compare {old[0]} and {new[0]}: one of them is not as its schema version has it "
-            f"({type(e).__name__}: {e})."
-        ) from e
+def _printable(path: Path) -> str:
+    """As it is, but that bytes which are no UTF-8 are spelt out."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 # --- the screen -----------------------------------------------------------------------------------

@@ -250,21 +250,9 @@ def report(results: Path, html: Path | None, folder: Path | None) -> None:
         found = read(results)
         must_be_writable(html)
         _must_be_a_folder(folder)
-        _render_again(results, found, html, folder)
-    for path in filter(None, (html, folder)):
-        click.echo(f"report: {path}")
-
-
-def _render_again(path: Path, found: Results, html: Path | None, folder: Path | None) -> None:
-    try:
         if html:
             _write_report(html, found)
         if folder:
             _write_folder(folder, found)
-    except ResultsError:
-        raise
-    except Exception as e:
-        raise ResultsError(
-            f"cannot read {path}: it is not as schema version {found['schema_version']} has it "
-            f"({type(e).__name__}: {e})."
-        ) from e
+    for path in filter(None, (html, folder)):
+        click.echo(f"report: {path}")

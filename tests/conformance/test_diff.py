@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from test_report import HOSTILE, Page, synthetic
 
 from conformance.cli import main
 from conformance.diff import compare, direction, gathered, render
-from conformance.results import VERDICTS, Results, write_results
+from conformance.results import VERDICTS, Results, ResultsError, write_results
+from conformance.summary import summary
 
 CASES = 12
 
@@ -44,6 +46,12 @@ def old() -> Results:
 @pytest.fixture
 def new(old: Results) -> Results:
     return copy.deepcopy(old)
+
+
+def summed(run: Results) -> Results:
+    """With the summary that follows from what was planted."""
+    rows = run["implementations"], run["results"], run["known_differences"]
+    return {**run, "summary": summary(*rows, asked=False)}
 
 
 def result(run: Results, name: str = "torch-cpu", at: int = 3) -> Any:
@@ -308,6 +316,60 @@ def test_runs_of_different_profiles_are_said_to_be(old: Results, new: Results) -
     assert "of different profiles or selections" in compare(old, new)["message"]
 
 
+def test_packages_that_are_no_table(old: Results, new: Results) -> None:
+    """Of the environment nothing is promised."""
+    new["environment"]["packages"] = "none"
+    settings = {s["what"]: s["new"] for s in compare(old, new)["settings"]}
+    assert settings == {"packages": "none", "numpy": "–", "torch": "–"}
+
+
+# ---- what cannot be compared ----
+
+
+def test_runs_of_no_case_in_common(old: Results, new: Results, diff: Callable[..., Any]) -> None:
+    """Everything would be new, and everything gone: that is no difference between two runs."""
+    for case in new["cases"]:
+        case["id"] += "/other"
+    for r in new["results"]:
+        r["case"] += "/other"
+    new["profile"] |= {"name": "quick", "select": "depth=3"}
+    expected = (
+        "cannot compare a and b: they have no case in common "
+        '(old: "standard"; new: "quick", "depth=3"). '
+        "Run both with the same --profile and --select."
+    )
+    with pytest.raises(ResultsError) as refusal:
+        compare(old, new, ("a", "b"))
+    assert refusal.value.args == (expected,)
+    done = diff("--html", "d.html")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "they have no case in common" in done.stderr
+
+
+def test_runs_of_no_implementation_in_common(old: Results, new: Results) -> None:
+    for run, name in ((old, "mine"), (new, "mine.py:Network")):
+        run["implementations"] = [{**run["implementations"][0], "name": name}]
+    expected = (
+        "cannot compare a and b: they have no implementation in common "
+        '(old: "mine"; new: "mine.py:Network"). '
+        "Run both with the same --implementation."
+    )
+    with pytest.raises(ResultsError) as refusal:
+        compare(old, new, ("a", "b"))
+    assert refusal.value.args == (expected,)
+    new["implementations"] = []
+    with pytest.raises(ResultsError, match=r'\(old: "mine"; new: nothing\)'):
+        compare(old, new)
+
+
+def test_one_case_and_one_implementation_in_common_are_enough(old: Results, new: Results) -> None:
+    kept = old["cases"][0]["id"]
+    new["cases"] = [
+        {**c, "id": c["id"] if c["id"] == kept else f"{c['id']}/new"} for c in new["cases"]
+    ]
+    assert compare(old, new)["gone_cases"] == [c["id"] for c in old["cases"][1:]]
+
+
 # ---- the page ----
 
 
@@ -352,7 +414,7 @@ def diff(tmp_path: Path, old: Results, new: Results) -> Callable[..., Any]:
     def run(*options: object, files: tuple[str, str] = ("old.json", "new.json")) -> Any:
         for name, value in (("old.json", old), ("new.json", new)):
             if not (tmp_path / name).exists():
-                write_results(tmp_path / name, value)
+                write_results(tmp_path / name, summed(value))
         arguments = [str(tmp_path / f) for f in files] + [str(o) for o in options]
         return CliRunner().invoke(main, ["diff", *arguments])
 
@@ -404,8 +466,10 @@ def test_writes_the_page_and_the_json(
 
 def test_nothing_steers_the_terminal(diff: Callable[..., Any], new: Results, old: Results) -> None:
     for run in (old, new):
-        result(run)["case"] = "a\x1b[31mred\nline\u202e"
-        run["cases"][3]["id"] = "a\x1b[31mred\nline\u202e"
+        case, steering = run["cases"][3]["id"], "a\x1b[31mred\nline\u202e"
+        run["cases"][3]["id"] = steering
+        for r in run["results"]:
+            r["case"] = steering if r["case"] == case else r["case"]
     deviate(result(new))
     lines = diff().output.splitlines()
     assert any("a\\x1b[31mred\\xaline\\x202e  conforms → deviates" in line for line in lines)
@@ -414,7 +478,7 @@ def test_nothing_steers_the_terminal(diff: Callable[..., Any], new: Results, old
 def test_an_old_file_of_schema_version_1_is_read(
     diff: Callable[..., Any], old: Results, tmp_path: Path
 ) -> None:
-    first: Any = copy.deepcopy(old)
+    first: Any = copy.deepcopy(summed(old))
     first["schema_version"] = 1
     for r in first["results"]:
         for key in ("not_returned", "blame", "diagnosis"):
@@ -426,10 +490,9 @@ def test_an_old_file_of_schema_version_1_is_read(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "cannot read"),
-        ("no JSON", "it is not JSON"),
-        ("[]", "expected the results file of a run"),
-        ('{"schema_version": 99}', "missing: cases"),
+        (None, "No such file or directory."),
+        ("no JSON", "it is not JSON, from line 1, column 1 on; expected JSON. "),
+        ("[]", "it is a list; expected what `conformance run --json` writes: "),
     ],
 )
 def test_an_unreadable_file_is_exit_2(
@@ -440,14 +503,30 @@ def test_an_unreadable_file_is_exit_2(
     for files in (("bad.json", "new.json"), ("old.json", "bad.json")):
         done = diff(files=files)
         assert done.exit_code == 2
-        assert said in done.output
+        assert f"cannot read {tmp_path / 'bad.json'}: {said}" in done.output
 
 
-def test_a_file_that_is_broken_within_is_exit_2(diff: Callable[..., Any], new: Results) -> None:
-    new["results"].append({"case": 3})  # type: ignore[typeddict-item]
+def test_a_file_that_is_broken_within_is_exit_2(
+    diff: Callable[..., Any], new: Results, tmp_path: Path
+) -> None:
+    broken: Any = {**new, "results": [*new["results"], {"case": 3}]}
+    write_results(tmp_path / "new.json", broken)
     done = diff()
     assert done.exit_code == 2
-    assert "one of them is not as its schema version has it" in done.output
+    assert (
+        f"cannot read {tmp_path / 'new.json'}: results[{len(new['results'])}].case is 3;"
+        in done.output
+    )
+
+
+def test_a_name_that_is_no_utf_8_is_spelt_out(
+    diff: Callable[..., Any], old: Results, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"a\xff.json")
+    write_results(tmp_path / name, summed(old))
+    assert diff("--json", tmp_path / "d.json", files=(name, "new.json")).exit_code == 0
+    found = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
+    assert found["old"]["file"].endswith("/a\\udcff.json")
 
 
 def test_it_replaces_neither_file(diff: Callable[..., Any], tmp_path: Path) -> None:

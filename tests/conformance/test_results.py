@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import json
 import math
 import os
+import random
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from test_report import _deviate as deviate
+from test_report import synthetic
 
+from conformance.cli import main
+from conformance.contradictions import contradictions
+from conformance.diff import compare
+from conformance.diff import render as render_diff
+from conformance.report import render
 from conformance.results import (
+    FAULTS,
+    RUN,
     SCHEMA_VERSION,
     VERDICTS,
+    WRITERS,
     Results,
     ResultsError,
+    Trials,
     number,
     read,
+    read_trials,
     write_atomically,
     write_results,
 )
 from conformance.runner import run
+from conformance.summary import summary
+from conformance.trials import trials
 
 
 @pytest.fixture(scope="module")
@@ -162,88 +183,592 @@ def test_a_bare_nan_cannot_be_written(results: Results, tmp_path: Path) -> None:
 
 def test_nothing_at_all_is_still_a_list(results: Results, tmp_path: Path) -> None:
     empty: Any = {**results, "results": []}
-    write_results(tmp_path / "r.json", empty)
+    write_results(tmp_path / "r.json", summed(empty))
     assert read(tmp_path / "r.json")["results"] == []
 
 
-# --- what cannot be read --------------------------------------------------------------------------
+# --- reading: a file that is none -----------------------------------------------------------------
 
-MISSING = (
-    "expected the results file of a run; missing: cases, environment, families, implementations, "
-    "known_differences, profile, results, schema_version, summary."
-)
+AGAIN = "Write it again with `conformance run --json {path}`."
+OURS = "expected what `{}` writes: name such a file, or write one."
+
+
+def refusal(path: Path, reader: Callable[[Path], Any] = read) -> str:
+    """What is said of a file, after its name."""
+    with pytest.raises(ResultsError) as found:
+        reader(path)
+    (said,) = found.value.args
+    assert "\n" not in said
+    assert len(said) < 500
+    return str(said).removeprefix(f"cannot read {path}: ")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b"", "it is not JSON (Expecting value: line 1 column 1 (char 0)).", id="empty"),
-        pytest.param(b"\x89PNG\r\n", "it is not UTF-8 text (invalid start byte).", id="binary"),
-        pytest.param(b"<html>", "it is not JSON (Expecting value: line 1 column 1 (char 0)).", id="html"),
-        pytest.param(b"[]", MISSING, id="list"),
-        pytest.param(b"null", MISSING, id="null"),
-        pytest.param(b"17", MISSING, id="number"),
-        pytest.param(b'{"a": 1}', MISSING, id="another object"),
+        pytest.param(b"", "it is empty; expected JSON.", id="empty"),
+        pytest.param(b" \n", "it is empty; expected JSON.", id="blank"),
+        pytest.param(b"{\n\x89PNG", "it is not UTF-8 text, in line 2; expected JSON.", id="binary"),
+        pytest.param(b"\xff\xfe{\0", "it is not UTF-8 text, in line 1; expected JSON.", id="UTF-16"),
+        pytest.param(b"<a>", "it is not JSON, from line 1, column 1 on; expected JSON.", id="html"),
+        pytest.param(b"{\n x}", "it is not JSON, from line 2, column 2 on; expected JSON.", id="word"),
+        pytest.param(b"{}\n{}", "it is not JSON, from line 2, column 1 on; expected JSON.", id="two"),
+        pytest.param(b"[\n1,", "it is cut off at its end, line 2; expected JSON.", id="cut"),
+        pytest.param(b'{"a": "b}', "it is cut off at its end, line 1; expected JSON.", id="cut }"),
+        pytest.param(
+            b"[" * 100_000, "it is too deep, lists within lists; expected a few levels.", id="deep"
+        ),
+        pytest.param(
+            b"[%s]" % (b"9" * 5000), "it has a number of thousands of digits; expected fewer.", id="long"
+        ),
     ],
 )  # fmt: skip
-def test_a_file_that_is_none(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_json(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(content)
-    with pytest.raises(ResultsError) as refusal:
-        read(path)
-    assert refusal.value.args == (f"cannot read {path}: {message}",)
+    assert refusal(path) == f"{message} {AGAIN.format(path=path)}"
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    for path, why in (
-        (tmp_path / "no.json", "No such file or directory"),
-        (tmp_path, "Is a directory"),
-    ):
-        with pytest.raises(ResultsError) as refusal:
-            read(path)
-        assert refusal.value.args == (f"cannot read {path}: {why}.",)
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("[]", "a list"),
+        ("null", "null"),
+        ("17", "17"),
+        ('"text\\u202e"', '"text\\u202e"'),
+        ("NaN", "NaN"),
+        ("{}", "JSON of another kind"),
+        ('{"schema_version": 2, "a": 1}', "JSON of another kind"),
+    ],
+)
+def test_a_file_of_something_else(content: str, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(content)
+    assert refusal(path) == f"it is {what}; {OURS.format(RUN)}"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal(tmp_path / "no.json") == "No such file or directory."
+    assert refusal(tmp_path) == "Is a directory."
+
+    def forbidden(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    assert refusal(tmp_path / "r.json") == "Permission denied."
 
 
 def test_a_file_that_is_cut_off(results: Results, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     write_results(path, results)
-    text = path.read_text(encoding="utf-8")
-    for at in (1, len(text) // 2, len(text) - 3):
+    text = path.read_text(encoding="utf-8").rstrip()
+    for at in (*range(1, 60), *range(60, len(text), 97), len(text) - 1):
         path.write_text(text[:at], encoding="utf-8")
-        with pytest.raises(ResultsError, match=r"^cannot read .*r\.json: it is not JSON \("):
-            read(path)
+        line = text[:at].rstrip().count("\n") + 1
+        assert refusal(path).startswith(f"it is cut off at its end, line {line}; expected JSON."), (
+            at
+        )
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, "[" + "9" * 5000 + "]"], ids=["deep", "long"])
-def test_a_file_that_is_too_much(content: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (0, "0"),
+        (3, "3, of a later program than this"),
+        ("1", '"1"'),
+        (None, "null"),
+        (True, "true"),
+        (2.0, "2.0"),
+        ([2], "a list"),
+    ],
+)
+def test_another_schema_version(results: Results, version: Any, said: str, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
-    path.write_text(content)
-    with pytest.raises(ResultsError, match=r"^cannot read .*r\.json: it is not JSON \("):
-        read(path)
-
-
-@pytest.mark.parametrize("version", [0, 3, "1", None])
-def test_another_schema_version(results: Results, version: Any, tmp_path: Path) -> None:
-    path = tmp_path / "r.json"
-    other: Any = {**results, "schema_version": version}
-    write_results(path, other)
-    with pytest.raises(ResultsError) as refusal:
-        read(path)
-    assert refusal.value.args == (
-        f"cannot read {path}: it has schema version {version!r}; this program reads 2. "
-        f"Make the file again with `conformance run --json {path}`.",
-    )
-
-
-def test_a_block_that_is_missing(results: Results, tmp_path: Path) -> None:
-    path = tmp_path / "r.json"
-    less: Any = {k: v for k, v in results.items() if k not in ("summary", "cases")}
+    write_results(path, {**results, "schema_version": version})
+    expected = f"schema_version is {said}; expected 1 or 2. {AGAIN.format(path=path)}"
+    assert refusal(path) == expected
+    less: Any = {k: v for k, v in results.items() if k != "schema_version"}
     write_results(path, less)
-    with pytest.raises(ResultsError) as refusal:
-        read(path)
-    assert refusal.value.args == (
-        f"cannot read {path}: expected the results file of a run; missing: cases, summary.",
+    assert refusal(path).startswith("schema_version is missing; expected 1 or 2.")
+
+
+def test_the_other_files_of_this_project_are_told_by_their_keys() -> None:
+    """Every kind has keys that no other has all of; the types say so, so that none can change unseen."""
+    from conformance.activation.check import Check
+    from conformance.diff import Diff
+    from conformance.grading.grade import Grade
+    from conformance.vectors.files import Index
+
+    types: dict[str, Any] = {
+        RUN: Results, FAULTS: Trials, "conformance activation --json": Check,
+        "conformance diff --json": Diff, "conformance grade --to json": Grade,
+        "conformance vectors export": Index,
+    }  # fmt: skip
+    kinds = {command: set(type_.__annotations__) for command, type_ in types.items()}
+    kinds["conformance audit --to json"] = set(
+        json.loads(CliRunner().invoke(main, ["audit", "--to", "json"]).stdout)
     )
+    assert kinds.keys() == WRITERS.keys()
+    for command, keys in kinds.items():
+        assert [w for w, own in WRITERS.items() if set(own) <= keys] == [command]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_another_file_of_this_project(writer: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({key: [] for key in WRITERS[writer]}))
+    for reader, own in ((read, RUN), (read_trials, FAULTS)):
+        if writer != own:
+            assert refusal(path, reader) == f"it is what `{writer}` writes; {OURS.format(own)}"
+
+
+# --- reading: what is in it -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole() -> Results:
+    """Something of everything: all verdicts but error, a deviation with its diagnosis, planted faults."""
+    found: Any = synthetic(4, hostile=False)
+    deviate(next(r for r in found["results"] if r["implementation"] == "torch-cpu"), 0, 250.0)
+    found["faults"] = trials("quick", "family=integers", ["sign-flipped"], jobs=0)
+    dial = {"dial": "d", "dtype": "float64", "gate": "step", "case": "c", "smallest": 1e-15}
+    found["faults"]["dials"] = [{**dial, "curve": [[1e-17, 0.5], [1e-15, "inf"]]}]
+    return summed(found)
+
+
+@pytest.fixture
+def changed(whole: Results, tmp_path: Path) -> Callable[..., Path]:
+    """The file with one thing in it changed: `changed(value, "results", 0, "case")`."""
+
+    def write(value: Any, *at: str | int) -> Path:
+        copied: Any = copy.deepcopy(whole)
+        within = copied
+        for step in at[:-1]:
+            within = within[step]
+        if value is GONE:
+            del within[at[-1]]
+        else:
+            within[at[-1]] = value
+        path = tmp_path / "r.json"
+        path.write_text(json.dumps(copied), encoding="utf-8")
+        return path
+
+    return write
+
+
+GONE = object()
+Place = tuple[str | int, ...]
+
+
+def places(x: Any, at: Place = ()) -> Iterator[Place]:
+    """Everything in a file but the file itself; of a list, the first and the last."""
+    if at:
+        yield at
+    if isinstance(x, dict):
+        for key in x:
+            yield from places(x[key], (*at, key))
+    elif isinstance(x, list):
+        for i in sorted({0, len(x) - 1} if x else ()):
+            yield from places(x[i], (*at, i))
+
+
+def said(at: Place) -> str:
+    steps = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in at)
+    return steps.removeprefix(".")
+
+
+def test_whatever_is_of_another_kind_is_refused_where_it_stands(
+    whole: Results, changed: Callable[..., Path]
+) -> None:
+    """Every field of every type: the walk has no list of them."""
+    tried = 0
+    for at in places(whole):
+        if "environment" in at[:-1] or at == ("schema_version",):
+            continue  # of which nothing is said
+        or_null = at[0] == "results" and at[-1] in ("first_deviation", "worst")
+        wrong: Any = [None] if or_null else None
+        assert refusal(changed(wrong, *at)).startswith(
+            f"{said(at)} is {'a list' if wrong else 'null'}"
+        )
+        tried += 1
+    assert tried > 250
+
+
+def test_whatever_is_missing_is_refused_where_it_was(
+    whole: Results, changed: Callable[..., Path]
+) -> None:
+    tried = 0
+    for at in places(whole):
+        free = {"environment", "versions", "probes", "verdicts", "other"} & set(at[:-1])
+        if not isinstance(at[-1], int) and not free and at != ("faults",):
+            assert refusal(changed(GONE, *at)).startswith(f"{said(at)} is missing; expected "), at
+            tried += 1
+    assert tried > 200
+    assert "faults" not in read(changed(GONE, "faults"))
+
+
+def test_what_a_later_program_may_write_is_let_be(
+    whole: Results, changed: Callable[..., Path]
+) -> None:
+    for at in places(whole):
+        if isinstance(at[-1], int) or at[-1] in ("summary", "profile", "worst", "row"):
+            path = (
+                changed({**_at(whole, at), "new": [math.pi]}, *at) if _is_row(whole, at) else None
+            )
+            assert path is None or read(path)
+    assert read(changed("new", "new"))
+
+
+def _at(x: Any, at: Place) -> Any:
+    for step in at:
+        x = x[step]
+    return x
+
+
+def _is_row(whole: Results, at: Place) -> bool:
+    return isinstance(_at(whole, at), dict)
+
+
+SIZE = 'expected a number from 0 on, "nan" or "inf".'
+NUMBER = 'expected a number, "nan", "inf" or "-inf".'
+COUNT = "expected a whole number from 0 on."
+POSITIVE = "expected a whole number from 1 on."
+WHOLE_TEXT = "expected text, without halves of surrogate pairs."
+VERDICT = 'expected "conforms", "deviates", "known-difference", "undecided", "not-run" or "error".'
+GATE = 'expected "step", "end-to-end", "exact", "row" or "repeat".'
+QUANTITY = 'expected "A", "Z", "delta", "dW", "W_new", "loss" or "all".'
+RECORD = ("results", 2, "records", 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "at", "message"),
+    [
+        ("x", (*RECORD, "ratio"), f'is "x"; {SIZE}'),
+        (-0.5, (*RECORD, "ratio"), f"is -0.5; {SIZE}"),
+        (True, (*RECORD, "ratio"), f"is true; {SIZE}"),
+        ("-inf", (*RECORD, "ulps"), f'is "-inf"; {SIZE}'),
+        (math.nan, (*RECORD, "error"), f"is NaN; {SIZE}"),
+        (10**400, (*RECORD, "tolerance"), f"is 1{'0' * 55} …; {SIZE}"),
+        (math.inf, ("results", 2, "worst", "got"), f"is Infinity; {NUMBER}"),
+        ("+inf", ("results", 2, "worst", "got"), f'is "+inf"; {NUMBER}'),
+        (3, ("results", 2, "worst"), "is 3; expected an object or null."),
+        (-1, ("results", 2, "straddling"), f"is -1; {COUNT}"),
+        (True, ("results", 2, "straddling"), f"is true; {COUNT}"),
+        (1.0, ("results", 2, "straddling"), f"is 1.0; {COUNT}"),
+        (
+            2**53 + 1,
+            ("cases", 1, "seed"),
+            f"is {2**53 + 1}; expected a whole number of at most 2^53.",
+        ),
+        (0, ("cases", 1, "batch"), f"is 0; {POSITIVE}"),
+        (0, ("cases", 1, "widths", 1), f"is 0; {POSITIVE}"),
+        (1, ("cases", 1, "bias"), "is 1; expected true or false."),
+        ("pass", ("results", 2, "verdict"), f'is "pass"; {VERDICT}'),
+        ("all-round", (*RECORD, "gate"), f'is "all-round"; {GATE}'),
+        ("W", (*RECORD, "quantity"), f'is "W"; {QUANTITY}'),
+        ("x", ("implementations", 1, "status"), 'is "x"; expected "ran", "not-run" or "error".'),
+        (3, ("summary", "exit_code"), "is 3; expected 0, 1 or 2."),
+        ({}, ("summary", "message"), "is an object; expected a text."),
+        ("a\ud800", ("cases", 1, "why"), f'is "a\\ud800"; {WHOLE_TEXT}'),
+        ([], ("faults", "dials", 0, "curve", 1), "is a list; expected a list of 2."),
+        (2, ("faults", "schema_version"), "is 2; expected 1."),
+        ("X", ("faults", "faults", 0, "where"), 'is "X"; expected "L", "<L", ">1" or "any".'),
+        (math.nan, ("environment", "machine", "cores"), "is NaN; expected a number."),
+        ("a\ud800", ("environment", "command", 2), f'is "a\\ud800"; {WHOLE_TEXT}'),
+    ],
+)
+def test_a_value_that_does_not_fit(
+    value: Any, at: Place, message: str, changed: Callable[..., Path]
+) -> None:
+    path = changed(value, *at)
+    assert refusal(path) == f"{said(at)} {message} {AGAIN.format(path=path)}"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("pass", 'a key of summary.verdicts.refbp is "pass"; expected "error", "deviates"'),
+        ("deviates", 'summary.verdicts.refbp.deviates is "1"; expected a whole number from 0 on.'),
+    ],
+)
+def test_a_key_that_does_not_fit(key: str, message: str, changed: Callable[..., Path]) -> None:
+    assert refusal(changed({key: "1"}, "summary", "verdicts", "refbp")).startswith(message)
+
+
+def test_a_key_is_written_so_that_it_reads(changed: Callable[..., Path]) -> None:
+    path = changed({"a b\n\u202e": {"conforms": None}}, "summary", "verdicts")
+    assert refusal(path).startswith('summary.verdicts["a b\\n\\u202e"].conforms is null; expected ')
+
+
+def test_an_environment_that_is_too_deep(changed: Callable[..., Path]) -> None:
+    deep: Any = "end"
+    for _ in range(20):
+        deep = {"a": deep}
+    assert read(changed({"b": deep}, "environment"))
+    deep, where = {"a": deep}, f"environment.b{'.a' * 21}"
+    expected = f'{where} is "end"; expected at most 20 lists and objects within each other.'
+    assert refusal(changed({"b": deep}, "environment")).startswith(expected)
+
+
+def test_a_key_that_is_torn(changed: Callable[..., Path]) -> None:
+    torn = {"a\ud800": 1}
+    for value, where in ((torn, "environment"), ({"b": [torn]}, "environment.b[0]")):
+        said = refusal(changed(value, "environment"))
+        assert said.startswith(f'a key of {where} is "a\\ud800"; {WHOLE_TEXT}')
+
+
+def test_a_whole_number_is_a_number(changed: Callable[..., Path]) -> None:
+    """Other writers of JSON write 1 for 1.0."""
+    path = changed(0, "results", 0, "records", 0, "error")
+    assert read(path)["results"][0]["records"][0]["error"] == 0
+
+
+def test_version_1_is_read(whole: Results, tmp_path: Path) -> None:
+    first: Any = copy.deepcopy(whole)
+    first["schema_version"] = 1
+    for r in first["results"]:
+        for key in ("not_returned", "blame", "diagnosis"):
+            del r[key]
+    path = tmp_path / "r.json"
+    write_results(path, first)
+    assert read(path)["schema_version"] == SCHEMA_VERSION
+    assert {len(r["blame"]) for r in read(path)["results"]} == {0}
+    for broken in ("x", {}, [1]):
+        path.write_text(json.dumps({**first, "results": broken}))
+        assert refusal(path).startswith("results")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_collector_is_as_it_was(on: bool, whole: Results, tmp_path: Path) -> None:
+    write_results(tmp_path / "r.json", whole)
+    before = gc.isenabled()  # a command that ran in this process may have switched it off
+    try:
+        (gc.enable if on else gc.disable)()
+        read(tmp_path / "r.json")
+        refusal(tmp_path / "no.json")
+        assert gc.isenabled() == on
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+# --- reading: what contradicts itself -------------------------------------------------------------
+
+
+def again(part: str, at: int) -> Callable[[Any], None]:
+    """A row once more."""
+    return lambda within: within[part].append(within[part][at])
+
+
+ANSWER = 'summary has the verdict "{}" and exit code 0; expected "deviates" and 1, by the results.'
+PLANTED = "faults.exit_code is 0; expected {}, by its faults and false alarms."
+DEPTH = "layer is 2; expected at most 1, its case's depth."
+DEEP = {"quantity": "A", "layer": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (again("results", 3), "results[20] has the implementation and case of results[3]; {once}"),
+        (again("cases", 3), "cases[4] has the id of cases[3]; {once}"),
+        (again("implementations", 0), "implementations[7] has the name of implementations[0]; {once}"),
+        (again("families", 0), "families[6] has the name of families[0]; {once}"),
+        (again("known_differences", 1), "known_differences[3] has the id of known_differences[1]; {once}"),
+        (lambda w: again("faults", 0)(w["faults"]),
+         "faults.faults[1] has the name of faults.faults[0]; {once}"),
+        (lambda w: again("worst", 0)(w["summary"]),
+         "summary.worst[{worst}] has the gate and implementation of summary.worst[0]; {once}"),
+        (lambda w: w["results"][3].update(case="no"),
+         'results[3].case is "no"; expected the id of one of the cases.'),
+        (lambda w: w["results"][3].update(implementation="no"),
+         'results[3].implementation is "no"; expected the name of an implementation.'),
+        (lambda w: w["cases"][3]["widths"].pop(),
+         "cases[3].widths is a list of 1; expected 2, for its depth."),
+        (lambda w: w["cases"][3].update(depth=10**9),
+         "cases[3].widths is a list of 2; expected 1000000001, for its depth."),
+        (lambda w: w["results"][3]["records"][1].update(layer=2), f"results[3].records[1].{DEPTH}"),
+        (lambda w: w["results"][3]["worst"].update(layer=2), f"results[3].worst.{DEPTH}"),
+        (lambda w: w["results"][4]["first_deviation"].update(layer=2),
+         f"results[4].first_deviation.{DEPTH}"),
+        (lambda w: w["results"][4].update(blame=[DEEP]), f"results[4].blame[0].{DEPTH}"),
+        (lambda w: w["results"][4]["diagnosis"][0].update(steps=[DEEP]),
+         f"results[4].diagnosis[0].steps[0].{DEPTH}"),
+        (lambda w: w["summary"]["verdicts"]["torch-cpu"].update(deviates=0),
+         'summary.verdicts has 0 deviates of "torch-cpu"; expected 1, as the results.'),
+        (lambda w: w["summary"]["verdicts"].pop("refbp"),
+         'summary.verdicts has 0 conforms of "refbp"; expected 4, as the results.'),
+        (lambda w: w["summary"]["verdicts"].update(ghost={"conforms": 4}),
+         'summary.verdicts has 4 conforms of "ghost"; expected 0, as the results.'),
+        (lambda w: w["summary"].update(verdict="conforms", exit_code=0), ANSWER.format("conforms")),
+        (lambda w: w["summary"].update(exit_code=0), ANSWER.format("deviates")),
+        (lambda w: w["summary"]["worst"][0].update(ratio=0.5),
+         'summary.worst[0].ratio is 0.5; expected {largest}, the largest ratio of "refbp" at the gate step.'),
+        (lambda w: w["summary"]["worst"].pop(0),
+         'summary.worst has no row of "refbp" at the gate step; expected one.'),
+        (lambda w: w["summary"]["worst"][0].update(implementation="torch-cuda"),
+         'summary.worst[0] is of "torch-cuda" at the gate step; expected none, as there are no records '
+         "of it."),
+        (lambda w: w["faults"]["false_alarms"].append("c"), PLANTED.format(1)),
+        (lambda w: w["faults"]["faults"][0].update(verdict="survives"), PLANTED.format(1)),
+        (lambda w: w["faults"]["faults"][0].update(verdict="not shown"), PLANTED.format(2)),
+    ],
+)  # fmt: skip
+def test_a_file_that_contradicts_itself(
+    change: Callable[[Any], Any], message: str, whole: Results, tmp_path: Path
+) -> None:
+    path, wrong = tmp_path / "r.json", copy.deepcopy(whole)
+    worst = whole["summary"]["worst"]
+    change(wrong)
+    write_results(path, wrong)
+    message = message.format(
+        largest=worst[0]["ratio"], worst=len(worst), once="expected each once."
+    )
+    assert refusal(path) == f"{message} {AGAIN.format(path=path)}"
+
+
+def test_a_ratio_that_is_no_number_does_not_contradict(whole: Results, tmp_path: Path) -> None:
+    for at in (0, 3):
+        for ratio in ("nan", "inf", 10**30):
+            found: Any = copy.deepcopy(whole)
+            found["results"][at]["records"][0]["ratio"] = ratio
+            write_results(tmp_path / "r.json", summed(found))
+            assert read(tmp_path / "r.json")
+
+
+def test_zeros_may_be_left_out_of_the_counts(whole: Results, tmp_path: Path) -> None:
+    less: Any = copy.deepcopy(whole)
+    counts = less["summary"]["verdicts"]
+    for name, of in counts.items():
+        counts[name] = {verdict: n for verdict, n in of.items() if n}
+    write_results(tmp_path / "r.json", less)
+    assert read(tmp_path / "r.json")
+
+
+STATES = [
+    [("ran", found)]
+    for n in range(4)
+    for found in combinations_with_replacement(VERDICTS, n)
+] + [
+    [("ran", first), (status, second)]
+    for first in (("conforms",), ("error",), ("not-run",), ("undecided", "conforms"))
+    for status, second in (
+        ("not-run", ()), ("not-run", ("error",)), ("error", ()), ("ran", ("error", "not-run")),
+        ("ran", ("deviates",)),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_the_answer_is_the_runs_or_worse(whole: Results, stale: bool) -> None:
+    """Of every verdict and exit code those are read that `summary` gives, whoever was asked for by name,
+    and exit code 2, which is for what does not stand in the results."""
+    for state in STATES:
+        found: Any = copy.deepcopy({**whole, "results": [], "implementations": []})
+        found["known_differences"][1]["status"] = "stale" if stale else "not-run"
+        for n, (status, verdicts) in enumerate(state):
+            row = {**whole["implementations"][0], "name": f"i{n}", "status": status}
+            found["implementations"].append(row)
+            for case, verdict in zip(whole["cases"], verdicts, strict=False):
+                plain = {**whole["results"][0], "records": [], "worst": None, "verdict": verdict}
+                found["results"].append({**plain, "implementation": f"i{n}", "case": case["id"]})
+        answers = set()
+        for asked in (False, True):
+            found["summary"] = _summary(found, asked)
+            answers.add((found["summary"]["verdict"], found["summary"]["exit_code"]))
+            if not asked:
+                (least,) = answers
+        taken = {
+            (verdict, code)
+            for verdict in VERDICTS
+            for code in (0, 1, 2)
+            if not list(contradictions(_with_answer(found, verdict, code)))
+        }
+        assert answers <= taken, state
+        worse = "not-run" if least[0] == "conforms" else least[0]
+        assert taken == {least, (worse, 2)}, state
+
+
+def _summary(found: Results, asked: bool) -> Any:
+    return summary(found["implementations"], found["results"], found["known_differences"], asked)
+
+
+def _with_answer(found: Results, verdict: str, code: int) -> Any:
+    return {**found, "summary": {**found["summary"], "verdict": verdict, "exit_code": code}}
+
+
+def summed(found: Results) -> Results:
+    """With the summary that follows."""
+    return {**found, "summary": _summary(found, asked=False)}
+
+
+# --- reading: whoever reads -----------------------------------------------------------------------
+
+
+def test_planted_faults_are_read_as_strictly(whole: Results, tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    planted: Any = whole["faults"]
+    path.write_text(json.dumps(planted))
+    assert read_trials(path) == planted
+    again = f"Write it again with `conformance faults --json {path}`."
+    row = planted["faults"][0]
+    for change, message in (
+        ({"cases": "4"}, 'cases is "4"; expected a whole number from 0 on.'),
+        ({"faults": [{**row, "caught": -1}]}, "faults[0].caught is -1; expected a whole number from 0 on."),
+        ({"faults": [row, row]}, "faults[1] has the name of faults[0]; expected each once."),
+        ({"exit_code": 2}, "exit_code is 2; expected 0, by its faults and false alarms."),
+        ({"schema_version": 2}, "schema_version is 2, of a later program than this; expected 1."),
+    ):  # fmt: skip
+        path.write_text(json.dumps({**planted, **change}))
+        assert refusal(path, read_trials) == f"{message} {again}"
+    path.write_bytes(b"{\xff")
+    assert refusal(path, read_trials) == f"it is not UTF-8 text, in line 1; expected JSON. {again}"
+
+
+def test_every_command_says_it_in_one_sentence(
+    changed: Callable[..., Path], tmp_path: Path
+) -> None:
+    bad, html = changed(None, "cases", 0, "id"), tmp_path / "r.html"
+    good, planted = tmp_path / "good.json", tmp_path / "f.json"
+    write_results(good, summed(synthetic(12, hostile=False)))
+    planted.write_text(json.dumps({"schema_version": 1, "faults": []}))
+    said = f"conformance: cannot read {bad}: cases[0].id is null; expected a text. {AGAIN.format(path=bad)}\n"
+    for arguments, expected in (
+        (["report", bad, "--html", html], said),
+        (["diff", good, bad, "--html", html], said),
+        (["diff", bad, good, "--html", html], said),
+        (["run", "--faults", planted, "--report", html],
+         f"conformance: cannot read {planted}: environment is missing; expected an object. "
+         f"Write it again with `conformance faults --json {planted}`.\n"),
+    ):  # fmt: skip
+        done = CliRunner().invoke(main, [str(a) for a in arguments])
+        assert (done.exit_code, done.stderr) == (2, expected)
+        assert not html.exists()
+
+
+STRANGE: tuple[Any, ...] = (
+    GONE, None, True, 0, 1, -1, 2**53, 10**400, 0.5, 1e308, 5e-324, math.nan, math.inf, "", "x", "nan",
+    "-inf", "\u202e<b>", "\ud800", "error", "not-run", [], [None], [[]], {}, {"a": 1}, {"a": None},
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_is_read_can_be_shown(whole: Results, changed: Callable[..., Path]) -> None:
+    """One thing at a time is replaced by something strange: it is refused, or every page is made of it."""
+    every = [(at, value) for at in places(whole) for value in STRANGE]
+    shown = 0
+    for at, value in random.Random(0).sample(every, 300):
+        path = changed(value, *at)
+        try:
+            found = read(path)
+        except ResultsError:
+            continue
+        shown += 1
+        assert render(found).endswith("</html>")
+        for old, new in ((whole, found), (found, whole)):
+            with suppress(ResultsError):  # of two that have nothing in common
+                d = compare(old, new)
+                assert render_diff(d).endswith("</html>")
+                json.dumps(d, allow_nan=False, ensure_ascii=False).encode()
+    assert 30 < shown < 150
 
 
 # --- twice ----------------------------------------------------------------------------------------

@@ -307,6 +307,7 @@ def test_trials_that_cannot_be_read(tmp_path: Path) -> None:
     done = conformance(*run, "--faults", tmp_path / "f.json")
     assert (done.exit_code, done.stderr) == (
         2,
-        f"conformance: cannot read {tmp_path}/f.json: expected what `conformance faults --json` writes.\n",
+        f"conformance: cannot read {tmp_path}/f.json: it is a list; expected what `conformance faults "
+        "--json` writes: name such a file, or write one.\n",
     )
     assert "No such file" in conformance(*run, "--faults", tmp_path / "none.json").stderr
