@@ -11,7 +11,17 @@ from typing import Any
 
 from conformance.cases import unknown
 
-__all__ = ["Fields", "Reader", "UnfitError", "as_it_is", "flag", "number", "one_of", "string"]
+__all__ = [
+    "Fields",
+    "Reader",
+    "UnfitError",
+    "as_it_is",
+    "flag",
+    "number",
+    "one_of",
+    "string",
+    "told",
+]
 
 Fields = Mapping[str, Callable[[Any], Any]]
 
@@ -20,17 +30,25 @@ class UnfitError(ValueError):
     """What was expected of a value; where it stands is added by whoever knows."""
 
 
+def told(x: Any) -> str:
+    """A value as Python writes it, cut short; it refuses an integer of thousands of digits."""
+    try:
+        return f"{x!r:.60}"
+    except ValueError:
+        return "a whole number of thousands of digits"
+
+
 def string(x: Any) -> str:
     """A text that is not empty."""
     if not isinstance(x, str) or not x.strip():
-        raise UnfitError(f"is {x!r:.60}; expected a text in quotes.")
+        raise UnfitError(f"is {told(x)}; expected a text in quotes.")
     return x
 
 
 def flag(x: Any) -> bool:
     """True or false."""
     if not isinstance(x, bool):
-        raise UnfitError(f"is {x!r:.60}; expected true or false.")
+        raise UnfitError(f"is {told(x)}; expected true or false.")
     return x
 
 
@@ -41,7 +59,7 @@ def number(least: float, most: float, whole: bool = False) -> Callable[[Any], An
     def check(x: Any) -> Any:
         fits = isinstance(x, int if whole else (int, float)) and not isinstance(x, bool)
         if not fits or not least <= x <= most:
-            raise UnfitError(f"is {x!r:.60}; expected {what} from {least:g} to {most:g}.")
+            raise UnfitError(f"is {told(x)}; expected {what} from {least:g} to {most:g}.")
         return x if whole else float(x)
 
     return check
@@ -52,7 +70,7 @@ def one_of(kind: str, among: Sequence[str]) -> Callable[[Any], str]:
 
     def check(x: Any) -> str:
         if not isinstance(x, str):
-            raise UnfitError(f"is {x!r:.60}; expected one of {', '.join(among)}.")
+            raise UnfitError(f"is {told(x)}; expected one of {', '.join(among)}.")
         if x not in among:
             raise UnfitError(f"is an {unknown(kind, x[:60], among)}")
         return x
@@ -90,7 +108,7 @@ class Reader:
         """The values of a table, each checked. Raises the reader's error."""
         if not isinstance(said, dict):
             name, _, field = table.rpartition(".")
-            raise self.fail(name, field or table, f"is {said!r:.60}; expected a table of fields.")
+            raise self.fail(name, field or table, f"is {told(said)}; expected a table of fields.")
         for field in said:
             if field not in known:
                 raise self.fail(table, field[:60], f"is an {unknown('field', field[:60], known)}")

@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 
 from conformance.cases import Case
-from conformance.handout.example import Example, HandoutError, Published
+from conformance.handout.example import Example, Published
 from conformance.handout.formulas import LOSSES
 from conformance.handout.numbers import certified
 from conformance.handout.passes import Key, Numbers, after, moved, of_trace, updated_first
@@ -115,34 +115,40 @@ def check(of: Sequence[Step], exact: Enclosures, e: Example) -> None:
         off = E.distance(M)
         if not (off <= NEAR * size + E.rad).all():
             at = tuple(int(k) for k in np.argwhere(~(off <= NEAR * size + E.rad))[0])
-            raise HandoutError(
-                f"{e.name}: {step.says} has {float(M[at])!r} at {[k + 1 for k in at]}; expected "
-                f"{float(E.hi[at])!r}, which is certified. Nothing is written."
-            )
+            quantity, l = step.key
+            field = "alpha" if quantity == "loss_after" else "loss" if not l else ""
+            where = "" if step.scalar else f" in entry {at[0] + 1}, {at[1] + 1}"
+            raise e.refused(
+                e.table(l) if l else "", field,
+                f"gives {float(M[at])!r} as floats{where} of: {step.says}; expected "
+                f"{float(E.hi[at])!r}, which is certified: take numbers nearer to 1.",
+            )  # fmt: skip
 
 
 def rounding_alone(e: Example, by: Numbers, exact: Enclosures) -> None:
     """Raises HandoutError where a number is nothing but the rounding of decimals, such as 0.1."""
     for l in e.W:
         size = np.abs(by["Z", l - 1]) @ np.abs(e.W[l]) + (np.abs(e.b[l]) if e.b else 0)
-        told = f"the pre-activation of unit {{}} of layer {l}"
+        told = (e.table(l), "W", f"gives unit {{}} of layer {l} the pre-activation {{}}")
         _not_rounding(e, told, size, by["A", l], exact["A", l].hi)
     Z = exact["Z", e.L].hi
     size = np.maximum(np.abs(Z), np.abs(e.Y))
-    told = "what output {} is off its target by"
+    told = ("", "y" if e.column else "Y", "is off output {} by {}")
     _not_rounding(e, told, size, by["Z", e.L] - e.Y, (Z - e.Y) + exact["Z", e.L].lo)
 
 
-def _not_rounding(e: Example, told: str, size: Floats, *of: Floats) -> None:
+def _not_rounding(e: Example, told: tuple[str, str, str], size: Floats, *of: Floats) -> None:
     """A number that is not 0 is more than the rounding of what it is the sum of."""
+    table, field, what = told
     for M in of:
         lost = (M != 0) & (np.abs(M) < ROUNDING * size)
         if lost.any():
             i, j = (int(k) for k in np.argwhere(lost)[0])
-            raise HandoutError(
-                f"{e.name}: {told.format(j + 1)} is {M[i, j]:.3g}, which is rounding alone: on paper it "
-                "is 0. Change a number, or take binary fractions such as 0.25."
-            )
+            raise e.refused(
+                table, field,
+                f"{what.format(j + 1, f'{M[i, j]:.3g}')}, which is rounding alone: on paper it is 0; "
+                "expected another number there, or binary fractions such as 0.25.",
+            )  # fmt: skip
 
 
 # --- who agrees ---------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from conformance.handout.agreement import (
     truth,
 )
 from conformance.handout.example import Example, HandoutError
+from conformance.handout.formulas import Num
 from conformance.handout.graph import Figure
+from conformance.handout.layout import Formula
 from conformance.handout.numbers import certified, latex, plain
 from conformance.handout.passes import Key, Numbers, numbers, train
 from conformance.handout.steps import (
@@ -30,6 +32,7 @@ from conformance.handout.steps import (
     Step,
     block,
     given,
+    pieces,
     recount,
     steps,
     written,
@@ -66,10 +69,9 @@ class Line:
     step: Step
     left: str
     symbols: str
-    filled: tuple[str, ...]
+    filled: Formula
     result: str
     mark: str
-    trivial: bool = False  # the symbols are the result's
 
 
 @dataclass(frozen=True)
@@ -133,16 +135,15 @@ def _lines(
 
 
 def _line(s: Step, digits: int, hidden: set[tuple[str, int]], marks: Mapping[Key, str]) -> Line:
-    def fill(parts: object) -> str:
-        return written(parts, digits, lambda x: BOX if x.key in hidden else None)  # type: ignore[arg-type]
+    def box(x: Num) -> str | None:
+        return BOX if x.key in hidden else None
 
     blank = s.key in hidden
-    one = fill((block(s.result, s.key),))
+    one = written((block(s.result, s.key),), digits, box)
     if s.scalar:
         one = BOX if blank else latex(float(s.result[0, 0]), digits)
-    return Line(
-        s, s.left, s.symbols, tuple(fill(f) for f in s.filled), one, "" if blank else marks[s.key]
-    )
+    filled = pieces(s.filled, digits, box)
+    return Line(s, s.left, s.symbols, filled, one, "" if blank else marks[s.key])
 
 
 def _mark(
@@ -201,9 +202,12 @@ def _plots(
     if e.show == "plot":
         sizes = [float(np.abs(by["delta", l]).max()) for l in e.W]
         if not min(sizes) > 0:
-            raise HandoutError(
-                f"{e.name}: a δ is 0 in a whole layer; expected a plot of δ that are not 0."
-            )
+            l = 1 + int(np.argmin(sizes))
+            raise e.refused(
+                "", "show",
+                f'is "plot", and δ is 0 in all of layer {l}; expected δ that are not 0, or '
+                'show = "steps".',
+            )  # fmt: skip
         least = min(int(certified(by["delta", l], exact["delta", l], digits).min()) for l in e.W)
         found.append(graph.links(sizes, digits, least))
     trained = train(e)
@@ -254,15 +258,16 @@ def _notes(e: Example, by: Numbers, chosen: tuple[Step, ...], wish: Wish) -> tup
 
 def _recounted(r: Recount, digits: int) -> str:
     told = f"Numbers are shown with {digits} significant digits, and carried with all of them."
-    if not r.differ:
+    if not r.differ and not r.lost:
         return (
             f"{told} With a calculator, from the numbers as shown, every result comes out as shown."
         )
-    return (
-        f"{told} With a calculator, from the numbers as shown, {r.numbers - r.differ} of "
-        f"{count(r.numbers, 'result')} come out as shown, and the others within "
-        f"{count(r.worst, 'unit')} of the last digit."
-    )
+    told += f" With a calculator, from the numbers as shown, {r.numbers - r.differ - r.lost} of "
+    told += f"{count(r.numbers, 'result')} come out as shown"
+    if r.differ:
+        told += f", {r.differ if r.lost else 'and the others'} within {count(r.worst, 'unit')} of "
+        told += "the last digit"
+    return f"{told}, and {r.lost} not at all: it takes more digits." if r.lost else f"{told}."
 
 
 def rendered(handout: Handout, to: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -15,34 +13,31 @@ from typing import Any
 import numpy as np
 
 from conformance.cases import unknown
-from conformance.handout.formulas import HALF, LOSSES
-from conformance.handout.text import count
-from conformance.problem import Floats, Problem
-from conformance.strict import (
-    Fields,
-    Reader,
-    UnfitError,
-    as_it_is,
-    flag,
-    number,
-    one_of,
-    string,
+from conformance.handout.fields import (
+    EXAMPLE,
+    LAYER,
+    MOST,
+    PLOTTED,
+    PUBLISHED,
+    TRAINING,
+    checked,
+    missing,
 )
-from conformance.truth.definitions import ACTIVATIONS, ROW_WISE
+from conformance.handout.formulas import HALF, LOSSES
+from conformance.handout.source import HandoutError, is_file, parsed, text_of
+from conformance.handout.text import count, visible
+from conformance.problem import Floats, Problem
+from conformance.strict import Reader
+from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["Example", "HandoutError", "Published", "Training", "names", "read"]
 
-WIDEST, MOST, DEEPEST, PLOTTED = 6, 8, 8, 64
-"""Units of a layer, examples of a batch, layers with every step, layers of a plot."""
-CONVENTIONS, SHOWS = ("column", "rows"), ("steps", "plot")
-QUANTITIES = ("A", "Z", "delta", "dW", "db", "W_new", "b_new", "loss", "loss_after")
-SIZE = 65536
+WIDEST, DEEPEST = 6, 8
+"""Units of a layer, and layers with every step."""
+SUMS = 1e-9
+"""How far from 1 the rounding of decimals leaves the sum of a row."""
 
 Table = Mapping[str, Any]
-
-
-class HandoutError(ValueError):
-    """Why there is no handout: what was got, what was expected, where."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +82,17 @@ class Example:
     published: tuple[Published, ...] = ()
     credit: str = ""
     repeated: tuple[tuple[int, int], ...] = ()  # the first and last layer of each table
+    reader: Reader | None = field(default=None, compare=False, repr=False)  # who knows the lines
+
+    def refused(self, table: str, field: str, what: str) -> HandoutError:
+        """What of it cannot be worked out, with its line where it has a file."""
+        if self.reader is not None:
+            return HandoutError(str(self.reader.fail(table, field, what)))
+        return HandoutError(f"{self.name}: {f'{table}.{field}' if table else field} {what}")
+
+    def table(self, l: int) -> str:
+        """The table that a layer comes from."""
+        return f"layers[{next(i for i, (_, last) in enumerate(self.repeated, 1) if l <= last)}]"
 
     @property
     def L(self) -> int:
@@ -124,128 +130,6 @@ class Example:
         )
 
 
-# --- values -------------------------------------------------------------------------------------------
-
-
-def _text(most: int) -> Callable[[Any], str]:
-    def check(x: Any) -> str:
-        if len(string(x)) > most:
-            raise UnfitError(f"has {len(x):,} characters; expected {most:,} at most.")
-        return str(x)
-
-    return check
-
-
-def _real(x: Any) -> float:
-    if isinstance(x, bool) or not isinstance(x, int | float):
-        raise UnfitError(f"has {x!r:.60} in it; expected numbers.")
-    if abs(x) > 1e6 or not math.isfinite(x):  # in this order: a whole number may be no float
-        raise UnfitError(f"has {x!r:.60} in it; expected finite numbers, a million at most.")
-    return float(x)
-
-
-def _vector(x: Any) -> Floats:
-    if not isinstance(x, list) or not x or any(isinstance(e, list) for e in x):
-        raise UnfitError(f"is {x!r:.60}; expected a list of numbers, such as [0.5, -1.0].")
-    return np.array([_real(e) for e in x])
-
-
-def _matrix(x: Any) -> Floats:
-    if not isinstance(x, list) or not x or not all(isinstance(r, list) and r for r in x):
-        raise UnfitError(f"is {x!r:.60}; expected rows of numbers, such as [[0.5, -1.0], [2, 0]].")
-    lengths = [len(r) for r in x]
-    if len(set(lengths)) > 1:
-        raise UnfitError(
-            f"has rows of {', '.join(map(str, lengths))} numbers; expected one length."
-        )
-    return np.array([[_real(e) for e in r] for r in x])
-
-
-def _printed(x: Any) -> Decimal:
-    if not isinstance(x, str) or not re.fullmatch(r"[-+]?\d{0,20}(\.\d{1,20})?(e[-+]?\d{1,2})?", x):
-        raise UnfitError(f'is {x!r:.60}; expected a number in quotes, as it was printed: "0.7514".')
-    try:
-        return Decimal(x)
-    except ArithmeticError as e:
-        raise UnfitError(f"is {x!r:.60}; expected a number in quotes.") from e
-
-
-def _place(x: Any) -> tuple[int, int]:
-    whole = isinstance(x, list) and len(x) == 2
-    if not whole or not all(isinstance(e, int) and not isinstance(e, bool) and e > 0 for e in x):
-        raise UnfitError(f"is {x!r:.60}; expected row and column, from 1: [1, 2].")
-    return x[0] - 1, x[1] - 1
-
-
-def _tables(x: Any) -> list[Any]:
-    if not isinstance(x, list) or not x:
-        raise UnfitError(f"is {x!r:.60}; expected tables in double brackets.")
-    return x
-
-
-# --- fields -------------------------------------------------------------------------------------------
-
-EXAMPLE: Fields = {
-    "title": _text(200),
-    "text": _text(6000),
-    "credit": _text(500),
-    "convention": one_of("convention", CONVENTIONS),
-    "loss": one_of("loss", tuple(LOSSES)),
-    "alpha": number(0, 1000),
-    "x": _vector,
-    "y": _vector,
-    "X": _matrix,
-    "Y": _matrix,
-    "fixed_biases": flag,
-    "show": one_of("kind of handout", SHOWS),
-    "layers": _tables,
-    "training": as_it_is,
-    "published": _tables,
-}
-LAYER: Fields = {
-    "W": _matrix,
-    "b": _vector,
-    "activation": one_of("activation", (*ACTIVATIONS, *ROW_WISE)),
-    "repeat": number(1, PLOTTED, whole=True),
-}
-TRAINING: Fields = {
-    "epochs": number(1, 5000, whole=True),
-    "batch_size": number(1, MOST, whole=True),
-    "seed": number(0, 2**31, whole=True),
-}
-PUBLISHED: Fields = {
-    "what": _text(120),
-    "quantity": one_of("quantity", QUANTITIES),
-    "layer": number(1, PLOTTED, whole=True),
-    "at": _place,
-    "value": _printed,
-    "why": _text(1000),
-}
-
-
-def _line(lines: Sequence[str], table: str, field: str) -> int:
-    """Where a field of a table such as `layers[2]` is, or where its table is; 0: nowhere found."""
-    start, end = _extent(lines, table)
-    pattern = rf"\s*[\"']?{re.escape(field)}[\"']?\s*=" if field else r"(?!)"
-    found = [i for i in range(start, end) if re.match(pattern, lines[i])]
-    header = rf"\s*\[\[?\s*{re.escape(field)}\s*\]"
-    found += [i for i, s in enumerate(lines) if not table and re.match(header, s)]
-    return found[0] + 1 if found else start
-
-
-def _extent(lines: Sequence[str], table: str) -> tuple[int, int]:
-    """The lines of a table's body, counted from 0: from (its header is just before) and to."""
-    headers = [i for i, s in enumerate(lines) if re.match(r"\s*\[\[?\s*[\w\"']+\s*\]", s)]
-    name, _, index = table.rstrip("]").partition("[")
-    if not name:
-        return 0, headers[0] if headers else len(lines)
-    own = [i for i in headers if re.match(rf"\s*\[\[?\s*{name}\s*\]", lines[i])]
-    if not own or int(index or 1) > len(own):
-        return 0, len(lines)
-    start = own[int(index or 1) - 1]
-    return start + 1, next((i for i in headers if i > start), len(lines))
-
-
 # --- the whole ----------------------------------------------------------------------------------------
 
 
@@ -263,24 +147,14 @@ def _plain_name(name: str) -> str:
 
 def read(wanted: str) -> Example:
     """The example of that name, or of that TOML file. Raises HandoutError, in one sentence."""
-    if not wanted.endswith(".toml"):
-        known = {_plain_name(n): n for n in names()}
-        if wanted not in known:
-            raise HandoutError(f"{unknown('example', wanted[:60], known)} Or FILE.toml, your own.")
+    known = {_plain_name(n): n for n in names()}
+    if wanted in known:
         return _parsed(f"{known[wanted]}.toml", _shipped(known[wanted]))
-    try:
-        data = Path(wanted).read_bytes()
-    except (OSError, ValueError) as e:
-        why = getattr(e, "strerror", None) or e
-        raise HandoutError(f"cannot read {wanted}: {why}; expected an example, a TOML file.") from e
-    if len(data) > SIZE:
+    if not is_file(wanted):
         raise HandoutError(
-            f"cannot read {wanted}: it has {len(data):,} bytes; expected {SIZE:,} at most."
+            f"{unknown('example', visible(wanted)[:60], known)} Or FILE.toml, your own."
         )
-    try:
-        return _parsed(wanted, data.decode("utf-8"))
-    except UnicodeDecodeError as e:
-        raise HandoutError(f"cannot read {wanted}: it is not UTF-8 text ({e.reason}).") from e
+    return _parsed(visible(wanted), text_of(wanted))
 
 
 def _shipped(name: str) -> str:
@@ -288,19 +162,12 @@ def _shipped(name: str) -> str:
 
 
 def _parsed(name: str, text: str) -> Example:
-    try:
-        said = tomllib.loads(text)
-    except (ValueError, RecursionError) as e:  # ValueError: an integer of thousands of digits too
-        raise HandoutError(f"cannot read {name}: it is not TOML: {e}.") from e
-    return _example(
-        Reader(name, text, HandoutError, _line),
-        said,
-        _plain_name(Path(name).name.removesuffix(".toml")),
-    )
+    said, reader = parsed(name, text)
+    return _example(reader, said, _plain_name(Path(name).name.removesuffix(".toml")))
 
 
 def _example(reader: Reader, said: Table, name: str) -> Example:
-    found = reader.fields("", said, EXAMPLE, ("title", "convention", "loss", "alpha", "layers"))
+    found = checked(reader, "", said, EXAMPLE, ("title", "convention", "loss", "alpha", "layers"))
     column = found["convention"] == "column"
     x, y = ("x", "y") if column else ("X", "Y")
     _right_letters(reader, found, x, y, column)
@@ -322,25 +189,29 @@ def _example(reader: Reader, said: Table, name: str) -> Example:
         training=_training(reader, found, len(X)),
         credit=found.get("credit", ""),
         repeated=repeated,
+        reader=reader,
     )  # fmt: skip
     _fits(reader, made, x, y)
+    _loss_fits(reader, made, y)
     published = tuple(
         _published(reader, i, t, made) for i, t in enumerate(found.get("published", ()), 1)
     )
-    return Example(**{**made.__dict__, "published": published})
+    return replace(made, published=published)
 
 
 def _right_letters(reader: Reader, found: Table, x: str, y: str, column: bool) -> None:
     """A column is x and y; a batch of rows X and Y."""
-    what = "one example as a column is x and y" if column else "a batch of rows is X and Y"
-    for letter in ("X", "Y") if column else ("x", "y"):
+    other = "rows" if column else "column"
+    for letter, right in zip(("X", "Y") if column else ("x", "y"), (x, y), strict=True):
         if letter in found:
             raise reader.fail(
-                "", letter, f"stands beside convention = {found['convention']!r}: {what}."
-            )
+                "", letter,
+                f'stands beside convention = "{found["convention"]}"; expected {right} there, '
+                f'or convention = "{other}".',
+            )  # fmt: skip
     for letter in (x, y):
         if letter not in found:
-            raise reader.fail("", letter, f"is missing; {what}.")
+            raise missing(reader, "", letter)
 
 
 def _layers(
@@ -350,29 +221,31 @@ def _layers(
     layers: dict[int, dict[str, Any]] = {}
     repeated = []
     for i, said in enumerate(found["layers"], start=1):
-        table = reader.fields(f"layers[{i}]", said, LAYER, ("W", "activation"))
+        table = checked(reader, f"layers[{i}]", said, LAYER, ("W", "activation"))
         first = len(layers) + 1
         for _ in range(table.get("repeat", 1)):
             layers[len(layers) + 1] = {**table, "table": f"layers[{i}]"}
         repeated.append((first, len(layers)))
         if ("b" in table) != ("b" in found["layers"][0]):
+            here = "stands here, and not in" if "b" in table else "is missing here, and stands in"
             raise reader.fail(
-                f"layers[{i}]", "b", "is in some layers alone; expected it in all or in none."
+                f"layers[{i}]", "b", f"{here} layers[1]; expected it in all layers or in none."
             )
     most = DEEPEST if found.get("show", "steps") == "steps" else PLOTTED
     if len(layers) > most:
+        plot = ', or show = "plot"' if most == DEEPEST else ""
         raise reader.fail(
-            "", "layers",
-            f"are {len(layers)} together; expected {most} at most"
-            f'{", or show = " + chr(34) + "plot" + chr(34) if most == DEEPEST else ""}.',
-        )  # fmt: skip
+            "",
+            "layers",
+            f"are {len(layers)} together; expected {most} at most, for paper{plot}.",
+        )
     return layers, tuple(repeated)
 
 
 def _training(reader: Reader, found: Table, n: int) -> Training | None:
     if "training" not in found:
         return None
-    said = reader.fields("training", found["training"], TRAINING, ("epochs",))
+    said = checked(reader, "training", found["training"], TRAINING, ("epochs",))
     if said.get("batch_size", n) > n:
         raise reader.fail(
             "training", "batch_size", f"is {said['batch_size']}; expected {n}, the batch, at most."
@@ -382,10 +255,6 @@ def _training(reader: Reader, found: Table, n: int) -> Training | None:
             "", "fixed_biases", "stands beside [training], which moves them; expected one of them."
         )
     return Training(**{"batch_size": n, **said})
-
-
-def _table_of(e: Example, l: int) -> str:
-    return f"layers[{next(i for i, (_, last) in enumerate(e.repeated, 1) if l <= last)}]"
 
 
 def _fits(reader: Reader, e: Example, x: str, y: str) -> None:
@@ -399,54 +268,95 @@ def _fits(reader: Reader, e: Example, x: str, y: str) -> None:
         _layer_fits(reader, e, l, before, source)
         before, source = W.shape[1], f"of layer {l}"
     if e.Y.shape != (e.n, before):
-        got, want = ("×".join(map(str, s)) for s in (e.Y.shape, (e.n, before)))
-        told = (
-            f"has {count(e.Y.size, 'number')}; expected {before}"
-            if e.column
-            else f"is {got}; expected {want}"
-        )
-        raise reader.fail("", y, f"{told}, as the last layer has outputs.")
+        raise reader.fail("", y, _wrong_shape(e, before))
     if e.fixed_biases and not e.b:
         raise reader.fail(
-            "", "fixed_biases", "is true where there is no b; expected biases, or false."
+            "", "fixed_biases", "is true where there is no b; expected a b in each layer, or false."
         )
+
+
+def _wrong_shape(e: Example, outputs: int) -> str:
+    """What Y is, and what it should be; class numbers are told how a class is written."""
+    if e.column:
+        got, want = count(e.Y.size, "number"), f"{outputs}, one for each unit of the last layer"
+        return f"has {got}; expected {want}."
+    got, want = ("×".join(map(str, s)) for s in (e.Y.shape, (e.n, outputs)))
+    told = f"is {got}; expected {want}, one row for each example, as the last layer has outputs"
+    labels = e.Y.shape == (e.n, 1) and not (e.Y % 1).any()
+    return (
+        f"{told}: a class is a row with a 1 in its place, such as [0, 1]." if labels else f"{told}."
+    )
 
 
 def _layer_fits(reader: Reader, e: Example, l: int, before: int, source: str) -> None:
-    table, W = _table_of(e, l), e.W[l]
-    side = "columns" if e.column else "rows"
+    table, W = e.table(l), e.W[l]
     if W.shape[0] != before:
+        side = "column" if e.column else "row"
         form = "d_l×d_(l-1)" if e.column else "d_(l-1)×d_l"
         units = count(before, "unit" if l > 1 else "feature")
+        turned = ", and it is that transposed" if W.shape[1] == before else ""
         raise reader.fail(
             table, "W",
-            f"has {W.shape[0]} {side}; expected {before}, the {units} {source}: "
-            f"with convention = {e.convention!r} W is {form}.",
+            f"has {count(W.shape[0], side)}; expected {before}, the {units} {source}: "
+            f'with convention = "{e.convention}" W is {form}{turned}.',
         )  # fmt: skip
     if W.shape[1] > WIDEST:
         raise reader.fail(
             table, "W", f"makes {W.shape[1]} units; expected {WIDEST} at most, for paper."
         )
     if e.b and e.b[l].shape != (W.shape[1],):
+        got, units = count(len(e.b[l]), "number"), count(W.shape[1], "unit")
         raise reader.fail(
-            table,
-            "b",
-            f"has {count(len(e.b[l]), 'number')}; expected {W.shape[1]}, as W makes units.",
+            table, "b", f"has {got}; expected {W.shape[1]}, as W makes {units} of this layer."
         )
     if e.sigma[l] in ROW_WISE and l < e.L:
         raise reader.fail(
-            table, "activation", f"is {e.sigma[l]!r} before the last layer; expected it there."
-        )
+            table, "activation",
+            f"is {e.sigma[l]!r} before the last layer; expected one that goes by entries, such as "
+            "'tanh'.",
+        )  # fmt: skip
     if e.sigma[l] in ROW_WISE and e.column:
         raise reader.fail(
             table, "activation",
-            f"is {e.sigma[l]!r}, which takes a whole row; expected it with convention = 'rows'.",
+            f"is {e.sigma[l]!r}, which takes a whole row; expected it with convention = \"rows\".",
         )  # fmt: skip
+
+
+def _loss_fits(reader: Reader, e: Example, y: str) -> None:
+    """A loss that compares probabilities has them on both sides: as outputs, and as targets."""
+    loss, last = LOSSES[e.loss], e.sigma[e.L]
+    if loss.after and last not in loss.after:
+        wanted = " or ".join(filter(None, (", ".join(loss.after[:-1]), loss.after[-1])))
+        rows = ' and convention = "rows"' if e.column and loss.targets == "rows" else ""
+        raise reader.fail(
+            "", "loss",
+            f"is {e.loss!r} of what {last} gives, the activation of {e.table(e.L)}; expected {wanted} "
+            f"there{rows}, or another loss, such as {_instead(last)!r}.",
+        )  # fmt: skip
+    for i, j in np.argwhere((e.Y < 0) | (e.Y > 1)) if loss.targets else ():
+        where = f"as number {j + 1}" if e.column else f"in row {i + 1}, column {j + 1}"
+        raise reader.fail(
+            "", y,
+            f"has {e.Y[i, j]:g} {where}; expected numbers from 0 to 1, as {e.loss} compares "
+            "probabilities.",
+        )  # fmt: skip
+    for (i,) in np.argwhere(np.abs(e.Y.sum(axis=1) - 1) > SUMS) if loss.targets == "rows" else ():
+        raise reader.fail(
+            "", y,
+            f"has a sum of {e.Y[i].sum():.6g} in row {i + 1}; expected 1, as {e.loss} takes a row for "
+            "the probabilities of the classes, such as [0, 1].",
+        )  # fmt: skip
+
+
+def _instead(last: str) -> str:
+    """A loss that takes what this activation gives."""
+    compare = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
+    return next((n for n in compare if last in LOSSES[n].after), "mean_squared_error")
 
 
 def _published(reader: Reader, i: int, said: Any, e: Example) -> Published:
     table = f"published[{i}]"
-    found = reader.fields(table, said, PUBLISHED, ("what", "quantity", "value"))
+    found = checked(reader, table, said, PUBLISHED, ("what", "quantity", "value"))
     whole = found["quantity"] in ("loss", "loss_after")
     if whole and {"layer", "at"} & set(found):
         raise reader.fail(
@@ -461,7 +371,7 @@ def _placed(reader: Reader, table: str, found: Table, e: Example) -> None:
     """A layer that there is, and a place in its matrix."""
     for f in ("layer", "at"):
         if f not in found:
-            raise reader.fail(table, f, "is missing; expected it here.")
+            raise missing(reader, table, f)
     l, q = found["layer"], found["quantity"]
     if l > e.L:
         raise reader.fail(table, "layer", f"is {l}; expected {e.L}, the last layer, at most.")

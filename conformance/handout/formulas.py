@@ -10,7 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["HALF", "LOSSES", "LossFormula", "Num", "Parts", "sigma_cell", "sigma_prime"]
+__all__ = [
+    "HALF",
+    "LOSSES",
+    "MINUS",
+    "ODOT",
+    "PLUS",
+    "PRODUCT",
+    "Break",
+    "Grid",
+    "LossFormula",
+    "Num",
+    "Parts",
+    "sigma_cell",
+    "sigma_prime",
+]
 
 HALF = "half_squared_error"
 Key: TypeAlias = tuple[str, int]
@@ -22,10 +36,20 @@ class Num(NamedTuple):
     value: float
     key: Key
     minus: bool = False  # −x is written
-    wrapped: bool = False  # a negative number in parentheses
+    wrapped: bool = False  # in parentheses where it is negative, or has a power of ten
 
 
-Parts: TypeAlias = tuple["str | Num | Grid", ...]
+class Break(NamedTuple):
+    """Where a formula may go on in another line."""
+
+    within: str  # what stands there on one line
+    begins: str  # what the next one begins with
+
+
+PRODUCT = Break(r"\,", r"\times ")
+PLUS, MINUS, ODOT = (Break(f" {sign} ", f"{sign} ") for sign in ("+", "-", r"\odot"))
+
+Parts: TypeAlias = tuple["str | Num | Grid | Break", ...]
 """LaTeX, with the numbers left open."""
 
 
@@ -103,6 +127,12 @@ class LossFormula:
     slope: str  # with {z} and {y}: ∂term/∂z, matrices
     slope_cell: Callable[[Num, Num], Parts]
     slope_code: str
+    after: tuple[str, ...] = ()  # the only σ_L that it goes with
+    targets: str = ""  # "unit": each from 0 to 1; "rows": each row sums to 1 too
+
+
+_UNIT = ("sigmoid", "hardsigmoid", "gaussian", "softmax")
+"""σ whose values lie between 0 and 1."""
 
 
 def _difference(z: Num, y: Num) -> Parts:
@@ -130,17 +160,20 @@ LOSSES: Mapping[str, LossFormula] = {
     "cross_entropy": LossFormula(
         "cross_entropy", "-", r"{y} \ln({z})", lambda z, y: (y, r" \cdot \ln(", z, ")"),
         "-{y} * np.log({z})",
-        r"-{y} \oslash {z}", lambda z, y: ("-", y._replace(wrapped=True), " / ", z), "-{y} / {z}"),
+        r"-{y} \oslash {z}",
+        lambda z, y: ("-", y._replace(wrapped=True), " / ", z._replace(wrapped=True)), "-{y} / {z}",
+        ("softmax",), "rows"),
     "log_softmax_cross_entropy": LossFormula(
         "log_softmax_cross_entropy", "-", "{y} {z}", lambda z, y: (y, r" \cdot ", z._replace(wrapped=True)),
         "-{y} * {z}",
-        "-{y}", lambda z, y: (y._replace(minus=True),), "-{y}"),
+        "-{y}", lambda z, y: (y._replace(minus=True),), "-{y}",
+        ("log_softmax",), "rows"),
     "binary_cross_entropy": LossFormula(
         "binary_cross_entropy", "-", r"[{y} \ln({z}) + (1 - {y}) \ln(1 - {z})]", _binary,
         "-({y} * np.log({z}) + (1 - {y}) * np.log(1 - {z}))",
         r"({z} - {y}) \oslash ({z} \odot (1 - {z}))",
         lambda z, y: ("(", *_difference(z, y), ") / (", z, r"\,(1 - ", z, "))"),
-        "({z} - {y}) / ({z} * (1 - {z}))"),
+        "({z} - {y}) / ({z} * (1 - {z}))", _UNIT, "unit"),
     "mean_absolute_error": LossFormula(
         "mean_absolute_error", "", "|{z} - {y}|", lambda z, y: ("|", *_difference(z, y), "|"),
         "np.abs({z} - {y})",

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from conformance.handout import md
+from conformance.handout.checking import source
 from conformance.handout.document import Handout, Line, answered
 from conformance.handout.formulas import LOSSES
 from conformance.problem import Floats
+from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["render"]
 
@@ -33,12 +35,14 @@ def _text(source: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": source.splitlines(keepends=True)}
 
 
-def _code(source: str) -> dict[str, Any]:
+def _code(source: str, folded: bool = False) -> dict[str, Any]:
+    """A cell; folded, JupyterLab and MyST show it when it is asked for."""
     lines = source.splitlines(keepends=True)
+    fold = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
     return {
         "cell_type": "code",
         "execution_count": None,
-        "metadata": {},
+        "metadata": fold if folded else {},
         "outputs": [],
         "source": lines,
     }
@@ -49,8 +53,8 @@ def _cells(h: Handout) -> Iterable[dict[str, Any]]:
     yield _text("## Given")
     yield _code(_data(h))
     if h.steps:
-        yield _code(_truth(h))
-        yield _code(_CHECK)
+        yield _code(_truth(h), folded=True)
+        yield _code(_check(h), folded=True)
     if h.wish.steps == "backward":
         yield _code(_forward(h))
     for title, lines in h.sections:
@@ -64,11 +68,7 @@ def _cells(h: Handout) -> Iterable[dict[str, Any]]:
         yield _code(_training(h))
     if h.key:
         yield _text("## Answer key")
-        yield _text(
-            "\n\n".join(
-                md.display([(line.left, line.result)]) for _, lines in h.key for line in lines
-            )
-        )
+        yield _text("\n\n".join(md.answer(line) for _, lines in h.key for line in lines))
     if h.compared:
         yield _text("\n\n".join(md.compared(h)))
     yield _text(
@@ -101,51 +101,95 @@ def _data(h: Handout) -> str:
     return "\n".join([*lines, f"{z}[0] = {x}"])
 
 
-def _truth(h: Handout) -> str:
-    """refbp's own trace: what each step is compared with."""
+def _network(h: Handout) -> list[str]:
+    """The network as refbp has it."""
     e = h.example
-    lines = ["# What refbp computes, in its own form: one example a row, W_l is d_(l-1) x d_l."]
     T = ".T" if e.column else ""
-    y = "y" if e.column else "Y"
     x = "x" if e.column else "X"
+    lines = ["# As refbp has it: one example a row, W_l is d_(l-1) x d_l."]
     lines += [f"rows = {{l: W[l]{T} for l in W}}", f"network_sigma, inputs = sigma, {x}{T}"]
     if e.b:
         lines += [
             "rows = refbp.absorb(rows, {l: b[l].ravel() for l in b})",
             "network_sigma, inputs = refbp.with_constant_units(sigma), refbp.with_ones(inputs)",
         ]
-    lines += [
-        f'network = refbp.Network(rows, network_sigma, refbp.loss("{LOSSES[e.loss].runs_as}"))',
-        f"trace = network.trace(inputs, {y}{T})",
+    return [
+        *lines,
+        f'loss_of = refbp.loss("{LOSSES[e.loss].runs_as}")',
+        "network = refbp.Network(rows, network_sigma, loss_of)",
         f"scale = {e.scale!r}  # the loss that refbp has, over ours",
+    ]
+
+
+def _truth(h: Handout) -> str:
+    """What refbp computes of each step, as displayed: what the lines are compared with."""
+    e = h.example
+    T, y, a, z = (".T", "y", "a", "z") if e.column else ("", "Y", "A", "Z")
+    lines = [*_network(h), f"targets = {y}{T}", "trace = network.trace(inputs, targets)"]
+    lines += ["right = {'loss': trace.loss / scale}"]
+    if e.b:
+        lines.append("of_W, of_b = refbp.split(trace.dL_dW)")
+    else:
+        lines.append("of_W = trace.dL_dW")
+    lines += [
+        "for l in range(1, L + 1):",
+        f"    units = W[l].shape[{0 if e.column else 1}]  # without the constant one",
+        f"    right[f'{a}[{{l}}]'] = trace.A[l][:, :units]{T}",
+        f"    right[f'{z}[{{l}}]'] = trace.Z[l][:, :units]{T}",
+        f"    right[f'delta[{{l}}]'] = trace.delta[l][:, :units]{T} / scale",
+        f"    right[f'dW[{{l}}]'] = of_W[l]{T} / scale",
+        "    right[f'W_new[{l}]'] = W[l] - alpha * right[f'dW[{l}]']",
+    ]
+    if e.b:
+        lines.append(f"    right[f'db[{{l}}]'] = np.atleast_2d(of_b[l]){T} / scale")
+        fixed = "b[l]" if e.fixed_biases else "b[l] - alpha * right[f'db[{l}]']"
+        lines.append(f"    right[f'b_new[{{l}}]'] = {fixed}")
+    row_wise = e.sigma[e.L] in ROW_WISE
+    lines += [
+        f"for l in range(1, L{'' if row_wise else ' + 1'}):",
+        f"    right[f'D[{{l}}]'] = sigma[l].derivative(right[f'{a}[{{l}}]'])",
+        f"right[f'G[{{L}}]'] = loss_of.gradient(trace.Z[L], targets){T} / scale",
+    ]
+    if row_wise:
+        weight = f" * right[f'{z}[{{L}}]']" if e.sigma[e.L] == "softmax" else ""
+        lines += [
+            f"right[f'S[{{L}}]'] = (right[f'G[{{L}}]']{weight}).sum(axis=1, keepdims=True)",
+            f"right[f'T[{{L}}]'] = np.exp(right[f'{a}[{{L}}]']).sum(axis=1, keepdims=True)",
+        ]
+    new = f"{{l: right[f'W_new[{{l}}]']{T} for l in W}}"
+    if e.b:
+        new = f"refbp.absorb({new}, {{l: right[f'b_new[{{l}}]'].ravel() for l in b}})"
+    lines += [
+        f"moved = refbp.Network({new}, network_sigma, loss_of)",
+        "right['loss_after'] = moved.trace(inputs, targets).loss / scale",
         "network",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines).replace("'", '"')
 
 
-_CHECK = '''def expected(quantity, l):
-    """refbp's value of a quantity, where its trace has it, one example a row."""
-    dW, db = refbp.split(trace.dL_dW) if b else (trace.dL_dW, {})
-    M = {"A": trace.A, "Z": trace.Z, "delta": trace.delta, "dW": dW, "db": db}.get(quantity, {}).get(l)
-    if quantity == "loss":
-        return trace.loss / scale
-    if M is None:
-        return None
-    if b and quantity in ("A", "Z", "delta") and l < L:
-        M = M[:, :-1]  # without the constant unit
-    return np.atleast_2d(M) / (1.0 if quantity in ("A", "Z") else scale)
+def _check(h: Handout) -> str:
+    return f'''{source()}
 
 
-def check(quantity, l, got, transposed=False):
-    """Is it what refbp computes?"""
-    want = expected(quantity, l)
-    if got is ...:
-        print("not filled in yet")
-    elif want is not None:
-        want = want.T if transposed else want
-        right = np.shape(got) == np.shape(want) and np.allclose(got, want, rtol=1e-10, atol=1e-14)
-        print("as refbp computes it" if right else "not what refbp computes")
-        return bool(right)'''
+wrong = []
+
+
+def check(name, got):
+    """Says whether it is what refbp computes, and gives it back as an array."""
+    parts = {{f"b[{{l}}]": b[l] for l in b}}
+    for of in ("W", "b"):
+        steps = {{l: right.get(f"d{{of}}[{{l}}]", 0.0) for l in W}}
+        parts |= {{f"alpha * d{{of}}[{{l}}]": -alpha * steps[l] for l in W}}
+    factors = {{"n": n, "2": 2, "alpha": alpha}}
+    with np.errstate(all="ignore"):
+        fine, told, value = judged(name, got, right, {h.wish.digits}, parts, factors)
+    if name in wrong:
+        wrong.remove(name)
+    if fine is False:
+        told += f" {{wrong[0]}} is not right yet: mend it first." if wrong else ""
+        wrong.append(name)
+    print(f"{{name}}: {{told}}")
+    return value'''
 
 
 def _forward(h: Handout) -> str:
@@ -159,18 +203,16 @@ def _forward(h: Handout) -> str:
 
 def _step(h: Handout, line: Line) -> str:
     """The line of NumPy; or, left blank, a line to fill in."""
-    s, T = line.step, h.example.column
-    variable, (quantity, l) = s.variable, s.key
-    code = f"{variable} = ...  # your line" if h.wish.blanks else s.code
-    transposed = f", transposed={T}" if T and quantity != "loss" else ""
-    return f'{code}\ncheck("{quantity}", {l}, {variable}{transposed})\n{variable}'
+    variable = line.step.variable
+    code = f"{variable} = ...  # your line" if h.wish.blanks else line.step.code
+    return f'{code}\n{variable} = check("{variable}", {variable})\n{variable}'
 
 
 def _training(h: Handout) -> str:
     e, t = h.example, h.example.training
     assert t is not None
     targets = "y.T" if e.column else "Y"
-    own = "" if h.steps else _truth(h).rsplit("\n", 1)[0] + "\n"
+    own = "" if h.steps else "\n".join(_network(h)) + "\n"
     return (
         f"{own}trained, history = refbp.sgd(network, inputs, {targets}, alpha / scale, "
         f"batch_size={t.batch_size}, epochs={t.epochs}, seed={t.seed})\n"

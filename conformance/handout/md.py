@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from conformance.handout.document import Handout, Line, answered, facts
+from conformance.handout.document import BOX, Handout, Line, answered, facts
 from conformance.handout.graph import Figure, data_uri
+from conformance.handout.layout import Formula, Piece, narrowed, packed, width
 from conformance.handout.numbers import plain
 from conformance.handout.steps import Given
 from conformance.handout.text import md
 
 __all__ = [
+    "answer",
     "compared",
     "conventions",
     "display",
@@ -21,6 +23,11 @@ __all__ = [
     "step",
     "table",
 ]
+
+LINE, WIDEST = 27.0, 34.0
+"""In em: what a line of a display holds, and a matrix that is wider than a column of text is broken."""
+MACROS, LINED = 3000, r"\underline{\phantom{00.0000}}"
+"""MathJax has a box as a macro, and gives up where so many characters have many; a line it has itself."""
 
 
 def render(h: Handout) -> str:
@@ -43,7 +50,7 @@ def _blocks(h: Handout) -> Iterable[str]:
         yield table(f.table)
     if h.key:
         yield "## Answer key"
-        yield from (display([(line.left, line.result)]) for _, lines in h.key for line in lines)
+        yield from (answer(line) for _, lines in h.key for line in lines)
     yield from compared(h)
     yield "## Who agrees"
     yield table([("implementation", "versions", "verdict"), *answered(h)])
@@ -65,24 +72,32 @@ def conventions(h: Handout) -> str:
     return "**How to read it.**\n\n" + "\n".join(f"- {md(n)}" for n in h.notes)
 
 
-def display(rows: Sequence[tuple[str, str]]) -> str:
-    """Equations under each other, aligned at the equals sign."""
-    body = " \\\\\n".join(f"{left} &= {right}" for left, right in rows)
-    return f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+def display(left: str, *formulas: Formula) -> str:
+    """left = formula = formula, aligned at the equals sign; each goes on where a line is full."""
+    body: list[str] = []
+    for formula in filter(None, formulas):
+        first, *more = packed(narrowed(formula, WIDEST - width(left)), LINE - width(left))
+        body += [f"{'' if body else left}&= {first}", *(f"&{part}" for part in more)]
+    rows = " \\\\\n".join(body)
+    if len(rows) > MACROS:
+        rows = rows.replace(BOX, LINED)
+    return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
 
 
 def given(g: Given, told: str) -> str:
     """A number that is handed out."""
-    return display([(g.left, told)])
+    return display(g.left, (Piece(told),))
+
+
+def answer(line: Line) -> str:
+    """A result, alone."""
+    return display(line.left, (Piece(line.result),))
 
 
 def step(line: Line) -> str:
     """In words, then the equation, then its mark."""
     note = f" {md(line.step.note)}" if line.step.note else ""
-    rows = [f"{line.left} &= {line.symbols}"]
-    rows += [f"&{'= ' if not k else ''}{filled}" for k, filled in enumerate(line.filled)]
-    body = " \\\\\n".join([*rows, f"&= {line.result}"])
-    shown = f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+    shown = display(line.left, (Piece(line.symbols),), line.filled, (Piece(line.result),))
     mark = f"\n\n*{md(line.mark)}*" if line.mark else ""
     return f"**{md(line.step.says)}.**{note}\n\n{shown}{mark}"
 

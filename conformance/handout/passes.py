@@ -10,7 +10,7 @@ import numpy as np
 import refbp
 from conformance.faults.loop import Loop, planted
 from conformance.faults.table import FAULTS
-from conformance.handout.example import Example, HandoutError
+from conformance.handout.example import Example
 from conformance.handout.formulas import LOSSES
 from conformance.implementations import Implementation, implementation
 from conformance.problem import Floats, Problem, Trace
@@ -43,21 +43,26 @@ def numbers(e: Example) -> Numbers:
             _all_finite(e, found)
             found["loss_after", 0] = after(e, implementation("refbp"), trace)
     except refbp.InputError as error:
-        raise HandoutError(
-            f"{e.name}: the loss {e.loss} does not take the outputs of layer {e.L}, {e.sigma[e.L]}: {error}"
+        raise e.refused(
+            "", "loss", f"is {e.loss!r}, which does not take what {e.sigma[e.L]} gives: {error}"
         ) from error
     _all_finite(e, found)
     return found
 
 
 def _all_finite(e: Example, found: Numbers) -> None:
-    for (quantity, l), M in found.items():
+    forward = ("A", "Z", "T")
+    for (quantity, l), M in sorted(found.items(), key=lambda x: x[0][0] not in forward):
         if not np.isfinite(M).all():
-            where = f"{quantity} of layer {l}" if l else quantity
-            raise HandoutError(
-                f"{e.name}: {where} is not finite; expected an example with finite numbers: another "
-                "loss, a σ_L that goes with it, or a smaller alpha."
-            )
+            what = "sum of exponentials" if quantity == "T" else quantity
+            where = f"{what} of layer {l}" if l else quantity
+            told = f"gives no finite {where}; expected finite numbers everywhere"
+            if quantity in ("W_new", "b_new", "loss_after"):
+                raise e.refused("", "alpha", f"is {e.alpha:g} and {told}: take a smaller one.")
+            if quantity in forward:
+                raise e.refused(e.table(l), "W", f"{told}: take smaller weights.")
+            told = f"is {e.loss!r} and {told}: take another, or smaller weights."
+            raise e.refused("", "loss", told)
 
 
 def of_trace(e: Example, t: Trace) -> Numbers:
@@ -133,7 +138,10 @@ def train(e: Example, cells: int = 96) -> Trained | None:
     try:
         end, history = refbp.sgd(network, X, e.Y, e.alpha / e.scale, t.batch_size, t.epochs, t.seed)
     except refbp.InputError as error:
-        raise HandoutError(f"{e.name}: the training fails: {error}") from error
+        told = str(error)
+        if told.startswith("alpha "):
+            raise e.refused("", "alpha", told.removeprefix("alpha ")) from error
+        raise e.refused("training", "", f"fails: {told}") from error
     losses = tuple(v / e.scale for v in history.epoch_loss)
     outputs = end.forward(X)[1][e.L]
     if (e.X.shape[1], e.Y.shape[1]) != (2, 1):

@@ -13,7 +13,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conformance.handout.example import Example
-from conformance.handout.formulas import LOSSES, Grid, Num, Parts, sigma_cell, sigma_prime
+from conformance.handout.formulas import (
+    LOSSES,
+    MINUS,
+    ODOT,
+    PLUS,
+    PRODUCT,
+    Break,
+    Grid,
+    Num,
+    Parts,
+    sigma_cell,
+    sigma_prime,
+)
+from conformance.handout.layout import Formula, Piece
 from conformance.handout.numbers import latex, shown, unit
 from conformance.handout.passes import Key, Numbers, environment
 from conformance.problem import Floats
@@ -25,6 +38,7 @@ __all__ = [
     "Step",
     "block",
     "given",
+    "pieces",
     "recomputed",
     "recount",
     "steps",
@@ -40,7 +54,6 @@ PARTS = {
     "update": "Step 2: update the weights",
 }
 """The parts of the handout, named as the notes name them."""
-TERMS = 2  # of the loss on a line; a long one has it to itself
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class Step:
     says: str  # in words
     left: str
     symbols: str
-    filled: tuple[Parts, ...]  # one for each line; none where the symbols say it all
+    filled: Parts  # none where the symbols say it all
     result: Floats  # as displayed
     code: str
     note: str = ""
@@ -90,7 +103,7 @@ def _number(x: Num, digits: int, blank: Blank) -> str:
         return f"-{box}" if x.minus else box
     value = -x.value if x.minus else x.value
     told = latex(value, digits)
-    return f"({told})" if x.wrapped and told.startswith("-") else told
+    return f"({told})" if x.wrapped and (told.startswith("-") or r"\times" in told) else told
 
 
 def written(parts: Parts, digits: int, blank: Blank = lambda _: None) -> str:
@@ -98,9 +111,22 @@ def written(parts: Parts, digits: int, blank: Blank = lambda _: None) -> str:
     return "".join(_part(p, digits, blank) for p in parts)
 
 
-def _part(p: str | Num | Grid, digits: int, blank: Blank) -> str:
+def pieces(parts: Parts, digits: int, blank: Blank = lambda _: None) -> Formula:
+    """The same, parted where it may be broken."""
+    found = [Piece("")]
+    for p in parts:
+        if isinstance(p, Break):
+            found.append(Piece("", p.within, p.begins))
+        else:
+            found[-1] = found[-1]._replace(latex=found[-1].latex + _part(p, digits, blank))
+    return tuple(found) if parts else ()
+
+
+def _part(p: str | Num | Grid | Break, digits: int, blank: Blank) -> str:
     if isinstance(p, str):
         return p
+    if isinstance(p, Break):
+        return p.within
     if isinstance(p, Num):
         return _number(p, digits, blank)
     rows = (" & ".join(written(cell, digits, blank) for cell in row) for row in p.rows)
@@ -168,7 +194,7 @@ class _Writer:
         return Grid(tuple(tuple(cell(i, j) for j in range(columns)) for i in range(rows)))
 
     def product(self, P: Grid, Q: Grid) -> Parts:
-        return (P, r"\,", Q)
+        return (P, PRODUCT, Q)
 
     # forward
 
@@ -188,10 +214,10 @@ class _Writer:
         code = ("W[{l}] @ {z}" if e.column else "{z} @ W[{l}]").format(l=l, z=w.code("Z", l - 1))
         if e.b:
             symbols += f" + {w.b(l)}" if e.column else rf" + \mathbf{{1}}\, {w.b(l)}"
-            filled = (*filled, " + ", *(() if e.column else (r"\mathbf{1}",)), self.block("b", l))
+            filled = (*filled, PLUS, *(() if e.column else (r"\mathbf{1}",)), self.block("b", l))
             code += f" + b[{l}]"
         return Step(
-            ("A", l), "forward", f"The pre-activation of layer {l}", w.v("A", l), symbols, (filled,),
+            ("A", l), "forward", f"The pre-activation of layer {l}", w.v("A", l), symbols, filled,
             self.M("A", l), f"{w.code('A', l)} = {code}",
         )  # fmt: skip
 
@@ -200,7 +226,7 @@ class _Writer:
         a = w.v("A", l)
         return Step(
             ("Z", l), "forward", f"The output of layer {l}, σ_{l} is {name}", w.v("Z", l),
-            rf"\sigma_{{{l}}}({a})", (self._sigma(l),), self.M("Z", l),
+            rf"\sigma_{{{l}}}({a})", self._sigma(l), self.M("Z", l),
             f"{w.code('Z', l)} = sigma[{l}]({w.code('A', l)})",
             note=_OF_A_ROW.get(name, ""),
         )  # fmt: skip
@@ -217,7 +243,7 @@ class _Writer:
         cells = self.cells(lambda a: ("e^{", a, "}"), ("A", l))
         return Step(
             ("T", l), "forward", f"The sum of the exponentials of each row, layer {l}", r"\mathbf{t}",
-            rf"e^{{{A}}}\, \mathbf{{1}}", ((cells, r"\,\mathbf{1}"),), self.M("T", l),
+            rf"e^{{{A}}}\, \mathbf{{1}}", (cells, r"\,\mathbf{1}"), self.M("T", l),
             f"T[{l}] = np.exp({self.w.code('A', l)}).sum(axis=1, keepdims=True)",
         )  # fmt: skip
 
@@ -226,7 +252,7 @@ class _Writer:
         soft = self.e.sigma[l] == "softmax"
         rows = []
         for row, (t,) in zip(self.M("A", l), self.M("T", l), strict=True):
-            total = Num(float(t), ("T", l))
+            total = Num(float(t), ("T", l), wrapped=soft)
             nums = [Num(float(a), ("A", l)) for a in row]
             rows.append(
                 tuple(
@@ -262,8 +288,8 @@ class _Writer:
             return "For one example n = 1, so that the notes' 1/n is 1."
         return ""
 
-    def _terms(self) -> tuple[Parts, ...]:
-        """A few terms of the sum on each line."""
+    def _terms(self) -> Parts:
+        """The sum, term by term."""
         Z, Y = self.M("Z", self.e.L), self.M("Y", 0)
         pairs = [
             self.loss.term(Num(float(z), ("Z", self.e.L)), Num(float(y), ("Y", 0)))
@@ -271,16 +297,9 @@ class _Writer:
         ]
         front = self.loss.sign + (rf"\frac{{1}}{{{self.e.n}}} " if self.e.n > 1 else "")
         around = bool(front) and len(pairs) > 1
-        lines: list[Parts] = []
-        some = TERMS if self.e.loss != "binary_cross_entropy" else 1
-        for k in range(0, len(pairs), some):
-            line: list[str | Num | Grid] = [
-                r"\quad {} + " if k else front + ("[" if around else "")
-            ]
-            for j, term in enumerate(pairs[k : k + some]):
-                line += [" + " if j else "", *term]
-            lines.append(tuple(line))
-        return (*lines[:-1], (*lines[-1], "]")) if around else tuple(lines)
+        rest = (x for term in pairs[1:] for x in (PLUS, *term))
+        opening, closing = (f"{front}[", "]") if around else (front, "")
+        return (opening, *pairs[0], *rest, closing)
 
     # backward
 
@@ -306,7 +325,7 @@ class _Writer:
         note = "⊘ divides entry by entry." if r"\oslash" in slope else ""
         return Step(
             ("G", L), "last", "How the loss changes with the output", w.d(w.v("Z", L)), symbols,
-            ((over, cells),), self.M("G", L), f"G[{L}] = {code}", note=note,
+            (over, cells), self.M("G", L), f"G[{L}] = {code}", note=note,
         )  # fmt: skip
 
     def _last_link(self) -> Iterator[Step]:
@@ -316,7 +335,7 @@ class _Writer:
             return
         yield self._derivative(L, "last")
         symbols = rf"{self.w.d(self.w.v('Z', L))} \odot \sigma'_{{{L}}}({self.w.v('A', L)})"
-        filled = (self.block("G", L), r" \odot ", self.block("D", L))
+        filled = (self.block("G", L), ODOT, self.block("D", L))
         yield self._delta(L, "last", symbols, filled, f"G[{L}] * D[{L}]")
 
     def _row_wise(self, name: str) -> Iterator[Step]:
@@ -327,23 +346,23 @@ class _Writer:
         inner = rf"\left({G} \odot {Z}\right) \mathbf{{1}}" if soft else rf"{G}\, \mathbf{{1}}"
         filled: Parts = (self.block("G", L),)
         if soft:
-            filled = (r"\left(", self.block("G", L), r" \odot ", self.block("Z", L), r"\right)")
+            filled = (r"\left(", self.block("G", L), ODOT, self.block("Z", L), r"\right)")
         code = f"(G[{L}] * {w.code('Z', L)})" if soft else f"G[{L}]"
         yield Step(
             ("S", L), "last", "Its sum over each row", r"\mathbf{s}", inner,
-            ((*filled, r" \mathbf{1}"),), self.M("S", L), f"S[{L}] = {code}.sum(axis=1, keepdims=True)",
+            (*filled, r" \mathbf{1}"), self.M("S", L), f"S[{L}] = {code}.sum(axis=1, keepdims=True)",
             note=f"{name} takes a whole row, so that the notes' ⊙ σ' does not hold: here is its Jacobian.",
         )  # fmt: skip
         if soft:
-            one = (r" - ", self.block("S", L), r" \mathbf{1}^\top")
+            one = (MINUS, self.block("S", L), r" \mathbf{1}^\top")
             symbols = rf"{Z} \odot \left({G} - \mathbf{{s}} \mathbf{{1}}^\top\right)"
-            filled = (self.block("Z", L), r" \odot \left(", self.block("G", L), *one, r"\right)")
+            filled = (self.block("Z", L), ODOT, r"\left(", self.block("G", L), *one, r"\right)")
             code = f"{w.code('Z', L)} * (G[{L}] - S[{L}])"
         else:
             symbols = rf"{G} - \left(\mathbf{{s}} \mathbf{{1}}^\top\right) \odot e^{{{Z}}}"
             powers = self.cells(lambda z: ("e^{", z, "}"), ("Z", L))
-            s = (r" - \left(", self.block("S", L), r" \mathbf{1}^\top\right)")
-            filled = (self.block("G", L), *s, r" \odot ", powers)
+            s = (MINUS, r"\left(", self.block("S", L), r" \mathbf{1}^\top\right)")
+            filled = (self.block("G", L), *s, ODOT, powers)
             code = f"G[{L}] - S[{L}] * np.exp({w.code('Z', L)})"
         step = self._delta(L, "last", symbols, filled, code)
         yield replace(step, note=self._meets())
@@ -361,7 +380,7 @@ class _Writer:
         symbols, cell = sigma_prime(name, w.v("A", l), w.v("Z", l))
         return Step(
             ("D", l), part, f"The derivative of σ_{l}", rf"\sigma'_{{{l}}}({w.v('A', l)})", symbols,
-            ((self.cells(cell, ("A", l), ("Z", l)),),) if name != "identity" else (), self.M("D", l),
+            (self.cells(cell, ("A", l), ("Z", l)),) if name != "identity" else (), self.M("D", l),
             f"D[{l}] = sigma[{l}].derivative({w.code('A', l)})",
             note="[ ] is 1 where it is true, else 0." if name in ("relu", "leaky_relu") else "",
         )  # fmt: skip
@@ -372,14 +391,14 @@ class _Writer:
         inner = rf"{w.W(m)}^\top \delta_{{{m}}}" if e.column else rf"\delta_{{{m}}} {w.W(m)}^\top"
         pair = (W, d) if e.column else (d, W)
         symbols = rf"\left({inner}\right) \odot \sigma'_{{{l}}}({w.v('A', l)})"
-        filled: Parts = (r"\left(", *self.product(*pair), r"\right) \odot ", self.block("D", l))
+        filled: Parts = (r"\left(", *self.product(*pair), r"\right)", ODOT, self.block("D", l))
         code = f"W[{m}].T @ delta[{m}]" if e.column else f"delta[{m}] @ W[{m}].T"
         return self._delta(l, part, symbols, filled, f"({code}) * D[{l}]")
 
     def _delta(self, l: int, part: str, symbols: str, filled: Parts, code: str) -> Step:
         left = rf"\delta_{{{l}}} = {self.w.d(self.w.v('A', l))}"
         return Step(
-            ("delta", l), part, f"The link of layer {l}", left, symbols, (filled,),
+            ("delta", l), part, f"The link of layer {l}", left, symbols, filled,
             self.M("delta", l), f"delta[{l}] = {code}",
         )  # fmt: skip
 
@@ -391,14 +410,14 @@ class _Writer:
         yield Step(
             ("dW", l), part, f"The gradient of W_{l}", w.d(w.W(l)),
             rf"{d}\, {Z}^\top" if e.column else rf"{Z}^\top {d}",
-            (self.product(*((D, zT) if e.column else (zT, D))),), self.M("dW", l),
+            self.product(*((D, zT) if e.column else (zT, D))), self.M("dW", l),
             f"dW[{l}] = delta[{l}] @ {z}.T" if e.column else f"dW[{l}] = {z}.T @ delta[{l}]",
         )  # fmt: skip
         if e.b and not e.fixed_biases:
             yield Step(
                 ("db", l), part, f"The gradient of b_{l}", w.db(l),
                 d if e.column else rf"\mathbf{{1}}^\top {d}",
-                () if e.column else ((r"\mathbf{1}^\top ", D),), self.M("db", l),
+                () if e.column else (r"\mathbf{1}^\top ", D), self.M("db", l),
                 f"db[{l}] = delta[{l}]" + ("" if e.column else ".sum(axis=0, keepdims=True)"),
             )  # fmt: skip
 
@@ -415,11 +434,11 @@ class _Writer:
         w = self.w
         symbol, slope = (w.W(l), w.d(w.W(l))) if of == "W" else (w.b(l), w.db(l))
         alpha = Num(self.e.alpha, ("alpha", 0))
-        filled: Parts = (self.block(of, l), " - ", alpha, r" \cdot ", self.block(f"d{of}", l))
+        filled: Parts = (self.block(of, l), MINUS, alpha, r" \cdot ", self.block(f"d{of}", l))
         return Step(
             (f"{of}_new", l), "update", f"The new {of}_{l}", rf"{symbol}^{{\text{{new}}}}"
             if of == "W" or self.e.column else rf"\mathbf{{b}}_{{{l}}}^{{\text{{new}}\,\top}}",
-            rf"{symbol} - \alpha {slope}", (filled,), self.M(f"{of}_new", l),
+            rf"{symbol} - \alpha {slope}", filled, self.M(f"{of}_new", l),
             f"{of}_new[{l}] = {of}[{l}] - alpha * d{of}[{l}]",
         )  # fmt: skip
 
@@ -483,6 +502,7 @@ class Recount:
     numbers: int
     differ: int  # come out with another last digit
     worst: int  # units in the last digit shown
+    lost: int = 0  # cannot be worked out from them: a 0 is divided by
 
 
 def recount(e: Example, by: Numbers, of: tuple[Step, ...], digits: int) -> Recount:
@@ -492,12 +512,16 @@ def recount(e: Example, by: Numbers, of: tuple[Step, ...], digits: int) -> Recou
     }
     names = environment(e, seen)
     off: list[int] = []
+    lost = 0
     for step in of:
         with np.errstate(all="ignore"):
             got = recomputed(step, names)
         for x, y in zip(step.result.ravel(), got.ravel(), strict=True):
+            if not np.isfinite(y):
+                lost += 1
+                continue
             want, have = (float(shown(float(v), digits)) for v in (x, y))
             off.append(
                 0 if want == have else max(1, round(abs(want - have) / (unit(want, digits) or 1)))
             )
-    return Recount(len(off), sum(1 for k in off if k), max(off, default=0))
+    return Recount(len(off) + lost, sum(1 for k in off if k), max(off, default=0), lost)

@@ -1,16 +1,40 @@
-"""A fragment for a LaTeX article: \\input it. amsmath is all that it needs."""
+"""A fragment for a LaTeX article: \\input it. amsmath is all that it needs.
+
+It is set for the lines of a plain `article`. What is longer goes on in the next line, a matrix that is wider
+than a line between its columns; the step is then in smaller type.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from conformance.handout.document import Handout, Line, answered, facts
+from conformance.handout.document import BOX, Handout, Line, answered, facts
+from conformance.handout.layout import Formula, Piece, narrowed, packed, rows, width
 from conformance.handout.numbers import plain
-from conformance.handout.steps import Given
 from conformance.handout.text import tex
 
 __all__ = ["render"]
+
+LINE = 34.5
+"""Of a plain article, in em at ten points."""
+SIZES = (
+    ("", 1.0),
+    (r"\small\arraycolsep=4.5pt ", 0.925),
+    (r"\footnotesize\arraycolsep=4pt ", 0.86),
+)
+"""Smaller type is a little wider for its size."""
+SMALLER = (
+    SIZES[-1],
+    (r"\scriptsize\arraycolsep=4pt ", 0.79),
+    (r"\tiny\arraycolsep=3pt ", 0.64),
+)
+"""For a matrix that is broken; the last two only where one of its numbers is a line by itself."""
+AROUND = 2.6
+"""What an aligned display keeps to the left, to the right and about its sign."""
+TALL = 25
+"""Lines of a display; a taller one may go on on the next page."""
+TALLEST = 24
+"""Rows of a table; a longer one goes on beside itself."""
 
 
 def render(h: Handout) -> str:
@@ -21,122 +45,167 @@ def render(h: Handout) -> str:
 def _lines(h: Handout) -> Iterable[str]:
     e = h.example
     yield "% A fragment: \\input it in an article with \\usepackage{amsmath}."
+    yield r"\begingroup\emergencystretch=3em"
     yield rf"\section*{{{tex(e.title)}}}"
     for paragraph in e.text:
         yield f"{tex(paragraph)}\n"
     if e.credit:
         yield rf"\emph{{{tex(e.credit)}}}" + "\n"
-    yield _table([(tex(k), tex(v)) for k, v in facts(e)], "lp{0.7\\linewidth}")
+    yield _table([(tex(k), _ragged(v)) for k, v in facts(e)], r"lp{0.7\linewidth}", headed=False)
     yield _paragraph("Conventions") + "\n\n".join(map(tex, h.notes)) + "\n"
     if e.show == "steps":
         yield _chain(h)
-    yield from _givens(h.givens)
+    yield r"\subsection*{Given}"
+    yield from _pairs([(g.left, told) for g, told in h.givens])
     for title, lines in h.sections:
         yield rf"\subsection*{{{tex(title)}}}"
         for line in lines:
             yield from _step(line)
     for figure in h.plots:
         yield rf"\par\medskip\noindent\emph{{{tex(figure.caption)}}}"
-        rows = [[tex(c) for c in row] for row in figure.table]
-        yield _table(rows, "r" * len(figure.table[0]))
+        yield _numbers(figure.table)
     if h.key:
         yield r"\clearpage"
         yield r"\section*{Answer key}"
-        for _, lines in h.key:
-            yield _align([(line.left, line.result) for line in lines])
+        for title, lines in h.key:
+            yield rf"\subsubsection*{{{tex(title)}}}"
+            yield from _pairs([(line.left, line.result) for line in lines])
     yield from _compared(h)
     yield from _answers(h)
+    yield r"\endgroup"
 
 
 def _paragraph(title: str) -> str:
     return rf"\paragraph{{{title}}} "
 
 
-def _table(rows: Sequence[Sequence[str]], columns: str) -> str:
-    # {}: after \\ a [ would be a length
-    body = "\n".join("{}" + " & ".join(row) + r" \\" for row in rows)
-    begin = rf"\par\medskip\noindent\begin{{tabular}}{{@{{}}{columns}@{{}}}}"
-    return f"{begin}\n{body}\n\\end{{tabular}}\\par\\medskip\n"
-
-
-def _align(pairs: Sequence[tuple[str, str]]) -> str:
-    body = " \\\\\n".join(f"{left} &= {right}" for left, right in pairs)
-    return f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
-
-
-def _chain(h: Handout) -> str:
-    """The computation graph in two lines."""
-    e = h.example
-    a, z = (r"\mathbf{a}", r"\mathbf{z}") if e.column else (r"\mathbf{A}", r"\mathbf{Z}")
-    forward, backward = f"{z}_0", ""
-    for l in range(1, e.L + 1):
-        forward += rf" \xrightarrow{{\mathbf{{W}}_{l}}} {a}_{l} \xrightarrow{{\sigma_{l}}} {z}_{l}"
-        if l < e.L:
-            backward += rf"\delta_{l} \xleftarrow{{\mathbf{{W}}_{l + 1}^\top\!,\;\sigma'_{l}}} "
-    backward += (
-        rf"\delta_{e.L} \xleftarrow{{\sigma'_{e.L}}} \partial\mathcal{{L}}/\partial {z}_{e.L}"
-    )
-    return f"\\begin{{gather*}}\n{forward} \\to \\mathcal{{L}} \\\\\n{backward}\n\\end{{gather*}}"
-
-
-def _givens(givens: Sequence[tuple[Given, str]]) -> Iterable[str]:
-    yield r"\subsection*{Given}"
-    yield _align([(g.left, told) for g, told in givens])
+# --- formulas -----------------------------------------------------------------------------------------
 
 
 def _step(line: Line) -> Iterable[str]:
     yield _paragraph(tex(line.step.says) + ".") + tex(line.step.note)
-    rows = [line.symbols, *line.filled, line.result]
-    front = [
-        f"{line.left} &= ",
-        *(["&= "] + ["&\\phantom{=} "] * (len(line.filled) - 1) if line.filled else []),
-        "&= ",
-    ]
-    body = " \\\\\n".join(f"{f}{r}" for f, r in zip(front, rows, strict=True))
-    widest = max(map(_width, rows)) + _width(line.left)
-    size = next((s for most, s in _SIZES if widest <= most), r"\scriptsize")
-    shown = f"\\begin{{align*}}\n{body}\n\\end{{align*}}"
-    yield f"{{{size}\n{shown}}}" if size else shown
+    formulas = [(Piece(line.symbols),), line.filled, (Piece(line.result),)]
+    yield _display(line.left, formulas, marked=bool(line.mark))
     if line.mark:
         yield rf"{{\footnotesize {tex(line.mark)}.}}" + "\n"
 
 
-_SIZES = ((60, ""), (66, r"\small"), (73, r"\footnotesize"))
+def _display(left: str, formulas: Sequence[Formula], marked: bool = False) -> str:
+    """left = formula = formula, flush left; each goes on where a line is full."""
+    given = [f for f in formulas if f]
+    how, room = _fitting(left, given)
+    body = []
+    for k, formula in enumerate(given):
+        first, *more = packed(narrowed(formula, room - 1), room)
+        body.append(rf"{left if not k else ''} &= {first} &&".strip())
+        body += [f"&{part} &&" for part in more]
+    shown = "\\begin{flalign*}\n" + " \\\\\n".join(body) + "\n\\end{flalign*}"
+    boxes = BOX in shown
+    if boxes:
+        how += r"\renewcommand{\arraystretch}{1.6}"
+    if marked:
+        how += r"\postdisplaypenalty=10000 "
+    if sum(rows(x) + 0.5 for x in body) * (1.6 if boxes else 1) > TALL:
+        how += r"\allowdisplaybreaks"
+    return f"{{{how}%\n{shown}}}%" if how else shown
 
 
-def _width(row: str) -> int:
-    """About how many characters wide it is set: of a matrix, its widest row."""
+def _fitting(left: str, formulas: Sequence[Formula]) -> tuple[str, float]:
+    """The largest type in which no piece is wider than a line, and what a line holds of it."""
+    widest = max(width(p.begins + p.latex) for f in formulas for p in f) + 1
+    least = max(width(p.begins + p.latex) for f in formulas for p in narrowed(f, 0)) + 1
+    for sizes, needed in ((SIZES, widest), (SMALLER, least)):
+        for size, scale in sizes:
+            room = (LINE - AROUND) / scale - width(left)
+            if needed <= room:
+                return size, room
+    return size, room
 
-    def widest(matrix: re.Match[str]) -> str:
-        rows = [_bare(r) for r in matrix[1].split(r"\\")]
-        return "x" * (max(map(len, rows)) + 2)
 
-    return len(_bare(re.sub(r"\\begin\{bmatrix\}(.*?)\\end\{bmatrix\}", widest, row)))
+def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterable[str]:
+    """Each is left = right, as many beside each other as a line holds; what is wider stands alone."""
+    run: list[str] = []
+    for left, right in pairs:
+        if width(f"{left} = {right}") <= LINE:
+            run.append(rf"$\displaystyle {left} = {right}$")
+            continue
+        yield from _run(run)
+        run = []
+        yield _display(left, [(Piece(right),)])
+    yield from _run(run)
 
 
-def _bare(row: str) -> str:
-    found = re.sub(
-        r"\\(?:ln|tanh|max|cos|sin|odot|oslash|cdot)| [-+=] ", "xxx", row.replace(" & ", "xx")
-    )
-    found = found.replace(r"\boxed{\phantom{00.0000}}", "x" * 9)
-    return re.sub(r"\\[A-Za-z]+|[{}_^\s\\]", "", found)
+def _run(formulas: Sequence[str]) -> Iterable[str]:
+    if formulas:
+        body = "\\qquad\n".join(formulas)
+        yield rf"{{\raggedright\noindent\lineskip=8pt\lineskiplimit=6pt{'%'}"
+        yield f"{body}\\par}}\n"
+
+
+def _chain(h: Handout) -> str:
+    """The computation graph: forward, and back."""
+    e = h.example
+    a, z = (r"\mathbf{a}", r"\mathbf{z}") if e.column else (r"\mathbf{A}", r"\mathbf{Z}")
+    forward, backward = [Piece(f"{z}_0")], [Piece(rf"\partial\mathcal{{L}}/\partial {z}_{e.L}")]
+    for l in range(1, e.L + 1):
+        forward.append(Piece(rf" \xrightarrow{{\mathbf{{W}}_{l}}} {a}_{l}"))
+        forward.append(Piece(rf" \xrightarrow{{\sigma_{l}}} {z}_{l}"))
+    for l in range(e.L, 0, -1):
+        over = "" if l == e.L else rf"\mathbf{{W}}_{l + 1}^\top\!,\;"
+        backward.append(Piece(rf" \xrightarrow{{{over}\sigma'_{l}}} \delta_{l}"))
+    forward.append(Piece(r" \to \mathcal{L}"))
+    lines = [*packed(tuple(forward), LINE - 2), *packed(tuple(backward), LINE - 2)]
+    return "\\begin{gather*}\n" + " \\\\\n".join(lines) + "\n\\end{gather*}"
+
+
+# --- tables -------------------------------------------------------------------------------------------
+
+
+def _table(rows: Sequence[Sequence[str]], columns: str, size: str = "", headed: bool = True) -> str:
+    """A row each; where the first heads it, there is a line below it."""
+    # {}: a row that begins with [ would be a length to the end of the one before
+    lines = ["{}" + " & ".join(row) + r" \tabularnewline" for row in rows]
+    if headed:
+        lines[0] += r" \hline"
+        lines[1:2] = [r"\rule{0pt}{2.6ex}" + x for x in lines[1:2]]
+    begin = rf"\par\medskip\noindent{{{size}\begin{{tabular}}{{@{{}}{columns}@{{}}}}"
+    return "\n".join([begin, *lines, r"\end{tabular}}\par\medskip", ""])
+
+
+def _numbers(table: Sequence[Sequence[str]]) -> str:
+    """A table of numbers; the first row heads it."""
+    head, *rows = [[tex(c) for c in row] for row in table]
+    beside = -(-len(rows) // TALLEST) or 1
+    tall = -(-len(rows) // beside)
+    runs = [rows[k : k + tall] for k in range(0, len(rows), tall)]
+    empty = [""] * len(head)
+    lines = [head * len(runs)]
+    lines += [[c for run in runs for c in (run[i] if i < len(run) else empty)] for i in range(tall)]
+    columns = r"@{\hspace{3em}}".join(["r" * len(head)] * len(runs))
+    wide = sum(max(map(len, column)) / 2 + 1.2 for column in zip(*table, strict=True)) * len(runs)
+    return _table(lines, columns, _small(wide + 3 * (len(runs) - 1)))
+
+
+def _small(wide: float) -> str:
+    """The largest type in which so many em are no wider than a line."""
+    sizes = (("", 1.0), (r"\small ", 0.93), (r"\footnotesize ", 0.86), (r"\scriptsize ", 0.8))
+    return next((size for size, scale in sizes if wide * scale <= LINE), sizes[-1][0])
 
 
 def _compared(h: Handout) -> Iterable[str]:
     if not h.compared:
         return
     yield r"\subsection*{Published, and certified}"
-    rows = [["Number", "Published", "Certified", "Agrees"]]
-    rows += [
-        [
-            tex(c.published.what),
-            tex(str(c.published.value)),
-            tex(plain(c.ours, 12)),
-            "yes" if c.agrees else "no",
-        ]
+    told = [
+        (c.published.what, str(c.published.value), plain(c.ours, 12), "yes" if c.agrees else "no")
         for c in h.compared
     ]
-    yield _table(rows, "lrrl")
+    wide = max(len(row[1]) + len(row[2]) for row in told) / 2 + 9
+    lines = [("Number", "Published", "Certified", "Agrees"), *told]
+    column = rf"p{{{0.35 if wide < 22 else 0.2}\linewidth}}"
+    size = _small(wide + LINE * (0.35 if wide < 22 else 0.2))
+    shown = [(_ragged(name), *map(tex, rest)) for name, *rest in lines]
+    yield _table(shown, rf"{column}rrl", size)
     for c in h.compared:
         if not c.agrees:
             instead = f" ({plain(c.instead, 12)})" if c.instead is not None else ""
@@ -145,7 +214,11 @@ def _compared(h: Handout) -> Iterable[str]:
 
 def _answers(h: Handout) -> Iterable[str]:
     yield r"\subsection*{Who agrees}"
-    rows = [
-        [tex(x) for x in row] for row in [("Implementation", "Versions", "Verdict"), *answered(h)]
-    ]
-    yield _table(rows, "lp{0.4\\linewidth}p{0.3\\linewidth}")
+    rows = [("Implementation", "Versions", "Verdict"), *answered(h)]
+    shown = [(tex(name), *map(_ragged, rest)) for name, *rest in rows]
+    yield _table(shown, r"lp{0.36\linewidth}p{0.33\linewidth}")
+
+
+def _ragged(text: str) -> str:
+    """In a column of so many lines as it takes."""
+    return rf"\raggedright {tex(text)}"

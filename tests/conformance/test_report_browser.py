@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -23,14 +22,7 @@ from conformance.report import render, render_files
 from conformance.report.links import filtered
 from conformance.results import Results
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), ""
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH"),
-    pytest.mark.skipif(not find_spec("playwright"), reason="no playwright: pip install '.[dev]'"),
-]
+pytestmark = pytest.mark.browser
 ONE = "typical-mish-4x10-float64-b7-82"  # refbp deviates in it
 
 
@@ -44,17 +36,6 @@ def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render(results), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 class Opened:

@@ -60,6 +60,8 @@ def test_all_of_them(tmp_path: Path) -> None:
         (("--list", "--output", "x"), "--output is the file of one EXAMPLE"),
         (("mazurr",), "Did you mean 'mazur'?"),
         (("no.toml",), "cannot read no.toml: No such file or directory"),
+        (("x" * 5000,), "Or FILE.toml, your own."),
+        (("/tmp",), "cannot read /tmp: it is a folder; expected a TOML file."),
         (("mazur", "--output", "/no/such/folder/f.md"), "there is no folder /no/such/folder."),
         (("mazur", "--output", "f.pdf"), "cannot tell the format of f.pdf; expected an ending of .html"),
         (("mazur", "--to", "tex", "--output", "f.md"), "f.md ends in .md, which is md, and --to says tex."),
@@ -88,4 +90,4 @@ def test_a_training_that_diverges_is_said(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text(text, encoding="utf-8")
     done = conformance(tmp_path / "my.toml")
     assert done.exit_code == 2
-    assert "my: the training fails: alpha is 900.0, too large here" in done.stderr
+    assert "my.toml, line 4: alpha is 900.0, too large here: after epoch" in done.stderr

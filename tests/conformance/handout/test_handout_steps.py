@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -14,9 +15,11 @@ from conformance.handout import agreement
 from conformance.handout.agreement import check, digits_of, truth
 from conformance.handout.document import Wish, made
 from conformance.handout.example import Example, HandoutError, Published, names, read
+from conformance.handout.formulas import LOSSES, Num, sigma_prime
+from conformance.handout.layout import whole
 from conformance.handout.numbers import certified, latex, plain, shown, unit
 from conformance.handout.passes import environment, numbers
-from conformance.handout.steps import PARTS, recomputed, recount, steps, written
+from conformance.handout.steps import PARTS, pieces, recomputed, recount, steps, written
 from conformance.truth.balls import Enclosure
 from refbp import single_example
 
@@ -159,6 +162,32 @@ def test_a_reader_with_a_calculator_gets_there(name: str) -> None:
     assert recount(e, by, worked(name).steps, 15).numbers == found.numbers
 
 
+def test_what_comes_out_of_no_rounded_number_is_counted() -> None:
+    """With two digits, 1 − z is 1 − 1.0: there is nothing to divide by."""
+    e = replace(
+        read("softmax"), loss="binary_cross_entropy", sigma={1: "tanh", 2: "sigmoid"},
+        b={1: np.zeros(2), 2: np.array([9.0, 0.5, 0.25])},
+    )  # fmt: skip
+    h = made(e, Wish(digits=2), ("refbp",))
+    assert recount(e, numbers(e), h.steps, 2).lost > 0
+    assert any(re.search(r"last digit, and \d+ not at all: it takes more", n) for n in h.notes)
+
+
+def test_a_power_of_ten_is_put_in_parentheses_before_it_is_squared_or_divided_by() -> None:
+    """Or LaTeX has two superscripts, and a / 1.5 × 10^7 is another number."""
+    small = Num(1.5e-7, ("Z", 1))
+    _, square = sigma_prime("tanh", "a", "z")
+    assert written(square(small, small), 6) == r"1 - (1.5 \times 10^{-7})^2"
+    one = Num(1.0, ("Y", 0))
+    assert (
+        written(LOSSES["cross_entropy"].slope_cell(small, one), 6) == r"-1 / (1.5 \times 10^{-7})"
+    )
+    h = made(replace(read("softmax"), X=np.array([[18.0, 2.0], [-1.0, 0.5]]), b={
+        1: np.zeros(2), 2: np.array([18.0, 0.5, 0.25])}), Wish(), ("refbp",))  # fmt: skip
+    filled = [p.latex for _, lines in h.sections for x in lines for p in x.filled]
+    assert any(re.search(r"\} / \(\d\.\d+ \\times 10", f) for f in filled)
+
+
 def test_small_integers_come_out_exactly() -> None:
     e = read("three-hidden-layers")
     assert recount(e, numbers(e), worked("three-hidden-layers").steps, 6).differ == 0
@@ -200,7 +229,7 @@ def test_a_planted_wrong_step_is_caught(key: tuple[str, int]) -> None:
     check(good, exact, e)
     for wrong in (lambda M: M * (1 + 1e-6), lambda M: M[::-1] + 1e-3, lambda M: M * np.nan):
         bad = tuple(replace(s, result=wrong(s.result)) if s.key == key else s for s in good)
-        with pytest.raises(HandoutError, match=r"which is certified\. Nothing is written"):
+        with pytest.raises(HandoutError, match="which is certified: take numbers nearer"):
             check(bad, exact, e)
 
 
@@ -335,7 +364,8 @@ def test_every_activation_and_loss_is_written_and_right(activation: str, loss: s
     for s in of:
         got = recomputed(s, environment(e, by))
         np.testing.assert_allclose(got, s.result, rtol=1e-9, atol=1e-12, err_msg=str(s.key))
-        assert all(written(f, 6) for f in s.filled)
+        assert written(s.filled, 6) == whole(pieces(s.filled, 6))
+        assert all(p.latex for p in pieces(s.filled, 6))
 
 
 @pytest.mark.parametrize(
@@ -359,6 +389,6 @@ def test_heads(output: str, loss: str) -> None:
 def test_what_is_not_finite_is_refused() -> None:
     e = replace(read("softmax"), sigma={1: "tanh", 2: "relu"}, loss="cross_entropy")
     with pytest.raises(
-        HandoutError, match="softmax: delta of layer 1 is not finite; expected an example"
+        HandoutError, match="line 10: loss is 'cross_entropy' and gives no finite delta of layer"
     ):
         numbers(e)
