@@ -1,114 +1,167 @@
 """When an equation holds, in words: found from where it held and where it did not.
 
-A condition is a name and a question about one network and one layer. `{l}` in a name is the layer that the
-equation is about: l, or L for an equation that the notes print for their last layer.
+A condition is a name and a question about one network, or about one layer k of it: `[k]` in a name stands
+for that layer, which is written as the equation writes its own, and `[k+1]` for the next. So a slip is named
+at the index at which it was made: δ_l from δ_{l+1} and W_{l+1}, or δ_{l−1} from δ_l and W_l.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-from conformance.audit.settings import Net, Setting
+from conformance.audit.places import Index, Place
+from conformance.audit.right import DEFINITIONS
 
-__all__ = ["CONDITIONS", "FACTORS", "ONE_UNIT", "Place", "explaining", "holds_in", "named", "split"]
+__all__ = [
+    "CONDITIONS",
+    "FACTORS",
+    "Condition",
+    "explaining",
+    "fits_any_product",
+    "most_telling",
+    "names",
+    "read",
+    "split",
+]
 
 
-class Place(NamedTuple):
-    """One network, and the layer that an equation is asked for there."""
+class Condition(NamedTuple):
+    """One row of `CONDITIONS`, and how the layer that it is asked about is written."""
 
-    setting: Setting
-    l: int
-
-    @property
-    def d(self) -> int:
-        """d_l, with the constant unit where there is a bias."""
-        return int(self.net.right.A[self.l].shape[1])
-
-    @property
-    def d_before(self) -> int:
-        """d_{l-1}, likewise."""
-        return int(self.net.right.Z[self.l - 1].shape[1])
-
-    @property
-    def d_L(self) -> int:
-        """The number of outputs."""
-        return self.setting.widths[-1]
+    row: str
+    layer: Index
 
     @property
-    def net(self) -> Net:
-        """A new one, for one call."""
-        return Net(self.setting, self.l)
+    def name(self) -> str:
+        """In words, about that layer."""
+        return re.sub(r"(_?)\[k([+−]1)?\]", self._written, self.row)
+
+    def _written(self, found: re.Match[str]) -> str:
+        index = self.layer.plus(int((found[2] or "0").replace("−", "-")))
+        return f"_{index.below}" if found[1] else str(index)
+
+    def holds(self, at: Place) -> bool:
+        """Whether it does, in one network."""
+        return _holds(self.row, at, self.layer.of(at))
 
 
-def _same(P: np.ndarray, Q: np.ndarray) -> bool:
-    return P.shape == Q.shape and np.array_equal(P, Q)
+@cache
+def _holds(row: str, at: Place, k: int) -> bool:
+    return bool(CONDITIONS[row](at, k))
 
 
-def _W(at: Place, l: int) -> np.ndarray:
-    found: np.ndarray = at.net.right.W[l]
-    return found
+# ---- the questions -------------------------------------------------------------------------------
 
 
-def _diagonal(at: Place) -> bool:
-    W = _W(at, at.l)
-    return W.shape[0] == W.shape[1] and _same(W, np.diag(np.diag(W)))
+def _d(at: Place, k: int) -> int:
+    """d_k, with the constant unit where there is a bias; below 0 and different for layers that are not."""
+    Z = at.net.right.Z.get(k)
+    return -abs(k) - 1 if Z is None else int(Z.shape[1])
 
 
-def _tied(at: Place) -> bool:
-    return at.l < at.setting.L and _same(_W(at, at.l), _W(at, at.l + 1))
+def _same(P: np.ndarray | None, Q: np.ndarray | None) -> bool:
+    return P is not None and Q is not None and P.shape == Q.shape and np.array_equal(P, Q)
 
 
-def _three_alike(at: Place) -> bool:
-    after = at.net.right.A.get(at.l + 1)
-    return after is not None and at.d_before == at.d == after.shape[1]
+def _W(at: Place, k: int) -> np.ndarray | None:
+    return at.net.right.W.get(k)
 
 
-def _keeps_one(at: Place) -> bool:
+def _symmetric(at: Place, k: int) -> bool:
+    W = _W(at, k)
+    return W is not None and _same(W, W.T)
+
+
+def _diagonal(at: Place, k: int) -> bool:
+    W = _W(at, k)
+    return W is not None and W.shape[0] == W.shape[1] and _same(W, np.diag(np.diag(W)))
+
+
+def _keeps_one(at: Place, _: int) -> bool:
     """A constant unit survives every hidden σ."""
-    return at.setting.L == 1 or at.setting.hidden in ("square", "identity")
+    one = np.ones((1, 1))
+    return at.setting.L == 1 or bool(DEFINITIONS[at.setting.hidden](one) == one)
 
 
-CONDITIONS: dict[str, Callable[[Place], bool]] = {
-    "n = 1": lambda at: at.setting.n == 1,
-    "one output": lambda at: at.d_L == 1,
-    "elementwise σ_L": lambda at: at.setting.last != "softmax",
-    "L = 1": lambda at: at.setting.L == 1,
-    "L = 2": lambda at: at.setting.L == 2,
-    "l < L": lambda at: at.l < at.setting.L,
-    "l > 1": lambda at: at.l > 1,
-    "l = L": lambda at: at.l == at.setting.L,
-    "d_{l} = 1": lambda at: at.d == 1,
-    "d_{l−1} = 1": lambda at: at.d_before == 1,
-    "d_{l} = d_{l−1} = 1": lambda at: at.d == at.d_before == 1,
-    "square layers, d_{l} = d_{l−1}": lambda at: at.d == at.d_before,
-    "d_{l−1} = d_{l} = d_{l+1}": _three_alike,
-    "n = d_{l}": lambda at: at.setting.n == at.d,
-    "a diagonal W_{l}": _diagonal,
-    "a symmetric W_{l}": lambda at: _same(_W(at, at.l), _W(at, at.l).T),
-    "W_{l} = W_{l+1}": _tied,
+def _sigma(*names: str) -> Callable[[Place, int], bool]:
+    return lambda at, k: at.net.right.names.get(k) in names
+
+
+def _alike(at: Place, k: int) -> bool:
+    names = at.net.right.names
+    return k in names and names[k] == names.get(k + 1)
+
+
+def _ends(last: str, loss: str) -> Callable[[Place, int], bool]:
+    return lambda at, _: (at.setting.last, at.setting.loss) == (last, loss)
+
+
+def _loss(name: str) -> Callable[[Place, int], bool]:
+    return lambda at, _: at.setting.loss == name
+
+
+_softmax_loss = _ends("softmax", "cross_entropy")
+_sigmoid_loss = _ends("sigmoid", "binary_cross_entropy")
+
+CONDITIONS: dict[str, Callable[[Place, int], bool]] = {
+    "n = 1": lambda at, _: at.setting.n == 1,
+    "one output": lambda at, _: _d(at, at.setting.L) == 1,
+    "elementwise σ_L": lambda at, _: at.setting.last not in ("softmax", "log_softmax"),
+    "the squared error": _loss("mean_squared_error"),
+    "softmax with cross-entropy": _softmax_loss,
+    "sigmoid with binary cross-entropy": _sigmoid_loss,
+    "softmax with cross-entropy, or sigmoid with binary cross-entropy": lambda at, k: (
+        _softmax_loss(at, k) or _sigmoid_loss(at, k)
+    ),
+    "log-softmax with its cross-entropy": _ends("log_softmax", "log_softmax_cross_entropy"),
+    "the cross-entropy": _loss("cross_entropy"),
+    "the binary cross-entropy": _loss("binary_cross_entropy"),
+    "the absolute error": _loss("mean_absolute_error"),
+    "the Huber loss": _loss("huber"),
+    "L = 1": lambda at, _: at.setting.L == 1,
+    "L = 2": lambda at, _: at.setting.L == 2,
+    "[k] < L": lambda at, k: k < at.setting.L,
+    "[k] > 1": lambda at, k: k > 1,
+    "[k] = L": lambda at, k: k == at.setting.L,
+    "d_[k] = 1": lambda at, k: _d(at, k) == 1,
+    "d_[k] = d_[k−1] = 1": lambda at, k: _d(at, k) == _d(at, k - 1) == 1,
+    "square layers, d_[k] = d_[k−1]": lambda at, k: _d(at, k) == _d(at, k - 1),
+    "d_[k−1] = d_[k] = d_[k+1]": lambda at, k: _d(at, k - 1) == _d(at, k) == _d(at, k + 1),
+    "n = d_[k]": lambda at, k: at.setting.n == _d(at, k),
+    "a diagonal W_[k]": _diagonal,
+    "a symmetric W_[k]": _symmetric,
+    "W_[k] = W_[k+1]": lambda at, k: _same(_W(at, k), _W(at, k + 1)),
+    "σ_[k] = σ_[k+1]": _alike,
+    "identity σ_[k]": _sigma("identity"),
+    "identity or relu σ_[k]": _sigma("identity", "relu"),
+    "relu σ_[k]": _sigma("relu"),
+    "sigmoid σ_[k]": _sigma("sigmoid"),
+    "tanh σ_[k]": _sigma("tanh"),
     "hidden σ with σ(1) = 1, or none": _keeps_one,
-    "a bias": lambda at: at.setting.bias,
-    "no bias": lambda at: not at.setting.bias,
-    "L > 1": lambda at: at.setting.L > 1,
-    "several outputs": lambda at: at.d_L > 1,
-    "softmax": lambda at: at.setting.last == "softmax",
-    "n > 1": lambda at: at.setting.n > 1,
+    "a bias": lambda at, _: at.setting.bias,
+    "no bias": lambda at, _: not at.setting.bias,
+    "L > 1": lambda at, _: at.setting.L > 1,
+    "several outputs": lambda at, _: _d(at, at.setting.L) > 1,
+    "softmax": lambda at, _: at.setting.last == "softmax",
+    "n > 1": lambda at, _: at.setting.n > 1,
 }
 """In the order in which they are tried: the first that explains is taken."""
 
-ONE_UNIT = ("d_{l} = 1", "d_{l−1} = 1", "d_{l} = d_{l−1} = 1")
-"""Where a matrix is a number or a vector, so that a product of any kind fits."""
+SHIFTS = (0, 1, -1, 2)
+"""Which layers beside its own an equation may have slipped to, the likeliest first."""
 
 FACTORS: dict[str, Callable[[Place], float]] = {
     "n": lambda at: at.setting.n,
     "1/n": lambda at: 1 / at.setting.n,
-    "d_L": lambda at: at.d_L,
-    "1/d_L": lambda at: 1 / at.d_L,
-    "n·d_L": lambda at: at.setting.n * at.d_L,
+    "d_L": lambda at: at.setting.widths[-1],
+    "1/d_L": lambda at: 1 / at.setting.widths[-1],
+    "n·d_L": lambda at: at.setting.n * at.setting.widths[-1],
     "n/2": lambda at: at.setting.n / 2,
     "2n": lambda at: 2 * at.setting.n,
     "2/n": lambda at: 2 / at.setting.n,
@@ -119,51 +172,122 @@ FACTORS: dict[str, Callable[[Place], float]] = {
 """What a wrong factor may be, beside a number that is the same everywhere."""
 
 
-def named(label: str, layer: str = "l") -> str:
-    """A condition's name for equations about that layer."""
-    after = {"l": "l+1", "L": "L+1"}[layer]
-    text = label.replace("{l+1}", after).replace("{l−1}", f"{{{layer}−1}}")
-    return text.replace("{l}", layer).replace(f"_{after}", f"_{{{after}}}")
+# ---- finding one ---------------------------------------------------------------------------------
+
+
+def near(index: Index) -> Iterator[Condition]:
+    """Every condition, and every layer near that one, in the order in which they are tried."""
+    for shift in SHIFTS:
+        for row in CONDITIONS:
+            if not shift or "[k" in row:
+                yield Condition(row, index.plus(shift))
+
+
+Answers = tuple[bool, ...]
+
+
+def explaining(held: Mapping[Place, bool], index: Index) -> str:
+    """The simplest words for where `held` is true: one condition, or several; "" where none fit.
+
+    Several are up to three that are all true there, or one that is enough beside one or two for the rest.
+    """
+    wanted = tuple(held.values())
+    if len(set(wanted)) < 2:
+        return ""
+    asked = {c: tuple(c.holds(at) for at in held) for c in near(index)}
+    return _all_of(asked, wanted, 2) or _any_of(asked, wanted) or _all_of(asked, wanted, 3)
+
+
+def most_telling(held: Mapping[Place, bool], index: Index) -> str:
+    """What is true wherever `held` is, and seldom elsewhere; "" where nothing is."""
+    wanted = tuple(held.values())
+    needed = _needed({c: tuple(c.holds(at) for at in held) for c in near(index)}, wanted)
+    seldom = [said for said in needed if sum(said) <= 2 * sum(wanted)]
+    return needed[min(seldom, key=sum)].name if seldom else ""
+
+
+def _needed(asked: Mapping[Condition, Answers], wanted: Answers) -> dict[Answers, Condition]:
+    """What is true wherever that is wanted, and not everywhere; one condition for each set of answers."""
+    found: dict[Answers, Condition] = {}
+    for c, said in asked.items():
+        if not all(said) and all(s for s, w in zip(said, wanted, strict=True) if w):
+            found.setdefault(said, c)
+    return found
+
+
+def _all_of(asked: Mapping[Condition, Answers], wanted: Answers, most: int) -> str:
+    """The fewest that together are true exactly where that is wanted."""
+    needed = _needed(asked, wanted)
+    for count in range(1, most + 1):
+        for chosen in combinations(needed, count):
+            if tuple(map(all, zip(*chosen, strict=True))) == wanted:
+                return " and ".join(needed[said].name for said in chosen)
+    return ""
+
+
+def _any_of(asked: Mapping[Condition, Answers], wanted: Answers) -> str:
+    """One that is true only where that is wanted, and what explains the rest: one, before two together."""
+    enough = {
+        c: said
+        for c, said in asked.items()
+        if any(said) and all(w for s, w in zip(said, wanted, strict=True) if s)
+    }
+    for most in (1, 2):
+        for c, said in enough.items():
+            rest = [i for i, s in enumerate(said) if not s]
+            others = {q: tuple(a[i] for i in rest) for q, a in asked.items()}
+            if words := _all_of(others, tuple(wanted[i] for i in rest), most):
+                return f"{c.name}, or {words}"
+    return ""
+
+
+def fits_any_product(name: str, index: Index) -> bool:
+    """Whether a condition says that a matrix is a number or a vector, so that a product of any kind fits."""
+    return any(c.name == name for c in near(index) if c.row in ("d_[k] = 1", "d_[k] = d_[k−1] = 1"))
+
+
+# ---- by name -------------------------------------------------------------------------------------
 
 
 def split(claim: str) -> list[str]:
-    """The conditions of 'n = 1 and elementwise σ_L', by their plain names."""
-    wanted = [part.strip() for part in claim.split(" and ") if part.strip()]
-    return [_ALIASES.get(_plain(part), part) for part in wanted]
+    """The names in 'n = 1 and elementwise σ_L'."""
+    return [part.strip() for part in claim.split(" and ") if part.strip()]
 
 
-def _plain(text: str) -> str:
-    """A name without spaces, braces and case of its symbols, to find it by."""
-    return (
-        "".join(text.replace("−", "-").replace("sigma", "σ").split())
-        .replace("{", "")
-        .replace("}", "")
-    )
+def read(name: str) -> Condition | None:
+    """The condition of that name, whatever layer it is about; None where there is none."""
+    return _by_plain_name().get(_plain(name))
 
 
-_ALIASES = {_plain(named(label)): label for label in CONDITIONS} | {
-    "σelementwise": "elementwise σ_L",
-    "elementwiseσ": "elementwise σ_L",
-    "squarelayers": "square layers, d_{l} = d_{l−1}",
-    "d_L=1": "one output",
+def names() -> list[str]:
+    """Every name, about layer l."""
+    return [Condition(row, Index("l")).name for row in CONDITIONS]
+
+
+@cache
+def _by_plain_name() -> dict[str, Condition]:
+    bases = [Index(b, s) for b in ("l", "L") for s in (0, -1, 1, -2, 2)]
+    indices = [*bases, *(Index(str(i)) for i in range(1, 10))]
+    found: dict[str, Condition] = {}
+    for index in indices:
+        for row in CONDITIONS:
+            condition = Condition(row, index)
+            found.setdefault(_plain(condition.name), condition)
+    return {_plain(a): found[_plain(name)] for a, name in ALIASES.items()} | found
+
+
+ALIASES = {
+    "σ elementwise": "elementwise σ_L",
+    "elementwise σ": "elementwise σ_L",
+    "softmax σ_L": "softmax",
+    "square layers": "square layers, d_l = d_{l−1}",
+    "d_L = 1": "one output",
+    "mean squared error": "the squared error",
 }
 
 
-def holds_in(conditions: Sequence[str], at: Place) -> bool:
-    """Whether all of the conditions hold there."""
-    return all(CONDITIONS[c](at) for c in conditions)
-
-
-def explaining(held: Mapping[Place, bool], layer: str = "l") -> str:
-    """The simplest condition that holds exactly where `held` does: one, or two; "" where none does."""
-    places, wanted = list(held), tuple(held.values())
-    truth = {c: tuple(q(at) for at in places) for c, q in CONDITIONS.items()}
-    for c, answers in truth.items():
-        if answers == wanted:
-            return named(c, layer)
-    pairs = list(combinations(truth, 2))
-    for word, join in ((" and ", all), (", or ", any)):
-        for p, q in pairs:
-            if tuple(join(pair) for pair in zip(truth[p], truth[q], strict=True)) == wanted:
-                return f"{named(p, layer)}{word}{named(q, layer)}"
-    return ""
+def _plain(text: str) -> str:
+    """A name without its article, spaces and braces, and with one kind of minus, to find it by."""
+    text = re.sub(r"^(the|an?) ", "", text.strip())
+    text = text.replace("−", "-").replace("sigma", "σ")
+    return re.sub(r"[\s{}]", "", text)

@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from conformance.audit.conditions import Place
+from conformance.audit.net import Net
 from conformance.audit.notes import PRINTED
-from conformance.audit.settings import Net, plain_sigma
+from conformance.audit.places import Place
+from conformance.audit.settings import plain_sigma
 from conformance.audit.values import Value
 from refbp.algorithm import backward_prop
 from refbp.errata import ERRATA, hadamard
-from refbp.losses import loss
 from refbp.types import InputError
 
 __all__ = ["NOTES", "Equation", "Right"]
-
-MSE = loss("mean_squared_error")
 
 Form = Callable[[Net], Any]
 Right = Callable[[Place], Value | None]
@@ -34,8 +32,8 @@ Right = Callable[[Place], Value | None]
 class Equation:
     """One row. `equals` names a right value or computes one; `only` says where it is asked.
 
-    `layer` is how the notes write the layer that it is about, l or L; `per_layer` whether it is asked for
-    every l. `corrected` is run as `printed` is. `shown` is the function whose text is shown.
+    `layer` is how it writes its layer, where `equals` does not say: l, and it is asked for every one, or L.
+    `corrected` is run as `printed` is. `shown` is the function whose text is shown, `place` where it stands.
     """
 
     id: str
@@ -50,8 +48,8 @@ class Equation:
     source: tuple[str, str] = ("", "")
     erratum: str = ""
     note: str = ""
-    layer: str = "l"
-    per_layer: bool | None = None
+    layer: str = ""
+    place: str = ""
     shown: Any = field(default=None, compare=False)
 
 
@@ -103,6 +101,9 @@ def _right(
         **(told | more),
     )
 
+
+STEP_1 = "the squared error"
+"""What an equation assumes that has the notes' own loss written out; the others are run with every loss."""
 
 _ALGORITHM, _SINGLE = "refbp/algorithm.py", "refbp/single_example.py"
 _a_LINE = (_SINGLE, "a[l] = W[l] @ z[l - 1]")
@@ -300,7 +301,7 @@ def link_name(net: Net) -> Any:
 
 def _backward(net: Net) -> Any:
     W, A, Z = (dict(of) for of in (net.W, net.A, net.Z))
-    return backward_prop(W, A, Z, net.Y, net.sigma, MSE)
+    return backward_prop(W, A, Z, net.Y, net.sigma, net.loss)
 
 
 def backward_gradient(net: Net) -> Any:
@@ -340,14 +341,13 @@ def every_gradient(at: Place) -> Value:
 # ---- the rows, in the order of the notes ---------------------------------------------------------
 
 _ROWS = (
-    _right("network", ("0-network",), network, "z_L", _z_LINE, layer="L"),
+    _right("network", ("0-network",), network, "z_L", _z_LINE),
     _erratum(
         "bias-absorbed",
         lambda net: (dict(net.W), net.X, _sigma_of(net)),
         "Z_L",
         ("0-bias",),
         only="a bias",
-        layer="L",
         corrected=lambda net: ERRATA["bias-absorbed"].corrected(dict(net.W), net.X, _sigma_of(net)),
     ),
     _right("layers", ("0-layers",), layers, "z_l", _z_LINE),
@@ -356,7 +356,7 @@ _ROWS = (
         "update-order",
         lambda net: (
             *(dict(of) for of in (net.W, net.A, net.Z)),
-            *(net.Y, net.sigma, MSE, net.alpha),
+            *(net.Y, net.sigma, net.loss, net.alpha),
         ),
         "W_new",
         ("key-order",),
@@ -383,7 +383,7 @@ _ROWS = (
         _z_LINE,
         latex=r"\mathbf{z}_l = \sigma_l(\mathbf{a}_l)",
     ),
-    _right("shapes", ("0-shape-W", "0-shape-X"), shapes, due_shapes, _A_LINE, per_layer=True),
+    _right("shapes", ("0-shape-W", "0-shape-X"), shapes, due_shapes, _A_LINE, layer="l"),
     _erratum(
         "weights-of-one-example",
         lambda net: (net.W[net.l], net.columns.z[net.l - 1]),
@@ -418,7 +418,13 @@ _ROWS = (
         after=_by_name,
     ),
     _right("output", ("1-output",), output, h, _z_LINE),
-    _erratum("loss-of-one-output", lambda net: (net.Z[net.L], net.Y), "loss", ("1-loss",)),
+    _erratum(
+        "loss-of-one-output",
+        lambda net: (net.Z[net.L], net.Y),
+        "loss",
+        ("1-loss",),
+        only=STEP_1,
+    ),
     _right(
         "update-rule",
         ("2-update", "2c-update"),
@@ -448,7 +454,6 @@ _ROWS = (
         r"\frac{\partial \mathcal{L}}{\partial \mathbf{z}_L}",
         source=(_ALGORITHM, "delta[L] = sigma[L].vjp(A[L], loss.gradient(Z[L], Y))"),
         only="n = 1",
-        layer="L",
         note="∂z_L/∂a_L is a d_L×d_L matrix. Read as the column σ'_L(a_L), it is the next equation.",
     ),
     _erratum(
@@ -456,8 +461,7 @@ _ROWS = (
         lambda net: (net.Z[net.L], net.Y, net.A[net.L], net.sigma[net.L]),
         "delta_L",
         ("2a-last-link",),
-        only="elementwise σ_L",
-        layer="L",
+        only=f"{STEP_1} and elementwise σ_L",
     ),
     _erratum(
         "da-dW",
@@ -473,8 +477,7 @@ _ROWS = (
         last_weight_gradient,
         "dL_dw_L",
         ("refbp/losses.py", "return 2 * (Z - Y) / len(Z)"),
-        only="elementwise σ_L",
-        layer="L",
+        only=f"{STEP_1} and elementwise σ_L",
         corrected=right_last_weight_gradient,
         corrected_latex=r"\frac{\partial \mathcal{L}}{\partial \mathbf{W}_4} = "
         r"\left[\frac{2}{n}(\mathbf{z}_4 - y) \odot \sigma'_4(\mathbf{a}_4)\right] \mathbf{z}_3^\top",
@@ -497,18 +500,14 @@ _ROWS = (
         lambda net: _last_two(net),
         "link_{L-1}",
         ("2b-link",),
-        layer="L",
     ),
     _erratum(
         "weight-gradient-below",
         lambda net: (*_last_two(net)[:3], net.columns.z[net.L - 2], _last_two(net)[3]),
         "dL_dw_{L-1}",
         ("2b-gradient",),
-        layer="L",
     ),
-    _right(
-        "gradients-below", ("2c-below",), gradients_below, due_below, _LINK_LINE, per_layer=True
-    ),
+    _right("gradients-below", ("2c-below",), gradients_below, due_below, _LINK_LINE, layer="l"),
     _erratum("layers-with-a-link", lambda net: (net.L,), linked, ("2c-layers",)),
     _right(
         "link-name",
@@ -523,6 +522,7 @@ _ROWS = (
         lambda net: (net.Z[net.L], _in_rn(net)),
         "loss",
         ("backward-1", "backward-9"),
+        only=STEP_1,
         corrected=squared_error,
         note="y ∈ R^n is run as NumPy has it, an array of shape (n,). σ and L are used without being "
         "handed over.",
@@ -532,7 +532,6 @@ _ROWS = (
         lambda net: (net.A[net.L], net.dL_dZ[net.L], net.sigma[net.L]),
         "delta_L",
         ("backward-2",),
-        layer="L",
     ),
     _erratum("loop", lambda net: (net.L,), downward, ("backward-3", "backward-6")),
     _right(

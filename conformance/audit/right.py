@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEFINITIONS", "Right", "derivative"]
+__all__ = ["DEFINITIONS", "LOSSES", "Matrix", "Right", "derivative"]
 
 Matrix = NDArray[Any]
 H = 1e-30
@@ -26,19 +26,42 @@ H = 1e-30
 
 def _softmax(A: Matrix) -> Matrix:
     """exp(a_j) / Σ_k exp(a_k) of each row."""
-    e: Matrix = np.exp(A - A.real.max(axis=1, keepdims=True))
+    e: Matrix = np.exp(A)
     return e / e.sum(axis=1, keepdims=True)
+
+
+def _abs(D: Matrix) -> Matrix:
+    """|d|, as it goes on analytically from either side of 0: |·| of a complex number does not."""
+    return np.where(D.real < 0, -D, D)
+
+
+def _huber(D: Matrix) -> Matrix:
+    """d²/2 up to |d| = 1, and |d| − 1/2 from there."""
+    E = _abs(D)
+    return np.where(E.real <= 1, E * E / 2, E - 0.5)
 
 
 DEFINITIONS: dict[str, Callable[[Matrix], Matrix]] = {
     "identity": lambda A: A,
     "square": lambda A: A * A,
+    "relu": lambda A: np.where(A.real > 0, A, 0 * A),
     "tanh": lambda A: np.sinh(A) / np.cosh(A),
     "sigmoid": lambda A: 1 / (1 + np.exp(-A)),
     "softplus": lambda A: np.log(1 + np.exp(A)),
     "softmax": _softmax,
+    "log_softmax": lambda A: A - np.log(np.exp(A).sum(axis=1, keepdims=True)),
 }
-"""σ, for complex numbers too."""
+"""σ as it is defined, for complex numbers too: no maximum is taken off, the numbers are small."""
+
+LOSSES: dict[str, Callable[[Matrix, Matrix], Matrix]] = {
+    "mean_squared_error": lambda Z, Y: (Z - Y) ** 2,
+    "cross_entropy": lambda Z, Y: -Y * np.log(Z),
+    "log_softmax_cross_entropy": lambda Z, Y: -Y * Z,
+    "binary_cross_entropy": lambda Z, Y: -Y * np.log(Z) - (1 - Y) * np.log(1 - Z),
+    "mean_absolute_error": lambda Z, Y: _abs(Z - Y),
+    "huber": lambda Z, Y: _huber(Z - Y),
+}
+"""What each entry of Z_L adds to n times the loss, for complex numbers too."""
 
 
 def derivative(f: Callable[[Matrix], Any], M: Matrix) -> Matrix:
@@ -52,11 +75,19 @@ def derivative(f: Callable[[Matrix], Any], M: Matrix) -> Matrix:
     return found.reshape(*found.shape[:-1], *M.shape)
 
 
+def _kept(layers: dict[int, Matrix]) -> dict[int, Matrix]:
+    """The same, none of them to be written to: they are what every equation is judged by."""
+    for M in layers.values():
+        M.setflags(write=False)
+    return layers
+
+
 @dataclass(frozen=True)
 class Right:
     """Every quantity of a network: W_l is d_{l-1}×d_l, X is n×d_0, Y is n×d_L, `names` has σ_l.
 
-    With a bias, W_l and X are the extended ones, and every hidden layer ends in a unit that is 1.
+    With a bias, W_l and X are the extended ones, and every hidden layer ends in a unit that is 1. No matrix
+    can be written to.
     """
 
     W: Mapping[int, Matrix]
@@ -65,6 +96,11 @@ class Right:
     names: Mapping[int, str]
     bias: bool
     alpha: float
+    loss_name: str
+
+    def __post_init__(self) -> None:
+        for M in (*self.W.values(), self.X, self.Y):
+            M.setflags(write=False)
 
     def activate(self, l: int, A: Matrix) -> Matrix:
         """Z_l = σ_l(A_l), n×d_l."""
@@ -74,10 +110,10 @@ class Right:
         return np.hstack([sigma(A[:, :-1]), np.ones_like(A[:, :1])])
 
     def after(self, l: int, Z: Matrix) -> Any:
-        """L = (1/n) Σ_i Σ_j (z_ij − y_ij)², from Z_l on."""
+        """L = (1/n) Σ_i Σ_j of what each entry adds, from Z_l on."""
         for k in range(l + 1, len(self.W) + 1):
             Z = self.activate(k, Z @ self.W[k])
-        return ((Z - self.Y) ** 2).sum() / len(self.Y)
+        return LOSSES[self.loss_name](Z, self.Y).sum() / len(self.Y)
 
     @cached_property
     def _layers(self) -> tuple[dict[int, Matrix], dict[int, Matrix]]:
@@ -85,7 +121,7 @@ class Right:
         for l in self.W:
             A[l] = Z[l - 1] @ self.W[l]
             Z[l] = self.activate(l, A[l])
-        return A, Z
+        return _kept(A), _kept(Z)
 
     @property
     def A(self) -> dict[int, Matrix]:
@@ -106,7 +142,7 @@ class Right:
         self, loss_of: Callable[[int, Matrix], Any], at: Mapping[int, Matrix]
     ) -> dict[int, Matrix]:
         """∂L/∂M for the M of every layer, shaped like M."""
-        return {l: derivative(partial(loss_of, l), at[l]) for l in self.W}
+        return _kept({l: derivative(partial(loss_of, l), at[l]) for l in self.W})
 
     @cached_property
     def dL_dZ(self) -> dict[int, Matrix]:
@@ -128,11 +164,17 @@ class Right:
     @cached_property
     def W_new(self) -> dict[int, Matrix]:
         """W_l − α ∂L/∂W_l, d_{l-1}×d_l."""
-        return {l: M - self.alpha * self.dL_dW[l] for l, M in self.W.items()}
+        return _kept({l: M - self.alpha * self.dL_dW[l] for l, M in self.W.items()})
+
+    @cached_property
+    def dL_db(self) -> dict[int, Matrix]:
+        """∂L/∂b_l for a b_l that is added to every row of A_l: d_l numbers, at b_l = 0."""
+        zero = {l: np.zeros(A.shape[1]) for l, A in self.A.items()}
+        return self._gradient(lambda l, b: self.after(l, self.activate(l, self.A[l] + b)), zero)
 
     def _of_one(self, of: Callable[[int], Matrix], first: int = 1) -> dict[int, Matrix]:
         """A derivative of a vector by a vector or matrix, which there is for one example alone."""
-        return {l: of(l) for l in self.W if l >= first} if len(self.X) == 1 else {}
+        return _kept({l: of(l) for l in self.W if l >= first} if len(self.X) == 1 else {})
 
     @cached_property
     def da_da(self) -> dict[int, Matrix]:
@@ -157,7 +199,7 @@ class Right:
     @cached_property
     def da_dW(self) -> dict[int, Matrix]:
         """∂a_{l,i}/∂W_{l,jk}, d_l×d_l×d_{l-1}, for W_l as Steps 0 to 2c write it, d_l×d_{l-1}."""
-        return {l: self.reach(l, l) for l in self.W} if len(self.X) == 1 else {}
+        return self._of_one(lambda l: self.reach(l, l))
 
     def reach(self, l: int, j: int) -> Matrix:
         """∂a_{l,i}/∂W_{j,pq} for j ≤ l, with W_j d_j×d_{j-1}; for one example."""

@@ -1,8 +1,8 @@
-"""The verdict on an equation, found by running it: where it is right, where not, and how it is wrong.
+"""The audit: every equation run in every network that it is about, and what comes of it as a document.
 
 An equation is asked in every network that it is about, and there for every layer l that it is about. What
-it gives is compared with the right value: equal to 1e-9 of the largest entry, which is far above rounding
-and far below any slip. The verdict is read off the pattern of right and wrong.
+it gives is compared with the right value (`compare.py`), and the verdict is read off the pattern
+(`verdict.py`).
 """
 
 from __future__ import annotations
@@ -14,87 +14,28 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import refbp
-from conformance.audit.conditions import (
-    CONDITIONS,
-    FACTORS,
-    ONE_UNIT,
-    Place,
-    explaining,
-    holds_in,
-    named,
-    split,
-)
+from conformance.audit import conditions
+from conformance.audit.compare import OUTCOMES, Tried, compare, kind_of, shape_of
 from conformance.audit.equations import NOTES, Equation
+from conformance.audit.named import MissingError, UsageError, nearest
 from conformance.audit.notes import PRINTED
-from conformance.audit.settings import SETTINGS, MissingError
-from conformance.audit.values import NAMES, Value, is_name, per_layer, value
+from conformance.audit.places import Index, Place
+from conformance.audit.settings import SETTINGS
+from conformance.audit.values import NAMES, Value, index_of, is_name, value
+from conformance.audit.verdict import KINDS, Verdict, judge, not_judged
 from conformance.load import user_lines
+from conformance.report.formulas import formula
 from refbp.errata import ERRATA
 
-__all__ = ["KINDS", "Tried", "Verdict", "audit_notes", "judge", "source_line", "tries"]
+__all__ = ["audit_notes", "described", "document", "entry", "source_line", "tries"]
 
-TOLERANCE = 1e-9
 LARGEST = 64  # numbers of a matrix that are shown
-
-KINDS = {
-    "holds": "holds",
-    "holds-only": "holds only for",
-    "factor": "wrong by the factor",
-    "shapes": "shapes do not fit",
-    "incomplete": "leaves something out",
-    "wrong": "silently wrong",
-    "raises": "raises",
-    "no-numbers": "gives no numbers",
-    "not-judged": "not judged",
-}
-"""Every kind of verdict, and how it begins."""
-
-OUTCOMES = {
-    "right": "right",
-    "wrong": "silently wrong",
-    "shapes": "shapes do not fit",
-    "missing": "asks for what there is not",
-    "incomplete": "leaves something out",
-    "no-numbers": "gives no numbers",
-    "raises": "raises",
-}
-"""What one try can be."""
-
-
-class Tried(NamedTuple):
-    """One equation in one place: what came out, beside what is right."""
-
-    at: Place
-    outcome: str
-    got: Any
-    due: Value
-    message: str = ""
-    factor: float | None = None
-    read: dict[str, Any] = {}  # noqa: RUF012   what the equation read, by symbol
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the tries of one equation come to: the kind, in words, and what it is elsewhere.
-
-    `condition` is where it is right and `silent` where it is wrong though the shapes fit, both "" where no
-    words were found; `why` says what is wrong with user code.
-    """
-
-    kind: str
-    words: str
-    elsewhere: str = ""
-    condition: str = ""
-    silent: str = ""
-    factor: str = ""
-    why: str = ""
 
 
 # ---- one try -----------------------------------------------------------------------------------
@@ -105,22 +46,24 @@ def tries(row: Equation, form: Callable[[Any], Any] | None = None) -> list[Tried
     return [_try(form or row.printed, at, due) for at, due in _asked(row)]
 
 
+def _index(row: Equation) -> Index:
+    """How it writes its layer: l, L or a number."""
+    named = isinstance(row.equals, str) and not row.layer
+    return Index(index_of(str(row.equals)).base if named else row.layer or "L")
+
+
 def _asked(row: Equation) -> list[tuple[Place, Value]]:
     """The places that a row is about, with the right value of each."""
-    only = split(row.only)
-    each = row.per_layer if row.per_layer is not None else _is_per_layer(row.equals)
+    only = [c for name in conditions.split(row.only) if (c := conditions.read(name))]
+    base = _index(row)
     found = []
     for setting in SETTINGS:
-        for l in range(1, setting.L + 1) if each else (setting.L,):
-            at = Place(setting, l)
+        layers = range(1, setting.L + 1) if base.base == "l" else [base.of(Place(setting, 0))]
+        for at in (Place(setting, l) for l in layers if l <= setting.L):
             due = value(row.equals, at) if isinstance(row.equals, str) else row.equals(at)
-            if due is not None and holds_in(only, at):
+            if due is not None and all(c.holds(at) for c in only):
                 found.append((at, due))
     return found
-
-
-def _is_per_layer(equals: Any) -> bool:
-    return isinstance(equals, str) and per_layer(equals)
 
 
 def _try(form: Callable[[Any], Any], at: Place, due: Value) -> Tried:
@@ -139,7 +82,9 @@ def _try(form: Callable[[Any], Any], at: Place, due: Value) -> Tried:
         outcome = _of_exception(e)
         where = "" if outcome in ("shapes", "missing") else _where(e)
         return Tried(at, outcome, None, due, f"{_said(e)}{where}", read=net.seen)
-    return _compare(at, got, due)._replace(read=net.seen)
+    if isinstance(got, np.ndarray):
+        got = got.copy()  # it may be written to when the equation is next called
+    return compare(at, got, due)._replace(read=net.seen)
 
 
 _SHAPE_WORDS = ("shape", "dimension", "broadcast", "matmul", "size ", "align", "reshape")
@@ -166,170 +111,14 @@ def _said(e: BaseException) -> str:
         return (
             f"a product of matrices does not fit: {product[2]} columns, and then {product[1]} rows."
         )
-    known = isinstance(e, (MissingError, refbp.InputError))
-    return text[:300] if known else f"{type(e).__name__}: {text[:300]}"
+    if isinstance(e, (UsageError, refbp.InputError)):
+        return text
+    return f"{type(e).__name__}: {text[:300]}" if text else type(e).__name__
 
 
 def _where(e: BaseException) -> str:
     lines = user_lines(e)
     return f" ({lines[-1]})" if lines else ""
-
-
-def _compare(at: Place, got: Any, due: Value) -> Tried:
-    """What was returned beside what is right."""
-    if isinstance(due.right, list):
-        same = _listed(got) == due.right
-        return Tried(at, "right" if same else "wrong", got, due)
-    if isinstance(due.right, dict):
-        return _compare_named(at, got, due)
-    outcome, message, factor = _matrix(got, due.right)
-    return Tried(at, outcome, got, due, message, factor)
-
-
-def _listed(got: Any) -> Any:
-    return list(got) if isinstance(got, (list, tuple, range)) else got
-
-
-def _compare_named(at: Place, got: Any, due: Value) -> Tried:
-    """Several matrices by their names or layers."""
-    if not isinstance(got, dict):
-        return Tried(at, "no-numbers", got, due, f"it returns {_kind(got)}; expected a dict.")
-    absent = [name for name in due.right if name not in got]
-    found = [_matrix(got[name], M) for name, M in due.right.items() if name in got]
-    for outcome, message, _ in found:
-        if outcome != "right":
-            return Tried(at, outcome, got, due, message)
-    if absent:
-        names = ", ".join(str(name) for name in absent)
-        return Tried(at, "incomplete", got, due, f"it leaves out {names}.")
-    return Tried(at, "right", got, due)
-
-
-def _kind(got: Any) -> str:
-    """What it is, in words."""
-    return "None" if got is None else f"a {type(got).__name__}"
-
-
-def _matrix(got: Any, right: Any) -> tuple[str, str, float | None]:
-    """(outcome, message, factor) of one matrix or number."""
-    M = _real(got)
-    if M is None:
-        return "no-numbers", f"it returns {_kind(got)}; expected real numbers.", None
-    if right.shape == () and M.size == 1:
-        M = M.reshape(())
-    if M.shape != right.shape:
-        return "shapes", f"it gives {_shape(M.shape)}; expected {_shape(right.shape)}.", None
-    if not np.isfinite(M).all():
-        return "no-numbers", "it gives NaN or infinity; expected finite numbers.", None
-    return _numbers(M.astype(float), right)
-
-
-def _real(got: Any) -> Any:
-    """An array of real numbers; None where it is none."""
-    try:
-        M = np.asarray("nothing" if got is None else got)
-        M = M.astype(float) if M.dtype.kind == "O" else M
-    except Exception:
-        return None
-    return M if M.dtype.kind in "biuf" else None
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    """2×3, or words where there are no two sides."""
-    if not shape:
-        return "one number"
-    return "×".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} numbers in a row"
-
-
-def _numbers(M: Any, right: Any) -> tuple[str, str, float | None]:
-    scale = np.abs(right).max()
-    if np.abs(M - right).max() <= TOLERANCE * scale:
-        return "right", "", 1.0
-    factor = float((M * right).sum() / (right * right).sum()) if scale else 0.0
-    fits = np.abs(M - factor * right).max() <= TOLERANCE * np.abs(M).max()
-    return "wrong", "", factor if fits and factor else None
-
-
-# ---- the verdict -------------------------------------------------------------------------------
-
-
-def judge(row: Equation, tried: Sequence[Tried]) -> Verdict:
-    """The verdict that the tries come to."""
-    if not tried:
-        return Verdict("not-judged", "not judged", why=f"no network is of the kind {row.only!r}.")
-    outcomes = Counter(t.outcome for t in tried)
-    if outcomes["right"] == len(tried):
-        return Verdict("holds", "holds")
-    for kind in ("raises", "no-numbers"):
-        if outcomes[kind]:
-            return _failing(kind, tried)
-    condition = _condition(row, tried, "right")
-    factor = _factor(tried)
-    if factor:
-        elsewhere = f"right for {condition}" if condition else ""
-        return Verdict("factor", f"wrong by the factor {factor}", elsewhere, condition, "", factor)
-    wrong = [t for t in tried if t.outcome != "right"]
-    silent = _condition(row, wrong, "wrong")
-    elsewhere = _elsewhere({t.outcome for t in wrong}, silent)
-    if outcomes["right"]:
-        return _partly(row, tried, condition, elsewhere, silent)
-    kind = next(k for k in ("incomplete", "shapes", "wrong", "missing") if outcomes[k])
-    kind = "shapes" if kind == "missing" else kind
-    told = f"silently wrong for {silent}" if silent else elsewhere if outcomes["wrong"] else ""
-    return Verdict(kind, KINDS[kind], told if kind == "shapes" else "", "", silent)
-
-
-def _partly(
-    row: Equation, tried: Sequence[Tried], condition: str, elsewhere: str, silent: str
-) -> Verdict:
-    """Right in some tries. A layer of one unit is no test of shapes: any product fits there."""
-    if condition in [named(c, row.layer) for c in ONE_UNIT] and "silently" not in elsewhere:
-        return Verdict("shapes", KINDS["shapes"], f"right for {condition}", condition, silent)
-    right = sum(t.outcome == "right" for t in tried)
-    told = condition or f"some networks, {right} of {len(tried)} tries"
-    return Verdict("holds-only", f"holds only for {told}", elsewhere, condition, silent)
-
-
-def _elsewhere(outcomes: set[str], silent: str) -> str:
-    """What it is where it is not right."""
-    others = " or ".join(OUTCOMES[k] for k in OUTCOMES if k in outcomes - {"wrong"})
-    if "wrong" not in outcomes:
-        return f"else {others}"
-    if not others:
-        return "else silently wrong"
-    return (
-        f"silently wrong for {silent}, else {others}"
-        if silent
-        else f"else silently wrong or {others}"
-    )
-
-
-def _failing(kind: str, tried: Sequence[Tried]) -> Verdict:
-    """User code that raises, or gives no numbers: the first, and how often."""
-    bad = [t for t in tried if t.outcome == kind]
-    return Verdict(kind, KINDS[kind], why=f"{len(bad)} of {len(tried)} times: {bad[0].message}")
-
-
-def _condition(row: Equation, tried: Sequence[Tried], outcome: str) -> str:
-    """Where the outcome is that one, in words; "" where it is everywhere, nowhere, or no words fit."""
-    held = {t.at: t.outcome == outcome for t in tried}
-    if len(set(held.values())) < 2:
-        return ""
-    return explaining(held, row.layer)
-
-
-def _factor(tried: Sequence[Tried]) -> str:
-    """The factor that every try is wrong by: a number, or n and the like."""
-    if any(t.factor is None for t in tried):
-        return ""
-    factors = [t.factor for t in tried if t.factor is not None]
-    if np.ptp(factors) <= TOLERANCE * abs(factors[0]):
-        return f"{factors[0]:.6g}".replace("-", "−")
-    return next((name for name, of in FACTORS.items() if _is(of, tried)), "")
-
-
-def _is(of: Callable[[Place], float], tried: Sequence[Tried]) -> bool:
-    return all(np.isclose(t.factor or 0, of(t.at), rtol=1e-8, atol=0) for t in tried)
 
 
 # ---- as a document -----------------------------------------------------------------------------
@@ -363,9 +152,21 @@ def _exit_code(counts: Counter[str]) -> int:
 
 def entry(row: Equation) -> dict[str, Any]:
     """One equation of the document."""
-    problem = _problem(row)
-    tried = [] if problem else tries(row)
-    verdict = problem or judge(row, tried)
+    why = _problem(row)
+    tried = [] if why else tries(row)
+    why = why or ("" if tried else _nowhere(row))
+    verdict = not_judged(_in(row, why)) if why else judge(tried, _index(row))
+    return described(row) | {
+        "equals": _equals(row, tried),
+        "verdict": vars(verdict),
+        "tries": _counts(tried),
+        "evidence": _evidence(tried, verdict),
+        "corrected_holds": _corrected(row),
+    }
+
+
+def described(row: Equation) -> dict[str, Any]:
+    """One equation of the document before it is run."""
     erratum = ERRATA.get(row.erratum)
     return {
         "id": row.id,
@@ -373,33 +174,79 @@ def entry(row: Equation) -> dict[str, Any]:
         "latex": row.latex,
         "printed": [PRINTED[key]._asdict() for key in row.prints],
         "transcription": _text(row.shown or row.printed),
-        "equals": _equals(row, tried),
+        "equals": _equals(row, []),
         "only": row.only,
-        "verdict": vars(verdict),
-        "tries": _counts(tried),
-        "evidence": _evidence(tried),
+        "verdict": vars(not_judged("")),
+        "tries": _counts([]),
+        "evidence": [],
         "corrected_latex": row.corrected_latex,
-        "corrected_holds": _corrected(row),
+        "corrected_holds": None,
         "source": source_line(*row.source),
         "erratum": erratum
         and {"id": row.erratum, "verdict": erratum.verdict, "holds": erratum.holds},
-        "note": row.note,
+        "note": row.note or _of_latex(row),
     }
 
 
-def _problem(row: Equation) -> Verdict | None:
-    """Why a row cannot be judged at all."""
-    unknown = [c for c in split(row.only) if c not in CONDITIONS]
-    if not callable(row.printed):
-        why = f"it is {_kind(row.printed)}; expected a function of one network."
-    elif isinstance(row.equals, str) and not is_name(row.equals):
-        why = f"there is no right value named {row.equals!r}; expected one of {', '.join(NAMES)}."
-    elif unknown:
-        known = ", ".join(CONDITIONS)
-        why = f"no condition is named {unknown[0]!r}; expected one or more of: {known}."
-    else:
-        return None
-    return Verdict("not-judged", "not judged", why=why)
+def _in(row: Equation, why: str) -> str:
+    """Why, and in which equation of which file."""
+    return f"{row.place}: {why}" if row.place else why
+
+
+def _of_latex(row: Equation) -> str:
+    """What is to be said of LaTeX that a page cannot show."""
+    if not row.latex.strip():
+        return 'It has no LaTeX: what latex=r"…" gives is shown as printed.'
+    broken = [latex for latex in (row.latex, row.corrected_latex) if latex and not formula(latex)]
+    if broken:
+        return "Its LaTeX is shown as it is written: not all of it is known here."
+    return ""
+
+
+# ---- why a row cannot be judged --------------------------------------------------------------------
+
+
+def _problem(row: Equation) -> str:
+    """Why a row cannot be judged at all; "" where it can."""
+    unknown = [name for name in conditions.split(row.only) if conditions.read(name) is None]
+    if trouble := _no_function(row.printed):
+        return trouble
+    if isinstance(row.equals, str) and not is_name(row.equals):
+        return (
+            f"equals={row.equals!r} names no right value; expected one of {', '.join(NAMES)}, "
+            f"with l, L or a number for the layer.{nearest(row.equals, NAMES)}"
+        )
+    if unknown:
+        known = conditions.names()
+        return (
+            f"only={row.only!r} has {unknown[0]!r}, which is no condition; expected one of, or several "
+            f"joined by and: {'; '.join(known)}.{nearest(unknown[0], known)}"
+        )
+    return ""
+
+
+def _no_function(form: Any) -> str:
+    """What it is, where it is no function of one network."""
+    if not callable(form) or isinstance(form, type):
+        return f"it is {kind_of(form)}; expected a function of one network."
+    try:
+        inspect.signature(form).bind(None)
+    except TypeError:
+        takes = str(inspect.signature(form))
+        return f"its function takes {takes}; expected one parameter, net."
+    except ValueError:  # one that is built in, and does not say
+        return ""
+    return ""
+
+
+def _nowhere(row: Equation) -> str:
+    """Why there is no network to run it in."""
+    most = max(s.L for s in SETTINGS)
+    within = f", where only={row.only!r}" if row.only else ""
+    return (
+        f"no network here has a right value equals={row.equals!r}{within}; the networks have 1 to {most} "
+        "layers, and a derivative of a vector there is for n = 1 alone."
+    )
 
 
 def _corrected(row: Equation) -> dict[str, int] | None:
@@ -425,13 +272,14 @@ def _counts(tried: Sequence[Tried]) -> dict[str, int]:
     }
 
 
-def _evidence(tried: Sequence[Tried]) -> list[dict[str, Any]]:
-    """The smallest try of each way to be wrong, the silent one first."""
+def _evidence(tried: Sequence[Tried], verdict: Verdict) -> list[dict[str, Any]]:
+    """The smallest try of each way to be wrong, the silent one first; where a factor is named, one by it."""
     found = []
     for outcome in ("wrong", "shapes", "incomplete", "missing", "no-numbers", "raises"):
         of = [t for t in tried if t.outcome == outcome]
         if of:
-            found.append(_shown(min(of, key=_size)))
+            by_it = [t for t in of if t.factor is not None] if verdict.factor else []
+            found.append(_shown(min(by_it or of, key=_size)))
     return found[:2]
 
 
@@ -474,9 +322,9 @@ def _plain(M: Any) -> Any:
     try:
         array = np.asarray(M, dtype=float)
     except Exception:
-        return f"{_kind(M)}"
+        return f"{kind_of(M)}"
     if array.size > LARGEST:
-        return f"{_shape(array.shape)}, too many to show"
+        return f"{shape_of(array.shape)}, too many to show"
     return _rounded(array.tolist())
 
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from conformance.audit.conditions import Place
+from conformance.audit.places import INDEX, Index, Place
 from conformance.audit.right import Right
 
-__all__ = ["COLUMNS", "NAMES", "ROWS", "Value", "is_name", "value"]
+__all__ = ["COLUMNS", "NAMES", "ROWS", "Value", "index_of", "is_name", "value"]
 
 ROWS = {
     "A": "A",
@@ -17,6 +17,7 @@ ROWS = {
     "delta": "δ",
     "dL_dZ": "∂L/∂Z",
     "dL_dW": "∂L/∂W",
+    "dL_db": "∂L/∂b",
     "W_new": "new W",
 }
 """An example a row, as in the procedures, and how they are written."""
@@ -43,14 +44,15 @@ LAYERED = (*ROWS, *COLUMNS, *JACOBIANS)
 NAMES = ("loss", "W_new", *(f"{name}_l" for name in LAYERED))
 """What `equals` may be; `_l` may be `_L`, `_{l-1}`, `_{L-1}`, `_{l+1}` or a number instead."""
 
-_PATTERN = re.compile(rf"({'|'.join(LAYERED)})_\{{?([lL]|[0-9]+)([-+−]1)?\}}?")
+_PATTERN = re.compile(rf"(?P<quantity>{'|'.join(LAYERED)})_(?P<brace>\{{)?{INDEX}(?(brace)\}})")
 
 
 class Value(NamedTuple):
-    """A right value, and how it is written: δ_2."""
+    """A right value, and how it is written: δ_2. A new W_l is a step away from the W_l that it had been."""
 
     symbol: str
     right: Any
+    old: Any = None
 
 
 def is_name(name: object) -> bool:
@@ -58,6 +60,13 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and (
         name in ("loss", "W_new") or _PATTERN.fullmatch(name) is not None
     )
+
+
+def index_of(name: str) -> Index:
+    """How it writes its layer; L, where it is about the whole network."""
+    found = _PATTERN.fullmatch(name)
+    index = found and Index.read(found["base"] + (found["shift"] or ""))
+    return index or Index("L")
 
 
 def value(name: str, at: Place) -> Value | None:
@@ -70,19 +79,22 @@ def value(name: str, at: Place) -> Value | None:
     found = _PATTERN.fullmatch(name)
     if found is None:
         raise KeyError(name)
-    quantity, index, shift = found.groups()
-    base = {"l": at.l, "L": at.setting.L}.get(index) or int(index)
-    return _layered(right, quantity, base + {"-": -1, "−": -1, "+": 1}.get((shift or " ")[0], 0))
+    return _layered(right, found["quantity"], index_of(name).of(at))
 
 
 def _layered(right: Right, quantity: str, l: int) -> Value | None:
     if quantity in JACOBIANS:
         name = JACOBIANS[quantity].replace("{l−1}", str(l - 1)).replace("{l}", str(l))
         return _pick(name, getattr(right, quantity), l)
-    if quantity in ROWS:
-        return _pick(f"{ROWS[quantity]}_{l}", getattr(right, quantity), l)
-    source, symbol = COLUMNS[quantity]
-    return _pick(f"{symbol}_{l}", {k: M.T for k, M in getattr(right, source).items()}, l)
+    source, symbol = COLUMNS.get(quantity) or (quantity, ROWS[quantity])
+    found = _pick(f"{symbol}_{l}", getattr(right, source), l)
+    if found and source == "W_new":
+        found = found._replace(old=right.W[l])
+    return found._replace(**_transposed(found)) if found and quantity in COLUMNS else found
+
+
+def _transposed(of: Value) -> dict[str, Any]:
+    return {"right": of.right.T, "old": None if of.old is None else of.old.T}
 
 
 def _pick(symbol: str, layers: Mapping[int, Any], l: int) -> Value | None:
@@ -91,9 +103,3 @@ def _pick(symbol: str, layers: Mapping[int, Any], l: int) -> Value | None:
         return None
     M = layers[l]
     return Value(symbol, M[0] if M.ndim == 3 and len(M) == 1 else M)
-
-
-def per_layer(name: str) -> bool:
-    """Whether the value is one for each layer l."""
-    found = _PATTERN.fullmatch(name)
-    return found is not None and found.group(2) == "l"

@@ -30,7 +30,8 @@ FORMATS = ("text", "html", "md", "json")
 def audit(notes: Path | None, to: str | None, output: Path | None) -> None:
     """Run every equation of the course notes, or of FILE.py, and say where it holds and where not.
 
-    FILE.py marks its equations with @equation from conformance.audit; it is run in this process, as it is.
+    FILE.py marks its equations with @equation from conformance.audit; it is run in a process
+    of its own.
 
     Exit codes: 0, the audit is done; 1, an equation of FILE.py does not hold where it says it does; 2, it
     could not be judged.
