@@ -752,7 +752,7 @@ def test_what_goes_wrong_in_one_function_is_said_and_the_others_are_judged(
 
 def test_a_decorator_without_parentheses(tmp_path: Path) -> None:
     path = own(tmp_path, f"@equation\ndef f(net):\n    {RIGHT}\n")
-    with pytest.raises(AuditError, match="own.py:2: @equation stands without parentheses"):
+    with pytest.raises(AuditError, match=r"own\.py:2: @equation stands without parentheses"):
         audit_file(path)
 
 
