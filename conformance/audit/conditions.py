@@ -143,6 +143,7 @@ CONDITIONS: dict[str, Callable[[Place, int], bool]] = {
     "relu σ_[k]": _sigma("relu"),
     "sigmoid σ_[k]": _sigma("sigmoid"),
     "tanh σ_[k]": _sigma("tanh"),
+    "softplus σ_[k]": _sigma("softplus"),
     "hidden σ with σ(1) = 1, or none": _keeps_one,
     "a bias": lambda at, _: at.setting.bias,
     "no bias": lambda at, _: not at.setting.bias,
@@ -150,6 +151,7 @@ CONDITIONS: dict[str, Callable[[Place, int], bool]] = {
     "several outputs": lambda at, _: _d(at, at.setting.L) > 1,
     "softmax": lambda at, _: at.setting.last == "softmax",
     "n > 1": lambda at, _: at.setting.n > 1,
+    "n = 2": lambda at, _: at.setting.n == 2,
 }
 """In the order in which they are tried: the first that explains is taken."""
 
@@ -167,7 +169,10 @@ FACTORS: dict[str, Callable[[Place], float]] = {
     "2/n": lambda at: 2 / at.setting.n,
     "1/(2n)": lambda at: 1 / (2 * at.setting.n),
     "L": lambda at: at.setting.L,
+    "1/(2·d_L)": lambda at: 1 / (2 * at.setting.widths[-1]),
     "α": lambda at: at.net.alpha,
+    "1/α": lambda at: 1 / at.net.alpha,
+    "α/n": lambda at: at.net.alpha / at.setting.n,
 }
 """What a wrong factor may be, beside a number that is the same everywhere."""
 

@@ -119,7 +119,8 @@ def _factors(
 
 
 def _numeral(number: float) -> str:
-    return f"{number:.6g}".replace("-", "−")
+    near_one = f"{number:.6g}" in ("1", "-1") and abs(number) != 1
+    return f"{number:.{12 if near_one else 6}g}".replace("-", "−")
 
 
 def _close(factor: float | None, to: float) -> bool:
@@ -192,13 +193,15 @@ def _decay(tried: Sequence[Tried]) -> Verdict | None:
     """Too much by one multiple of W_l, wherever there is more than one number to see it by."""
     if any(t.outcome not in ("right", "wrong") for t in tried):
         return None
-    met = [t.decay for t in tried if np.size(t.got) > 1]
-    first = next((d for d in met if d), None)
-    if first is None or not all(_close(d, first) for d in met):
+    several = [t for t in tried if np.size(t.got) > 1]
+    if not several or not all(t.decay for t in several):
         return None
-    much = "much" if first > 0 else "little"
-    words = f"{_numeral(abs(first))} W_l too {much}; no loss here has weight decay"
-    return Verdict("wrong", f"silently wrong: {words}")
+    for name, fits in _factors(several, lambda t: t.decay and abs(t.decay)):
+        if all(map(fits, several)):
+            much = "much" if (several[0].decay or 0) > 0 else "little"
+            words = f"{name} W_l too {much}; no loss here has weight decay"
+            return Verdict("wrong", f"silently wrong: {words}")
+    return None
 
 
 # ---- by where it is right ------------------------------------------------------------------------

@@ -113,6 +113,22 @@ def test_no_right_value_is_zero_all_over() -> None:
         assert all(np.abs(M).max() > 1e-3 for of in (right.delta, right.dL_dW) for M in of.values())
 
 
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_no_numbers_hide_a_slip(setting: Setting) -> None:
+    """A mask is not that of the gradient, and the columns of Y do not sum to what its rows do."""
+    right = right_of(setting)
+    for l, name in right.names.items():
+        if name == "relu":
+            inner_ = slice(0, setting.widths[l])
+            G, A = right.dL_dZ[l][:, inner_], right.A[l][:, inner_]
+            assert ((G > 0) & (A < 0)).any(), l
+            assert ((G < 0) & (A > 0)).any(), l
+    if setting.last.endswith("softmax") and setting.n > 1:
+        assert not np.allclose(right.Y.sum(axis=0), right.Y.sum(axis=1).mean())
+    same = [s for s in SETTINGS if s.n == setting.n]
+    assert setting.n > 3 or len({s.alpha for s in same}) > 2
+
+
 def test_the_networks_tell_apart_what_slips_hide_behind() -> None:
     assert len({s.name for s in SETTINGS}) == len(SETTINGS)
     assert set(DEFINITIONS) == {s for x in SETTINGS for s in (x.last, x.hidden)}
@@ -392,7 +408,18 @@ def test_a_condition_is_the_simplest_that_explains() -> None:
 
 # ---- what teachers write ---------------------------------------------------------------------------
 
+
 # ruff: noqa: E501   the verdicts stand as they are printed
+def relu_of_the_gradient(net: Any) -> Any:
+    G = net.delta[net.l + 1] @ net.W[net.l + 1].T
+    return G * (G > 0)
+
+
+def softmax_over_the_batch(net: Any) -> Any:
+    P, G = net.Z[net.L], net.dL_dZ[net.L]
+    return P * (G - (G * P).sum(axis=0, keepdims=True))
+
+
 WRITTEN: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
     "link": (
         "delta_l",
@@ -651,6 +678,102 @@ WRITTEN: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
         "the squared error",
         lambda n: ((n.Z[n.L] - n.Y) ** 2).sum() / n.n / 2,
         "wrong by the factor 0.5",
+    ),
+    "update, 1 - α": (
+        "W_new_l",
+        "",
+        lambda n: n.W[n.l] - (1 - n.alpha) * n.dL_dW[n.l],
+        "silently wrong",
+    ),
+    "update, half": (
+        "W_new_l",
+        "",
+        lambda n: n.W[n.l] - 0.5 * n.dL_dW[n.l],
+        "silently wrong",
+    ),
+    "update, α squared": (
+        "W_new_l",
+        "",
+        lambda n: n.W[n.l] - 2 * n.alpha**2 * n.dL_dW[n.l],
+        "silently wrong",
+    ),
+    "update, α forgotten": (
+        "W_new_l",
+        "",
+        lambda n: n.W[n.l] - n.dL_dW[n.l],
+        "silently wrong: the step is 1/α times what is right",
+    ),
+    "update, twice": (
+        "W_new_l",
+        "",
+        lambda n: n.W[n.l] - 2 * n.alpha * n.dL_dW[n.l],
+        "silently wrong: the step is 2 times what is right",
+    ),
+    "update, decay": (
+        "W_new_l",
+        "",
+        lambda n: (1 - n.alpha) * n.W[n.l] - n.alpha * n.dL_dW[n.l],
+        "silently wrong: α W_l too little; no loss here has weight decay",
+    ),
+    "relu of the gradient": (
+        "delta_l",
+        "l < L and relu σ_l",
+        relu_of_the_gradient,
+        "silently wrong",
+    ),
+    "relu of the gradient, two layers": (
+        "delta_l",
+        "l < L and relu σ_l and L = 2",
+        relu_of_the_gradient,
+        "silently wrong",
+    ),
+    "relu, both masks": (
+        "delta_l",
+        "l < L and relu σ_l",
+        lambda n: relu_of_the_gradient(n) * (n.A[n.l] > 0),
+        "silently wrong",
+    ),
+    "relu, mask at Z": (
+        "delta_l",
+        "l < L and relu σ_l",
+        lambda n: (n.delta[n.l + 1] @ n.W[n.l + 1].T) * (n.Z[n.l] > 0),
+        "holds",
+    ),
+    "softmax over the batch": (
+        "delta_L",
+        "softmax with cross-entropy",
+        softmax_over_the_batch,
+        "silently wrong",
+    ),
+    "softmax over the batch, any": (
+        "delta_L",
+        "softmax",
+        softmax_over_the_batch,
+        "silently wrong",
+    ),
+    "mean over outputs too": (
+        "dL_dZ_L",
+        "the squared error",
+        lambda n: (n.Z[n.L] - n.Y) / n.Y.size,
+        "wrong by the factor 1/(2·d_L)",
+    ),
+    "no 1/n, no 2": (
+        "delta_L",
+        "the squared error and elementwise σ_L",
+        lambda n: (n.Z[n.L] - n.Y) * n.sigma[n.L].derivative(n.A[n.L]),
+        "wrong by the factor n/2; right for n = 2",
+    ),
+    "off by 1e-7": (
+        "dL_dW_l",
+        "",
+        lambda n: n.dL_dW[n.l] * (1 + 1e-7),
+        "wrong by the factor 1.0000001",
+    ),
+    "softplus": (
+        "delta_l",
+        "l < L",
+        lambda n: (n.delta[n.l + 1] @ n.W[n.l + 1].T) * (1 - np.exp(-n.Z[n.l])),
+        "holds only for softplus σ_l; else silently wrong",
     ),
 }
 """Right ones and slips: what it must equal, what is claimed of it, the function, and the verdict."""

@@ -61,8 +61,18 @@ def judged(of: Any, select: str) -> Results:
 def test_every_adapter_is_here() -> None:
     assert {name.partition(":")[0] for name in EXAMPLES} == {
         p.name for p in FOLDER.glob("*.py")
-    } - {"my_notes.py"}
+    } - {"my_notes.py", "wrong_student.py"}
     assert len(OBJECTS) == 5
+
+
+def test_the_wrong_student_has_one_wrong_line() -> None:
+    right, wrong = (
+        (FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()[1:]
+        for name in ("student", "wrong_student")
+    )
+    assert [b.strip() for a, b in zip(right, wrong, strict=True) if a != b] == [
+        "delta[l] = (delta[l + 1] @ W[l + 1].T) * sigma[l].derivative(Z[l + 1])"
+    ]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
