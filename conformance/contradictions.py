@@ -31,6 +31,9 @@ def contradictions(found: Results) -> Iterator[str]:
         yield from _twice(part, key, [row[key] for row in parts[part]])
     pairs = [(r["implementation"], r["case"]) for r in found["results"]]
     yield from _twice("results", "implementation and case", pairs)
+    if found["profile"]["cases"] != len(found["cases"]):
+        said = f"profile.cases is {found['profile']['cases']:,}"
+        yield f"{said}; expected {len(found['cases']):,}, as there are."
     yield from _of_results(found)
     yield from _of_summary(found)
     if "faults" in found:
@@ -71,12 +74,29 @@ def _of_results(found: Results) -> Iterator[str]:
         if r["implementation"] not in names:
             said = as_json(r["implementation"])
             yield f"results[{i}].implementation is {said}; expected the name of an implementation."
+        yield from _of_verdict(f"results[{i}]", r)
         depth = depths[r["case"]]
         for part, steps in _steps(r):
             if max(map(LAYER, steps), default=0) > depth:
                 k = next(k for k, s in enumerate(steps) if s["layer"] > depth)
                 where = f"results[{i}].{part.format(k)}.layer"
                 yield f"{where} is {steps[k]['layer']}; expected at most {depth}, its case's depth."
+
+
+def _of_verdict(at: str, r: Result) -> Iterator[str]:
+    """A result that conforms has no error above its tolerance, and its worst is the worst of its records."""
+    ratios = [float(record["ratio"]) for record in r["records"]]
+    if r["verdict"] == "conforms":
+        for k, ratio in enumerate(ratios):
+            if not ratio <= 1:
+                said = f"{at}.records[{k}].ratio is {as_json(r['records'][k]['ratio'])}"
+                yield f"{said}; expected at most 1, as its verdict is conforms."
+                return
+        if r["first_deviation"] or r["blame"]:
+            yield f"{at} has a first deviation, or something to blame; expected none, as it conforms."
+    worst = r["worst"]
+    if worst and ratios and float(worst["ratio"]) not in ratios and worst["ratio"] != "nan":
+        yield f"{at}.worst.ratio is {as_json(worst['ratio'])}; expected one of its records'."
 
 
 def _steps(r: Result) -> Iterator[tuple[str, Sequence[Any]]]:

@@ -14,6 +14,7 @@ from conformance.report.html import environment, own_file
 from conformance.report.numbers import size
 from conformance.report.view import GATES, in_order
 from conformance.results import (
+    SYMBOLS,
     VERDICTS,
     Implementation,
     KnownDifference,
@@ -226,7 +227,8 @@ def _changes(
     for pair in dict.fromkeys([*before, *after]):
         was, now = before.get(pair), after.get(pair)
         states = _state(was), _state(now)
-        way = direction(*states)
+        lost = _lost(was, now)
+        way = "worse" if lost else direction(*states)
         if way:
             name, case = pair
             gone = reasons.get(name) or ("" if case in listed else "the case is gone")
@@ -238,8 +240,26 @@ def _changes(
                 new=states[1],
                 old_ratio=_largest(was),
                 new_ratio=_largest(now),
-                message=now["message"] if now else gone or "no result",
+                message=lost or (now["message"] if now else gone or "no result"),
             )
+
+
+def _lost(was: Result | None, now: Result | None) -> str:
+    """What was judged and is not any more, though no verdict is worse for it: what is not returned cannot
+    be wrong. In words; "" for nothing."""
+    if not was or not now or not now["records"] or direction(_state(was), _state(now)) == "worse":
+        return ""
+    judged = (
+        {(r["gate"], r["quantity"]): None for r in result["records"]} for result in (was, now)
+    )
+    before, after = judged
+    gates: dict[str, list[str]] = {}
+    for gate, quantity in before:
+        if (gate, quantity) not in after:
+            gates.setdefault(gate, []).append(SYMBOLS[quantity])
+    return "; ".join(
+        f"no longer judged at the {gate} gate: {', '.join(of)}" for gate, of in gates.items()
+    )
 
 
 def _state(result: Result | None) -> State:
@@ -294,11 +314,11 @@ def _counts(
 def _message(changes: list[Change], grown: list[Ratio], threshold: float | None) -> str:
     ways = Counter(c["direction"] for c in changes)
     skipped = sum(c["direction"] == "worse" and c["new"] in (ABSENT, "not-run") for c in changes)
+    less = sum(c["message"].startswith("no longer judged") for c in changes)
+    asides = [f"{skipped:,} no longer run"] * bool(skipped) + [f"{less:,} judged less"] * bool(less)
     said = []
     if ways["worse"]:
-        said.append(
-            f"{ways['worse']:,} worse" + (f" ({skipped:,} no longer run)" if skipped else "")
-        )
+        said.append(f"{ways['worse']:,} worse" + (f" ({', '.join(asides)})" if asides else ""))
     if grown:
         said.append(f"{len(grown):,} of the largest ratios grew more than {threshold:g} times")
     if ways["better"]:

@@ -22,6 +22,7 @@ __all__ = [
     "main",
     "may_be_written",
     "must_be_writable",
+    "must_not_replace",
     "outputs",
     "progress_shown",
     "refusing",
@@ -119,6 +120,15 @@ def may_be_written(report: Path | None, json_path: Path | None, what: str) -> No
         raise ResultsError(f"cannot write {report}: the report and the {what} have one name.")
     for path in (report, json_path):
         must_be_writable(path)
+
+
+def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
+    """What a command writes is none of what it reads."""
+    for path in filter(None, outputs):
+        if any(path.resolve() == i.resolve() for i in inputs):
+            raise ResultsError(
+                f"cannot write {path}: it is read by this command. Name another file."
+            )
 
 
 def must_be_writable(path: Path | None) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.command import main, may_be_written, refusing
-from conformance.results import ResultsError, read, write_atomically, write_json
+from conformance.cli.command import main, may_be_written, must_not_replace, refusing
+from conformance.results import read, write_atomically, write_json
 
 if TYPE_CHECKING:
     from conformance.diff import Change, Diff
@@ -48,7 +48,7 @@ def diff(
     if threshold is not None and not math.isfinite(threshold):
         raise click.BadParameter(f"{threshold} is no factor; expected a number from 1 on.")
     with refusing():
-        _must_not_replace((old, new), (html, json_path))
+        must_not_replace((old, new), (html, json_path))
         may_be_written(html, json_path, "differences")
         found = compare(read(old), read(new), (_printable(old), _printable(new)), threshold)
         if html:
@@ -60,12 +60,6 @@ def diff(
         if path:
             click.echo(f"{kind}: {path}")
     sys.exit(found["exit_code"])
-
-
-def _must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
-    for path in filter(None, outputs):
-        if any(path.resolve() == i.resolve() for i in inputs):
-            raise ResultsError(f"cannot write {path}: it is one of the files to compare.")
 
 
 def _printable(path: Path) -> str:
@@ -121,7 +115,8 @@ def _change(c: Change, cases: int) -> str:
 
     ratios = [short(r) for r in (c["old_ratio"], c["new_ratio"]) if r is not None]
     grew = f"  ratio {' → '.join(ratios)}" if ratios and cases == 1 else ""
-    said = f"  {c['message'][:60]}" if c["new"] in ("error", "not-run", "absent") else ""
+    told = c["new"] in ("error", "not-run", "absent") or c["message"].startswith("no longer judged")
+    said = f"  {c['message'][: 60 if c['new'] == 'error' else 200]}" if told else ""
     which = c["case"] if cases == 1 else f"{cases:,} cases"
     return f"{c['implementation']}  {which}  {c['old']} → {c['new']}{grew}{said}"
 

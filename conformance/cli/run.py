@@ -16,6 +16,7 @@ from conformance.cli.command import (
     main,
     may_be_written,
     must_be_writable,
+    must_not_replace,
     outputs,
     progress_shown,
     refusing,
@@ -247,6 +248,7 @@ def report(results: Path, html: Path | None, folder: Path | None) -> None:
     if not html and not folder:
         raise click.UsageError("where to? Expected --html F.html, --html-dir DIR, or both.")
     with refusing():
+        must_not_replace([results], [html])
         found = read(results)
         must_be_writable(html)
         _must_be_a_folder(folder)

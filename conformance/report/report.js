@@ -284,8 +284,11 @@
     }
     const c = data.cases.find((x) => x.id === id);
     if (!c) {
+      if (!id) return;
       document.getElementById("cases").scrollIntoView();
-      return filterBy(language.quoted(id));
+      if (q === undefined) filterBy(language.quoted(id));
+      problems.append(el("li", {}, "There is no case ", el("code", {}, name(id)), " in this report: another profile or selection has it."));
+      return;
     }
     if (!dialog.open) inside = moved;
     show(c);
@@ -337,10 +340,10 @@
   }
   const add = (term) => choose([search.value.trim(), term].filter(Boolean).join(" "));
 
-  function told({ text, said, known, fix }) {
+  function told({ text, said, known, fix, nothing }) {
     const LIST = 24, more = known.length > LIST ? ` and ${known.length - LIST} more` : "";
     const replace = () => choose(search.value.replace(text, () => fix));
-    return el("li", {}, el("code", {}, name(text)), " is left out: ", name(said), ". ",
+    return el("li", {}, el("code", {}, name(text)), nothing ? " finds nothing: " : " is left out: ", name(said), ". ",
       fix ? ["Nearest: ", button(name(fix), replace, { class: "facet" }), ". "] : null,
       ...(known.length ? ["Known: ", ...known.slice(0, LIST).flatMap((k, i) => [i ? ", " : "", name(k)]), `${more}.`] : []));
   }

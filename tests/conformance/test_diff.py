@@ -61,6 +61,7 @@ def result(run: Results, name: str = "torch-cpu", at: int = 3) -> Any:
 def deviate(r: Any, ratio: float | str = 250.0) -> None:
     r |= {"verdict": "deviates", "message": "δ_1[0, 0] is wrong given its own operands"}
     r["records"][0]["ratio"] = ratio
+    r["worst"] = r["worst"] and {**r["worst"], "ratio": ratio}
 
 
 # ---- verdicts ----
@@ -421,6 +422,25 @@ def diff(tmp_path: Path, old: Results, new: Results) -> Callable[..., Any]:
     return run
 
 
+@pytest.mark.parametrize("was", ["conforms", "deviates"])
+def test_what_is_no_longer_judged_is_worse_though_no_verdict_is(
+    was: str, diff: Callable[..., Any], new: Results, old: Results
+) -> None:
+    """What is not returned cannot be wrong: deleting the wrong function mends nothing."""
+    if was == "deviates":
+        deviate(result(old))
+    gone = result(new)
+    kept = [r for r in gone["records"] if r["quantity"] not in ("delta", "dW")]
+    assert 0 < len(kept) < len(gone["records"])
+    gone["records"], gone["not_returned"] = kept, ["delta", "dW"]
+    gone["worst"] = gone["worst"] and {**gone["worst"], "ratio": kept[0]["ratio"]}
+    done = diff()
+    assert done.exit_code == 1
+    assert f"  {was} → conforms  " in done.output
+    assert "no longer judged at the step gate: δ, ∂L/∂W" in done.output
+    assert "worse: 1 worse (1 judged less)" in done.output
+
+
 def test_the_screen(diff: Callable[..., Any], new: Results, old: Results) -> None:
     for at in range(CASES):
         deviate(result(new, "refbp", at), 10.0 ** (at + 1))
@@ -532,7 +552,7 @@ def test_a_name_that_is_no_utf_8_is_spelt_out(
 def test_it_replaces_neither_file(diff: Callable[..., Any], tmp_path: Path) -> None:
     done = diff("--json", tmp_path / "new.json")
     assert done.exit_code == 2
-    assert "it is one of the files to compare" in done.output
+    assert "it is read by this command. Name another file." in done.output
     done = diff("--json", tmp_path / "same", "--html", tmp_path / "same")
     assert done.exit_code == 2
 

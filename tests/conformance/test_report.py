@@ -947,6 +947,20 @@ def test_a_folder_has_the_same_in_files_without_inline_script_or_style() -> None
     assert page.text.partition("Five files")[0] == one.text.partition("One file, no")[0]
 
 
+def test_the_first_screen_says_which_cases_did_not_run() -> None:
+    found = synthetic(12, hostile=False)
+    page = render(found)
+    left = Counter(r["implementation"] for r in found["results"] if r["verdict"] == "not-run")
+    ran = {i["name"] for i in found["implementations"] if i["status"] == "ran"}
+    (name_,) = [name_ for name_ in left if name_ in ran]
+    assert f"{left[name_]} cases</a> of <bdi>{name_}</bdi>" in page
+    assert "Everything asked for ran." not in page
+    whole = {**found, "implementations": [], "results": []}
+    assert "Everything asked for ran." in render(
+        {**whole, "summary": {**found["summary"], "verdicts": {}, "worst": []}}
+    )
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     path = tmp_path / "results.json"

@@ -445,6 +445,23 @@ def test_is_light_or_dark_as_the_system_is(open_: Any, scheme: str, paper: str) 
     assert o.page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
 
 
+@pytest.mark.parametrize("query", ["fault:sign-flipped", "known:gone", "fault:nosuch*"])
+def test_what_another_run_may_have_finds_nothing_here(open_: Any, query: str) -> None:
+    o = open_()
+    o.filter(query)
+    assert o.status.startswith("0 of 300 cases")
+    assert f"{query} finds nothing: " in o.page.locator(".problems").inner_text()
+
+
+def test_a_link_to_a_case_that_is_not_there_says_so(open_: Any) -> None:
+    o = open_("#case=typical/no/L9")
+    assert (
+        "There is no case typical/no/L9 in this report" in o.page.locator(".problems").inner_text()
+    )
+    o = open_("#case=")
+    assert o.status.startswith("300 of 300 cases")
+
+
 def test_paper_has_every_case_of_the_list(open_: Any) -> None:
     o = open_()
     rows = o.page.locator(".list tbody tr")

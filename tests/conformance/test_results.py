@@ -581,6 +581,13 @@ DEEP = {"quantity": "A", "layer": 2}
          'results[3].case is "no"; expected the id of one of the cases.'),
         (lambda w: w["results"][3].update(implementation="no"),
          'results[3].implementation is "no"; expected the name of an implementation.'),
+        (lambda w: w["profile"].update(cases=3), "profile.cases is 3; expected {cases}, as there are."),
+        (lambda w: w["results"][3]["records"][1].update(ratio=1.5),
+         "results[3].records[1].ratio is 1.5; expected at most 1, as its verdict is conforms."),
+        (lambda w: w["results"][3].update(blame=[{"quantity": "A", "layer": 1}]),
+         "results[3] has a first deviation, or something to blame; expected none, as it conforms."),
+        (lambda w: w["results"][3]["worst"].update(ratio=1e-5),
+         "results[3].worst.ratio is 1e-05; expected one of its records'."),
         (lambda w: w["cases"][3]["widths"].pop(),
          "cases[3].widths is a list of 1; expected 2, for its depth."),
         (lambda w: w["cases"][3].update(depth=10**9),
@@ -620,7 +627,10 @@ def test_a_file_that_contradicts_itself(
     change(wrong)
     write_results(path, wrong)
     message = message.format(
-        largest=worst[0]["ratio"], worst=len(worst), once="expected each once."
+        largest=worst[0]["ratio"],
+        worst=len(worst),
+        once="expected each once.",
+        cases=len(whole["cases"]),
     )
     assert refusal(path) == f"{message} {AGAIN.format(path=path)}"
 
@@ -629,7 +639,10 @@ def test_a_ratio_that_is_no_number_does_not_contradict(whole: Results, tmp_path:
     for at in (0, 3):
         for ratio in ("nan", "inf", 10**30):
             found: Any = copy.deepcopy(whole)
-            found["results"][at]["records"][0]["ratio"] = ratio
+            row = found["results"][at]
+            row["records"][0]["ratio"] = ratio
+            row["verdict"] = "deviates"
+            row["worst"] = row["worst"] and {**row["worst"], "ratio": ratio}
             write_results(tmp_path / "r.json", summed(found))
             assert read(tmp_path / "r.json")
 

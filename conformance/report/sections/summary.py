@@ -11,7 +11,7 @@ from conformance.results import VERDICTS, Number, Worst
 
 __all__ = ["context"]
 
-ROW, LEFT, LIMIT, RIGHT = 36, 108, 330, 390
+ROW, LEFT, LIMIT, RIGHT = 36, 122, 338, 398
 
 
 def context(view: View) -> dict[str, object]:
