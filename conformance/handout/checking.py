@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["judged", "source"]
+__all__ = ["judged", "leads", "source"]
 
 Numbers: TypeAlias = Mapping[str, Any]
 MARK = "# --- what a notebook carries ---"
@@ -72,10 +72,23 @@ def judged(
         return False, f"got {have[at]}{_place(at)}; expected finite numbers: {why}", have
     if _close(have, want):
         return True, "as refbp computes it.", have[()]
-    if _as_shown(have, want, digits):
+    if _agrees(have, want, digits):
         return True, f"right, as far as {digits} digits go.", have[()]
-    looks = _hint(name, have, want, right, parts, factors)
+    if _as_shown(have, want, digits):
+        return True, "right, but for its last digits, as by a calculator.", have[()]
+    looks = _hint(name, have, want, right, digits, parts, factors)
     return False, f"not what refbp computes: {looks}.", have[()]
+
+
+def leads(first: str, name: str) -> bool:
+    """Whether a later line reads it, or may: a gradient is read by its update alone, an update by the loss
+    after it, and the loss by none."""
+    kind, _, index = first.partition("[")
+    if kind == "loss":
+        return False
+    if kind in ("dW", "db"):
+        return name == "loss_after" or name == f"{kind[1:]}_new[{index}"
+    return name == "loss_after" if kind.endswith("_new") else True
 
 
 def _as_numbers(got: Any) -> tuple[Any, str]:
@@ -118,7 +131,11 @@ def _shape_of(array: Any) -> str:
 def _misshapen(have: Any, want: Any) -> str:
     """Why the shape may be another."""
     if have.ndim == 1 and have.size == want.size and want.ndim == 2:
-        return ", in rows: [[1], [2]] is a column, and keepdims=True keeps the rows of a sum"
+        if want.shape[0] == 1:
+            return ", a row: [[1, 2]] and not [1, 2]; keepdims=True keeps the row of a sum"
+        if want.shape[1] == 1:
+            return ", a column: [[1], [2]] and not [1, 2]; keepdims=True keeps the column of a sum"
+        return ", in rows and not one after the other"
     if have.shape == want.shape[::-1]:
         return ": it looks transposed" + ("" if _close(have.T, want) else ", and is not right yet")
     if want.ndim == have.ndim == 2:
@@ -156,16 +173,22 @@ def _as_shown(have: Any, want: Any, digits: int) -> bool:
 
 
 def _hint(
-    name: str, have: Any, want: Any, right: Numbers, parts: Numbers, factors: Mapping[str, float]
+    name: str,
+    have: Any,
+    want: Any,
+    right: Numbers,
+    digits: int,
+    parts: Numbers,
+    factors: Mapping[str, float],
 ) -> str:
     """What it looks like, and not what it is."""
     if not have.any():
         return "it is 0 everywhere"
     if not want.any():
         return "something in it is to be 0 that is not"
-    if _close(have, -want):
+    if _as_shown(have, -want, digits):
         return "its sign is the other one"
-    if want.ndim == 2 and _close(have.T, want):
+    if want.ndim == 2 and have.T.shape == want.shape and _as_shown(have.T, want, digits):
         return "it looks transposed"
     rounded = [k for k in range(2, 15) if _agrees(have, want, k)]
     if rounded:
@@ -176,6 +199,15 @@ def _hint(
                 return f"it is what comes out without {other}"
             if _close(have + 2 * numbers, want):
                 return f"it is what comes out with the other sign of {other}"
+            some = np.broadcast_to(numbers, want.shape)
+            of_step = "_new" in name and name.replace("_new", "") in other
+            if of_step and (some != 0).all():
+                many = 1 + (have - want) / some
+                told = np.allclose(many, many.flat[0], rtol=1e-4) and _factor(
+                    float(many.flat[0]), factors, True
+                )
+                if told:
+                    return f"look at {other} in it: {told}"
     for other, numbers in right.items():
         if other != name and _close(have, np.asarray(numbers, dtype=float)):
             return f"these are the numbers of {other}"

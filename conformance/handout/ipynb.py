@@ -186,7 +186,8 @@ def check(name, got):
     if name in wrong:
         wrong.remove(name)
     if fine is False:
-        told += f" {{wrong[0]}} is not right yet: mend it first." if wrong else ""
+        before = [other for other in wrong if leads(other, name)]
+        told += f" {{before[0]}} is not right yet: mend it first." if before else ""
         wrong.append(name)
     print(f"{{name}}: {{told}}")
     return value'''

@@ -32,7 +32,10 @@ def unit(x: float, digits: int) -> float:
 
 
 def shown(x: float, digits: int) -> str:
-    """0.15 as it is; 0.5932699921 as 0.593270; 1.5e-7 and 2e9 by a power of ten ('e')."""
+    """0.15 as it is; 0.5932699921 as 0.593270; 1.5e-7 and 2e9 by a power of ten ('e').
+
+    A rounded number is not filled up with zeros before its point: they would pass for digits.
+    """
     short = Decimal(repr(float(x)))
     if _significant(near := rounded(short, HELD)) <= digits:
         short = near  # 0.3925 for 0.39250000000000002: on paper the zeros are nothing
@@ -40,7 +43,7 @@ def shown(x: float, digits: int) -> str:
     if not d:
         return "0"
     e = d.adjusted()
-    if -5 <= e < max(digits, 7):
+    if -5 <= e < (max(digits, 7) if d is short else digits):
         full = format(d, "f")
         return full.rstrip("0").rstrip(".") if d is short and "." in full else full
     if d is short:

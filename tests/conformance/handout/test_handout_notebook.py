@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from handed_out import NAMES, STEPPED, shown, worked
 
-from conformance.handout.checking import judged, source
+from conformance.handout.checking import judged, leads, source
 from conformance.handout.document import Wish
 
 BLANKS = Wish(blanks=True)
@@ -137,7 +137,7 @@ ROWS = {  # the blank, what is written there, and what is said of it
     "a huge integer": ("A[1]", "[[10 ** 400, 1]]", "got something of the type int, in a list; expected 3×2 numbers."),
     "a number": ("A[1]", "3.5", "got one number; expected 3×2 numbers."),
     "true": ("A[1]", "True", "got one number; expected 3×2 numbers."),
-    "flat": ("A[1]", f"{A}.ravel()", "got a flat list of 6; expected 3×2 numbers, in rows: [[1], [2]] is a column, and keepdims=True keeps the rows of a sum."),
+    "flat": ("A[1]", f"{A}.ravel()", "got a flat list of 6; expected 3×2 numbers, in rows and not one after the other."),
     "short": ("A[1]", f"{A}[:, 0]", "got a flat list of 3; expected 3×2 numbers."),
     "three dimensions": ("A[1]", f"{A}[None]", "got 1×3×2; expected 3×2 numbers."),
     "empty": ("A[1]", "[]", "got a flat list of 0; expected 3×2 numbers."),
@@ -150,7 +150,10 @@ ROWS = {  # the blank, what is written there, and what is said of it
     "integers": ("A[1]", "np.array([[1, 2], [3, 4], [5, 6]])", "not what refbp computes: look at the formula once more, factor by factor."),
     "single precision": ("Z[1]", "right['Z[1]'].astype(np.float32)", "right, as far as 6 digits go."),
     "as shown": ("Z[1]", "np.round(right['Z[1]'], 6)", "right, as far as 6 digits go."),
-    "last digit": ("Z[1]", "np.round(right['Z[1]'], 6) + 4e-6", "right, as far as 6 digits go."),
+    "last digit": ("Z[1]", "np.round(right['Z[1]'], 6) + 4e-6", "right, but for its last digits, as by a calculator."),
+    "step without α": ("W_new[1]", "W[1] - right['dW[1]']", "not what refbp computes: look at alpha * dW[1] in it: it is to be alpha times as much."),
+    "step twice": ("W_new[1]", "W[1] - 2 * alpha * right['dW[1]']", "not what refbp computes: look at alpha * dW[1] in it: it is 2 times as much as it is to be."),
+    "loss negated, rounded": ("loss", "-round(float(right['loss']), 6)", "not what refbp computes: its sign is the other one."),
     "rounded": ("Z[1]", "np.round(right['Z[1]'], 3)", "not what refbp computes: it is right to 3 digits alone, and was rounded too much on the way."),
     "sign": ("A[1]", f"-{A}", "not what refbp computes: its sign is the other one."),
     "some signs": ("A[1]", f"{A} * [[1, -1]]", "not what refbp computes: some signs are the other ones."),
@@ -166,7 +169,7 @@ ROWS = {  # the blank, what is written there, and what is said of it
     "order": ("A[1]", f"{A}[::-1]", "not what refbp computes: its numbers are right, and in another order."),
     "one entry": ("A[1]", f"{A} + [[0, 0], [0, 1], [0, 0]]", "not what refbp computes: 5 of its 6 numbers are right, and the one in row 2, column 2 is not."),
     "zeros": ("A[1]", "np.zeros((3, 2))", "not what refbp computes: it is 0 everywhere."),
-    "no keepdims": ("db[1]", "right['delta[1]'].sum(axis=0)", "got a flat list of 2; expected 1×2 numbers, in rows: [[1], [2]] is a column, and keepdims=True keeps the rows of a sum."),
+    "no keepdims": ("db[1]", "right['delta[1]'].sum(axis=0)", "got a flat list of 2; expected 1×2 numbers, a row: [[1, 2]] and not [1, 2]; keepdims=True keeps the row of a sum."),
     "a mean": ("db[1]", "right['delta[1]'].mean(axis=0, keepdims=True)", "not what refbp computes: it is to be n times as much."),
     "loss in brackets": ("loss", "right['loss'].reshape(1, 1)", "as refbp computes it."),
     "loss rounded": ("loss", "round(float(right['loss']), 6)", "right, as far as 6 digits go."),
@@ -182,7 +185,7 @@ ROWS = {  # the blank, what is written there, and what is said of it
     "raises in NumPy": ("A[1]", "type('Odd', (), {'__array__': lambda s, *a, **k: 1 / 0})()", "got something of the type Odd; expected 3×2 numbers."),
 }  # fmt: skip
 COLUMN = {
-    "flat": ("a[1]", "(W[1] @ z[0] + b[1]).ravel()", "got a flat list of 2; expected 2×1 numbers, in rows: [[1], [2]] is a column, and keepdims=True keeps the rows of a sum."),
+    "flat": ("a[1]", "(W[1] @ z[0] + b[1]).ravel()", "got a flat list of 2; expected 2×1 numbers, a column: [[1], [2]] and not [1, 2]; keepdims=True keeps the column of a sum."),
     "a row": ("a[1]", "(W[1] @ z[0] + b[1]).T", "got 1×2; expected 2×1 numbers: it looks transposed."),
     "no bias": ("a[1]", "W[1] @ z[0]", "not what refbp computes: it is what comes out without b[1]."),
     "a gradient transposed": ("dW[1]", "right['dW[1]'].T", "not what refbp computes: it looks transposed."),
@@ -271,3 +274,18 @@ def test_a_wrong_answer_is_never_taken_for_a_right_one() -> None:
             assert judged("a", wrong, right, digits, {}, {"2": 2})[0] is False
         assert judged("b", 1.6, {"b": 1.5}, digits, {}, {})[0] is False
         assert judged("a", right["a"] * (1 + 1e-13), right, digits, {}, {})[0] is True
+
+
+@pytest.mark.parametrize(
+    ("first", "name", "does"),
+    [
+        ("A[1]", "Z[1]", True), ("delta[2]", "dW[1]", True), ("loss", "G[2]", False),
+        ("db[2]", "delta[1]", False), ("db[2]", "b_new[2]", True), ("db[2]", "b_new[1]", False),
+        ("dW[2]", "W_new[2]", True), ("dW[2]", "loss_after", True), ("W_new[2]", "b_new[1]", False),
+        ("W_new[2]", "loss_after", True),
+    ],
+)  # fmt: skip
+def test_an_earlier_line_is_to_be_mended_first_where_it_is_read(
+    first: str, name: str, does: bool
+) -> None:
+    assert leads(first, name) is does
