@@ -6,6 +6,7 @@ started again for the next problem. So is one that answers a single problem and 
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import select
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -92,6 +94,7 @@ class Child:
             )  # fmt: skip
         except (OSError, KeyError) as e:
             raise ChildError(f"it could not be started: {getattr(e, 'strerror', e) or e}") from e
+        _OPEN.add(self)
         for pipe in self._pipes():
             os.set_blocking(pipe.fileno(), False)
 
@@ -183,8 +186,20 @@ class Child:
         self.process = None
 
     def __del__(self) -> None:
+        if self.process is not None:
+            with suppress(Exception):
+                self.close()
+
+
+_OPEN: weakref.WeakSet[Child] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """While there is something to close them with: an interpreter that ends takes modules away first."""
+    for child in tuple(_OPEN):
         with suppress(Exception):
-            self.close()
+            child.close()
 
 
 def _as_user(user: str | int | None) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -278,3 +280,16 @@ def test_a_child_as_nobody_that_there_is() -> None:
     child = Child(["true"], Limits(user="nobody-of-that-name"))
     with pytest.raises(ChildError, match=r"^it could not be started: "):
         child.ask("{}\n")
+
+
+def test_an_interpreter_that_ends_says_nothing_of_a_child_that_is_still_there() -> None:
+    program = (
+        "import sys; from conformance.implementations.process import Child, Limits\n"
+        "echo = 'for l in iter(input, 0): print(l, flush=True)'\n"
+        "sys.kept = Child([sys.executable, '-c', echo], Limits(9.0))\n"
+        "assert sys.kept.ask('1\\n').strip() == '1'; print(sys.kept.process.pid)"
+    )
+    done = subprocess.run([sys.executable, "-Wd", "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
