@@ -62,7 +62,7 @@ docs: setup reports/faults.html reports/conformance.html ## the documentation si
 	$(BIN)/conformance activation tests/conformance/activation/under_test.py:silu \
 	  tests/conformance/activation/under_test.py:silu_prime --report site/reports/silu.html
 	cp reports/faults.html reports/conformance.html site/reports/
-	@grep -rhoE '\]\(\.\./[^)#]+' docs/*.md | cut -c6- | sort -u | while read -r f; do install -D -m 644 "$$f" "site/$$f"; done # what the pages link to
+	@grep -rhoE '\]\(\.\./[^)#]+' docs/*.md | cut -c6- | sort -u | while read -r f; do mkdir -p "site/$$(dirname "$$f")" && cp "$$f" "site/$$f"; done # what the pages link to
 
 screens: setup ## look at the site with Chromium: a picture of each page in reports/screens, every link followed
 	$(BIN)/python tests/screens.py site reports/screens

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from conformance.typed import as_json
+from conformance.typed import as_json, size
 
 if TYPE_CHECKING:
     from conformance.results import Number, Result, Results, Trials, Verdict
@@ -85,18 +85,19 @@ def _of_results(found: Results) -> Iterator[str]:
 
 def _of_verdict(at: str, r: Result) -> Iterator[str]:
     """A result that conforms has no error above its tolerance, and its worst is the worst of its records."""
-    ratios = [float(record["ratio"]) for record in r["records"]]
+    ratios = [size(record["ratio"]) for record in r["records"]]
     if r["verdict"] == "conforms":
         for k, ratio in enumerate(ratios):
-            if not ratio <= 1:
+            if ratio > 1:
                 said = f"{at}.records[{k}].ratio is {as_json(r['records'][k]['ratio'])}"
                 yield f"{said}; expected at most 1, as its verdict is conforms."
                 return
         if r["first_deviation"] or r["blame"]:
             yield f"{at} has a first deviation, or something to blame; expected none, as it conforms."
     worst = r["worst"]
-    if worst and ratios and float(worst["ratio"]) not in ratios and worst["ratio"] != "nan":
-        yield f"{at}.worst.ratio is {as_json(worst['ratio'])}; expected one of its records'."
+    if worst and ratios and size(worst["ratio"]) != max(ratios):
+        said = f"{at}.worst.ratio is {as_json(worst['ratio'])}"
+        yield f"{said}; expected {max(ratios):g}, the largest of its records."
 
 
 def _steps(r: Result) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -162,7 +163,7 @@ def _of_worst(found: Results) -> Iterator[str]:
     for r in found["results"]:
         for record in r["records"]:
             key = record["gate"], r["implementation"]
-            if key not in largest or float(record["ratio"]) > float(largest[key]):
+            if key not in largest or size(record["ratio"]) > size(largest[key]):
                 largest[key] = record["ratio"]
     for i, w in enumerate(worst):
         of = f"of {as_json(w['implementation'])} at the gate {w['gate']}"

@@ -51,7 +51,8 @@ class Change(TypedDict):
     new: State
     old_ratio: Number | None  # the largest error over tolerance
     new_ratio: Number | None
-    message: str  # what the new result says, or why there is none
+    lost: bool  # the new result judges less than the old one, though its verdict is no worse
+    message: str  # what is judged no more; else what the new result says, or why there is none
 
 
 class Ratio(TypedDict):
@@ -240,6 +241,7 @@ def _changes(
                 new=states[1],
                 old_ratio=_largest(was),
                 new_ratio=_largest(now),
+                lost=bool(lost),
                 message=lost or (now["message"] if now else gone or "no result"),
             )
 
@@ -249,14 +251,11 @@ def _lost(was: Result | None, now: Result | None) -> str:
     be wrong. In words; "" for nothing."""
     if not was or not now or not now["records"] or direction(_state(was), _state(now)) == "worse":
         return ""
-    judged = (
-        {(r["gate"], r["quantity"]): None for r in result["records"]} for result in (was, now)
-    )
-    before, after = judged
+    judged = {(r["gate"], r["quantity"]) for r in now["records"]}
     gates: dict[str, list[str]] = {}
-    for gate, quantity in before:
-        if (gate, quantity) not in after:
-            gates.setdefault(gate, []).append(SYMBOLS[quantity])
+    for gate, quantity in dict.fromkeys((r["gate"], r["quantity"]) for r in was["records"]):
+        if (gate, quantity) not in judged:
+            gates.setdefault(gate, []).append(SYMBOLS.get(quantity, "everything"))
     return "; ".join(
         f"no longer judged at the {gate} gate: {', '.join(of)}" for gate, of in gates.items()
     )
@@ -314,7 +313,7 @@ def _counts(
 def _message(changes: list[Change], grown: list[Ratio], threshold: float | None) -> str:
     ways = Counter(c["direction"] for c in changes)
     skipped = sum(c["direction"] == "worse" and c["new"] in (ABSENT, "not-run") for c in changes)
-    less = sum(c["message"].startswith("no longer judged") for c in changes)
+    less = sum(c["lost"] for c in changes)
     asides = [f"{skipped:,} no longer run"] * bool(skipped) + [f"{less:,} judged less"] * bool(less)
     said = []
     if ways["worse"]:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +22,7 @@ from conformance.cases import Case
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.known_differences import Amended, Difference, amend, known_differences
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
-from conformance.results import SYMBOLS, Element, Record, Result, Verdict, number
+from conformance.results import SYMBOLS, Element, Record, Result, Verdict, number, size
 from conformance.spread import LAMBDA, Spread, spread
 from conformance.tolerance import Accuracy, Arithmetic, StepTolerance, accuracy
 from conformance.truth.balls import Enclosure
@@ -359,14 +358,9 @@ def _worst_layers(judged: Sequence[Judged]) -> list[Judged]:
     worst: dict[str, Judged] = {}
     for j in judged:
         q = j.record["quantity"]
-        if q not in worst or _as_float(j.record["ratio"]) > _as_float(worst[q].record["ratio"]):
+        if q not in worst or size(j.record["ratio"]) > size(worst[q].record["ratio"]):
             worst[q] = j
     return list(worst.values())
-
-
-def _as_float(x: float | str) -> float:
-    value = float(x)
-    return math.inf if math.isnan(value) else value
 
 
 def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
@@ -492,7 +486,7 @@ def judge(
         verdict,
         message,
         first_deviation=next((j.element for j in judged if j.verdict != "conforms"), None),
-        worst=max(judged, key=lambda j: _as_float(j.record["ratio"])).element,
+        worst=max(judged, key=lambda j: size(j.record["ratio"])).element,
         known_differences=list(amended.key),
         straddling=subject.spread(name, amended).straddling,
         not_returned=list(t.missing),

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from conformance.contradictions import contradictions, of_trials
-from conformance.typed import AtLeast, Exactly, Having, MisfitError, OneOf, as_json, hold
+from conformance.typed import AtLeast, Exactly, Having, MisfitError, OneOf, as_json, hold, size
 
 __all__ = [
+    "GATES",
     "SCHEMA_VERSION",
     "SYMBOLS",
     "VERDICTS",
@@ -36,6 +37,7 @@ __all__ = [
     "number",
     "read",
     "read_trials",
+    "size",
     "try_to_write",
     "write_atomically",
     "write_results",
@@ -69,6 +71,7 @@ ExitCode = Annotated[int, OneOf(0, 1, 2)]
 Quantity = Annotated[str, OneOf(*SYMBOLS, "all")]
 """In the order in which they are computed; "all" for the gate `repeat`."""
 GATES = ("step", "end-to-end", "exact", "row", "repeat")
+"""In the order in which they are explained."""
 Gate = Annotated[str, OneOf(*GATES)]
 
 

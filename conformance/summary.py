@@ -22,6 +22,7 @@ from conformance.results import (
     Summary,
     Verdict,
     Worst,
+    size,
 )
 from conformance.results import Implementation as ImplementationRow
 
@@ -93,7 +94,7 @@ def _worst(results: Sequence[Result]) -> list[Worst]:
     for r in results:
         for rec in r["records"]:
             key = (rec["gate"], r["implementation"])
-            if key not in found or float(rec["ratio"]) > float(found[key]["ratio"]):
+            if key not in found or size(rec["ratio"]) > size(found[key]["ratio"]):
                 found[key] = Worst(
                     gate=rec["gate"],
                     implementation=r["implementation"],

@@ -24,13 +24,12 @@ from conformance.faults.loop import Loop, State, Step, Wrap, planted
 from conformance.faults.table import FAULTS, Fault, fault
 from conformance.judge import Subject, judge
 from conformance.problem import QUANTITIES, Floats, Runs
-from conformance.results import Dialled, FaultRow, GateCell, Result, Trials, number
+from conformance.results import GATES, Dialled, FaultRow, GateCell, Result, Trials, number
 from conformance.runner import runs
 from conformance.summary import environment
 
-__all__ = ["DIALS", "GATES", "FaultRow", "Trials", "smallest_seen", "trials", "tried"]
+__all__ = ["DIALS", "FaultRow", "Trials", "smallest_seen", "trials", "tried"]
 
-GATES = ("step", "end-to-end", "exact", "row", "repeat")
 Progress = Callable[[int, int, str], None]
 
 

@@ -28,7 +28,7 @@ from typing import (
     is_typeddict,
 )
 
-__all__ = ["AtLeast", "Exactly", "Having", "MisfitError", "OneOf", "as_json", "hold"]
+__all__ = ["AtLeast", "Exactly", "Having", "MisfitError", "OneOf", "as_json", "hold", "size"]
 
 LARGEST = 2**53  # of the whole numbers: beyond, other readers of JSON round
 TORN = re.compile("[\ud800-\udfff]")  # JSON can write half of a pair, and no file can hold it
@@ -75,6 +75,12 @@ def as_json(x: Any) -> str:
         return "an object" if isinstance(x, dict) else "a list"
     said = json.dumps(x)  # in ASCII, so that nothing in it steers a terminal
     return said if len(said) <= 60 else f"{said[:56]} …"
+
+
+def size(x: float | str) -> float:
+    """A number as a file has it, for ordering: a NaN is as bad as it gets."""
+    v = float(x)
+    return math.inf if math.isnan(v) else v
 
 
 # --- columns --------------------------------------------------------------------------------------

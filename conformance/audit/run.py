@@ -320,9 +320,11 @@ def _plain(M: Any) -> Any:
     if isinstance(M, (list, tuple, range)) and all(isinstance(x, int) for x in M):
         return [int(x) for x in M][:LARGEST]
     try:
+        if np.iscomplexobj(M):
+            return "complex numbers"
         array = np.asarray(M, dtype=float)
     except Exception:
-        return f"{kind_of(M)}"
+        return kind_of(M)
     if array.size > LARGEST:
         return f"{shape_of(array.shape)}, too many to show"
     return _rounded(array.tolist())

@@ -115,7 +115,7 @@ def _change(c: Change, cases: int) -> str:
 
     ratios = [short(r) for r in (c["old_ratio"], c["new_ratio"]) if r is not None]
     grew = f"  ratio {' → '.join(ratios)}" if ratios and cases == 1 else ""
-    told = c["new"] in ("error", "not-run", "absent") or c["message"].startswith("no longer judged")
+    told = c["lost"] or c["new"] in ("error", "not-run", "absent")
     said = f"  {c['message'][: 60 if c['new'] == 'error' else 200]}" if told else ""
     which = c["case"] if cases == 1 else f"{cases:,} cases"
     return f"{c['implementation']}  {which}  {c['old']} → {c['new']}{grew}{said}"

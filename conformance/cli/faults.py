@@ -16,6 +16,7 @@ from conformance.cli.command import (
     refusing,
     table,
 )
+from conformance.results import GATES
 
 if TYPE_CHECKING:
     from conformance.trials import Trials
@@ -76,8 +77,6 @@ def _list() -> None:
 
 
 def _show(found: Trials) -> None:
-    from conformance.trials import GATES
-
     click.echo(
         f"\n{len(found['faults'])} faults in {found['cases']} cases ({found['profile']}); a cell: the "
         "smallest margin (error over tolerance)\nwhere that gate catches it, and in how many cases; "

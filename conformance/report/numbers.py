@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from conformance.results import Number
+from conformance.results import Number, size
 
 __all__ = ["LEVELS", "count", "level", "over", "percentile", "power", "short", "size"]
 
@@ -15,12 +15,6 @@ LEVELS = ("0", "≤ 0.1", "≤ 0.25", "≤ 0.5", "≤ 0.75", "≤ 1", "≤ 10", 
 """The steps of the colour scale of error over tolerance; the CSS class of step i is r<i>."""
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def size(x: Number) -> float:
-    """x for ordering: a NaN is as bad as it gets."""
-    v = float(x)
-    return math.inf if math.isnan(v) else v
 
 
 def over(x: Number) -> bool:

@@ -441,6 +441,17 @@ def test_what_is_no_longer_judged_is_worse_though_no_verdict_is(
     assert "worse: 1 worse (1 judged less)" in done.output
 
 
+def test_a_gate_that_is_gone_is_worse_too(
+    diff: Callable[..., Any], new: Results, old: Results
+) -> None:
+    kept = [r for r in result(new)["records"] if r["gate"] != "repeat"]
+    assert len(kept) == len(result(new)["records"]) - 1
+    result(new)["records"] = kept
+    done = diff()
+    assert done.exit_code == 1
+    assert "no longer judged at the repeat gate: everything" in done.output
+
+
 def test_the_screen(diff: Callable[..., Any], new: Results, old: Results) -> None:
     for at in range(CASES):
         deviate(result(new, "refbp", at), 10.0 ** (at + 1))

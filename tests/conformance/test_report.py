@@ -151,6 +151,7 @@ def _deviate(result: dict, at: int, ratio: float | str) -> None:
             "suggestion": "Take σ'_l at A_l; Z_l is σ_l(A_l)." if known else "Look at the scale.",
         }
     ]
+    result["worst"] = _worst_of(result["records"])
 
 
 def _worst_of(records: list[dict]) -> dict:

@@ -61,7 +61,6 @@ ELSEWHERE = {  # first words: what runs it
 SHOWN_ELSEWHERE = {  # blocks that are no output of the page's commands
     "CONTRIBUTING.md": "drawings of the flow",
     "docs/tolerances.md": "formulas",
-    "docs/audit.md": "tests/conformance/test_audit.py",
     "docs/reference/commands.md": "tests/meta/test_commands_doc.py",
 }
 SENTENCES = (ROOT / "tests/conformance/test_student.py").read_text(encoding="utf-8")  # also shown
@@ -311,11 +310,7 @@ def test_a_command_in_running_text_is_one(path: Path) -> None:
         if line.startswith("conformance "):
             known_to_click(shlex.split(line)[1:])
         else:
-            start = next(
-                s
-                for s in ELSEWHERE
-                if line.startswith(s.removeprefix("python ")) or line.startswith(s)
-            )
+            start = next(s for s in ELSEWHERE if line.startswith(s))
             what_runs_elsewhere_is_there(start, line)
 
 

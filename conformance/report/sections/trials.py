@@ -10,11 +10,10 @@ from markupsafe import Markup
 from conformance.report import svg
 from conformance.report.numbers import size
 from conformance.report.view import View
-from conformance.results import Dialled, Trials
+from conformance.results import GATES, Dialled, Trials
 
 __all__ = ["context", "number", "shown"]
 
-GATES = ("step", "end-to-end", "exact", "row", "repeat")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 300, 200, 40, 292, 24, 158
 VERDICTS = {"caught": "conforms", "survives": "deviates", "not shown": "undecided"}
 
