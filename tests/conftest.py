@@ -11,7 +11,6 @@ os.environ["JAX_ENABLE_X64"] = "1"  # read when JAX is imported, by whichever te
 
 # ruff: noqa: E402   the environment first
 import random
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from screens import CHROMIUM, opened
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +57,6 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     started.cache_clear()
 
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), ""
-)
-
-
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """The system's Chromium, driven by Playwright; what asks for it is skipped without."""
@@ -69,10 +64,5 @@ def chromium() -> Iterator[Any]:
         pytest.skip("no Chromium on the PATH")
     if not find_spec("playwright"):
         pytest.skip("no playwright: pip install '.[dev]'")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+    with opened() as browser:
         yield browser
-        browser.close()

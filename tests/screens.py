@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,6 +27,18 @@ SCREENS = 3  # of a long page: so many heights of a screen
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), ""
 )
+
+
+@contextmanager
+def opened() -> Iterator[Any]:
+    """The system's Chromium, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
 
 
 def look(browser: Any, path: Path, stem: Path) -> list[str]:
@@ -80,8 +94,6 @@ def main(site: Path, pictures: Path) -> int:
             "not run: no Chromium on the PATH. Install one, for example: apt-get install chromium"
         )
         return 2
-    from playwright.sync_api import sync_playwright
-
     pages = sorted(p for p in site.rglob("*.html") if p.name != "404.html")
     if not pages:
         print(f"no page in {site}: make docs")
@@ -89,16 +101,12 @@ def main(site: Path, pictures: Path) -> int:
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir(parents=True)
     wrong = 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with opened() as browser:
         for path in pages:
             name = "-".join(path.relative_to(site).with_suffix("").parts)
             for finding in look(browser, path.resolve(), pictures / name):
                 wrong += 1
                 print(f"{path}: {finding}")
-        browser.close()
     print(
         f"{len(pages)} pages, {len(list(pictures.iterdir()))} pictures in {pictures}, {wrong} findings"
     )
