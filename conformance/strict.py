@@ -6,6 +6,7 @@ file a field stands, and says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ __all__ = [
     "flag",
     "number",
     "one_of",
+    "stray",
     "string",
+    "text",
     "told",
 ]
 
@@ -31,18 +34,34 @@ class UnfitError(ValueError):
 
 
 def told(x: Any) -> str:
-    """A value as Python writes it, cut short; it refuses an integer of thousands of digits."""
+    """A value as TOML has it, cut short."""
+    if isinstance(x, bool):
+        return str(x).lower()
+    if isinstance(x, list):
+        whole = f"[{', '.join(map(told, x[:30]))}]"
+        return whole if len(whole) <= 60 else f"{whole[:59]}…"
+    if hasattr(x, "isoformat"):
+        return str(x)
     try:
         return f"{x!r:.60}"
-    except ValueError:
+    except ValueError:  # Python writes no integer of thousands of digits
         return "a whole number of thousands of digits"
 
 
-def string(x: Any) -> str:
-    """A text that is not empty."""
-    if not isinstance(x, str) or not x.strip():
-        raise UnfitError(f"is {told(x)}; expected a text in quotes.")
-    return x
+def text(most: int | None = None) -> Callable[[Any], str]:
+    """A check that it is a text that is not empty, nor longer than that."""
+
+    def check(x: Any) -> str:
+        if not isinstance(x, str) or not x.strip():
+            raise UnfitError(f"is {told(x)}; expected a text in quotes.")
+        if most is not None and len(x) > most:
+            raise UnfitError(f"has {len(x):,} characters; expected {most:,} at most.")
+        return x
+
+    return check
+
+
+string = text()
 
 
 def flag(x: Any) -> bool:
@@ -55,27 +74,42 @@ def flag(x: Any) -> bool:
 def number(least: float, most: float, whole: bool = False) -> Callable[[Any], Any]:
     """A check that it is a number in a range."""
     what = "a whole number" if whole else "a number"
+    end = f"{most:g}" if float(f"{most:g}") == most else f"{most:.10g}"
 
     def check(x: Any) -> Any:
         fits = isinstance(x, int if whole else (int, float)) and not isinstance(x, bool)
         if not fits or not least <= x <= most:
-            raise UnfitError(f"is {told(x)}; expected {what} from {least:g} to {most:g}.")
+            quotes = ", without quotes" if isinstance(x, str) else ""
+            raise UnfitError(f"is {told(x)}; expected {what} from {least:g} to {end}{quotes}.")
         return x if whole else float(x)
 
     return check
 
 
-def one_of(kind: str, among: Sequence[str]) -> Callable[[Any], str]:
-    """A check that it is one of those."""
+def one_of(kind: str, among: Sequence[str], **same: str) -> Callable[[Any], str]:
+    """A check that it is one of those; `same` is what others call them."""
 
     def check(x: Any) -> str:
         if not isinstance(x, str):
-            raise UnfitError(f"is {told(x)}; expected one of {', '.join(among)}.")
+            raise UnfitError(f"is {told(x)}; expected, in quotes, one of {', '.join(among)}.")
         if x not in among:
-            raise UnfitError(f"is an {unknown(kind, x[:60], among)}")
+            raise UnfitError(stray(kind, x, among, same))
         return x
 
     return check
+
+
+def stray(kind: str, name: str, among: Sequence[str], same: Mapping[str, str]) -> str:
+    """“is an unknown …”, with what is meant, or else the name that is written most alike."""
+    meant = {_plain(n): n for n in among}.get(_plain(name)) or same.get(_plain(name))
+    if meant in among:
+        return f"is an unknown {kind} {name[:60]!r}. Did you mean {meant!r}?"
+    return f"is an {unknown(kind, name[:60], among)}"
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently."""
+    return re.sub(r"[\W_]", "", name).casefold()
 
 
 def as_it_is(x: Any) -> Any:

@@ -193,21 +193,9 @@ def _hint(
     rounded = [k for k in range(2, 15) if _agrees(have, want, k)]
     if rounded:
         return f"it is right to {rounded[-1]} digits alone, and was rounded too much on the way"
-    for other, numbers in parts.items():
-        if np.shape(numbers) in (want.shape, (1, *want.shape[1:])):
-            if _close(have + numbers, want):
-                return f"it is what comes out without {other}"
-            if _close(have + 2 * numbers, want):
-                return f"it is what comes out with the other sign of {other}"
-            some = np.broadcast_to(numbers, want.shape)
-            of_step = "_new" in name and name.replace("_new", "") in other
-            if of_step and (some != 0).all():
-                many = 1 + (have - want) / some
-                told = np.allclose(many, many.flat[0], rtol=1e-4) and _factor(
-                    float(many.flat[0]), factors, True
-                )
-                if told:
-                    return f"look at {other} in it: {told}"
+    told = _of_sum(name, have, want, parts, factors)
+    if told:
+        return told
     for other, numbers in right.items():
         if other != name and _close(have, np.asarray(numbers, dtype=float)):
             return f"these are the numbers of {other}"
@@ -228,6 +216,24 @@ def _hint(
         many = f"{want.size - len(off)} of its {want.size} numbers are right"
         return f"{many}, and the one{_place(tuple(off[0]))} is not"
     return "look at the formula once more, factor by factor"
+
+
+def _of_sum(name: str, have: Any, want: Any, parts: Numbers, factors: Mapping[str, float]) -> str:
+    """What is wrong with one part of the sum that it is: left out, with its other sign, or a multiple."""
+    for other, numbers in parts.items():
+        if np.shape(numbers) not in (want.shape, (1, *want.shape[1:])):
+            continue
+        if _close(have + numbers, want):
+            return f"it is what comes out without {other}"
+        if _close(have + 2 * numbers, want):
+            return f"it is what comes out with the other sign of {other}"
+        if "_new" in name and name.replace("_new", "") in other and np.all(numbers):
+            times = 1 + (have - want) / numbers
+            first = float(times.flat[0])
+            told = _factor(first, factors, True) if np.allclose(times, first, rtol=1e-4) else ""
+            if told:
+                return f"look at {other} in it: {told}"
+    return ""
 
 
 def _factor(ratio: float, factors: Mapping[str, float], many: bool) -> str:

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from conformance.cases import unknown
 from conformance.handout.formulas import LOSSES
 from conformance.handout.text import count, visible
 from conformance.problem import Floats
-from conformance.strict import Fields, Reader, UnfitError, as_it_is, flag, told
+from conformance.strict import (
+    Fields,
+    Reader,
+    UnfitError,
+    as_it_is,
+    flag,
+    number,
+    one_of,
+    stray,
+    text,
+    told,
+)
 from conformance.truth.definitions import ACTIVATIONS, ROW_WISE
 
 __all__ = ["EXAMPLE", "LAYER", "MOST", "PLOTTED", "PUBLISHED", "TRAINING", "checked", "missing"]
@@ -32,85 +42,21 @@ QUANTITIES = ("A", "Z", "delta", "dW", "db", "W_new", "b_new", "loss", "loss_aft
 # --- values -------------------------------------------------------------------------------------------
 
 
-def _toml(x: Any) -> str:
-    """A value as TOML has it, cut short."""
-    if isinstance(x, bool):
-        return str(x).lower()
-    if isinstance(x, list):
-        whole = f"[{', '.join(map(_toml, x[:30]))}]"
-        return whole if len(whole) <= 60 else f"{whole[:59]}…"
-    return told(x) if not hasattr(x, "isoformat") else str(x)
-
-
-def _plain(name: str) -> str:
-    """A name without what people write differently."""
-    return re.sub(r"[\W_]", "", name).casefold()
-
-
-def _unknown(kind: str, name: str, among: Sequence[str], same: Mapping[str, str]) -> str:
-    """“is an unknown …”, with what is meant, or else the name that is written most alike."""
-    alike = {_plain(n): n for n in among}
-    meant = alike.get(_plain(name)) or same.get(_plain(name))
-    shown = visible(name)[:60]
-    if meant in among:
-        return f"is an unknown {kind} {shown!r}. Did you mean {meant!r}?"
-    return f"is an {unknown(kind, shown, among)}"
-
-
-def _text(most: int) -> Callable[[Any], str]:
-    def check(x: Any) -> str:
-        if not isinstance(x, str) or not x.strip():
-            raise UnfitError(f"is {_toml(x)}; expected a text in quotes.")
-        if len(x) > most:
-            raise UnfitError(f"has {len(x):,} characters; expected {most:,} at most.")
-        return x
-
-    return check
-
-
-def _number(least: float, most: float, whole: bool = False) -> Callable[[Any], Any]:
-    what = "a whole number" if whole else "a number"
-
-    def check(x: Any) -> Any:
-        fits = isinstance(x, int if whole else int | float) and not isinstance(x, bool)
-        if not fits or not least <= x <= most:
-            quotes = ", without quotes" if isinstance(x, str) else ""
-            raise UnfitError(
-                f"is {_toml(x)}; expected {what} from {least:g} to {most:.10g}{quotes}."
-            )
-        return x if whole else float(x)
-
-    return check
-
-
-def _one_of(kind: str, among: Sequence[str], **same: str) -> Callable[[Any], str]:
-    """One of those; `same` is what others call them."""
-
-    def check(x: Any) -> str:
-        if not isinstance(x, str):
-            raise UnfitError(f"is {_toml(x)}; expected, in quotes, one of {', '.join(among)}.")
-        if x not in among:
-            raise UnfitError(_unknown(kind, x, among, same))
-        return x
-
-    return check
-
-
 def _real(x: Any, where: str) -> float:
     if isinstance(x, bool) or not isinstance(x, int | float):
         quotes = ", without quotes" if isinstance(x, str) else ""
-        raise UnfitError(f"has {_toml(x)} {where}; expected a number there{quotes}.")
+        raise UnfitError(f"has {told(x)} {where}; expected a number there{quotes}.")
     if abs(x) > 1e6 or not math.isfinite(x):  # in this order: a whole number may be no float
-        raise UnfitError(f"has {_toml(x)} {where}; expected a finite number, a million at most.")
+        raise UnfitError(f"has {told(x)} {where}; expected a finite number, a million at most.")
     return float(x)
 
 
 def _vector(x: Any) -> Floats:
     if not isinstance(x, list) or not x:
-        raise UnfitError(f"is {_toml(x)}; expected a list of numbers, such as [0.5, -1.0].")
+        raise UnfitError(f"is {told(x)}; expected a list of numbers, such as [0.5, -1.0].")
     if any(isinstance(e, list) for e in x):
         raise UnfitError(
-            f"is {_toml(x)}, which has brackets in its brackets; expected a list of numbers, such as "
+            f"is {told(x)}, which has brackets in its brackets; expected a list of numbers, such as "
             "[0.5, -1.0]."
         )
     return np.array([_real(e, f"as number {i}") for i, e in enumerate(x, 1)])
@@ -119,18 +65,18 @@ def _vector(x: Any) -> Floats:
 def _matrix(x: Any) -> Floats:
     such = "such as [[0.5, -1.0], [2.0, 0.0]]"
     if not isinstance(x, list) or not x:
-        raise UnfitError(f"is {_toml(x)}; expected rows of numbers, {such}.")
+        raise UnfitError(f"is {told(x)}; expected rows of numbers, {such}.")
     if not any(isinstance(row, list) for row in x):
-        one, each = _toml([x]), _toml([[e] for e in x])
+        one, each = told([x]), told([[e] for e in x])
         raise UnfitError(
-            f"is {_toml(x)}, which has no rows; expected {one} for one row, or {each} for one number "
+            f"is {told(x)}, which has no rows; expected {one} for one row, or {each} for one number "
             "in each."
             if len(one) + len(each) < 110
-            else f"is {_toml(x)}, which has no rows; expected rows of numbers, {such}."
+            else f"is {told(x)}, which has no rows; expected rows of numbers, {such}."
         )
     for i, row in enumerate(x, 1):
         if not isinstance(row, list) or not row:
-            raise UnfitError(f"has {_toml(row)} as row {i}; expected rows of numbers, {such}.")
+            raise UnfitError(f"has {told(row)} as row {i}; expected rows of numbers, {such}.")
         if len(row) != len(x[0]):
             raise UnfitError(
                 f"has {count(len(row), 'number')} in row {i} and {len(x[0])} in row 1; expected as "
@@ -148,16 +94,14 @@ def _printed(x: Any) -> Decimal:
     if not isinstance(x, str) or not re.fullmatch(
         r"[-+]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})(e[-+]?\d{1,2})?", x
     ):
-        raise UnfitError(
-            f'is {_toml(x)}; expected a number in quotes, as it was printed: "0.7514".'
-        )
+        raise UnfitError(f'is {told(x)}; expected a number in quotes, as it was printed: "0.7514".')
     return Decimal(x)
 
 
 def _place(x: Any) -> tuple[int, int]:
     whole = isinstance(x, list) and len(x) == 2
     if not whole or not all(isinstance(e, int) and not isinstance(e, bool) and e > 0 for e in x):
-        raise UnfitError(f"is {_toml(x)}; expected row and column, from 1: [1, 2].")
+        raise UnfitError(f"is {told(x)}; expected row and column, from 1: [1, 2].")
     return x[0] - 1, x[1] - 1
 
 
@@ -166,7 +110,7 @@ def _tables(name: str) -> Callable[[Any], list[Any]]:
         if isinstance(x, dict):
             raise UnfitError(f"is one table; expected double brackets, [[{name}]], one for each.")
         if not isinstance(x, list) or not x:
-            raise UnfitError(f"is {_toml(x)}; expected [[{name}]], one table for each.")
+            raise UnfitError(f"is {told(x)}; expected [[{name}]], one table for each.")
         return x
 
     return check
@@ -174,29 +118,29 @@ def _tables(name: str) -> Callable[[Any], list[Any]]:
 
 # --- fields -------------------------------------------------------------------------------------------
 
-_LOSS = _one_of(
+_LOSS = one_of(
     "loss", tuple(LOSSES), mse="mean_squared_error", squarederror="mean_squared_error",
     l2="mean_squared_error", mae="mean_absolute_error", l1="mean_absolute_error",
     halfmse="half_squared_error", ce="cross_entropy", nll="log_softmax_cross_entropy",
     categoricalcrossentropy="cross_entropy", bce="binary_cross_entropy", smoothl1="huber",
 )  # fmt: skip
-_ACTIVATION = _one_of(
+_ACTIVATION = one_of(
     "activation", (*ACTIVATIONS, *ROW_WISE), linear="identity", none="identity", id="identity",
     logistic="sigmoid", expit="sigmoid", swish="silu", lrelu="leaky_relu", sine="sin",
 )  # fmt: skip
 EXAMPLE: Fields = {
-    "title": _text(200),
-    "text": _text(6000),
-    "credit": _text(500),
-    "convention": _one_of("convention", CONVENTIONS, col="column", batch="rows"),
+    "title": text(200),
+    "text": text(6000),
+    "credit": text(500),
+    "convention": one_of("convention", CONVENTIONS, col="column", batch="rows"),
     "loss": _LOSS,
-    "alpha": _number(0, 1000),
+    "alpha": number(0, 1000),
     "x": _vector,
     "y": _vector,
     "X": _matrix,
     "Y": _matrix,
     "fixed_biases": flag,
-    "show": _one_of("kind of handout", SHOWS),
+    "show": one_of("kind of handout", SHOWS),
     "layers": _tables("layers"),
     "training": as_it_is,
     "published": _tables("published"),
@@ -205,20 +149,20 @@ LAYER: Fields = {
     "W": _matrix,
     "b": _vector,
     "activation": _ACTIVATION,
-    "repeat": _number(1, PLOTTED, whole=True),
+    "repeat": number(1, PLOTTED, whole=True),
 }
 TRAINING: Fields = {
-    "epochs": _number(1, 5000, whole=True),
-    "batch_size": _number(1, MOST, whole=True),
-    "seed": _number(0, 2**31, whole=True),
+    "epochs": number(1, 5000, whole=True),
+    "batch_size": number(1, MOST, whole=True),
+    "seed": number(0, 2**31, whole=True),
 }
 PUBLISHED: Fields = {
-    "what": _text(120),
-    "quantity": _one_of("quantity", QUANTITIES),
-    "layer": _number(1, PLOTTED, whole=True),
+    "what": text(120),
+    "quantity": one_of("quantity", QUANTITIES),
+    "layer": number(1, PLOTTED, whole=True),
     "at": _place,
     "value": _printed,
-    "why": _text(1000),
+    "why": text(1000),
 }
 HOMES: Sequence[tuple[str, Fields]] = (
     ("above the first header", EXAMPLE), ("below a [[layers]]", LAYER),
@@ -272,7 +216,7 @@ def _stray(name: str, known: Fields) -> str:
     for home, fields in HOMES:
         if name in fields and fields is not known:
             return f"stands in the wrong place; expected it {home}."
-    return _unknown("field", name, tuple(known), SAME)
+    return stray("field", name, tuple(known), SAME)
 
 
 def missing(reader: Reader, table: str, name: str) -> ValueError:

@@ -462,7 +462,7 @@ BAD = [  # the rubric, and what is said of it: the line, the field, what was exp
     ),
     (ONE + ONE, ", line 6: tests[2].name is 'a' again; expected another."),
     (ONE.replace("1", "-1"), ", line 4: tests[1].points is -1; expected a number from 0 to 1e+06."),
-    (ONE.replace("1", "true"), ", line 4: tests[1].points is True; expected a number"),
+    (ONE.replace("1", "true"), ", line 4: tests[1].points is true; expected a number"),
     (ONE.replace("1", "nan"), ", line 4: tests[1].points is nan; expected a number"),
     (ONE.replace("1", "0"), ": tests have no points together; expected more than 0."),
     (ONE.replace("points = 1", ""), ", line 1: tests[1].points is missing; expected it here."),
