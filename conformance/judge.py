@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +23,12 @@ from conformance.implementations import IMPLEMENTATIONS
 from conformance.known_differences import Amended, Difference, amend, known_differences
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
 from conformance.results import SYMBOLS, Element, Record, Result, Verdict, number, size
-from conformance.spread import LAMBDA, Spread, spread
-from conformance.tolerance import Accuracy, Arithmetic, StepTolerance, accuracy
+from conformance.tolerance import LAMBDA, accuracy
 from conformance.truth.balls import Enclosure
-from conformance.truth.definitions import ROW_WISE, Definition
-from conformance.truth.network import Memo, Steps, Truth, trace
+from conformance.truth.definitions import Definition
+from conformance.truth.network import Network, Spread, Truth
+from conformance.truth.readings import Memo
+from conformance.truth.rounding import Accuracy, Arithmetic
 
 __all__ = ["Judged", "Own", "Subject", "judge", "judge_exception", "right_as_a_whole", "steps_of"]
 
@@ -57,7 +58,7 @@ class Subject:
 
     case: Case
     own: Mapping[str, Own] = field(default_factory=dict)
-    _truths: dict[tuple[str, ...], Truth] = field(default_factory=dict)
+    _networks: dict[tuple[str, ...], Network] = field(default_factory=dict)
     _spreads: dict[tuple[Any, ...], Spread] = field(default_factory=dict)
     memo: Memo = field(default_factory=dict)
 
@@ -87,34 +88,32 @@ class Subject:
         }
         return replace(amended, maths=replace(amended.maths, activations=activations))
 
-    def accuracies(self, implementation: str) -> dict[int, Accuracy]:
-        """What σ_l of an implementation may lose."""
-        p = self.problem
-        return {
-            l: self.own[s].accuracy if s in self.own else accuracy(implementation, p.dtype.name, s)
-            for l, s in p.sigma.items()
-        }
+    def accuracy(self, implementation: str, activation: str) -> Accuracy:
+        """What an evaluation of σ by an implementation may lose."""
+        if activation in self.own:
+            return self.own[activation].accuracy
+        return accuracy(implementation, self.problem.dtype.name, activation)
+
+    def arithmetic(self, amended: Amended) -> Arithmetic:
+        """That of the dtype, under an expectation."""
+        return Arithmetic.of(self.problem.dtype, amended.flushes)
+
+    def network(self, amended: Amended) -> Network:
+        """The problem on its tape, under an expectation."""
+        if amended.key not in self._networks:
+            self._networks[amended.key] = Network(self.problem, amended.maths, self.memo)
+        return self._networks[amended.key]
 
     def truth(self, amended: Amended) -> Truth:
-        """The exact trace, under an expectation."""
-        if amended.key not in self._truths:
-            self._truths[amended.key] = trace(self.problem, amended.maths)
-        return self._truths[amended.key]
+        """The exact value of every quantity, under an expectation."""
+        return self.network(amended).truth
 
     def spread(self, implementation: str, amended: Amended) -> Spread:
-        """The mean-square model for an implementation."""
+        """The root mean square errors that an implementation may have."""
         key = (implementation, *amended.key)
         if key not in self._spreads:
-            p = self.problem
-            self._spreads[key] = spread(
-                p,
-                self.truth(amended),
-                Arithmetic.of(p.dtype, amended.flushes),
-                self.accuracies(implementation),
-                {
-                    l: {} if s in ROW_WISE else amended.maths.activations[s].jumps()
-                    for l, s in p.sigma.items()
-                },
+            self._spreads[key] = self.network(amended).spread(
+                self.arithmetic(amended), partial(self.accuracy, implementation), LAMBDA
             )
         return self._spreads[key]
 
@@ -168,49 +167,31 @@ def _in_order(L: int) -> Iterator[tuple[str, int]]:
         yield ("W_new", l)
 
 
-def _step_by_step(subject: Subject, t: Trace, name: str, amended: Amended) -> dict[Any, Comparison]:
+def _step_by_step(
+    subject: Subject, t: Trace, name: str, amended: Amended, rounded: bool
+) -> dict[Any, Comparison]:
     """Each equation on the implementation's own operands, where it returned them."""
-    p = subject.problem
-    steps = Steps(p, amended.maths, subject.memo)
-    of_sigma = subject.accuracies(name)
-    fused = name in IMPLEMENTATIONS and IMPLEMENTATIONS[name].jitted
-    bound = StepTolerance(p, Arithmetic.of(p.dtype, amended.flushes), of_sigma, fused)
-    A, Z, delta, dW = (
-        {l: M.astype(np.float64) for l, M in t.layers(q).items()} for q in ("A", "Z", "delta", "dW")
+    steps = subject.network(amended).steps(
+        t, subject.arithmetic(amended), partial(subject.accuracy, name), not rounded
     )
-    Z[0] = p.X.astype(np.float64)
-    L = p.depth
-    found: dict[Any, Comparison] = {}
-
-    def put(quantity: str, l: int, value: Floats, exact: Enclosure, within: Any) -> None:
-        found[quantity, l] = Comparison(quantity, l, "step", value, exact, within)
-
-    for l in range(1, L + 1):
-        before, link = Z.get(l - 1), delta.get(l)
-        if A and before is not None:
-            put("A", l, t.A[l], steps.pre_activation(l, before), bound.pre_activation(l, before))
-        after = (Z.get(L) if l == L else delta.get(l + 1)) if delta else None
-        if A and (t.Z or after is not None):
-            layer = steps.layer(l, A[l], after)
-            if t.Z:
-                put("Z", l, t.Z[l], layer.Z, bound.activation(l, A[l], layer))
-            if after is not None:
-                put("delta", l, t.delta[l], layer.delta, bound.link(l, A[l], after, layer))
-        if dW and link is not None and before is not None:
-            exact, within = steps.weight_gradient(before, link), bound.weight_gradient(before, link)
-            put("dW", l, t.dW[l], exact, within)
-        if dW and t.W_new:
-            put("W_new", l, t.W_new[l], steps.updated(l, dW[l]), bound.updated(l, dW[l]))
-    if t.loss is not None and t.Z:
-        put("loss", L, t.loss, steps.loss(Z[L]), bound.loss(Z[L]))
+    found = {}
+    for (q, l), (exact, within) in steps.items():
+        value: Any = t.loss if q == "loss" else t.layers(q)[l]
+        found[q, l] = Comparison(q, l, "step", value, exact, within)
     return found
+
+
+def _rounds_every_value(name: str) -> bool:
+    """Whether it is one of ours that hands on what it returned; others may keep more, or contract a product
+    and a sum."""
+    return name in IMPLEMENTATIONS and not IMPLEMENTATIONS[name].jitted
 
 
 def _against_truth(
     gate: str, t: Trace, truth: Truth, within: Spread | None
 ) -> dict[Any, Comparison]:
     """Every quantity against the exact one; within nothing at all where `within` is None."""
-    hull = not all(d.all() for d in truth.decided.values())
+    hull = not truth.decided
     found = {}
     for q in QUANTITIES:
         exact: Mapping[int, Enclosure] = getattr(truth, q)
@@ -278,6 +259,8 @@ def _judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
     # what the radius leaves open is held against the value, unless it is the hull at a kink
     ratio = _ratio(np.where(hull, error, error + rad), tolerance)
     surely = _ratio(np.maximum(error - rad, 0.0), tolerance)
+    open_ = (error > 0) & ~(np.isfinite(rad) & np.isfinite(tolerance))  # neither right nor wrong
+    ratio, surely = np.where(open_, np.inf, ratio), np.where(open_, 0.0, surely)
     starts = np.cumsum([0, *sizes[:-1]])
     tops, largest, errors = (np.maximum.reduceat(x, starts) for x in (ratio, np.abs(hi), error))
     deviates = np.maximum.reduceat(surely, starts) > 1
@@ -310,12 +293,17 @@ _LARGEST = {name: float(np.finfo(name).max) for name in ("float64", "float32")}
 
 
 def _all_gates(
-    subject: Subject, name: str, t: Trace, alone: Trace | None, amended: Amended
+    subject: Subject,
+    name: str,
+    t: Trace,
+    alone: Trace | None,
+    amended: Amended,
+    rounded: bool,
 ) -> list[Judged]:
     """Every comparison of a trace, in the order of the algorithm, the step gate first."""
     p = subject.problem
     gates = [
-        _step_by_step(subject, t, name, amended),
+        _step_by_step(subject, t, name, amended, rounded),
         _against_truth("end-to-end", t, subject.truth(amended), subject.spread(name, amended)),
     ]
     if subject.case.exact:
@@ -328,14 +316,15 @@ def _all_gates(
     return judged
 
 
-def steps_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
+def steps_of(subject: Subject, name: str, t: Trace, rounded: bool | None = None) -> list[Judged]:
     """The step gate alone, in the order of the algorithm; each step with the known differences, where it
     conforms to those."""
 
     def judged(rows: Sequence[Difference]) -> list[Judged]:
-        found = _step_by_step(subject, t, name, subject.amend(rows))
+        found = _step_by_step(subject, t, name, subject.amend(rows), each)
         return _judge_all([found[k] for k in _in_order(subject.problem.depth) if k in found])
 
+    each = _rounds_every_value(name) if rounded is None else rounded
     rows = [d for d in known_differences() if d.concerns(name, subject.case)]
     with np.errstate(all="ignore"):
         plain = judged(())
@@ -426,13 +415,13 @@ def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
 
 
 def _amended_verdict(
-    subject: Subject, name: str, t: Trace, alone: Trace | None
+    subject: Subject, name: str, t: Trace, alone: Trace | None, rounded: bool
 ) -> tuple[list[Judged], Amended] | None:
     """The smallest set of known differences with which everything conforms, if there is one."""
     rows = [d for d in known_differences() if d.concerns(name, subject.case)]
 
     def tried(of: Sequence[Difference]) -> tuple[list[Judged], Amended] | None:
-        judged = _all_gates(subject, name, t, alone, amended := subject.amend(of))
+        judged = _all_gates(subject, name, t, alone, amended := subject.amend(of), rounded)
         return (judged, amended) if _verdict(judged) == "conforms" else None
 
     for row in rows:
@@ -448,13 +437,17 @@ def judge(
     again: Trace | None = None,
     alone: Trace | None = None,
     whole: bool = True,
+    rounded: bool | None = None,
 ) -> Result:
     """The verdict on one implementation's trace of one case.
 
     `again` is its trace of the same input a second time, another batch in between; `alone` that of
     `subject.alone`. `whole`: nothing may be left out of a trace; else what is left out is not judged.
+    `rounded`: it goes on from the numbers that it returned; else it may have kept more of them (wider
+    registers, a product and a sum rounded once). Where not said: for those of ours that do.
     """
     p = subject.problem
+    rounded = _rounds_every_value(name) if rounded is None else rounded
     runs = [("", p, t), ("the second time, ", p, again)]
     runs += [("of one example alone, ", subject.alone.problem, alone)] if subject.alone else []
     for when, problem, of in runs:
@@ -470,8 +463,10 @@ def judge(
             return _result(subject.case, name, "deviates", when + wrong)
     plain = subject.amend(())
     with np.errstate(all="ignore"):  # of what an implementation returned, NaN and inf included
-        judged, amended = _all_gates(subject, name, t, alone, plain), plain
-        if _verdict(judged) != "conforms" and (found := _amended_verdict(subject, name, t, alone)):
+        judged, amended = _all_gates(subject, name, t, alone, plain, rounded), plain
+        if _verdict(judged) != "conforms" and (
+            found := _amended_verdict(subject, name, t, alone, rounded)
+        ):
             judged, amended = found
     if again is not None:
         judged = [*judged, _same_bits(t, again, p.depth)]

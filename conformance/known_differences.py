@@ -7,7 +7,7 @@ subnormals are flushed), and a result must meet the amended truth as tightly as 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -20,14 +20,15 @@ from conformance.cases import Case
 from conformance.truth.definitions import (
     ACTIVATIONS,
     LOSSES,
+    TERMS,
     Definition,
-    LossDefinition,
+    Point,
     lift,
     softplus,
 )
 from conformance.truth.network import Mathematics
 
-__all__ = ["AS_BUILT", "LOSSES_AS_BUILT", "Amended", "Difference", "amend", "known_differences"]
+__all__ = ["AS_BUILT", "TERMS_AS_BUILT", "Amended", "Difference", "amend", "known_differences"]
 
 
 def _hardsigmoid_piece(x: Any) -> Any:
@@ -48,15 +49,19 @@ AS_BUILT: Mapping[str, Definition] = {
 """Definitions that are not the mathematics, but what somebody's kernel computes."""
 
 
-def _clamped_entropy(y: Any, z: Any) -> Any:
-    """−y max(log z, −100), which is 0 where y is."""
-    log = z.log()
-    return arb(0) if y.is_zero() else -y * (log if log > -100 else arb(-100))
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A function as somebody built it, whose derivative is not that of its value."""
 
+    value: Callable[[Any], Any]
+    first: Callable[[Any], Any]
 
-def _clamped_gradient(z: Any, y: Any) -> Any:
-    spread = z * (1 - z)
-    return (z - y) / (spread if spread > _least() else _least())
+    def __call__(self, a: Any) -> Point:
+        return Point(self.value(a), self.first(a), arb(0))
+
+    def jumps(self) -> Mapping[float, float]:
+        """None that rounding would have to be asked about."""
+        return {}
 
 
 def _least() -> Any:
@@ -64,11 +69,25 @@ def _least() -> Any:
     return arb(float(np.float32(1e-12)))
 
 
-LOSSES_AS_BUILT: Mapping[str, LossDefinition] = {
-    "binary_cross_entropy_clamped": LossDefinition(
-        lambda z, y: _clamped_entropy(y, z) + _clamped_entropy(1 - y, 1 - z), _clamped_gradient
-    ),
+def _clamped_log(z: Any) -> Any:
+    """max(log z, −100)."""
+    log = z.log()
+    return log if log > -100 else arb(-100)
+
+
+def _clamped(z: Any) -> Any:
+    """z(1 − z), no less than that."""
+    product = z * (1 - z)
+    return product if product > _least() else _least()
+
+
+TERMS_AS_BUILT: Mapping[str, Mapping[str, Definition | Built]] = {
+    "binary_cross_entropy_clamped": {  # (z − y)/z(1 − z) = −y(1 − z)/z(1 − z) + (1 − y)z/z(1 − z)
+        "minus_log": Built(lambda z: -_clamped_log(z), lambda z: (z - 1) / _clamped(z)),
+        "minus_log1m": Built(lambda z: -_clamped_log(1 - z), lambda z: z / _clamped(z)),
+    },
 }
+"""Terms of losses as somebody's kernel computes them."""
 
 
 @dataclass(frozen=True)
@@ -129,29 +148,23 @@ def known_differences() -> tuple[Difference, ...]:
 def amend(rows: Iterable[Difference]) -> Amended:
     """Mathematics as amended by rows: nothing, for no rows."""
     rows = tuple(rows)
-    activations: dict[str, Definition] = dict(ACTIVATIONS)
-    losses: dict[str, LossDefinition] = dict(LOSSES)
+    activations: dict[str, Any] = dict(ACTIVATIONS)
+    terms: dict[str, Any] = dict(TERMS)
     for row in rows:
         if row.computes and row.loss:
-            losses[row.loss] = LOSSES_AS_BUILT[row.computes]
+            terms.update(TERMS_AS_BUILT[row.computes])
         elif row.computes:
             activations[row.activation] = AS_BUILT[row.computes]
         elif row.takes and row.activation:
-            taken = {**activations[row.activation].kinks, **dict(row.takes)}
-            activations[row.activation] = replace(activations[row.activation], kinks=taken)
+            activations[row.activation] = _taking(activations[row.activation], row.takes)
         elif row.takes:
-            losses[row.loss] = _loss_taking(losses[row.loss], dict(row.takes))
+            for f in (term.f for term in LOSSES[row.loss]):
+                terms[f] = _taking(terms[f], row.takes)
     return Amended(
-        Mathematics(activations, losses), any(r.flushes for r in rows), tuple(r.id for r in rows)
+        Mathematics(activations, terms), any(r.flushes for r in rows), tuple(r.id for r in rows)
     )
 
 
-def _loss_taking(loss: LossDefinition, takes: Mapping[float, float]) -> LossDefinition:
-    """The loss with ∂term/∂z at z − y = a as stated."""
-
-    def derivative(z: Any, y: Any) -> Any:
-        d = z - y
-        at = next((a for a in takes if d.is_exact() and d == a), None)
-        return loss.derivative(z, y) if at is None else arb(takes[at])
-
-    return loss._replace(derivative=derivative)
+def _taking(f: Definition, takes: Iterable[tuple[float, float]]) -> Definition:
+    """f with its derivative at single points as stated."""
+    return replace(f, kinks={**f.kinks, **dict(takes)})

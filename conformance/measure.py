@@ -24,9 +24,9 @@ from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunE
 from conformance.known_differences import amend, known_differences
 from conformance.problem import Problem
 from conformance.results import write_atomically
-from conformance.tolerance import ALGEBRAIC
 from conformance.truth.balls import Enclosure, certified, enclosure, scalar
 from conformance.truth.definitions import ACTIVATIONS, Definition
+from conformance.truth.rounding import ALGEBRAIC
 
 __all__ = ["fit", "main", "measured", "points"]
 

@@ -28,9 +28,9 @@ from conformance.implementations import IMPLEMENTATIONS, Implementation
 from conformance.judge import Own, Subject
 from conformance.measure import fit
 from conformance.runner import judged_by
-from conformance.tolerance import Accuracy
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import Point
+from conformance.truth.rounding import Accuracy
 from conformance.truth.taylor import UndecidedError, branching, variable
 
 __all__ = ["OwnDefinition", "numpy_networks", "run_networks", "unseen"]

@@ -19,7 +19,7 @@ from conformance.problem import Floats
 from conformance.runner import judged_by, started
 from conformance.truth import definitions
 from conformance.truth.balls import Ball, Enclosure, enclosure, interval, scalar, working_precision
-from conformance.truth.network import Mathematics, Truth, trace
+from conformance.truth.network import Network, Truth
 
 __all__ = ["ASKED", "Answer", "Compared", "answers", "check", "compared", "digits_of", "truth"]
 
@@ -39,7 +39,7 @@ def _scaled(e: Enclosure, by: float) -> Enclosure:
 def truth(e: Example, by: Numbers) -> Enclosures:
     """Enclosures of every quantity, in the batch form."""
     p = e.problem()
-    t = trace(p, Mathematics())
+    t = Network(p).truth
     found: Enclosures = {}
     for l in e.W:
         rows = len(e.W[l])
@@ -80,9 +80,12 @@ def _between(e: Example, t: Truth, by: Numbers) -> Enclosures:
             if name in definitions.ACTIVATIONS:
                 sigma = definitions.ACTIVATIONS[name]
                 found["D", l] = enclosure([sigma(a).first for a in _balls(t.A[l])], t.A[l].hi.shape)
-        slope = definitions.LOSSES[LOSSES[e.loss].runs_as].derivative
+        loss = LOSSES[e.loss].runs_as
         Z, Y = _balls(t.Z[e.L]), [scalar(y) for y in e.Y.ravel().tolist()]
-        G = [slope(z, y) / (e.n * int(e.scale)) for z, y in zip(Z, Y, strict=True)]
+        G = [
+            definitions.loss_slope(loss, z, y) / (e.n * int(e.scale))
+            for z, y in zip(Z, Y, strict=True)
+        ]
         found["G", e.L] = enclosure(G, e.Y.shape)
         if ("S", e.L) in by:
             soft = e.sigma[e.L] == "softmax"
@@ -103,7 +106,7 @@ def _loss_after(e: Example) -> Enclosure:
     from conformance.implementations import implementation
 
     t = implementation("refbp").run(e.problem())
-    return _one(_scaled(trace(moved(e, t), Mathematics()).loss, e.scale))
+    return _one(_scaled(Network(moved(e, t)).truth.loss, e.scale))
 
 
 def check(of: Sequence[Step], exact: Enclosures, e: Example) -> None:

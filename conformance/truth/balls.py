@@ -85,16 +85,18 @@ def precision() -> int:
     return int(flint.ctx.prec)
 
 
-def certified(compute: Callable[[], tuple[Enclosure, ...]]) -> tuple[Enclosure, ...]:
+def certified(
+    compute: Callable[[], tuple[Enclosure, ...]], finite: bool = True
+) -> tuple[Enclosure, ...]:
     """`compute` at the first precision at which all it returns is narrow, else at the last.
 
     What is not narrow even then is not guessed: `Enclosure.narrow` says where, and whoever judges
-    calls it undecided.
+    calls it undecided. Unless what it starts from is `finite`, no number is as narrow as it can be.
     """
     for bits in PRECISIONS:
         with working_precision(bits):
             found = compute()
-        if all(bool(e.narrow().all()) for e in found):
+        if all(bool((e.narrow() | (not finite and np.isnan(e.hi))).all()) for e in found):
             break
     return found
 

@@ -17,7 +17,16 @@ from flint import arb, arb_series, fmpq
 
 from conformance.truth.balls import Ball, union
 
-__all__ = ["ACTIVATIONS", "LOSSES", "ROW_WISE", "Definition", "LossDefinition", "Point"]
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "ROW_WISE",
+    "TERMS",
+    "Definition",
+    "Point",
+    "Term",
+    "loss_slope",
+]
 
 Taylor: TypeAlias = Any  # flint.arb_series to order 2: [σ, σ', σ''/2]
 ORDER = 3
@@ -182,87 +191,90 @@ ACTIVATIONS: Mapping[str, Definition] = {
 # fmt: on
 
 
-def softmax(row: Sequence[Ball]) -> list[Ball]:
-    """s_j = exp(a_j) / Σ_k exp(a_k): each e^{a_k − a_j} is at most huge, and balls do not overflow."""
-    return [1 / sum((a - b).exp() for a in row) for b in row]
+def _shifted(row: Sequence[Ball]) -> list[Ball]:
+    """e^{a_j − M}, M the midpoint of the largest: the same quotients and differences for every M."""
+    top = max(row, key=float).mid()
+    return [(a - top).exp() for a in row]
 
 
 def _softmax(row: Sequence[Ball]) -> list[Ball]:
-    return softmax(row)
-
-
-def _softmax_vjp(row: Sequence[Ball], G: Sequence[Ball]) -> list[Ball]:
-    """∂z_j/∂a_i = s_j(δ_ij − s_i), summed against G: written out, not factored."""
-    s = softmax(row)
-    m = range(len(row))
-    return [sum(G[j] * s[j] * ((1 if i == j else 0) - s[i]) for j in m) for i in m]
+    """s_j = exp(a_j) / Σ_k exp(a_k)."""
+    e = _shifted(row)
+    total = sum(e, arb(0))
+    return [x / total for x in e]
 
 
 def _log_softmax(row: Sequence[Ball]) -> list[Ball]:
-    return [-sum((a - b).exp() for a in row).log() for b in row]
+    """a_j − log Σ_k exp(a_k)."""
+    top = max(row, key=float).mid()
+    log = sum(_shifted(row), arb(0)).log()
+    return [a - top - log for a in row]
 
 
-def _log_softmax_vjp(row: Sequence[Ball], G: Sequence[Ball]) -> list[Ball]:
-    """∂z_j/∂a_i = δ_ij − s_i, summed against G."""
-    s = softmax(row)
-    m = range(len(row))
-    return [sum(G[j] * ((1 if i == j else 0) - s[i]) for j in m) for i in m]
-
-
-ROW_WISE: Mapping[str, tuple[Callable[..., list[Ball]], Callable[..., list[Ball]]]] = {
-    "softmax": (_softmax, _softmax_vjp),
-    "log_softmax": (_log_softmax, _log_softmax_vjp),
+ROW_WISE: Mapping[str, Callable[[Sequence[Ball]], list[Ball]]] = {
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
 }
 
 
-class LossDefinition(NamedTuple):
-    """A loss as a sum over entries, divided by the batch: term(z, y), and its derivative in z."""
-
-    term: Callable[[Ball, Ball], Ball]
-    derivative: Callable[[Ball, Ball], Ball]
-
-
-def _sign(d: Ball) -> Ball:
-    """sign(d), by convention 0 at 0; all of [−1, 1] where d's sign is undecided."""
-    if d > 0:
-        return arb(1)
-    if d < 0:
-        return arb(-1)
-    return arb(0) if d.is_zero() else arb(0, 1)
+def _minus_log(x: Taylor) -> Taylor:
+    """−log z, which is +∞ at 0."""
+    z = x[0]
+    if z.is_zero():
+        return arb_series([arb("inf"), arb("-inf"), arb("inf")], ORDER)
+    return lift(x, -z.log(), -1 / z, 1 / (z * z))
 
 
-def _huber(z: Ball, y: Ball) -> Ball:
-    d = abs(z - y)
-    inner, outer = d * d / 2, d - fmpq(1, 2)
-    return inner if d <= 1 else outer if d > 1 else inner.union(outer)
+def _minus_log1m(x: Taylor) -> Taylor:
+    """−log(1 − z)."""
+    z, t = x[0], 1 - x[0]
+    if t.is_zero():
+        return arb_series([arb("inf"), arb("inf"), arb("inf")], ORDER)
+    return lift(x, -(-z).log1p(), 1 / t, 1 / (t * t))
 
 
-def _huber_derivative(z: Ball, y: Ball) -> Ball:
-    d = z - y
-    if abs(d) <= 1:
-        return d
-    return _sign(d) if abs(d) > 1 else d.union(_sign(d))
-
-
-def _entropy(y: Ball, z: Ball) -> Ball:
-    """−y log z, which is 0 where y is."""
-    return arb(0) if y.is_zero() else -y * z.log()
-
-
-def _odds(y: Ball, z: Ball) -> Ball:
-    """−y/z, which is 0 where y is."""
-    return arb(0) if y.is_zero() else -y / z
-
+HALF = fmpq(1, 2)
 
 # fmt: off
-LOSSES: Mapping[str, LossDefinition] = {
-    # name                                     term                                      ∂term/∂z
-    "mean_squared_error":        LossDefinition(lambda z, y: (z - y) * (z - y),           lambda z, y: 2 * (z - y)),
-    "cross_entropy":             LossDefinition(lambda z, y: _entropy(y, z),              lambda z, y: _odds(y, z)),
-    "log_softmax_cross_entropy": LossDefinition(lambda z, y: -y * z,                      lambda z, y: -y),
-    "binary_cross_entropy":      LossDefinition(lambda z, y: _entropy(y, z) + _entropy(1 - y, 1 - z),
-                                                                                          lambda z, y: _odds(y, z) - _odds(1 - y, 1 - z)),
-    "mean_absolute_error":       LossDefinition(lambda z, y: abs(z - y),                  lambda z, y: _sign(z - y)),
-    "huber":                     LossDefinition(_huber,                                   _huber_derivative),
+TERMS: Mapping[str, Definition] = {
+    # name           pieces                                                                     breaks   f' at kinks
+    "square":      Definition((lambda x: x * x,)),
+    "absolute":    Definition((_linear(-1), _identity),                                         (0,),    {0: 0}),
+    "huber":       Definition((_linear(-1, -HALF), lambda x: x * x / 2, _linear(1, -HALF)),     (-1, 1)),
+    "minus":       Definition((_linear(-1),)),
+    "minus_log":   Definition((_minus_log,)),
+    "minus_log1m": Definition((_minus_log1m,)),
 }
+"""What losses are sums of."""
+
+
+class Term(NamedTuple):
+    """A part of a loss at one entry, made of f: f(z − y), or y f(z), or (1 − y) f(z)."""
+
+    f: str
+    of: str  # "difference", "target" or "rest"
+
+
+LOSSES: Mapping[str, tuple[Term, ...]] = {
+    "mean_squared_error":        (Term("square", "difference"),),
+    "cross_entropy":             (Term("minus_log", "target"),),
+    "log_softmax_cross_entropy": (Term("minus", "target"),),
+    "binary_cross_entropy":      (Term("minus_log", "target"), Term("minus_log1m", "rest")),
+    "mean_absolute_error":       (Term("absolute", "difference"),),
+    "huber":                     (Term("huber", "difference"),),
+}
+"""A loss is the sum of its terms over all entries, divided by the batch."""
 # fmt: on
+
+
+def loss_slope(name: str, z: Ball, y: Ball) -> Ball:
+    """∂/∂z of a loss's terms at one entry: 0·∞ is 0, where a target makes nothing of it."""
+    total = arb(0)
+    for term in LOSSES[name]:
+        f = TERMS[term.f]
+        if term.of == "difference":
+            total += f(z - y).first
+            continue
+        w = y if term.of == "target" else 1 - y
+        total += arb(0) if w.is_zero() else w * f(z).first
+    return total

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conformance.tolerance import Reals
 from conformance.truth.balls import Enclosure
+from conformance.truth.rounding import Reals
 
 __all__ = ["Bounds", "bounds"]
 

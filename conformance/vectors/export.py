@@ -18,11 +18,11 @@ from conformance.judge import Subject
 from conformance.known_differences import Amended
 from conformance.problem import QUANTITIES, Problem
 from conformance.results import write_atomically, write_json
-from conformance.spread import LAMBDA, Spread
-from conformance.tolerance import Reals
+from conformance.tolerance import LAMBDA
 from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ROW_WISE
-from conformance.truth.network import Truth
+from conformance.truth.network import Spread, Truth
+from conformance.truth.rounding import Reals
 from conformance.vectors.bounds import bounds
 from conformance.vectors.files import (
     FORMAT,

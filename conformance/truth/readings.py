@@ -1,0 +1,186 @@
+"""A tape, read: in balls, which is the truth, and in errors, which are its tolerance.
+
+Either reading may be *cut* at marks. Then what stands at a mark is compared, and what goes on from there is
+the number that an implementation gave: its pieces are judged each on its own operands, and no error goes
+from one into the next. A piece of which an operand was not given is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.truth.balls import Ball, Enclosure, certified, enclosure, midpoints, precision
+from conformance.truth.definitions import Definition, Point
+from conformance.truth.rounding import Model, Reals, rms, signs
+from conformance.truth.rules import LEAF, MOVES, exactly
+from conformance.truth.tape import Key, Tape
+
+__all__ = ["Memo", "Reading", "errors", "in_balls"]
+
+Memo = dict[tuple[Definition, int], dict[float, Point]]
+"""f at floats already seen, a precision: implementations often agree on A_l to the last bit."""
+
+Given = Mapping[Any, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Enclosures at the marks, and at every place the midpoint as a float, or None where nothing is known.
+
+    `decided` is False where the side of a kink is not known: what depends on it holds either.
+    """
+
+    at: Mapping[Key, Enclosure]
+    values: list[Any]
+    decided: bool
+
+
+@dataclass
+class _Context:
+    """What a rule may want to know while it is read in balls."""
+
+    memo: Memo = field(default_factory=dict)
+    floats: Any = None  # the operand, where it is exact
+    decided: bool = True
+
+    def points(self, a: Any, sigma: Definition) -> list[Point]:
+        """f, f' and f'' at every element."""
+        balls: list[Ball] = a.ravel().tolist()
+        if self.floats is None:
+            found = [sigma(x) for x in balls]
+        else:
+            seen, found = self.memo.setdefault((sigma, precision()), {}), []
+            for x, b in zip(np.ravel(self.floats).tolist(), balls, strict=True):
+                point = seen.get(x)
+                if point is None:
+                    point = seen[x] = sigma(b)
+                found.append(point)
+        self.decided = self.decided and all(p.decided for p in found)
+        return found
+
+
+def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -> Reading:
+    """The truth of every mark; cut at the marks where `given` has what an implementation made of them.
+
+    Precision is raised until every mark is known far below a unit in the last place (`certified`).
+    """
+    names = {i: key for key, i in tape.marks.items()}
+    exact: dict[int, Any] = {
+        i: n.params["numbers"] for i, n in enumerate(tape.nodes) if n.rule is LEAF
+    }
+    whole = given is None or all(bool(np.isfinite(M).all()) for M in given.values())
+    places: list[Key] = []
+    context = _Context(memo={} if memo is None else memo)
+    env: list[Any] = []
+
+    def compute() -> tuple[Enclosure, ...]:
+        places.clear()
+        env.clear()
+        context.decided = True
+        found: list[Enclosure] = []
+        for i, node in enumerate(tape.nodes):
+            operands = [env[j] for j in node.operands]
+            if any(x is None for x in operands):  # it depends on what was not given
+                key = names.get(i)
+                env.append(None if given is None or key not in given else exactly(given[key]))
+                continue
+            context.floats = exact.get(node.operands[0]) if node.operands else None
+            B = node.rule.ball(context, *operands, **node.params)
+            if i in names:
+                places.append(names[i])
+                found.append(enclosure(B.ravel().tolist(), B.shape))
+                if given is not None:
+                    B = None
+                    if names[i] in given:
+                        exact[i] = given[names[i]]
+                        B = exactly(exact[i])
+            env.append(B)
+        return tuple(found)
+
+    enclosures = certified(compute, whole)
+    at = dict(zip(places, enclosures, strict=True))
+    return Reading(at, _values(tape, env, at, exact), context.decided)
+
+
+def _values(
+    tape: Tape, env: list[Any], at: Mapping[Key, Enclosure], exact: Mapping[int, Any]
+) -> list[Any]:
+    """The midpoint at every place; what only moves numbers about is not converted again."""
+    names = {i: key for key, i in tape.marks.items()}
+    values: list[Any] = []
+    for i, node in enumerate(tape.nodes):
+        if i in exact:
+            values.append(np.asarray(exact[i], np.float64))
+        elif env[i] is None:
+            values.append(None)
+        elif i in names:
+            values.append(at[names[i]].hi)
+        elif node.rule.name in MOVES and all(values[j] is not None for j in node.operands):
+            values.append(node.rule.ball(None, *(values[j] for j in node.operands), **node.params))
+        else:
+            values.append(midpoints(env[i].ravel().tolist(), env[i].shape))
+    return values
+
+
+def errors(
+    tape: Tape, reading: Reading, model: Model, given: Given | None = None
+) -> dict[Key, Reals]:
+    """How far each mark may be off: root mean squares, or bounds where `model.worst`.
+
+    Root mean squares are taken over sets of random errors, carried through the tape together, so that
+    errors with a common cause stay alike and may cancel; a bound adds their sizes up.
+    """
+    names = {i: key for key, i in tape.marks.items()}
+    last = {j: i for i, node in enumerate(tape.nodes) for j in node.operands}
+    values = reading.values
+    E: list[Any] = []
+    found: dict[Key, Reals] = {}
+    for i, node in enumerate(tape.nodes):
+        known = all(values[j] is not None for j in node.operands)
+        E.append(_error(i, tape, values, E, model) if known and node.operands else 0.0)
+        if i in names and known:
+            found[names[i]] = _size(E[i], node.shape, model)
+        if i in names and given is not None:
+            handed = model.unrounded and values[i] is not None
+            E[i] = (model.u * np.abs(values[i]) + model.arithmetic.tiny)[None] if handed else 0.0
+        for j in node.operands:
+            if last[j] == i:
+                E[j] = 0.0  # not asked for again
+    return found
+
+
+def _error(i: int, tape: Tape, values: list[Any], E: list[Any], model: Model) -> Any:
+    """What a place is off by: what its operands carry into it, and its own rounding."""
+    node = tape.nodes[i]
+    rule, y = node.rule, values[i]
+    operands, off = [values[j] for j in node.operands], [E[j] for j in node.operands]
+    carried: Any = 0.0
+    if not all(isinstance(e, float) for e in off):
+        carried = rule.carry(np.abs if model.worst else _itself, off, y, operands, **node.params)
+    if rule.rounding is None or rule.keys is None:
+        return carried
+
+    def s(k: int) -> Any:
+        e = off[k]
+        return 0.0 if isinstance(e, float) else e[0] if model.worst else rms(e)
+
+    size = rule.rounding(model, y, operands, s, **node.params)
+    size = np.where(np.isinf(y), 0.0, size)  # what is infinite is not rounded
+    if model.worst:  # what is rounded is off already
+        return carried * (1 + 16 * model.u) + size[None]
+    return carried + signs(rule.keys(i, y, operands, **node.params), i) * size
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+def _size(e: Any, shape: tuple[int, ...], model: Model) -> Reals:
+    if isinstance(e, float):
+        return np.zeros(shape)
+    return np.asarray(e[0] if model.worst else rms(e))

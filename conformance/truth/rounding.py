@@ -1,0 +1,176 @@
+"""What rounding does: the arithmetic, what one rounding may lose, and whose errors are alike.
+
+u is the unit roundoff of the dtype, `tiny` its smallest positive number (gradual underflow loses at most
+half of it an operation), `normal` its smallest normal one. Rounding is a function of its operands: where
+operands are the same, so are errors. `signs` therefore draws the sign of an error from the operands' bits,
+and `alike` says how many terms of a sum err together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ALGEBRAIC",
+    "DRAWS",
+    "Accuracy",
+    "Arithmetic",
+    "Model",
+    "Reals",
+    "alike",
+    "keys",
+    "rms",
+    "signs",
+]
+
+Reals = NDArray[np.float64]
+Keys = NDArray[np.uint64]
+
+ALGEBRAIC = (
+    "identity", "relu", "leaky_relu", "softsign", "hardtanh", "relu6", "hardsigmoid",
+    "square", "absolute", "huber", "minus", "minus_log", "minus_log1m",
+)  # fmt: skip
+"""Functions without exponentials: no intermediate leaves the range before the function does."""
+
+
+FEW = 4
+"""Roundings of a function that may each lose to underflow where no exponential does: a few products."""
+
+
+DRAWS = 32
+"""How many sets of random rounding errors the root mean square is taken over."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What one evaluation of f and f' may lose: u(c|f| + e|a| + h) and u(c'|f'| + g|f| + d + f|a|)."""
+
+    c: float
+    e: float
+    c1: float
+    g: float
+    d: float
+    f: float
+    h: float = 0.0  # of no implementation in the table
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The floating-point arithmetic that the bounds are about."""
+
+    u: float
+    tiny: float  # what one sum or product may lose to underflow
+    normal: float  # the smallest normal number: what an intermediate of f may lose at either end
+
+    @classmethod
+    def of(cls, dtype: np.dtype[Any], flushes: bool = False) -> Arithmetic:
+        """IEEE 754 of that dtype; where subnormals are flushed to zero, a whole normal is lost."""
+        f = np.finfo(dtype)
+        normal = float(f.smallest_normal)
+        return cls(float(f.eps) / 2, normal if flushes else float(f.smallest_subnormal), normal)
+
+    def lost(self, name: str, a: Reals) -> Reals:
+        """What f or f' may lose to underflow at a, times 1 + |a|.
+
+        A whole normal number where an exponential may underflow, which it does not for |a| < 1; else
+        what a few products may.
+        """
+        size = np.abs(a)
+        ends = (size >= 1) & (name not in ALGEBRAIC)
+        return np.asarray(np.where(ends, self.normal, FEW * self.tiny) * (1 + size))
+
+
+@dataclass
+class Model:
+    """What the errors of a tape are read with.
+
+    `worst`: bounds that hold whatever the order of a sum and the sign of a rounding; else root mean
+    squares over random signs. `unrounded`: a marked value may be handed on before it is rounded.
+    `reach` is how many errors from a kink still count as at it; `straddling` counts the entries there.
+    """
+
+    arithmetic: Arithmetic
+    accuracy: Callable[[str], Accuracy]
+    worst: bool = False
+    unrounded: bool = False
+    reach: float = 1.0
+    straddling: int = field(default=0, init=False)
+
+    @property
+    def u(self) -> float:
+        return self.arithmetic.u
+
+
+# --- whose errors are alike -----------------------------------------------------------------------
+
+
+def alike(terms: Reals, u: float, axis: int) -> Reals:
+    """Σ n_v² over the groups of like numbers along an axis, kept as an axis of length 1.
+
+    k where all k differ, k² where all are the same; zeros, which add nothing and round nothing, count as
+    none. Like are numbers within about 4·k·u of one another: next to a partial sum of k such terms they differ
+    by less than a few units in its last place, so that every addition of one errs like the last.
+    """
+    x = np.moveaxis(np.asarray(terms, np.float64), axis, -1)
+    k = x.shape[-1]
+    if k < 2:
+        return np.moveaxis((x != 0).astype(np.float64), -1, axis)
+    mantissa, exponent = np.frexp(np.where(np.isfinite(x), x, 0.0))
+    steps = 2.0 ** np.floor(-np.log2(2 * k * u))  # bins of 2ku of a mantissa in [½, 1)
+    bins = np.sort(np.ldexp(np.rint(mantissa * steps), exponent), axis=-1)
+    place = np.arange(k)
+    first = np.ones(bins.shape, np.bool_)
+    first[..., 1:] = bins[..., 1:] != bins[..., :-1]
+    start = np.maximum.accumulate(np.where(first, place, 0), axis=-1)
+    rank = place - start + 1.0  # Σ over a group of (2·rank − 1) is its size squared
+    total = np.where(bins == 0, 0.0, 2 * rank - 1).sum(axis=-1, keepdims=True)
+    return np.moveaxis(total, -1, axis)
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(x: Keys) -> Keys:
+    """splitmix64's finaliser (Steele, Lea, Flood 2014): every bit of x turns half of the result's."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def keys(x: Any, salt: int) -> Keys:
+    """A hash of every number's bits; −0 is 0."""
+    bits = (np.asarray(x, np.float64) + 0.0).view(np.uint64)
+    with np.errstate(over="ignore"):
+        return _mixed(bits + np.uint64(salt + 1) * _GOLDEN)
+
+
+def along(x: Any, salt: int, axis: int) -> Keys:
+    """A hash of all the numbers along an axis, in their order; the axis is kept, of length 1."""
+    x = np.moveaxis(np.asarray(x, np.float64), axis, -1)
+    place = _mixed(np.arange(x.shape[-1], dtype=np.uint64) * _GOLDEN + np.uint64(salt))
+    with np.errstate(over="ignore"):
+        total = (keys(x, salt) * (place | np.uint64(1))).sum(
+            axis=-1, keepdims=True, dtype=np.uint64
+        )
+        return np.moveaxis(_mixed(total), -1, axis)
+
+
+def signs(of: Keys, salt: int) -> Reals:
+    """DRAWS × of.shape: random signs, the same where the keys are the same."""
+    with np.errstate(over="ignore"):
+        bits = _mixed(of + np.uint64(salt + 1) * _GOLDEN)
+    octets = np.ascontiguousarray(bits)[..., None].view(np.uint8)[..., : DRAWS // 8]
+    drawn = np.moveaxis(np.unpackbits(octets, axis=-1), -1, 0)
+    return np.asarray(drawn * 2.0 - 1.0)
+
+
+def rms(E: Reals) -> Reals:
+    """Root mean square over the draws, scaled so that squares of tiny numbers do not underflow."""
+    top = np.abs(E).max(axis=0)
+    scale = np.where(top > 0, top, 1.0)
+    return np.asarray(scale * np.sqrt(np.mean((E / scale) ** 2, axis=0)))

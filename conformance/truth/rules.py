@@ -1,0 +1,462 @@
+"""The primitives of a tape, one row each: shape, ball, reverse, carried errors, rounding, keys.
+
+In `carry(m, E, y, operands)` an error that is 0 everywhere stands as the number 0.0; others have one axis
+more in front, the draws (or one, for a bound). What is written is exact, not of first order, where that is
+as short: m is the identity for errors with signs, and |·| for bounds (`tape.Rule`).
+
+docs/tolerances.md derives each rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from math import log, sqrt
+from typing import Any
+
+import numpy as np
+from flint import arb, arb_mat
+
+from conformance.truth.balls import Ball
+from conformance.truth.definitions import ROW_WISE, Definition
+from conformance.truth.rounding import Model, Reals, alike, along, keys
+from conformance.truth.tape import Rule, Shape, Value
+
+__all__ = ["LEAF", "MOVES", "RULES", "balls_of", "elementwise", "exactly", "op"]
+
+Balls = Any  # an array of dtype object whose elements are balls
+
+
+def balls_of(entries: Iterable[Ball], shape: Shape) -> Balls:
+    """An array of balls."""
+    of = list(entries)
+    B = np.empty(len(of), object)
+    B[:] = of
+    return B.reshape(shape)
+
+
+def exactly(numbers: Any) -> Balls:
+    """Floats as balls of radius zero."""
+    M = np.asarray(numbers, np.float64)
+    return balls_of(map(arb, M.ravel().tolist()), M.shape)
+
+
+# --- what is common -------------------------------------------------------------------------------
+
+
+def _same(*shapes: Shape, **_: Any) -> Shape:
+    return np.broadcast_shapes(*shapes)
+
+
+def _nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
+    return 0.0
+
+
+def _each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
+    """The rounding of an element depends on the elements that it is made of."""
+    found: Any = np.zeros(y.shape, np.uint64)
+    with np.errstate(over="ignore"):
+        for i, x in enumerate(operands):
+            found = found + keys(x, salt + 131 * i)
+    return found
+
+
+def _times(u_of: float) -> Callable[..., Any]:
+    """So many units of roundoff of the value itself."""
+
+    def rounding(model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
+        return u_of * model.u * np.abs(y) + model.arithmetic.tiny
+
+    return rounding
+
+
+class _Record:
+    """`op.multiply(a, b)` records the primitive of that name."""
+
+    def __getattr__(self, name: str) -> Callable[..., Value]:
+        return lambda *of, **params: of[0].tape.record(RULES[name], *of, **params)
+
+
+op = _Record()
+
+
+def _summed_to(g: Value, operand: Value) -> Value:
+    """The cotangent of an operand that was broadcast."""
+    shape = operand.shape
+    if g.shape == shape:
+        return g
+    more = len(g.shape) - len(shape)
+    axes = tuple(
+        i - len(g.shape)
+        for i, n in enumerate(g.shape)
+        if i < more or (shape[i - more] == 1 and n != 1)
+    )
+    summed = op.sum(g, axes=axes)
+    return summed if summed.shape == shape else op.reshape(summed, shape=shape)
+
+
+# --- products -------------------------------------------------------------------------------------
+
+
+def _product_shape(a: Shape, b: Shape) -> Shape:
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+
+
+def _ball_product(_: Any, a: Balls, b: Balls) -> Balls:
+    shape = _product_shape(a.shape, b.shape)
+    stacked = shape[:-2]
+    P = np.broadcast_to(a, stacked + a.shape[-2:]).reshape(-1, *a.shape[-2:])
+    Q = np.broadcast_to(b, stacked + b.shape[-2:]).reshape(-1, *b.shape[-2:])
+    entries: list[Ball] = []
+    made: Any = arb_mat
+    for p, q in zip(P, Q, strict=True):
+        entries += (
+            made(*p.shape, p.ravel().tolist()) * made(*q.shape, q.ravel().tolist())
+        ).entries()
+    return balls_of(entries, shape)
+
+
+def _carried_product(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    """(a + E)(b + F) − ab."""
+    (a, b), (e, f) = operands, E
+    left = 0.0 if isinstance(e, float) else e @ (m(b) + f)
+    right = 0.0 if isinstance(f, float) else m(a) @ f
+    return left + right
+
+
+def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
+    """In any order at most k·u |a||b| (Jeannerod and Rump 2013). On average √(k/2)·u √(a²b²), and of terms
+    of one sign, whose partial sums grow, √(1 + Σ n_v²/3)·u |ab|: k terms that differ err independently,
+    n_v that are alike err together."""
+    a, b = operands
+    k, u, lost = a.shape[-1], model.u, a.shape[-1] * model.arithmetic.tiny
+    if model.worst:
+        return k * u * ((np.abs(a) + s(0)) @ (np.abs(b) + s(1))) + lost
+    least = np.finfo(float).tiny
+    p = np.maximum(np.abs(a).max(axis=-1, keepdims=True, initial=0), least)  # squares may underflow
+    q = np.maximum(np.abs(b).max(axis=-2, keepdims=True, initial=0), least)
+    each = p * np.sqrt(((a / p) ** 2) @ ((b / q) ** 2)) * q
+    together = np.minimum(alike(a, u, -1), alike(b, u, -2))
+    return _hypot(u * sqrt(k / 2) * each, u * np.sqrt(1 + together / 3) * np.abs(y), lost)
+
+
+def _product_keys(salt: int, y: Any, operands: Any) -> Any:
+    """Of the row and of the column."""
+    a, b = operands
+    with np.errstate(over="ignore"):
+        return along(a, salt, -1) + along(b, salt + 131, -2)
+
+
+def _hypot(*sizes: Any) -> Any:
+    """√Σ size², without underflow."""
+    total: Any = np.abs(sizes[0])
+    for size in sizes[1:]:
+        total = np.hypot(total, size)
+    return total
+
+
+# --- sums -----------------------------------------------------------------------------------------
+
+
+def _sum_shape(a: Shape, axes: tuple[int, ...]) -> Shape:
+    return tuple(1 if i - len(a) in axes else n for i, n in enumerate(a))
+
+
+def _last(x: Any, axes: tuple[int, ...]) -> Any:
+    """x with those axes as one at the end, the others before it with length 1 in their place."""
+    kept = [i for i in range(x.ndim) if i - x.ndim not in axes]
+    moved = np.transpose(x, (*kept, *(i for i in range(x.ndim) if i - x.ndim in axes)))
+    return moved.reshape(*_sum_shape(x.shape, axes), -1)
+
+
+def _ball_sum(_: Any, a: Balls, axes: tuple[int, ...]) -> Balls:
+    rows = _last(a, axes)
+    shape = rows.shape[:-1]
+    rows = rows.reshape(-1, rows.shape[-1])
+    return balls_of((sum(row.tolist(), arb(0)) for row in rows), shape)
+
+
+def _sum_rounding(model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, ...]) -> Any:
+    """As a product with a column of ones, but for the products."""
+    a, u = operands[0], model.u
+    rows = _last(np.abs(a) + (s(0) if model.worst else 0.0), axes)
+    k = rows.shape[-1]
+    if model.worst:
+        return (k - 1) * u * rows.sum(axis=-1) + k * model.arithmetic.tiny
+    top = np.maximum(rows.max(axis=-1, keepdims=True, initial=0), np.finfo(float).tiny)
+    each = (top * np.sqrt(((rows / top) ** 2).sum(axis=-1, keepdims=True)))[..., 0]
+    together = alike(_last(a, axes), u, -1)[..., 0]
+    return _hypot(
+        u * sqrt((k - 1) / 2) * each,
+        u * np.sqrt(together / 3) * np.abs(y),
+        k * model.arithmetic.tiny,
+    )
+
+
+def _sum_keys(salt: int, y: Any, operands: Any, axes: tuple[int, ...]) -> Any:
+    return along(_last(operands[0], axes), salt, -1)[..., 0]
+
+
+# --- functions of one variable --------------------------------------------------------------------
+
+
+def _expanded(context: Any, a: Balls, sigma: Definition, name: str) -> Balls:
+    """f, f' and f'' at every element, one after the other along a new first axis."""
+    points = context.points(a, sigma)
+    return balls_of((x for i in range(3) for x in (p[i] for p in points)), (3, *a.shape))
+
+
+@cache
+def _jumps(sigma: Definition) -> tuple[tuple[float, float], ...]:
+    return tuple(sigma.jumps().items())
+
+
+def _expansion_carried(m: Any, E: Any, y: Any, operands: Any, sigma: Any, name: str) -> Any:
+    """f'E and f''E; of f'' nothing is asked."""
+    e = E[0]
+    return np.stack([m(y[1]) * e, m(y[2]) * e, np.zeros_like(e)], axis=1)
+
+
+def _expansion_rounding(
+    model: Model, y: Any, operands: Any, s: Any, sigma: Definition, name: str
+) -> Any:
+    """What an evaluation of f and of f' may lose (`Accuracy`), what underflows on the way, the second order
+    of the operand's error, and the jump of f' where a kink is within reach."""
+    a, u, of, size = operands[0], model.u, model.accuracy(name), s(0)
+    reach = model.reach * size
+    near = np.zeros_like(a)
+    for b, jump in _jumps(sigma):
+        within = (np.abs(a - b) <= reach) & (np.asarray(size) > 0)
+        model.straddling += int(within.sum())
+        near = np.where(within, jump, near)
+    lost = model.arithmetic.lost(name, a)
+    value = (u * of.c * y[0], u * of.e * a, u * of.h, lost, y[2] * size * size, near * size)
+    slope = (u * of.c1 * y[1], u * of.g * y[0], u * of.d, u * of.f * a, lost, near)
+    added = _summed if model.worst else _hypot
+    return np.stack([added(*value) + 0 * a, added(*slope) + 0 * a, np.zeros_like(a)])
+
+
+def _summed(*sizes: Any) -> Any:
+    return sum(np.abs(x) for x in sizes)
+
+
+def _expansion_keys(salt: int, y: Any, operands: Any, **_: Any) -> Any:
+    """The roundings of f and of f' are two."""
+    return np.stack([keys(operands[0], salt + i) for i in range(3)])
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _rows(f: Callable[[list[Ball]], list[Ball]]) -> Callable[..., Balls]:
+    def ball(_: Any, a: Balls) -> Balls:
+        rows = a.reshape(-1, a.shape[-1])
+        return balls_of((z for row in rows for z in f(row.tolist())), a.shape)
+
+    return ball
+
+
+def _soft(a: Reals) -> tuple[Reals, Reals, Any]:
+    """max a − a, softmax(a) and Σ s_k (max a − a_k), of each row."""
+    below = a.max(axis=-1, keepdims=True) - a
+    s = np.exp(-below)
+    s = s / s.sum(axis=-1, keepdims=True)
+    return below, s, (s * below).sum(axis=-1, keepdims=True)
+
+
+def _softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    """s(E − Σ s E); as a bound, s(e^{2E} − 1): both numerator and denominator may be off."""
+    e = E[0]
+    if m is np.abs:
+        return y * np.expm1(2 * e.max(axis=-1, keepdims=True))
+    return y * (e - (y * e).sum(axis=-1, keepdims=True))
+
+
+def _softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
+    """s_j may be off by u s_j (2c + 2 below_j + Σ s_k below_k + m + c log m), below = max a − a.
+
+    The quotient e^{b_j} / Σ e^{b_k}, b = a − max a, loses c + |b_j| in its numerator, c + Σ s_k |b_k| in
+    its denominator, m − 1 in the sum and 1 in the division; e^{log_softmax} what log_softmax loses
+    (below), and c + 1. The bound covers both.
+    """
+    below, _, mean = _soft(operands[0])
+    c, m = model.accuracy("softmax").c, y.shape[-1]
+    units = 2 * c + 2 * below + mean + m + c * log(m) if model.worst else 4 + m + below
+    return model.u * units * np.abs(y) + model.arithmetic.normal
+
+
+def _log_softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    """E − Σ s E."""
+    e = E[0]
+    if m is np.abs:
+        return 2 * e.max(axis=-1, keepdims=True) + np.zeros_like(y)
+    s = np.exp(y)
+    return e - (s * e).sum(axis=-1, keepdims=True)
+
+
+def _log_softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
+    """z_j = b_j − log Σ e^{b_k} may be off by u((c + 1)|z_j| + below_j + Σ s_k below_k + m + 2c + c log m).
+
+    b_j is rounded once; the logarithm's argument is off by c + Σ s_k |b_k| + m − 1 relative to itself,
+    which is that much in the logarithm, whose own rounding is c of at most log m; the difference is
+    rounded once. The logarithm of a softmax loses what that does relatively, and c|z_j|.
+    """
+    below, _, mean = _soft(operands[0])
+    c, m = model.accuracy("log_softmax").c, y.shape[-1]
+    u, lost = model.u, model.arithmetic.normal
+    if model.worst:
+        units = (c + 1) * np.abs(y) + below + mean + 2 * c + m + c * log(m)
+        return u * units + lost
+    return _hypot(u * (4 + m + below), u * c * y, lost)
+
+
+def _row_keys(salt: int, y: Any, operands: Any) -> Any:
+    """Of the element, and of its row."""
+    a = operands[0]
+    with np.errstate(over="ignore"):
+        return keys(a, salt) + along(a, salt + 131, -1)
+
+
+def _softmax_reverse(g: Value, y: Value, a: Value) -> tuple[Value]:
+    """s ∘ G − s ΣGs: no product is taken out, so that the bound covers s(G − ΣGs) too."""
+    p = op.multiply(g, y)
+    return (op.subtract(p, op.multiply(y, op.sum(p, axes=(-1,)))),)
+
+
+def _log_softmax_reverse(g: Value, y: Value, a: Value) -> tuple[Value]:
+    """G − s ΣG, s = e^z."""
+    return (op.subtract(g, op.multiply(op.exp(y), op.sum(g, axes=(-1,)))),)
+
+
+def _exp_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
+    return 4 * model.u * np.abs(y) + model.arithmetic.normal
+
+
+# --- moving numbers about -------------------------------------------------------------------------
+
+
+def _with_one(_: Any, a: Any) -> Any:
+    """[a | 1]: the unit that the bias is the weight of."""
+    one = arb(1) if a.dtype == object else 1.0
+    return np.concatenate([a, np.full((*a.shape[:-1], 1), one, a.dtype)], axis=-1)
+
+
+def _one_has_no_error(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    e = E[0]
+    return np.concatenate([e, np.zeros((*e.shape[:-1], 1))], axis=-1)
+
+
+def _weighed(_: Any, w: Balls, x: Balls) -> Balls:
+    return balls_of(
+        (arb(0) if a.is_zero() else a * b for a, b in zip(w.ravel().tolist(), x.ravel().tolist(), strict=True)),
+        x.shape,
+    )  # fmt: skip
+
+
+def _weighed_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    w = operands[0]
+    return np.where(w == 0, 0.0, _multiplied(m, E, y, operands))
+
+
+def _multiplied(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    """(a + E)(b + F) − ab."""
+    (a, b), (e, f) = operands, E
+    return e * m(b) + m(a) * f + e * f
+
+
+def _divided(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    """(a + E)/(b + F) − a/b, but for the sign of F below the line."""
+    (_, b), (e, f) = operands, E
+    return (e + m(-y) * f) / (m(b) - f)
+
+
+def _broadcast_carried(m: Any, E: Any, y: Any, operands: Any, shape: Shape) -> Any:
+    e = E[0]
+    e = e.reshape(e.shape[0], *(1,) * (len(shape) - (e.ndim - 1)), *e.shape[1:])
+    return np.broadcast_to(e, (e.shape[0], *shape))
+
+
+# fmt: off
+LEAF = Rule("leaf", lambda numbers: np.shape(numbers), lambda _, numbers: exactly(numbers),
+            None, _nothing, None, None)
+
+RULES: Mapping[str, Rule] = {rule.name: rule for rule in (
+    # name, shape, ball,
+    #     reverse,
+    #     carry, rounding, keys
+    Rule("add", _same, lambda _, a, b: a + b,
+         lambda g, y, a, b: (_summed_to(g, a), _summed_to(g, b)),
+         lambda m, E, y, o: E[0] + E[1], _times(1), _each),
+    Rule("subtract", _same, lambda _, a, b: a - b,
+         lambda g, y, a, b: (_summed_to(g, a), op.negative(_summed_to(g, b))),
+         lambda m, E, y, o: E[0] + m(-1.0) * E[1], _times(1), _each),
+    Rule("multiply", _same, lambda _, a, b: a * b,
+         lambda g, y, a, b: (_summed_to(op.multiply(g, b), a), _summed_to(op.multiply(g, a), b)),
+         _multiplied, _times(1), _each),
+    Rule("hadamard", _same, lambda _, a, b: a * b,  # a product that some round twice
+         None,
+         _multiplied, _times(2), _each),
+    Rule("weigh", _same, _weighed,  # w x, and 0 where w is 0, whatever x is
+         lambda g, y, w, x: (None, op.weigh(w, g)),
+         _weighed_carried, _times(1), _each),
+    Rule("divide", _same, lambda _, a, b: a / b,  # by a constant
+         lambda g, y, a, b: (_summed_to(op.divide(g, b), a), None),
+         _divided, _times(1), _each),
+    Rule("negative", _same, lambda _, a: -a,
+         lambda g, y, a: (op.negative(g),),
+         lambda m, E, y, o: m(-1.0) * E[0], None, None),
+    Rule("exp", _same, lambda _, a: balls_of((x.exp() for x in a.ravel().tolist()), a.shape),
+         lambda g, y, a: (op.multiply(g, y),),
+         lambda m, E, y, o: y * np.expm1(E[0]), _exp_rounding, _each),
+    Rule("matmul", _product_shape, _ball_product,
+         lambda g, y, a, b: (_summed_to(op.matmul(g, op.transpose(b)), a),
+                             _summed_to(op.matmul(op.transpose(a), g), b)),
+         _carried_product, _product_rounding, _product_keys),
+    Rule("sum", _sum_shape, _ball_sum,  # over axes counted from the last, which are kept
+         lambda g, y, a, axes: (op.broadcast(g, shape=a.shape),),
+         lambda m, E, y, o, axes: E[0].sum(axis=axes, keepdims=True), _sum_rounding, _sum_keys),
+    Rule("expand", lambda a, **_: (3, *a), _expanded,  # f, f' and f'' at a
+         None,
+         _expansion_carried, _expansion_rounding, _expansion_keys),
+    Rule("value", lambda e, a: a, lambda _, e, a: e[0],  # f of an expansion at a
+         lambda g, y, e, a: (None, op.hadamard(g, op.slope(e))),
+         lambda m, E, y, o: E[0][:, 0], None, None),
+    Rule("slope", lambda e: e[1:], lambda _, e: e[1],  # f' of an expansion
+         None,
+         lambda m, E, y, o: E[0][:, 1], None, None),
+    Rule("softmax", _same, _rows(ROW_WISE["softmax"]),
+         _softmax_reverse,
+         _softmax_carried, _softmax_rounding, _row_keys),
+    Rule("log_softmax", _same, _rows(ROW_WISE["log_softmax"]),
+         _log_softmax_reverse,
+         _log_softmax_carried, _log_softmax_rounding, _row_keys),
+    Rule("mark", _same, lambda _, a: a,
+         lambda g, y, a: (g,),
+         lambda m, E, y, o: E[0], None, None),
+    Rule("transpose", lambda a: (*a[:-2], a[-1], a[-2]), lambda _, a: np.swapaxes(a, -1, -2),
+         lambda g, y, a: (op.transpose(g),),
+         lambda m, E, y, o: np.swapaxes(E[0], -1, -2), None, None),
+    Rule("with_one", lambda a: (*a[:-1], a[-1] + 1), _with_one,
+         lambda g, y, a: (op.without_last(g),),
+         _one_has_no_error, None, None),
+    Rule("without_last", lambda a: (*a[:-1], a[-1] - 1), lambda _, a: a[..., :-1],
+         None,
+         lambda m, E, y, o: E[0][..., :-1], None, None),
+    Rule("broadcast", lambda a, shape: shape, lambda _, a, shape: np.broadcast_to(a, shape),
+         lambda g, y, a, shape: (_summed_to(g, a),),
+         _broadcast_carried, None, None),
+    Rule("reshape", lambda a, shape: shape, lambda _, a, shape: a.reshape(shape),
+         lambda g, y, a, shape: (op.reshape(g, shape=a.shape),),
+         lambda m, E, y, o, shape: E[0].reshape(-1, *shape), None, None),
+)}
+# fmt: on
+
+MOVES = frozenset(
+    ("mark", "value", "slope", "transpose", "with_one", "without_last", "broadcast", "reshape")
+)
+"""The rules that only move numbers about: what they do to balls they do to floats."""
+
+
+def elementwise(a: Value, sigma: Definition, name: str) -> Value:
+    """f(a), elementwise; `name` is what its accuracy is looked up by."""
+    return op.value(op.expand(a, sigma=sigma, name=name), a)
