@@ -407,7 +407,13 @@ def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
             f"{d['expected']}; {int(float(d['error']))} in all."
         )
     if verdict == "undecided":
-        how = "could not be decided: its truth is not known narrowly enough"
+        return (
+            f"{where}{at} cannot be decided: got {d['got']}, and the exact value, or what rounding may do "
+            f"to it, has no bound there ({d['expected']}, {d['tolerance']} allowed)."
+            if d["ratio"] == "inf"
+            else f"{where}{at} cannot be decided: got {d['got']}, and the exact value, near "
+            f"{d['expected']}, is not known narrowly enough."
+        )
     return (
         f"{where}{at} {how}: got {d['got']}, expected {d['expected']}, off by {d['error']} where "
         f"{d['tolerance']} is allowed ({float(d['ratio']):.4g} times)."

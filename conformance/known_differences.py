@@ -55,6 +55,7 @@ class Built:
 
     value: Callable[[Any], Any]
     first: Callable[[Any], Any]
+    poles: tuple[float, ...] = ()
 
     def __call__(self, a: Any) -> Point:
         return Point(self.value(a), self.first(a), arb(0))

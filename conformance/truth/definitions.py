@@ -46,12 +46,13 @@ class Definition:
     """An elementwise σ: `pieces[i]` holds between `breaks[i-1]` and `breaks[i]`.
 
     `kinks` gives σ' at single points, by convention: at the breaks where the one-sided derivatives
-    differ.
+    differ. `poles` are where σ is infinite.
     """
 
     pieces: tuple[Callable[[Taylor], Taylor], ...]
     breaks: tuple[float, ...] = ()
     kinks: Mapping[float, float | fmpq] = field(default_factory=dict)
+    poles: tuple[float, ...] = ()
 
     def __call__(self, a: Ball) -> Point:
         """σ, σ' and σ'' at the ball a; the hull of the pieces where a's side is undecided."""
@@ -242,8 +243,8 @@ TERMS: Mapping[str, Definition] = {
     "absolute":    Definition((_linear(-1), _identity),                                         (0,),    {0: 0}),
     "huber":       Definition((_linear(-1, -HALF), lambda x: x * x / 2, _linear(1, -HALF)),     (-1, 1)),
     "minus":       Definition((_linear(-1),)),
-    "minus_log":   Definition((_minus_log,)),
-    "minus_log1m": Definition((_minus_log1m,)),
+    "minus_log":   Definition((_minus_log,), poles=(0,)),
+    "minus_log1m": Definition((_minus_log1m,), poles=(1,)),
 }
 """What losses are sums of."""
 

@@ -27,8 +27,9 @@ Step = tuple[str, int]
 
 ROWS: Mapping[str, Callable[..., Value]] = {"softmax": op.softmax, "log_softmax": op.log_softmax}
 
-LOSS_ACCURACY = Accuracy(8, 0, 4, 0, 0, 0)
-"""What the terms of a loss and their derivatives may lose: a logarithm's 8, four roundings."""
+MOST, TYPICAL = Accuracy(8, 0, 4, 0, 0, 0), Accuracy(4, 0, 2, 0, 0, 0)
+"""What the terms of a loss and their derivatives may lose, a logarithm's 8 and four roundings; and what they
+lose by root mean square."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Network:
 
         `accuracy(name)` is what an evaluation of σ may lose; a kink within `reach` of them is within reach.
         """
-        model = Model(arithmetic, _with_terms(accuracy), reach=reach)
+        model = Model(arithmetic, _with_terms(accuracy, TYPICAL), reach=reach)
         found = errors(self.tape, self._exact, model)
         return Spread(**_by_layer(found), straddling=model.straddling)
 
@@ -119,13 +120,15 @@ class Network:
         if t.loss is not None:
             given["loss", self.problem.depth] = t.loss
         exact = in_balls(self.tape, given, self.memo)
-        model = Model(arithmetic, _with_terms(accuracy), worst=True, unrounded=unrounded)
+        model = Model(arithmetic, _with_terms(accuracy, MOST), worst=True, unrounded=unrounded)
         bounds = errors(self.tape, exact, model, given)
         return {key: (exact.at[key], bounds[key]) for key in given if key in exact.at}
 
 
-def _with_terms(accuracy: Callable[[str], Accuracy]) -> Callable[[str], Accuracy]:
-    return lambda name: LOSS_ACCURACY if name in TERMS else accuracy(name)
+def _with_terms(
+    accuracy: Callable[[str], Accuracy], of_terms: Accuracy
+) -> Callable[[str], Accuracy]:
+    return lambda name: of_terms if name in TERMS else accuracy(name)
 
 
 def _by_layer(found: Mapping[Any, T]) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -
     exact: dict[int, Any] = {
         i: n.params["numbers"] for i, n in enumerate(tape.nodes) if n.rule is LEAF
     }
+    exact |= {i: given[key] for i, key in names.items() if given is not None and key in given}
     whole = given is None or all(bool(np.isfinite(M).all()) for M in given.values())
     places: list[Key] = []
     context = _Context(memo={} if memo is None else memo)
@@ -86,8 +87,7 @@ def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -
         for i, node in enumerate(tape.nodes):
             operands = [env[j] for j in node.operands]
             if any(x is None for x in operands):  # it depends on what was not given
-                key = names.get(i)
-                env.append(None if given is None or key not in given else exactly(given[key]))
+                env.append(exactly(exact[i]) if i in exact else None)
                 continue
             context.floats = exact.get(node.operands[0]) if node.operands else None
             B = node.rule.ball(context, *operands, **node.params)
@@ -95,10 +95,7 @@ def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -
                 places.append(names[i])
                 found.append(enclosure(B.ravel().tolist(), B.shape))
                 if given is not None:
-                    B = None
-                    if names[i] in given:
-                        exact[i] = given[names[i]]
-                        B = exactly(exact[i])
+                    B = exactly(exact[i]) if i in exact else None
             env.append(B)
         return tuple(found)
 
@@ -135,9 +132,13 @@ def errors(
     Root mean squares are taken over sets of random errors, carried through the tape together, so that
     errors with a common cause stay alike and may cancel; a bound adds their sizes up.
     """
+    with np.errstate(all="ignore"):  # what is infinite has errors without bound
+        return _errors(tape, reading.values, model, given)
+
+
+def _errors(tape: Tape, values: list[Any], model: Model, given: Given | None) -> dict[Key, Reals]:
     names = {i: key for key, i in tape.marks.items()}
     last = {j: i for i, node in enumerate(tape.nodes) for j in node.operands}
-    values = reading.values
     E: list[Any] = []
     found: dict[Key, Reals] = {}
     for i, node in enumerate(tape.nodes):

@@ -113,8 +113,8 @@ def alike(terms: Reals, u: float, axis: int) -> Reals:
     """Σ n_v² over the groups of like numbers along an axis, kept as an axis of length 1.
 
     k where all k differ, k² where all are the same; zeros, which add nothing and round nothing, count as
-    none. Like are numbers within about 4·k·u of one another: next to a partial sum of k such terms they differ
-    by less than a few units in its last place, so that every addition of one errs like the last.
+    none. Like are numbers within about 4·k·u of one another: next to a partial sum of k such terms they
+    differ by less than a few units in its last place, so that every addition of one errs like the last.
     """
     x = np.moveaxis(np.asarray(terms, np.float64), axis, -1)
     k = x.shape[-1]

@@ -48,6 +48,11 @@ def _same(*shapes: Shape, **_: Any) -> Shape:
     return np.broadcast_shapes(*shapes)
 
 
+def _by(e: Any, c: Any) -> Any:
+    """e·c, and nothing where e is, though c be infinite."""
+    return np.where(e == 0, 0.0, e * c)
+
+
 def _nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
     return 0.0
 
@@ -61,11 +66,11 @@ def _each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
     return found
 
 
-def _times(u_of: float) -> Callable[..., Any]:
-    """So many units of roundoff of the value itself."""
+def _times(most: float) -> Callable[..., Any]:
+    """The value is rounded once, or, by some, so many times."""
 
     def rounding(model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
-        return u_of * model.u * np.abs(y) + model.arithmetic.tiny
+        return (most if model.worst else 1) * model.u * np.abs(y) + model.arithmetic.tiny
 
     return rounding
 
@@ -214,7 +219,7 @@ def _jumps(sigma: Definition) -> tuple[tuple[float, float], ...]:
 def _expansion_carried(m: Any, E: Any, y: Any, operands: Any, sigma: Any, name: str) -> Any:
     """f'E and f''E; of f'' nothing is asked."""
     e = E[0]
-    return np.stack([m(y[1]) * e, m(y[2]) * e, np.zeros_like(e)], axis=1)
+    return np.stack([_by(e, m(y[1])), _by(e, m(y[2])), np.zeros_like(e)], axis=1)
 
 
 def _expansion_rounding(
@@ -229,8 +234,11 @@ def _expansion_rounding(
         within = (np.abs(a - b) <= reach) & (np.asarray(size) > 0)
         model.straddling += int(within.sum())
         near = np.where(within, jump, near)
+    for b in sigma.poles:  # its distance is not known, nor is anything that depends on it
+        near = np.where((np.abs(a - b) <= reach) & (np.asarray(size) > 0), np.inf, near)
     lost = model.arithmetic.lost(name, a)
-    value = (u * of.c * y[0], u * of.e * a, u * of.h, lost, y[2] * size * size, near * size)
+    second = _by(size, y[2] * size)
+    value = (u * of.c * y[0], u * of.e * a, u * of.h, lost, second, _by(size, near))
     slope = (u * of.c1 * y[1], u * of.g * y[0], u * of.d, u * of.f * a, lost, near)
     added = _summed if model.worst else _hypot
     return np.stack([added(*value) + 0 * a, added(*slope) + 0 * a, np.zeros_like(a)])
@@ -347,10 +355,8 @@ def _one_has_no_error(m: Any, E: Any, y: Any, operands: Any) -> Any:
 
 
 def _weighed(_: Any, w: Balls, x: Balls) -> Balls:
-    return balls_of(
-        (arb(0) if a.is_zero() else a * b for a, b in zip(w.ravel().tolist(), x.ravel().tolist(), strict=True)),
-        x.shape,
-    )  # fmt: skip
+    pairs = zip(w.ravel().tolist(), x.ravel().tolist(), strict=True)
+    return balls_of((arb(0) if a.is_zero() else a * b for a, b in pairs), x.shape)
 
 
 def _weighed_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
@@ -361,13 +367,13 @@ def _weighed_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 def _multiplied(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)(b + F) − ab."""
     (a, b), (e, f) = operands, E
-    return e * m(b) + m(a) * f + e * f
+    return _by(e, m(b)) + _by(f, m(a)) + e * f
 
 
 def _divided(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)/(b + F) − a/b, but for the sign of F below the line."""
     (_, b), (e, f) = operands, E
-    return (e + m(-y) * f) / (m(b) - f)
+    return (e + _by(f, m(-y))) / (m(b) - f)
 
 
 def _broadcast_carried(m: Any, E: Any, y: Any, operands: Any, shape: Shape) -> Any:

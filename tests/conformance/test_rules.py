@@ -1,0 +1,486 @@
+"""The primitives of the tape, each in every reading: value, reverse, carried errors, rounding."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+import pytest
+from flint import arb
+
+from conformance.truth.balls import working_precision
+from conformance.truth.definitions import ACTIVATIONS, TERMS
+from conformance.truth.readings import errors, in_balls
+from conformance.truth.rounding import DRAWS, Accuracy, Arithmetic, Model, alike, keys, rms, signs
+from conformance.truth.rules import MOVES, RULES, elementwise, exactly, op
+from conformance.truth.tape import Rule, Tape
+
+U = 2.0**-53
+rng = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> Any:
+    return rng.normal(size=shape)
+
+
+TANH = {"sigma": ACTIVATIONS["tanh"], "name": "tanh"}
+
+# name: operands with two axes, and with three, and what else the rule is given
+OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] = {
+    "add": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {}),
+    "subtract": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {}),
+    "multiply": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {}),
+    "hadamard": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(2, 3, 4)), {}),
+    "weigh": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(2, 3, 4)), {}),
+    "divide": ((normal(3, 4), np.float64(7)), (normal(2, 3, 4), 2 + rng.random((2, 3, 4))), {}),
+    "negative": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "exp": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "matmul": ((normal(3, 4), normal(4, 2)), (normal(2, 3, 4), normal(4, 2)), {}),
+    "sum": ((normal(3, 4),), (normal(2, 3, 4),), {"axes": (-1,)}),
+    "expand": ((normal(3, 4),), (normal(2, 3, 4),), TANH),
+    "value": ((normal(3, 3, 4), normal(3, 4)), (normal(3, 2, 3, 4), normal(2, 3, 4)), {}),
+    "slope": ((normal(3, 3, 4),), (normal(3, 2, 3, 4),), {}),
+    "softmax": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "log_softmax": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "mark": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "transpose": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "with_one": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "without_last": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "broadcast": ((normal(3, 1),), (normal(3, 1),), {"shape": (2, 3, 4)}),
+    "reshape": ((normal(3, 4),), (normal(2, 3, 4),), {"shape": (-1,)}),
+}
+
+
+def expected(name: str, x: list[Any]) -> Any:
+    """The value in NumPy, written from what the primitive is."""
+    soft = lambda a: np.exp(a) / np.exp(a).sum(-1, keepdims=True)  # noqa: E731
+    formulas: dict[str, Callable[..., Any]] = {
+        "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "hadamard": np.multiply,
+        "weigh": np.multiply, "divide": np.divide, "negative": np.negative, "exp": np.exp,
+        "matmul": np.matmul, "sum": lambda a: a.sum(-1, keepdims=True),
+        "expand": lambda a: np.stack([np.tanh(a), 1 / np.cosh(a) ** 2, -2 * np.tanh(a) / np.cosh(a) ** 2]),
+        "value": lambda e, a: e[0], "slope": lambda e: e[1], "softmax": soft,
+        "log_softmax": lambda a: np.log(soft(a)), "mark": lambda a: a,
+        "transpose": lambda a: np.swapaxes(a, -1, -2),
+        "with_one": lambda a: np.concatenate([a, np.ones((*a.shape[:-1], 1))], -1),
+        "without_last": lambda a: a[..., :-1], "broadcast": lambda a: np.broadcast_to(a, (2, 3, 4)),
+        "reshape": lambda a: a.reshape(-1),
+    }  # fmt: skip
+    return formulas[name](*x)
+
+
+class Context:
+    """What `readings` gives a rule."""
+
+    floats = None
+
+    def points(self, a: Any, sigma: Any) -> list[Any]:
+        return [sigma(x) for x in a.ravel().tolist()]
+
+
+def ball(name: str, x: list[Any]) -> Any:
+    params = dict(OPERANDS[name][2])
+    if name == "reshape":
+        params["shape"] = (x[0].size,)
+    return RULES[name].ball(Context(), *x, **params)
+
+
+def floats(B: Any) -> Any:
+    return np.array([float(b) for b in B.ravel()]).reshape(B.shape)
+
+
+CASES = [(name, k) for name in OPERANDS for k in (0, 1)]
+
+
+def test_every_rule_is_tested_here_and_every_row_is_whole() -> None:
+    assert set(OPERANDS) == set(RULES)
+    assert set(RULES) >= MOVES
+    with pytest.raises(TypeError):
+        Rule("half", lambda a: a, lambda _, a: a)  # type: ignore[call-arg]
+    for rule in RULES.values():
+        assert (rule.rounding is None) == (rule.keys is None), rule.name
+        assert rule.rounding is None or rule.name not in MOVES
+
+
+@pytest.mark.parametrize(("name", "k"), CASES)
+def test_its_ball_holds_its_value_and_its_shape_is_said_before(name: str, k: int) -> None:
+    x = list(OPERANDS[name][k])
+    with working_precision(128):
+        B = ball(name, [exactly(a) for a in x])
+    np.testing.assert_allclose(floats(B), expected(name, x), rtol=1e-14, atol=1e-15)
+    params = dict(OPERANDS[name][2])
+    if name == "reshape":
+        params["shape"] = (x[0].size,)
+    assert RULES[name].shape(*(np.shape(a) for a in x), **params) == B.shape
+    assert max(float(b.rad()) for b in B.ravel()) < 1e-35
+
+
+def directions(x: list[Any]) -> list[Any]:
+    return [np.random.default_rng(7 + i).normal(size=np.shape(a)) for i, a in enumerate(x)]
+
+
+@pytest.mark.parametrize(("name", "k"), CASES)
+def test_what_it_carries_is_what_an_error_does(name: str, k: int) -> None:
+    """(f(x + hE) − f(x))/h in balls, h = 2^−60."""
+    x, params = list(OPERANDS[name][k]), dict(OPERANDS[name][2])
+    if name == "reshape":
+        params["shape"] = (x[0].size,)
+    if name == "value":  # whose operand a is there for the reverse sweep alone
+        x, E = [x[0], x[1]], [directions(x)[0], np.zeros_like(x[1])]
+    else:
+        E = directions(x)
+    h = 2.0**-60
+    with working_precision(256):
+        there = [exactly(a) + exactly(e) * arb(h) for a, e in zip(x, E, strict=True)]
+        moved = ball(name, there) - ball(name, [exactly(a) for a in x])
+        slope = floats(moved * arb(2.0**60))
+    y = expected(name, x)
+    spread = [
+        e.reshape(1, *e.shape) if i or name not in ("value",) else e[None] for i, e in enumerate(E)
+    ]
+    spread = [np.broadcast_to(e, (1, *e.shape[1:])) * h for e in spread]
+    if name in (
+        "add",
+        "subtract",
+        "multiply",
+    ):  # draws in front, then axes as the other operand has them
+        n = max(e.ndim for e in spread)
+        spread = [e.reshape(1, *(1,) * (n - e.ndim), *e.shape[1:]) for e in spread]
+    found = RULES[name].carry(lambda v: v, spread, y, x, **params)[0] / h
+    if name == "expand":  # of f'' nothing is asked
+        found, slope = found[:2], slope[:2]
+    np.testing.assert_allclose(found, slope, rtol=1e-12, atol=1e-13)
+    worst = RULES[name].carry(np.abs, [np.abs(e) for e in spread], y, x, **params)[0] / h
+    assert (worst[: len(found)] >= np.abs(found) * (1 - 1e-12)).all()
+
+
+REVERSED = [c for c in CASES if RULES[c[0]].reverse is not None and c[0] != "value"]
+
+
+def recorded(name: str, tape: Tape, x: list[Any]) -> Any:
+    params = dict(OPERANDS[name][2])
+    if name == "reshape":
+        params["shape"] = (x[0].shape and int(np.prod(x[0].shape)),)
+    return getattr(op, name)(*x, **params)
+
+
+@pytest.mark.parametrize(("name", "k"), REVERSED)
+def test_its_reverse_is_the_derivative_of_its_ball(name: str, k: int) -> None:
+    """⟨G, f(x + hd) − f(x)⟩/h = ⟨∂, d⟩ in balls."""
+    x = list(OPERANDS[name][k])
+    tape = Tape()
+    leaves = [tape.leaf(a) for a in x]
+    y = recorded(name, tape, leaves)
+    G = np.random.default_rng(1).normal(size=y.shape)
+    among = range(1, 2) if name == "weigh" else range(1) if name == "divide" else range(len(x))
+    tape.gradients(y, tape.leaf(G), [(leaves[i], i) for i in among])
+    found = in_balls(tape).at
+    d = [e if i in among else 0 * e for i, e in enumerate(directions(x))]
+    with working_precision(256):
+        there = [exactly(a) + exactly(e) * arb(2.0**-80) for a, e in zip(x, d, strict=True)]
+        moved = ball(name, there) - ball(name, [exactly(a) for a in x])
+        slope = float((moved * exactly(G)).sum() * arb(2.0**80))
+    assert all(found[i].hi.shape == np.shape(x[i]) for i in among)
+    inner = sum(float((found[i].hi * d[i]).sum()) for i in among)
+    assert inner == pytest.approx(slope, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *TERMS])
+def test_a_function_is_differentiated_by_its_definition(name: str) -> None:
+    sigma = {**ACTIVATIONS, **TERMS}[name]
+    a = np.array([[0.3, 0.7, 0.2]])
+    tape = Tape()
+    x = tape.leaf(a)
+    y = elementwise(x, sigma, name)
+    tape.gradients(y, tape.leaf(np.array([[1.0, -2.0, 4.0]])), [(x, "x")])
+    found = in_balls(tape).at["x"].hi
+    slopes = [float(sigma(arb(t)).first) for t in a.ravel()]
+    np.testing.assert_allclose(found[0], np.array(slopes) * [1, -2, 4], rtol=1e-15)
+
+
+def test_what_has_no_reverse_rule_is_said() -> None:
+    tape = Tape()
+    x = tape.leaf(np.ones((1, 2)))
+    y = op.without_last(x)
+    with pytest.raises(TypeError, match="without_last has no reverse rule"):
+        tape.gradients(y, tape.leaf(np.ones((1, 1))), [(x, "x")])
+
+
+def test_a_value_used_twice_gathers_both_cotangents() -> None:
+    tape = Tape()
+    x = tape.leaf(np.array([[2.0, 3.0]]))
+    y = op.add(op.multiply(x, x), x)  # 2x + 1
+    tape.gradients(y, tape.leaf(np.ones((1, 2))), [(x, "x")])
+    assert in_balls(tape).at["x"].hi.tolist() == [[5, 7]]
+
+
+def test_nothing_is_weighed_by_nothing() -> None:
+    with working_precision(128):
+        B = RULES["weigh"].ball(None, exactly([0.0, 2.0]), np.array([arb("inf"), arb(3)], object))
+    assert floats(B).tolist() == [0, 6]
+
+
+# --- rounding, against those who round as badly as they may ---------------------------------------
+
+COARSE = 2.0**-24
+
+
+def model(worst: bool, u: float = COARSE) -> Model:
+    return Model(Arithmetic(u, 0.0, 0.0), lambda name: Accuracy(1, 0, 1, 0, 0, 0), worst)
+
+
+class Rounder:
+    """Rounds every result up or down by a whole u, as it is told; counts them."""
+
+    def __init__(self, up: Any) -> None:
+        self.up, self.used = up, 0
+
+    def __call__(self, x: Any) -> Any:
+        n = np.size(x)
+        s = self.up[self.used : self.used + n].reshape(np.shape(x))
+        self.used += n
+        return x * (1 + COARSE * s)
+
+
+def add_up(r: Any, x: Any) -> Any:
+    """One by one, each partial sum rounded."""
+    total = x[0]
+    for t in x[1:]:
+        total = r(np.array(total + t))
+    return total
+
+
+def by_quotient(r: Any, a: Any) -> Any:
+    e = r(np.exp(r(a - a.max())))
+    return r(e / add_up(r, e))
+
+
+def by_logarithm(r: Any, a: Any) -> Any:
+    return r(np.exp(log_sum(r, a)))
+
+
+def log_sum(r: Any, a: Any) -> Any:
+    b = r(a - a.max())
+    return r(b - r(np.log(add_up(r, r(np.exp(b))))))
+
+
+def of_quotient(r: Any, a: Any) -> Any:
+    return r(np.log(by_quotient(r, a)))
+
+
+def adversarial(f: Callable[..., Any], a: Any, exact: Any, tries: int = 6) -> Any:
+    """The largest error of each element over signs of every rounding, turned one at a time while it grows."""
+    count = Rounder(np.zeros(10_000))
+    f(count, a)
+    draw = np.random.default_rng(3)
+    most = np.zeros(a.shape)
+    for j, _ in itertools.product(range(a.size), range(tries)):
+        up = draw.choice([-1.0, 1.0], size=count.used)
+        best = abs(f(Rounder(up), a)[j] - exact[j])
+        grew = True
+        while grew:
+            grew = False
+            for i in range(len(up)):
+                up[i] = -up[i]
+                now = abs(f(Rounder(up), a)[j] - exact[j])
+                grew, best = (True, now) if now > best else (grew, best)
+                if now < best:
+                    up[i] = -up[i]
+        most[j] = max(most[j], best)
+    return most
+
+
+def in_mp(f: Callable[[Any], Any], a: Any) -> Any:
+    with mp.workdps(50):
+        return np.array([float(x) for x in f([mp.mpf(float(x)) for x in a])])
+
+
+def mp_softmax(a: Any) -> Any:
+    total = mp.fsum(mp.exp(x) for x in a)
+    return [mp.exp(x) / total for x in a]
+
+
+ROWS = [
+    np.array([0.0, 0.0, 0.0]), np.array([1.0, -2.0, 0.5, 3.0]), np.array([0.0, -20.0, -40.0]),
+    np.array([5.0]), np.array([-60.0, 0.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("a", ROWS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "f"),
+    [
+        ("softmax", by_quotient),
+        ("softmax", by_logarithm),
+        ("log_softmax", log_sum),
+        ("log_softmax", of_quotient),
+    ],
+)
+def test_a_row_loses_no_more_than_its_bound_however_it_is_rounded(
+    name: str, f: Any, a: Any
+) -> None:
+    exact = in_mp(mp_softmax, a)
+    exact = exact if name == "softmax" else np.log(exact)
+    allowed = RULES[name].rounding(model(True), exact[None], [a[None]], lambda k: 0.0)[0]  # type: ignore[misc]
+    found = adversarial(f, a, exact)
+    assert (found <= allowed * 1.0001 + 1e-15).all()
+    if len(a) > 1:
+        assert found.max() > 0.3 * allowed.max()  # and the bound is of that size
+
+
+def softmax_gradient(factored: bool) -> Callable[..., Any]:
+    def gradient(r: Any, a: Any, G: Any) -> Any:
+        s = by_quotient(r, a)
+        M = add_up(r, r(G * s))
+        return r(s * r(G - M)) if factored else r(r(G * s) - r(s * M))
+
+    return gradient
+
+
+def log_softmax_gradient(r: Any, a: Any, G: Any) -> Any:
+    return r(G - r(by_logarithm(r, a) * add_up(r, G)))
+
+
+VJP = [
+    ("softmax", softmax_gradient(True)), ("softmax", softmax_gradient(False)),
+    ("log_softmax", log_softmax_gradient),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("G", [[0.0, 0, -1, 0], [1.0, -2, 3, 0.5], [1.0, 1, 1, 1]], ids=str)
+@pytest.mark.parametrize("a", [[0.0, -1, -2, 1], [0.0, -30, -60, -4]], ids=str)
+@pytest.mark.parametrize(("name", "f"), VJP, ids=["factored", "not factored", "log"])
+def test_the_vector_jacobian_product_of_a_row_loses_no_more_than_its_bound(
+    name: str, f: Any, a: list[float], G: list[float]
+) -> None:
+    """Where G is 0 too: the rounding of s_i stands in s_i(G_i − M) with |G_i| + |M|."""
+    A, g = np.array(a), np.array(G)
+    tape = Tape()
+    x = tape.leaf(A[None])
+    tape.gradients(getattr(op, name)(x), tape.leaf(g[None]), [(x, "x")])
+    reading = in_balls(tape)
+    allowed = errors(tape, reading, model(True))["x"][0]
+    exact = reading.at["x"].hi[0]
+    found = adversarial(lambda r, a: f(r, a, g), A, exact, tries=3)
+    assert (found <= allowed * 1.0001 + 1e-14 * np.abs(g).max()).all()
+    assert found.max() > 0.1 * allowed.max()
+
+
+def test_a_product_loses_at_most_ku_in_any_order() -> None:
+    """Not k·u with a probability: the plain loop over like terms comes close to it."""
+    for k in (3, 300, 5000):
+        a, b = np.full((1, k), np.float32(0.7)), np.full((k, 1), np.float32(1.1))
+        terms = (a * b.T).astype("float32")
+        got = float(np.add.accumulate(terms, axis=1, dtype="float32")[0, -1])
+        exact = float(a.astype(float)[0, 0]) * float(b.astype(float)[0, 0]) * k
+        P, Q = a.astype(float), b.astype(float)
+        y = P @ Q
+        bound = RULES["matmul"].rounding(model(True), y, [P, Q], lambda i: 0.0).item()  # type: ignore[misc]
+        assert bound == pytest.approx(k * COARSE * exact)
+        assert abs(got - exact) <= bound
+        typical = RULES["matmul"].rounding(model(False), y, [P, Q], lambda i: 0.0).item()  # type: ignore[misc]
+        assert abs(got - exact) <= 3 * typical
+        assert typical < bound
+
+
+# --- whose errors are alike -----------------------------------------------------------------------
+
+
+def test_like_terms_are_counted_together() -> None:
+    x = np.array(
+        [[1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0], [1.0, 1.0, -1.0, 2.0], [0.0, 0.0, 5.0, 5.0]]
+    )
+    assert alike(x, U, -1).tolist() == [[4], [16], [6], [4]]
+    assert alike(x.T, U, 0).tolist() == [[4, 16, 6, 4]]
+    assert alike(np.ones((2, 1)), U, -1).tolist() == [[1], [1]]
+    assert alike(np.zeros((1, 3)), U, -1).tolist() == [[0]]
+
+
+def test_nearly_like_terms_are_like_and_others_are_not() -> None:
+    draw = np.random.default_rng(5)
+    k = 4096
+    one = 1.3 * (1 + draw.uniform(-1, 1, size=(1, k)) * k * COARSE / 64)
+    assert alike(one, COARSE, -1).item() > k * k / 3
+    apart = draw.normal(size=(8, k))
+    assert (alike(apart, U, -1) == k).all()
+    assert (alike(apart, COARSE, -1) < 3 * k).all()
+
+
+def test_signs_are_functions_of_the_operands() -> None:
+    x = np.array([[1.0, 2.0, 1.0], [0.0, -0.0, 3.0]])
+    s = signs(keys(x, 4), 4)
+    assert s.shape == (DRAWS, 2, 3)
+    assert set(np.unique(s)) == {-1.0, 1.0}
+    assert (s[:, 0, 0] == s[:, 0, 2]).all()
+    assert (s[:, 1, 0] == s[:, 1, 1]).all()
+    assert (s[:, 0, 0] != s[:, 0, 1]).any()
+    assert (signs(keys(x, 4), 4) != signs(keys(x, 5), 5)).any()
+
+
+def test_signs_are_as_often_up_as_down_and_independent() -> None:
+    s = signs(keys(np.random.default_rng(2).normal(size=(200, 100)), 9), 9)
+    assert abs(s.mean()) < 0.01
+    flat = s.reshape(DRAWS, -1)
+    assert np.abs(flat @ flat.T / flat.shape[1] - np.eye(DRAWS)).max() < 0.05
+    neighbours = keys(1 + np.arange(20_000) * 2.0**-52, 1)
+    assert abs((signs(neighbours, 1)[:, 1:] * signs(neighbours, 1)[:, :-1]).mean()) < 0.01
+
+
+def test_squares_of_small_errors_do_not_underflow() -> None:
+    E = np.full((32, 2, 1), 1e-300)
+    E[:, 1] = 0
+    assert rms(E).tolist() == [[pytest.approx(1e-300, rel=1e-9, abs=0)], [0]]
+
+
+# --- readings -------------------------------------------------------------------------------------
+
+
+def chain() -> tuple[Tape, dict[str, Any]]:
+    """y = (x W) ∘ (x W), with a mark at the product and at the end."""
+    tape = Tape()
+    x, W = tape.leaf(np.array([[1.0, 2.0]])), tape.leaf(np.array([[3.0], [0.5]]))
+    a = tape.mark(op.matmul(x, W), "a")
+    tape.mark(op.multiply(a, a), "y")
+    return tape, {"a": np.array([[5.0]]), "y": np.array([[25.0]])}
+
+
+def test_uncut_a_tape_is_the_whole_and_cut_it_is_its_pieces() -> None:
+    tape, given = chain()
+    whole, cut = in_balls(tape), in_balls(tape, given)
+    assert (whole.at["a"].hi.item(), whole.at["y"].hi.item()) == (4, 16)
+    assert (cut.at["a"].hi.item(), cut.at["y"].hi.item()) == (4, 25)  # y from the 5 that was given
+
+
+def test_errors_do_not_cross_a_cut_unless_handed_on_unrounded() -> None:
+    tape, given = chain()
+    whole, cut = in_balls(tape), in_balls(tape, given)
+    through = errors(tape, whole, model(True))
+    assert through["a"].item() == pytest.approx(2 * COARSE * 4)
+    assert through["y"].item() == pytest.approx(2 * 4 * 2 * COARSE * 4 + COARSE * 16, rel=1e-5)
+    apart = errors(tape, cut, model(True), given)
+    assert apart["a"].item() == pytest.approx(2 * COARSE * 4)
+    assert apart["y"].item() == pytest.approx(COARSE * 25)
+    kept = model(True)
+    kept.unrounded = True
+    assert errors(tape, cut, kept, given)["y"].item() == pytest.approx(3 * COARSE * 25, rel=1e-5)
+
+
+def test_what_was_not_given_is_not_judged_nor_what_depends_on_it() -> None:
+    tape, given = chain()
+    cut = in_balls(tape, {"y": given["y"]})
+    assert set(cut.at) == {"a"}
+    assert "y" not in errors(tape, cut, model(True), {"y": given["y"]})
+
+
+def test_errors_with_a_common_cause_cancel_in_draws_and_add_up_in_bounds() -> None:
+    """x·w − x·w is 0, and so is its error."""
+    tape = Tape()
+    x, w = tape.leaf(np.array([[1.5]])), tape.leaf(np.array([[0.7]]))
+    p = op.multiply(x, w)
+    tape.mark(op.subtract(p, p), "nothing")
+    reading = in_balls(tape)
+    assert errors(tape, reading, model(False))["nothing"].item() == 0
+    assert errors(tape, reading, model(True))["nothing"].item() == pytest.approx(2 * COARSE * 1.05)
