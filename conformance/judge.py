@@ -30,7 +30,16 @@ from conformance.truth.network import Network, Spread, Truth
 from conformance.truth.readings import Memo
 from conformance.truth.rounding import Accuracy, Arithmetic
 
-__all__ = ["Judged", "Own", "Subject", "judge", "judge_exception", "right_as_a_whole", "steps_of"]
+__all__ = [
+    "Judged",
+    "Own",
+    "Subject",
+    "compared",
+    "judge",
+    "judge_exception",
+    "right_as_a_whole",
+    "steps_of",
+]
 
 
 class Comparison(NamedTuple):
@@ -290,6 +299,14 @@ def _judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
 
 
 _LARGEST = {name: float(np.finfo(name).max) for name in ("float64", "float32")}
+
+
+def compared(subject: Subject, name: str, t: Trace) -> list[Comparison]:
+    """What the gates `step` and `end-to-end` compare of a trace, and what they allow."""
+    plain = subject.amend(())
+    steps = _step_by_step(subject, t, name, plain, _rounds_every_value(name))
+    whole = _against_truth("end-to-end", t, subject.truth(plain), subject.spread(name, plain))
+    return [*steps.values(), *whole.values()]
 
 
 def _all_gates(

@@ -272,6 +272,11 @@ def _soft(a: Reals) -> tuple[Reals, Reals, Any]:
     return below, s, (s * below).sum(axis=-1, keepdims=True)
 
 
+def _compounded(x: Any) -> Any:
+    """x/(1 − x): what factors (1 + δ_i) with Σ|δ_i| ≤ x make of 1 at most, above the line or below."""
+    return x / (1 - x)
+
+
 def _softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """s(E − Σ s E); as a bound, s(e^{2E} − 1): both numerator and denominator may be off."""
     e = E[0]
@@ -289,8 +294,10 @@ def _softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     """
     below, _, mean = _soft(operands[0])
     c, m = model.accuracy("softmax").c, y.shape[-1]
-    units = 2 * c + 2 * below + mean + m + c * log(m) if model.worst else 4 + m + below
-    return model.u * units * np.abs(y) + model.arithmetic.normal
+    u, lost = model.u, model.arithmetic.normal
+    if model.worst:
+        return _compounded(u * (2 * c + 2 * below + mean + m + c * log(m))) * np.abs(y) + lost
+    return u * (4 + m + below) * np.abs(y) + lost
 
 
 def _log_softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
@@ -313,8 +320,8 @@ def _log_softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     c, m = model.accuracy("log_softmax").c, y.shape[-1]
     u, lost = model.u, model.arithmetic.normal
     if model.worst:
-        units = (c + 1) * np.abs(y) + below + mean + 2 * c + m + c * log(m)
-        return u * units + lost
+        inside = _compounded(u * (below + mean + 2 * c + m + c * log(m)))
+        return inside + (c + 1) * u * np.abs(y) + lost
     return _hypot(u * (4 + m + below), u * c * y, lost)
 
 
