@@ -171,10 +171,15 @@ def _error(i: int, tape: Tape, values: list[Any], E: list[Any], model: Model) ->
         return 0.0 if isinstance(e, float) else e[0] if model.worst else rms(e)
 
     size = rule.rounding(model, y, operands, s, **node.params)
-    size = np.where(np.isinf(y), 0.0, size)  # what is infinite is not rounded
+    if not np.isfinite(size).all():
+        of = y if np.shape(y) == size.shape else y[: len(size)]  # of an expansion, f and f'
+        size = np.where(np.isinf(of), 0.0, size)  # what is infinite is not rounded
     if model.worst:  # what is rounded is off already
         return carried * (1 + 16 * model.u) + size[None]
-    return carried + signs(rule.keys(i, y, operands, **node.params), i) * size
+    noise = signs(rule.keys(i, y, operands, **node.params), i)
+    noise *= size
+    noise += carried
+    return noise
 
 
 def _itself(x: Any) -> Any:

@@ -160,13 +160,16 @@ def along(x: Any, salt: int, axis: int) -> Keys:
         return np.moveaxis(_mixed(total), -1, axis)
 
 
+_SIGNS = np.array([-1.0, 1.0])
+
+
 def signs(of: Keys, salt: int) -> Reals:
     """DRAWS × of.shape: random signs, the same where the keys are the same."""
     with np.errstate(over="ignore"):
         bits = _mixed(of + np.uint64(salt + 1) * _GOLDEN)
     octets = np.ascontiguousarray(bits)[..., None].view(np.uint8)[..., : DRAWS // 8]
     drawn = np.moveaxis(np.unpackbits(octets, axis=-1), -1, 0)
-    return np.asarray(drawn * 2.0 - 1.0)
+    return _SIGNS[drawn]
 
 
 def rms(E: Reals) -> Reals:

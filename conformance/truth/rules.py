@@ -50,7 +50,7 @@ def _same(*shapes: Shape, **_: Any) -> Shape:
 
 def _by(e: Any, c: Any) -> Any:
     """e·c, and nothing where e is, though c be infinite."""
-    return np.where(e == 0, 0.0, e * c)
+    return e * c if np.isfinite(c).all() else np.where(e == 0, 0.0, e * c)
 
 
 def _nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
@@ -217,9 +217,9 @@ def _jumps(sigma: Definition) -> tuple[tuple[float, float], ...]:
 
 
 def _expansion_carried(m: Any, E: Any, y: Any, operands: Any, sigma: Any, name: str) -> Any:
-    """f'E and f''E; of f'' nothing is asked."""
+    """f'E and f''E; of the error of f'' nothing is asked."""
     e = E[0]
-    return np.stack([_by(e, m(y[1])), _by(e, m(y[2])), np.zeros_like(e)], axis=1)
+    return np.stack([_by(e, m(y[1])), _by(e, m(y[2]))], axis=1)
 
 
 def _expansion_rounding(
@@ -241,7 +241,7 @@ def _expansion_rounding(
     value = (u * of.c * y[0], u * of.e * a, u * of.h, lost, second, _by(size, near))
     slope = (u * of.c1 * y[1], u * of.g * y[0], u * of.d, u * of.f * a, lost, near)
     added = _summed if model.worst else _hypot
-    return np.stack([added(*value) + 0 * a, added(*slope) + 0 * a, np.zeros_like(a)])
+    return np.stack([added(*value) + 0 * a, added(*slope) + 0 * a])
 
 
 def _summed(*sizes: Any) -> Any:
@@ -250,7 +250,7 @@ def _summed(*sizes: Any) -> Any:
 
 def _expansion_keys(salt: int, y: Any, operands: Any, **_: Any) -> Any:
     """The roundings of f and of f' are two."""
-    return np.stack([keys(operands[0], salt + i) for i in range(3)])
+    return np.stack([keys(operands[0], salt + i) for i in range(2)])
 
 
 # --- rows -----------------------------------------------------------------------------------------
