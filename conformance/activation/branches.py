@@ -36,7 +36,8 @@ Interval = tuple[float, float]
 Cell = tuple[int, int]  # floats by their number in order
 BITS = (192, 2304)  # the second holds the sum of any two floats exactly
 BINADE = 2**52  # floats
-MOST_EVALUATIONS = 8_000  # on intervals: enough for fifty branch points
+MOST_EVALUATIONS = 4_000  # on intervals: enough for thirty branch points
+NEAR = 64.0  # times what rounding may do to what is compared
 U = 2.0**-53
 
 
@@ -102,6 +103,12 @@ class _Point(NamedTuple):
     decisions: list[int] | None
     compared: Mapping[int, Taylor]
     margin: float
+    ties: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether no comparison is near its flip: then neither neighbour is on another branch."""
+        return self.decisions is not None and self.ties == 0 and self.margin > NEAR
 
 
 class _Points:
@@ -126,7 +133,7 @@ class _Points:
             # with few bits e^x of 1e100 is no number yet
             if t is not None and not any(d.c0.is_nan() for d in b.compared.values()):
                 break
-        return _Point(bits, t, decisions, b.compared, b.margin)
+        return _Point(bits, t, decisions, b.compared, b.margin, b.ties)
 
     def decided(self, low: int, high: int) -> bool:
         """Whether every comparison has one answer on the whole interval."""
@@ -204,6 +211,8 @@ def local_branches(f: Function, at: Iterable[float]) -> list[Branch]:
     points = _Points(f)
     found = []
     for n in map(order, at):
+        if points[n].clear:
+            continue
         left, here, right = (points[m].decisions for m in (n - 1, n, n + 1))
         if here is None or not left == here == right:
             found.append(_branch(points, n - 1, n + 1))

@@ -218,8 +218,10 @@ def _left_out(spec: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _framework_problems(facts: Facts) -> list[Mapping[str, Any]]:
-    """A framework that could not run on σ itself: that way is not run. The user's own version must."""
-    return [p for p in facts.problems if p["role"] != "numpy" and not facts.spec[p["role"]]]
+    """A framework that could not run on σ itself: that way is not run. The user's own version must, and
+    where time ran out nothing is known, for another day it may not."""
+    of = [p for p in facts.problems if p["role"] != "numpy" and p["event"] != "timeout"]
+    return [p for p in of if not facts.spec[p["role"]]]
 
 
 def _networks_that_failed(facts: Facts) -> list[dict[str, str]]:
@@ -245,8 +247,9 @@ def _problems(facts: Facts, findings: list[Finding]) -> str:
 
 def _networks_alone(p: Mapping[str, Any]) -> bool:
     """Whether all but the networks was done, and it was no doing of the user's code that they were not: then
-    they are not run, with the reason. Code that ends its process, or raises, has its say."""
-    ours = p["event"] == "timeout" or (p["event"] == "raised" and not p.get("lines"))
+    they are not run, with the reason. Code that ends its process, or raises, has its say; where time ran out
+    the verdict would hang on the clock."""
+    ours = p["event"] == "raised" and not p.get("lines")
     return ours and str(p.get("stage", "")).startswith("running networks")
 
 
@@ -298,7 +301,7 @@ def _unsearched(facts: Facts) -> str:
     """Where comparisons flip more often than can be followed: nothing is known between the points."""
     for role, where in facts.unsearched.items():
         return (
-            f"{facts.named(role)} has more branch points than can be examined: right at all of {_count(facts):,} "
+            f"{facts.named(role)} has more branch points than can be examined: right at {_count(facts):,} "
             f"points, but not judged between them where {intervals(where)}. Give a --domain."
         )
     return ""
@@ -349,11 +352,12 @@ def _message(
         if min(abs(float.fromhex(d)) for d in facts.spec["domain"]) > 1e308
         else "its domain"
     )
-    text = f"{what} on {where}: {_count(facts):,} points of float64 and float32"
+    points = f"{_count(facts):,} points of float64 and float32"
+    text = f"{what} on {where}: {points}"
+    if "derivative" in facts.unsupported:
+        text = f"{what} at {points}, and these alone, for σ' cannot be seen into"
     if "truth" in facts.branches:
         text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
-    if "derivative" in facts.unsupported:
-        text += ", at these alone, for σ' cannot be seen into"
     ran = [n for n in facts.networks if n["verdict"] in ("conforms", "known-difference")]
     text += f", {len(ran)} networks" if ran else ""
     text += "." if not warnings else f"; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}."

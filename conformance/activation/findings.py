@@ -149,7 +149,7 @@ KINDS: Mapping[str, Kind] = {
         "NumPy warns on the way; where warnings are errors, this fails.",
         "Avoid the operation, or say that it is meant: with np.errstate(over='ignore')."),
     "slow": Kind("warning", "slow",
-        "It takes many times what an activation made of NumPy's own loops takes.",
+        "Python is interpreted for each element, where NumPy's own loops take the whole array.",
         "Python code for each element (np.vectorize, a loop) is slow: write it on whole arrays."),
     "jump": Kind("warning", "discontinuous",
         "The value jumps: there is no derivative there, and no gradient sees the jump.",

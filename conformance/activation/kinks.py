@@ -97,7 +97,9 @@ def branch_findings(facts: Facts) -> Iterator[Finding]:
     """Jumps, and more branch points than can be listed."""
     for role, where in facts.unsearched.items():
         many = {"got": "more than can be examined", "expected": "a few"}
-        yield finding(facts.spec, "many-branches", facts.named(role), where=intervals(where), **many)
+        yield finding(
+            facts.spec, "many-branches", facts.named(role), where=intervals(where), **many
+        )
     for b in facts.branches.get("truth", []) if "truth" not in facts.unsearched else ():
         if b.kind == "jump":
             yield finding(

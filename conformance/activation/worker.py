@@ -86,9 +86,11 @@ def numpy_evidence(
     of_sigma = _branches("truth", exact, domain, emit)
     at = [b.at for b in of_sigma.found] + [float.fromhex(k) for k in spec["kinks"]]
     if (g := given.get("derivative")) is not None:
-        at += [b.at for b in _branches("derivative", g, domain, emit).found]
-        in_float32 = (lambda x: g(_in_float32(x))), _within(domain, "float32")
-        at += [b.at for b in _branches("derivative", *in_float32, emit, "float32").found]
+        search = _branches("derivative", g, domain, emit)
+        at += [b.at for b in search.found]
+        if not search.unsearched:  # it may have other branches in float32
+            in_float32 = (lambda x: g(_in_float32(x))), _within(domain, "float32")
+            at += [b.at for b in _branches("derivative", *in_float32, emit, "float32").found]
     x = grids(domain, sorted(set(at)))
     if of_sigma.unsearched:
         of_sigma = _at_points(exact, of_sigma, x, emit)

@@ -680,6 +680,9 @@ def _steps(to: Callable[[Ball], Ball], at: float = 0.0) -> Function:
         tie = bool((x.c0 - at).is_exact() and (x.c0 - at).is_integer())
         b.ties += tie
         b.decisions += [int(value.unique_fmpz()), int(tie)]
+        if x.e > 0:
+            step = x.c0 - at
+            b.margin = min(b.margin, _size(step - (step + arb(0.5)).floor()) / x.e)
         return Taylor(value, exact=x.exact)
 
     return function
