@@ -355,9 +355,11 @@ def _message(
     points = f"{_count(facts):,} points of float64 and float32"
     text = f"{what} on {where}: {points}"
     if "derivative" in facts.unsupported:
-        text = f"{what} at {points}, and these alone, for σ' cannot be seen into"
+        text = f"{what} at {points}"
     if "truth" in facts.branches:
         text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
+    if "derivative" in facts.unsupported:
+        text += ", at these alone, for σ' cannot be seen into"
     ran = [n for n in facts.networks if n["verdict"] in ("conforms", "known-difference")]
     text += f", {len(ran)} networks" if ran else ""
     text += "." if not warnings else f"; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}."
