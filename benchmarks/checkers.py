@@ -196,6 +196,8 @@ def ours_on_wrong(name: str) -> Outcome:
     for severity in ("error", "warning"):
         if row.finding in kinds[severity]:
             return Outcome(f"{severity}: {row.finding}", True)
+    if verdict == row.verdict and row.finding in kinds["note"]:
+        return Outcome(f"{verdict}: {row.finding}", True)
     if verdict == "wrong":
         return Outcome(f"error: {_names(kinds['error'])}, not {row.finding}", True)
     if kinds["warning"]:

@@ -4,44 +4,41 @@ The function is evaluated on an interval instead of a point (interval arithmetic
 comparison in it has one answer for the whole interval, no branch flips there. Where one has not, the
 interval is halved, in the order of the floats, down to neighbours. So nothing is sampled and none is missed.
 
+A function may have more branch points than can be listed (floor). The work is bounded by a number of
+evaluations, never by time, and goes first to where few intervals are open, so that a few points are found
+beside a million. What is left open is handed back.
+
 At a branch point the function is continued from both sides: the comparisons are answered as they are just
 left of it, then as just right of it, and the values and derivatives at the point compared.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 import struct
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from conformance.activation.balls import BALLS
 from conformance.activation.lifted import evaluate
-from conformance.truth.balls import interval, working_precision
-from conformance.truth.taylor import Branching, Taylor, UndecidedError, branching, variable
+from conformance.truth.balls import interval, scalar, working_precision
+from conformance.truth.taylor import Taylor, UndecidedError, branching, variable
 
-__all__ = ["Branch", "TooManyError", "branches", "local_branches", "one"]
+__all__ = ["Branch", "Interval", "Search", "branches", "local_branches", "one"]
 
 Function = Callable[[Any], Any]
-BITS = 192
-MOST_CELLS = 400  # undecided pairs of neighbours: more than 100 branch points
-MOST_INTERVALS = 12_000
-MOST_SECONDS = (
-    2.0  # for a σ so slow, and so full of branches, that all of the above would take minutes
-)
+Interval = tuple[float, float]
+Cell = tuple[int, int]  # floats by their number in order
+BITS = (192, 2304)  # the second holds the sum of any two floats exactly
+BINADE = 2**52  # floats
+MOST_EVALUATIONS = 4_000  # on intervals: enough for thirty branch points
+NEAR = 64.0  # times what rounding may do to what is compared
 U = 2.0**-53
-
-
-class TooManyError(Exception):
-    """More branch points than can be listed. Carries those that were found."""
-
-    def __init__(self, found: Sequence[float]) -> None:
-        super().__init__(f"more than {len(found)} branch points")
-        self.found = list(found)
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,13 @@ class Branch:
         return min(self.left.first, self.right.first), max(self.left.first, self.right.first)
 
 
+class Search(NamedTuple):
+    """The branch points that were found, and where more may be: intervals that could not be searched."""
+
+    found: list[Branch]
+    unsearched: list[Interval]
+
+
 def order(x: float) -> int:
     """The floats numbered in their order; −0 and 0 are one."""
     n = int.from_bytes(struct.pack("<d", x), "little", signed=True)
@@ -91,47 +95,98 @@ def one(f: Function, x: Taylor, dtype: str = "float64") -> Taylor:
     return found
 
 
-def _at(f: Function, x: float) -> tuple[Taylor, Branching]:
-    """f at a float, with what was decided there."""
-    with branching() as b:
-        return one(f, variable(interval(x, x))), b
+class _Point(NamedTuple):
+    """A function at a float, at the first precision at which every comparison there is decided, if any is."""
+
+    bits: int
+    t: Taylor | None
+    decisions: list[int] | None
+    compared: Mapping[int, Taylor]
+    margin: float
+    ties: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether no comparison is near its flip: then neither neighbour is on another branch."""
+        return self.decisions is not None and self.ties == 0 and self.margin > NEAR
 
 
-def _decided(f: Function, low: float, high: float) -> bool:
-    """Whether every comparison has one answer on all of [low, high]."""
-    try:
-        with branching() as b:
-            one(f, variable(interval(low, high)))
-    except UndecidedError:
-        return False
-    return b.ties == 0 or low != high
+class _Points:
+    """A function at floats, by their number in order; each is evaluated once."""
+
+    def __init__(self, f: Function) -> None:
+        self.f = f
+        self.known: dict[int, _Point] = {}
+
+    def __getitem__(self, n: int) -> _Point:
+        if n not in self.known:
+            self.known[n] = self._evaluated(scalar(at_order(n)))
+        return self.known[n]
+
+    def _evaluated(self, x: Any) -> _Point:
+        for bits in BITS:
+            with working_precision(bits), branching() as b:
+                try:
+                    t, decisions = one(self.f, variable(x)), b.decisions
+                except UndecidedError:
+                    t, decisions = None, None
+            # with few bits e^x of 1e100 is no number yet
+            if t is not None and not any(d.c0.is_nan() for d in b.compared.values()):
+                break
+        return _Point(bits, t, decisions, b.compared, b.margin, b.ties)
+
+    def decided(self, low: int, high: int) -> bool:
+        """Whether every comparison has one answer on the whole interval."""
+        ends, (a, b) = (self[low], self[high]), (at_order(low), at_order(high))
+        with working_precision(max(end.bits for end in ends)):
+            way = scalar(0).union(scalar(b) - scalar(a))
+            compared = ((ends[0].compared, way), (ends[1].compared, -way))
+            try:
+                with branching(ends=compared):
+                    one(self.f, variable(interval(a, b)))
+            except UndecidedError:
+                return False
+        return True
 
 
-def _undecided_cells(f: Function, domain: tuple[float, float]) -> list[tuple[int, int]]:
-    """Pairs of neighbouring floats between which, or at which, some comparison flips."""
-    cells: list[tuple[int, int]] = []
-    waiting = [(order(domain[0]), order(domain[1]))]
-    tried, until = 0, time.monotonic() + MOST_SECONDS
-    while waiting:
-        low, high = waiting.pop()
-        tried += 1
-        if _decided(f, at_order(low), at_order(high)):
-            continue
-        if high - low <= 1:
-            cells.append((low, high))
-            if len(cells) > MOST_CELLS:
-                raise TooManyError([at_order(a) for a, _ in cells])
-            continue
-        if tried > MOST_INTERVALS or (tried > 500 and time.monotonic() > until):
-            raise TooManyError([at_order(a) for a, _ in cells])
-        middle = (low + high) // 2
-        waiting += [(middle, high), (low, middle)]  # the left half first
-    return cells
+def _undecided(points: _Points, domain: Interval) -> tuple[list[Cell], list[Cell]]:
+    """Pairs of neighbouring floats between which, or at which, some comparison flips; and what is left open.
+
+    The open intervals are kept by binades. Next is the binade with the fewest of them, and the nearest to
+    ±1: a lone branch point has two or three open at any time, however many there are elsewhere.
+    """
+    cells: list[Cell] = []
+    turn = itertools.count()
+    waiting = [(0, next(turn), [(order(domain[0]), order(domain[1]))])]
+    for _ in range(MOST_EVALUATIONS):
+        if not waiting:
+            break
+        _, _, (first, *rest) = heapq.heappop(waiting)
+        low, high = first
+        halves: list[Cell] = []
+        if not points.decided(low, high):
+            if high - low <= 1:
+                cells.append(first)
+            else:
+                middle = (low + high) // 2
+                halves = [(low, middle), (middle, high)]
+        groups = [[h] for h in halves] if high - low > BINADE else [rest + halves]
+        for group in groups:
+            if group:
+                late = len(group) * (16 + _binades_from_one(*group[0]))
+                heapq.heappush(waiting, (late, next(turn), group))
+    return cells, [cell for _, _, group in waiting for cell in group]
 
 
-def _runs(cells: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _binades_from_one(low: int, high: int) -> int:
+    """How many lie between 1 or −1, whichever is nearer, and the interval."""
+    one = order(1.0)
+    return min(max(low - n, n - high, 0) for n in (one, -one)) // BINADE
+
+
+def _runs(cells: Iterable[Cell]) -> list[Cell]:
     """Cells that touch, as one."""
-    runs: list[tuple[int, int]] = []
+    runs: list[Cell] = []
     for low, high in sorted(cells):
         if runs and low <= runs[-1][1]:
             runs[-1] = (runs[-1][0], max(high, runs[-1][1]))
@@ -140,69 +195,63 @@ def _runs(cells: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return runs
 
 
-def branches(f: Function, domain: tuple[float, float]) -> list[Branch]:
-    """The branch points of f within the domain, in order. Raises TooManyError."""
-    with working_precision(BITS):
-        return [_branch(f, low, high) for low, high in _runs(_undecided_cells(f, domain))]
+def branches(f: Function, domain: Interval) -> Search:
+    """The branch points of f within the domain, in order, and where more may be."""
+    points = _Points(f)
+    cells, left = _undecided(points, domain)
+    found = [_branch(points, low, high) for low, high in _runs(cells)]
+    return Search(found, [(at_order(a), at_order(b)) for a, b in _runs(left)])
 
 
-def local_branches(f: Function, points: Sequence[float]) -> tuple[list[Branch], list[float]]:
-    """Those among the points that are branch points, where there are too many to list them all.
+def local_branches(f: Function, at: Iterable[float]) -> list[Branch]:
+    """Those of the floats that are branch points: where there are too many to list them all.
 
-    A point is one where comparisons do not come out as at both its neighbours. Returns them, and the points
-    that were looked at before time was up.
+    At one, comparisons do not come out as at both its neighbours.
     """
-    found, looked, until = [], [], time.monotonic() + MOST_SECONDS
-    with working_precision(BITS):
-        for x in points:
-            if time.monotonic() > until:
-                break
-            n = order(x)
-            here = _decisions(f, n)
-            if here is None or not here == _decisions(f, n - 1) == _decisions(f, n + 1):
-                found.append(_branch(f, n - 1, n + 1))
-            looked.append(x)
-    return found, looked
+    points = _Points(f)
+    found = []
+    for n in map(order, at):
+        if points[n].clear:
+            continue
+        left, here, right = (points[m].decisions for m in (n - 1, n, n + 1))
+        if here is None or not left == here == right:
+            found.append(_branch(points, n - 1, n + 1))
+    return found
 
 
-def _branch(f: Function, low: int, high: int) -> Branch:
+def _branch(points: _Points, low: int, high: int) -> Branch:
     """What happens between two floats that are not on one branch."""
-    own = _own_points(f, low, high)
+    own = _own_points(points, low, high)
     n = own[len(own) // 2] if own else (low + high) // 2
-    at = at_order(n)
-    before, after = (at_order(n - 1), at_order(n + 1)) if own else (at_order(low), at_order(high))
-    where = interval(at, at) if own else interval(before, after)
-    shaky = False
-    sides: list[Taylor | None] = []
-    for beside in (before, after):
+    sides = (n - 1, n + 1) if own else (low, high)
+    where = interval(at_order(n), at_order(n)) if own else interval(*map(at_order, sides))
+    beside = [points[m] for m in sides]
+    left, right = (_continued(points.f, p, where) for p in beside)
+    shaky = not own or any(math.isfinite(p.margin) for p in beside)
+    here = points[n].t
+    value = math.nan if here is None else float(here.c0)
+    return Branch(
+        at_order(n), bool(own), shaky, _kind((left, right)), _side(left), _side(right), value
+    )
+
+
+def _continued(f: Function, beside: _Point, to: Any) -> Taylor | None:
+    """The function as it is beside a point, there."""
+    if beside.decisions is None:
+        return None
+    with working_precision(beside.bits), branching(tuple(beside.decisions)):
         try:
-            _, b = _at(f, beside)
-            shaky |= math.isfinite(b.margin) or not own
-            with branching(tuple(b.decisions)):
-                sides.append(one(f, variable(where)))
+            return one(f, variable(to))
         except UndecidedError:
-            sides.append(None)
-    try:
-        value = float(_at(f, at)[0].c0)
-    except UndecidedError:
-        value = math.nan
-    left, right = (_side(t) for t in sides)
-    return Branch(at, bool(own), shaky, _kind(sides), left, right, value)
+            return None
 
 
-def _own_points(f: Function, low: int, high: int) -> list[int]:
+def _own_points(points: _Points, low: int, high: int) -> list[int]:
     """The floats between two where comparisons come out as on neither side of them."""
     if not 1 < high - low < 64:
         return []
-    sides = (_decisions(f, low), _decisions(f, high))
-    return [n for n in range(low + 1, high) if _decisions(f, n) not in sides]
-
-
-def _decisions(f: Function, n: int) -> list[int] | None:
-    try:
-        return _at(f, at_order(n))[1].decisions
-    except UndecidedError:
-        return None  # a tie that is not proved
+    sides = (points[low].decisions, points[high].decisions)
+    return [n for n in range(low + 1, high) if points[n].decisions not in sides]
 
 
 def _side(t: Taylor | None) -> Side:

@@ -15,7 +15,7 @@ from conformance.activation.facts import Facts
 from conformance.activation.findings import NAMES, Finding, finding
 from conformance.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
 from conformance.activation.judge import judge, verdict
-from conformance.activation.kinks import Kink
+from conformance.activation.kinks import Kink, intervals
 from conformance.activation.trial import FAR, Trial, Way
 from conformance.load import split
 from conformance.results import Number, number
@@ -68,6 +68,7 @@ class Check(TypedDict):
     kinks: list[Kink]
     networks: list[dict[str, Any]]
     not_run: list[dict[str, str]]
+    unsearched: dict[str, list[list[Number]]]  # where nothing is known between the points
     unsupported: dict[str, str]
     points: dict[str, int]
     series: list[Series]
@@ -173,7 +174,7 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
     unjudged = _problems(facts, findings)
     if facts.curves.get(("truth", "float64")) is None and not unjudged:
         unjudged = _why_no_truth(facts, findings)
-    unjudged = unjudged or _nothing_judged(facts, ways)
+    unjudged = unjudged or _nothing_judged(facts, ways) or _unsearched(facts)
     right = verdict(findings, strict)
     answer = "wrong" if not right else "not judged" if unjudged else "right"
     return Check(
@@ -199,6 +200,10 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
         + _left_out(spec)
         + _networks_that_failed(facts)
         + [{"way": w["role"], "why": w["text"]} for w in _framework_problems(facts)],
+        unsearched={
+            facts.named(k): [[number(x, 17) for x in i] for i in v]
+            for k, v in facts.unsearched.items()
+        },
         unsupported={NAMES[k]: v for k, v in facts.unsupported.items()},
         points={d: len(x) for d, x in facts.x.items()},
         series=_series(trials),
@@ -213,8 +218,10 @@ def _left_out(spec: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _framework_problems(facts: Facts) -> list[Mapping[str, Any]]:
-    """A framework that could not run on σ itself: that way is not run. The user's own version must."""
-    return [p for p in facts.problems if p["role"] != "numpy" and not facts.spec[p["role"]]]
+    """A framework that could not run on σ itself: that way is not run. The user's own version must, and
+    where time ran out nothing is known, for another day it may not."""
+    of = [p for p in facts.problems if p["role"] != "numpy" and p["event"] != "timeout"]
+    return [p for p in of if not facts.spec[p["role"]]]
 
 
 def _networks_that_failed(facts: Facts) -> list[dict[str, str]]:
@@ -240,8 +247,9 @@ def _problems(facts: Facts, findings: list[Finding]) -> str:
 
 def _networks_alone(p: Mapping[str, Any]) -> bool:
     """Whether all but the networks was done, and it was no doing of the user's code that they were not: then
-    they are not run, with the reason. Code that ends its process, or raises, has its say."""
-    ours = p["event"] == "timeout" or (p["event"] == "raised" and not p.get("lines"))
+    they are not run, with the reason. Code that ends its process, or raises, has its say; where time ran out
+    the verdict would hang on the clock."""
+    ours = p["event"] == "raised" and not p.get("lines")
     return ours and str(p.get("stage", "")).startswith("running networks")
 
 
@@ -289,6 +297,20 @@ def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
     )
 
 
+def _unsearched(facts: Facts) -> str:
+    """Where comparisons flip more often than can be followed: nothing is known between the points."""
+    for role, where in facts.unsearched.items():
+        return (
+            f"{facts.named(role)} has more branch points than can be examined: right at {_count(facts):,} "
+            f"points, but not judged between them where {intervals(where)}. Give a --domain."
+        )
+    return ""
+
+
+def _count(facts: Facts) -> int:
+    return sum(len(x) for d, x in facts.x.items() if d != "bfloat16")
+
+
 def _dark(facts: Facts) -> str:
     """Where σ's code has values and its formula has none: np.nan_to_num of a root, for example."""
     y, c = facts.values.get(("sigma", "float64")), facts.curves.get(("truth", "float64"))
@@ -324,15 +346,17 @@ def _message(
     what = what or (
         f"what {ways} makes of σ is its derivative" if ways else "σ is what it is defined to be"
     )
-    count = sum(len(x) for d, x in facts.x.items() if d != "bfloat16")
     kinks = sum(b.kind == "kink" for b in facts.branches.get("truth", []))
     where = (
         "the whole line of floats"
         if min(abs(float.fromhex(d)) for d in facts.spec["domain"]) > 1e308
         else "its domain"
     )
-    text = f"{what} on {where}: {count:,} points of float64 and float32"
-    if "truth" in facts.branches and "truth" not in facts.many:
+    points = f"{_count(facts):,} points of float64 and float32"
+    text = f"{what} on {where}: {points}"
+    if "derivative" in facts.unsupported:
+        text = f"{what} at {points}"
+    if "truth" in facts.branches:
         text += f", {kinks} kink{'s' if kinks != 1 else ''}" if kinks else ", no kink"
     if "derivative" in facts.unsupported:
         text += ", at these alone, for σ' cannot be seen into"

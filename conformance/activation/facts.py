@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.activation import evidence
-from conformance.activation.branches import Branch
+from conformance.activation.branches import Branch, Interval
 from conformance.activation.curve import Curve
+from conformance.activation.findings import NAMES
 
 __all__ = ["DTYPES", "Facts", "plain"]
 
@@ -45,9 +46,7 @@ class Facts:
     behaviour: dict[str, list[Said]] = field(default_factory=dict)  # by function
     warnings: dict[str, list[Said]] = field(default_factory=dict)
     branches: dict[str, list[Branch]] = field(default_factory=dict)
-    many: dict[str, list[float]] = field(
-        default_factory=dict
-    )  # more branch points than can be listed
+    unsearched: dict[str, list[Interval]] = field(default_factory=dict)  # where more may be
     x: dict[str, Reals] = field(default_factory=dict)  # by dtype
     curves: dict[tuple[str, str], Curve] = field(default_factory=dict)  # by function and dtype
     values: dict[tuple[str, str], Reals] = field(default_factory=dict)
@@ -81,8 +80,10 @@ class Facts:
     def _branches(self, role: str, said: Said) -> None:
         self.branches[said["function"]] = [evidence.branch(b) for b in said["found"]]
 
-    def _many_branches(self, role: str, said: Said) -> None:
-        self.many[said["function"]] = [float.fromhex(x) for x in said["found"]]
+    def _unsearched(self, role: str, said: Said) -> None:
+        where = [(float.fromhex(low), float.fromhex(high)) for low, high in said["where"]]
+        known = self.unsearched.get(said["function"], [])
+        self.unsearched[said["function"]] = sorted({*known, *where})
 
     def _points(self, role: str, said: Said) -> None:
         self.x = {d: evidence.array(said[d]).astype(np.float64) for d in DTYPES}
@@ -128,6 +129,10 @@ class Facts:
     def native(self) -> dict[str, bool]:
         """Which frameworks were given a version of their own."""
         return {way: found["native"] for (way, _), found in self.autodiff.items()}
+
+    def named(self, role: str) -> str:
+        """Whose branch points they are: σ is its own definition where no other was given."""
+        return NAMES["sigma" if role == "truth" and not self.spec["truth"] else role]
 
     @property
     def kinks_stated(self) -> dict[float, float]:

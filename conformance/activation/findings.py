@@ -149,7 +149,7 @@ KINDS: Mapping[str, Kind] = {
         "NumPy warns on the way; where warnings are errors, this fails.",
         "Avoid the operation, or say that it is meant: with np.errstate(over='ignore')."),
     "slow": Kind("warning", "slow",
-        "It takes many times what an activation made of NumPy's own loops takes.",
+        "Python is interpreted for each element, where NumPy's own loops take the whole array.",
         "Python code for each element (np.vectorize, a loop) is slow: write it on whole arrays."),
     "jump": Kind("warning", "discontinuous",
         "The value jumps: there is no derivative there, and no gradient sees the jump.",
@@ -160,9 +160,9 @@ KINDS: Mapping[str, Kind] = {
     "no-such-kink": Kind("warning", "no kink there",
         "A kink was declared where the function has none.",
         "Correct the statement."),
-    "many-branches": Kind("warning", "branch points without end",
-        "More branch points were found than can be examined (floor, round, a comparison of a periodic function): σ is "
-        "not differentiable on a set that was not declared, and only the first of them are judged.",
+    "many-branches": Kind("note", "branch points without end",
+        "More branch points than can be examined (floor, round, a comparison of a periodic function): on the intervals "
+        "named here nothing is known between the points, so that the verdict is no better than `not judged`.",
         "Give a --domain that holds a few of them."),
     "ignores-upstream": Kind("error", "does not pass on the incoming gradient",
         "What goes out is not G ⊙ σ', element by element: G is ignored, summed, averaged, clipped or rounded.",

@@ -8,12 +8,12 @@ from typing import TypedDict
 
 import numpy as np
 
-from conformance.activation.branches import Branch
+from conformance.activation.branches import Branch, Interval, order
 from conformance.activation.facts import Facts
 from conformance.activation.findings import Finding, finding
 from conformance.results import Number, number
 
-__all__ = ["Kink", "branch_findings", "kink_findings", "kinks"]
+__all__ = ["Kink", "branch_findings", "intervals", "kink_findings", "kinks"]
 
 U = 2.0**-53
 MOST = 12  # rows, where there are too many branch points to list them
@@ -43,7 +43,7 @@ def kinks(facts: Facts) -> list[Kink]:
         found[b.at] = _of_derivative(facts, b)
     for b in facts.branches.get("truth", []):
         found[b.at] = _of_sigma(facts, b)
-    listed = sorted(found, key=abs)[:MOST] if "truth" in facts.many else found
+    listed = sorted(found, key=abs)[:MOST] if "truth" in facts.unsearched else found
     return [found[at] for at in sorted(listed)]
 
 
@@ -95,11 +95,12 @@ def _of_derivative(facts: Facts, b: Branch) -> Kink:
 
 def branch_findings(facts: Facts) -> Iterator[Finding]:
     """Jumps, and more branch points than can be listed."""
-    for role, found in facts.many.items():
-        where = ", ".join(f"{x:.6g}" for x in found[:6])
-        many = "more than can be examined"
-        yield finding(facts.spec, "many-branches", role, got=many, expected="a few", where=where)
-    for b in facts.branches.get("truth", []) if "truth" not in facts.many else ():
+    for role, where in facts.unsearched.items():
+        many = {"got": "more than can be examined", "expected": "a few"}
+        yield finding(
+            facts.spec, "many-branches", facts.named(role), where=intervals(where), **many
+        )
+    for b in facts.branches.get("truth", []) if "truth" not in facts.unsearched else ():
         if b.kind == "jump":
             yield finding(
                 facts.spec,
@@ -110,6 +111,14 @@ def branch_findings(facts: Facts) -> Iterator[Finding]:
                 expected=f"{b.right.value:.10g} from the right",
                 dtype="float64",
             )
+
+
+def intervals(of: Sequence[Interval], most: int = 6) -> str:
+    """Where they lie, in words: the widest first, and how many more there are."""
+    widest = sorted(of, key=lambda i: order(i[0]) - order(i[1]))
+    shown = [f"{low:.6g} ≤ x ≤ {high:.6g}" for low, high in widest[:most]]
+    more = [f"{len(of) - most} more intervals"] if len(of) > most else []
+    return ", ".join(shown + more)
 
 
 def kink_findings(facts: Facts, found: Sequence[Kink]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from conformance.activation.bounds import (
     unseen_derivative,
     unseen_value,
 )
-from conformance.activation.branches import Branch, TooManyError, branches, one
+from conformance.activation.branches import Branch, branches, one
 from conformance.activation.curve import Curve, curve
 from conformance.activation.points import domain_of, points
 from conformance.cases import Case, cycle
@@ -135,7 +135,7 @@ def run_networks(
         emit("not-run", text=f"networks: their arguments reach ±{REACH:g}, beyond --domain.")
         return
     exact = given.get("truth", given.get("sigma"))
-    of = _branches(exact, (low, high)) if of is None else of
+    of = branches(exact, (low, high)).found if of is None else of
     name = "own"  # the data follow from the case's id, and so from no name of the user's
     own(name)
     results = []
@@ -156,13 +156,6 @@ def run_networks(
         for case in _cases(name, dtype, of_implementation):
             results.append(_judged(case, known, of_implementation, impl, Precision.of(dtype)))
     emit("networks", results=results)
-
-
-def _branches(f: Callable[[Any], Any], domain: tuple[float, float]) -> list[Branch]:
-    try:
-        return branches(f, domain)
-    except TooManyError:
-        return []
 
 
 def _own(

@@ -21,7 +21,7 @@ import numpy as np
 from conformance.activation import evidence
 from conformance.activation.autodiff import Framework, autodiff_evidence
 from conformance.activation.behaviour import behaviour, values, warned
-from conformance.activation.branches import Branch, TooManyError, branches, local_branches
+from conformance.activation.branches import Branch, Search, branches, local_branches
 from conformance.activation.curve import Curve, curve
 from conformance.activation.definitions import definition
 from conformance.activation.findings import NAMES
@@ -83,22 +83,17 @@ def numpy_evidence(
     if stopped:
         return None
     exact = functions.get("truth", functions.get("sigma"))
-    at: list[float] = []
-    of_sigma: list[Branch] = []
-    many = False
-    for of, g in (("truth", exact), ("derivative", given.get("derivative"))):
-        if g is not None:
-            emit("stage", text=f"looking for the branch points of {NAMES[of]}")
-            found_there, where = _branches(of, g, domain, emit)
-            at += where
-            if of == "truth":
-                of_sigma, many = found_there, bool(where) and not found_there
-    if (g := given.get("derivative")) is not None:  # which may have other branches in float32
-        at += _branches("", lambda x: g(_in_float32(x)), _within(domain, "float32"), emit)[1]
-    at += [float.fromhex(k) for k in spec["kinks"]]
+    of_sigma = _branches("truth", exact, domain, emit)
+    at = [b.at for b in of_sigma.found] + [float.fromhex(k) for k in spec["kinks"]]
+    if (g := given.get("derivative")) is not None:
+        search = _branches("derivative", g, domain, emit)
+        at += [b.at for b in search.found]
+        if not search.unsearched:  # it may have other branches in float32
+            in_float32 = (lambda x: g(_in_float32(x))), _within(domain, "float32")
+            at += [b.at for b in _branches("derivative", *in_float32, emit, "float32").found]
     x = grids(domain, sorted(set(at)))
-    if many:
-        of_sigma, x = _at_points_alone(exact, x, emit)
+    if of_sigma.unsearched:
+        of_sigma = _at_points(exact, of_sigma, x, emit)
     emit("points", **{name: evidence.packed(a) for name, a in x.items()})
     held = [d for d in DTYPES if len(x[d])]  # a domain may lie beyond float32
     for dtype in held:
@@ -124,19 +119,19 @@ def numpy_evidence(
             if not _certified(emit, "derivative", dtype, given["derivative"], x[dtype], False):
                 break
         _lookalikes(emit, exact, given["derivative"], x["float64"])
-    return of_sigma
+    return of_sigma.found
 
 
-def _at_points_alone(
-    exact: Any, x: dict[str, Any], emit: Emit
-) -> tuple[list[Branch], dict[str, Any]]:
-    """The branch points among the points, where there are too many; and the points that were looked at."""
+def _at_points(exact: Any, of: Search, x: dict[str, Any], emit: Emit) -> Search:
+    """With the branch points among the points, where there are too many to find all."""
     emit("stage", text="looking for branch points among the points")
     every = np.unique(np.concatenate([a.astype(np.float64) for a in x.values()]))
-    every = every[np.argsort(np.abs(every), kind="stable")]
-    found, looked = local_branches(exact, every.tolist())
+    there = np.any([(low <= every) & (every <= high) for low, high in of.unsearched], axis=0)
+    there &= ~np.isin(every, [b.at for b in of.found])
+    more = local_branches(exact, every[there].tolist())
+    found = sorted([*of.found, *more], key=lambda b: b.at)
     emit("branches", function="truth", found=[evidence.packed_branch(b) for b in found])
-    return found, {d: a[np.isin(a.astype(np.float64), looked)] for d, a in x.items()}
+    return Search(found, of.unsearched)
 
 
 def _in_float32(x: Any) -> Any:
@@ -159,25 +154,26 @@ def _lookalikes(emit: Emit, exact: Any, g: Any, x: Any) -> None:
         return  # it is only an explanation that is lost
 
 
-def _branches(role: str, f: Any, domain: Any, emit: Emit) -> tuple[list[Branch], list[float]]:
-    """The branch points, and where they are; of too many, where the first are. Said, where it has a role."""
-
-    def said(event: str, **more: Any) -> None:
-        if role:
-            emit(event, function=role, **more)
-
+def _branches(
+    role: str, f: Any, domain: tuple[float, float], emit: Emit, dtype: str = "float64"
+) -> Search:
+    """The branch points; and said: what they are in float64, and where more may be."""
     if not domain[0] < domain[1]:
-        return [], []
+        return Search([], [])
+    emit("stage", text=f"looking for the branch points of {NAMES[role]}")
     try:
-        found = branches(f, domain)
-    except TooManyError as e:
-        said("many-branches", found=[x.hex() for x in e.found[:20]])
-        return [], e.found[:8]
+        search = branches(f, domain)
     except Exception as e:
-        said("unsupported", text=_why(e))
-        return [], []
-    said("branches", found=[evidence.packed_branch(b) for b in found])
-    return found, [b.at for b in found]
+        if dtype == "float64":
+            emit("unsupported", function=role, text=_why(e))
+        return Search([], [])
+    if dtype == "float64":
+        found = [evidence.packed_branch(b) for b in search.found]
+        emit("branches", function=role, found=found)
+    if search.unsearched:
+        where = [[low.hex(), high.hex()] for low, high in search.unsearched]
+        emit("unsearched", function=role, where=where)
+    return search
 
 
 def _why(e: Exception) -> str:
@@ -230,11 +226,10 @@ class StoppedError(Exception):
     """There will be no points: the first worker ended without."""
 
 
-def wait_for_points(folder: Path, timeout: float) -> dict[str, Any]:
-    """The points, once the first worker has found them."""
-    until = time.monotonic() + timeout
+def wait_for_points(folder: Path) -> dict[str, Any]:
+    """The points, once the first worker has found them; too late for this process ends it, and is said."""
     while not (folder / "points.json").exists():
-        if time.monotonic() > until or (folder / "stop").exists():
+        if (folder / "stop").exists():
             raise StoppedError
         time.sleep(0.01)
     found = json.loads((folder / "points.json").read_text(encoding="utf-8"))
@@ -339,7 +334,7 @@ def main(folder: Path, role: str) -> None:
     _limit(spec, role)
 
     def grids() -> dict[str, Any]:
-        return wait_for_points(folder, spec["timeout"])
+        return wait_for_points(folder)
 
     run_role(spec, role, lambda: _functions(spec, ROLES[role]), grids, emit)
 

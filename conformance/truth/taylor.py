@@ -8,12 +8,16 @@ the same operations, each rounded once, may be off by.
 A comparison is the one thing that has no Taylor expansion. Each goes through `decide`, which answers only
 what is proved, and keeps what it answered: an undecided one raises `UndecidedError`, and what was decided at
 one point can be replayed at another, which is how a function is continued across its own branch.
+
+On an interval the coefficients enclose all their values there. A comparison that they leave open is decided
+by what was compared at the two ends: what rises throughout lies between them, what does not change is what
+it is at either, and Taylor's theorem encloses the rest (Moore 1966).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -45,10 +49,16 @@ SHORT = 2**12  # a constant of this many steps to the unit is meant as it stands
 COARSE = 2.0**-24  # the largest u that the bounds are made for
 
 ZERO, ONE = arb(0), arb(1)
+EITHER = 3  # decided: that the answer makes no difference
+ALIKE, NOTHING = arb(2) ** -128, arb(2) ** -1100  # of a number; and half of what a float can hold
 
 
 class UndecidedError(Exception):
     """A comparison whose answer is not proved at this precision, or differs within the ball."""
+
+
+Ends: TypeAlias = "tuple[tuple[Mapping[int, Taylor], Ball], ...]"
+"""Of an interval: what was compared at its lower and its upper end, and the way from each to all of it."""
 
 
 @dataclass
@@ -56,18 +66,20 @@ class Branching:
     """How comparisons are answered, and what was answered."""
 
     replay: tuple[int, ...] | None = None
+    ends: Ends = ()
     decisions: list[int] = field(default_factory=list)
     ties: int = 0  # how many compared equal numbers
     margin: float = math.inf  # the smallest |difference| over its own rounding error, in u
+    compared: dict[int, Taylor] = field(default_factory=dict)  # with 0, by its place in `decisions`
 
 
 _now: list[Branching] = [Branching()]
 
 
 @contextmanager
-def branching(replay: tuple[int, ...] | None = None) -> Iterator[Branching]:
+def branching(replay: tuple[int, ...] | None = None, ends: Ends = ()) -> Iterator[Branching]:
     """Comparisons within are kept, and answered as in `replay` where that is given."""
-    _now.append(Branching(replay))
+    _now.append(Branching(replay, ends))
     try:
         yield _now[-1]
     finally:
@@ -77,25 +89,70 @@ def branching(replay: tuple[int, ...] | None = None) -> Iterator[Branching]:
 def decide(d: Taylor) -> int:
     """The sign of d: −1, 0 or 1, or 2 where d is not a number. Raises UndecidedError."""
     b, c0 = _now[-1], d.c0
+    b.compared[len(b.decisions)] = d
     if b.replay is not None:
         if len(b.decisions) >= len(b.replay):
             raise UndecidedError("more comparisons than there were")
         sign = b.replay[len(b.decisions)]
-    elif c0 > 0:
-        sign = 1
-    elif c0 < 0:
-        sign = -1
-    elif c0.is_zero():
-        sign = 0
-        b.ties += 1
     elif c0.is_nan() and d.exact:
         sign = 2
-    else:
+    elif (proved := _sign_of([c0])) is None and (proved := _by_the_ends(d, b)) is None:
         raise UndecidedError
+    else:
+        sign = proved
+        b.ties += sign == 0
     b.decisions.append(sign)
     if d.e > 0:
         b.margin = min(b.margin, _size(c0) / d.e)
     return sign
+
+
+def _sign_of(enclosures: Sequence[Ball]) -> int | None:
+    """The sign of a number that lies in each of them, where one of them shows it."""
+    for v in enclosures:
+        if v > 0 or v < 0 or v.is_zero():
+            return 1 if v > 0 else -1 if v < 0 else 0
+    return None
+
+
+def _by_the_ends(d: Taylor, b: Branching) -> int | None:
+    """The sign that d has all over the interval, where its ends and its derivatives show it."""
+    place = len(b.decisions)
+    ends = [(compared[place], way) for compared, way in b.ends if place in compared]
+    if len(ends) < 2 or any(at.c0.is_nan() for at, _ in ends):
+        return None
+    (low, _), (high, _) = ends
+    rises = d.direction
+    if rises == 0:
+        return _sign_of([low.c0])
+    if rises is not None:
+        least, most = (low, high) if rises > 0 else (high, low)
+        return 1 if least.c0 > 0 else -1 if most.c0 < 0 else None
+    return _sign_of([at.c0 + way * c1 for at, way in ends for c1 in (d.c1, at.c1 + way * d.c2)])
+
+
+def _choice(x: Taylor, y: Taylor, d: Taylor) -> int:
+    """The sign of d, by which one of x and y is taken; EITHER where it cannot be told, nor one from the other."""
+    try:
+        return decide(d)
+    except UndecidedError:
+        if not all(map(_alike, (x.c0, x.c1), (y.c0, y.c1))):
+            raise
+        _now[-1].decisions.append(EITHER)
+        return EITHER
+
+
+def _alike(x: Ball, y: Ball) -> bool:
+    """Whether they differ by less than any float shows."""
+    apart = (x - y).abs_upper()
+    return bool(apart <= ALIKE * x.abs_lower() or apart <= NOTHING)
+
+
+def _both(x: Taylor, y: Taylor) -> Taylor:
+    """What holds of either."""
+    c2 = x.c2.union(y.c2) if x.exact and y.exact else arb("nan")  # σ' may jump on the way
+    e, k, s = (max(getattr(x, name), getattr(y, name)) for name in ("e", "k", "s"))
+    return Taylor(x.c0.union(y.c0), x.c1.union(y.c1), c2, e, k, s, x.exact and y.exact)
 
 
 def apart(x: Any, y: Any) -> Taylor:
@@ -103,7 +160,8 @@ def apart(x: Any, y: Any) -> Taylor:
     x, y = taylor(x), taylor(y)
     e = sum(t.e for t in (x, y) if not (t.c1.is_zero() and t.c2.is_zero()))
     c1, c2 = x.c1 - y.c1, x.c2 - y.c2
-    return Taylor(x.c0 - y.c0, c1, c2, e, exact=x.exact and y.exact)
+    rises = _together(x.direction, _turned(y.direction, -1))
+    return Taylor(x.c0 - y.c0, c1, c2, e, exact=x.exact and y.exact, rises=rises)
 
 
 def _size(x: Ball) -> float:
@@ -124,7 +182,7 @@ class Taylor:
     """c0 + c1 t + c2 t², and three bounds on what rounding may do to its value: `e` in units of u; of
     that, `k` through constants alone; `s`, through underflow, in units of the smallest normal number."""
 
-    __slots__ = ("c0", "c1", "c2", "e", "exact", "k", "s")
+    __slots__ = ("c0", "c1", "c2", "e", "exact", "k", "rises", "s")
 
     def __init__(
         self,
@@ -135,11 +193,24 @@ class Taylor:
         k: float = 0.0,
         s: float = 0.0,
         exact: bool = True,  # it comes from a point, not from an interval
+        rises: int
+        | None = None,  # where c1 does not show it: a wide ball of positive numbers holds 0
     ) -> None:
         self.c0, self.c1, self.c2, self.e, self.k, self.s = c0, c1, c2, e, k, s
-        self.exact = exact
+        self.exact, self.rises = exact, rises
 
-    def lifted(self, f: Ball, f1: Ball, f2: Ball, ulps: float = LIBRARY) -> Taylor:
+    @property
+    def direction(self) -> int | None:
+        """1 where it rises with x all over the interval, −1 where it falls, 0 where it is constant."""
+        if self.c1.is_zero():
+            return 0
+        if self.rises is not None:
+            return self.rises
+        return 1 if self.c1 >= 0 else -1 if self.c1 <= 0 else None
+
+    def lifted(
+        self, f: Ball, f1: Ball, f2: Ball, ulps: float = LIBRARY, increasing: bool = False
+    ) -> Taylor:
         """A function of self, from f, f' and f'' at c0: the chain rule, once."""
         e = _times(f1, self.e)
         if _times(f2, self.e * self.e) * COARSE > e:  # the bound is of first order
@@ -152,10 +223,12 @@ class Taylor:
             _times(f1, self.k),
             _times(f1, self.s) + 1,
             self.exact,
+            _turned(self.direction, 1 if increasing or f1 >= 0 else -1 if f1 <= 0 else None),
         )
 
     def __neg__(self) -> Taylor:
-        return Taylor(-self.c0, -self.c1, -self.c2, self.e, self.k, self.s, self.exact)
+        rises = _turned(self.direction, -1)
+        return Taylor(-self.c0, -self.c1, -self.c2, self.e, self.k, self.s, self.exact, rises)
 
     def __add__(self, other: Any) -> Taylor:
         o = taylor(other)
@@ -168,6 +241,7 @@ class Taylor:
             self.k + o.k,
             self.s + o.s,
             self.exact and o.exact,
+            _together(self.direction, o.direction),
         )
 
     def __sub__(self, other: Any) -> Taylor:
@@ -185,6 +259,9 @@ class Taylor:
             _times(a, o.k) + _times(b, self.k),
             _times(a, o.s) + _times(b, self.s) + 1,
             self.exact and o.exact,
+            _together(
+                _turned(self.direction, _sign_of([o.c0])), _turned(o.direction, _sign_of([self.c0]))
+            ),
         )
 
     def __truediv__(self, other: Any) -> Taylor:
@@ -202,6 +279,7 @@ class Taylor:
             _times(r, self.k) + _times(v * r, o.k),
             _times(r, self.s) + _times(v * r, o.s) + 1,
             self.exact and o.exact,
+            _turned(self.direction, _sign_of([o.c0])) if o.direction == 0 else None,
         )
 
     def __radd__(self, other: Any) -> Taylor:
@@ -256,6 +334,20 @@ class Taylor:
         raise AttributeError(name)
 
 
+def _turned(direction: int | None, by: int | None) -> int | None:
+    """Of a product with what has that sign."""
+    if direction == 0:
+        return 0
+    return None if direction is None or by is None else direction * by
+
+
+def _together(one: int | None, other: int | None) -> int | None:
+    """Of a sum."""
+    if one is None or other is None:
+        return None
+    return one or other if one * other >= 0 else None
+
+
 def _times(x: Ball, y: float) -> float:
     """|x|·y, where infinitely steep times no error is no error, and a float would not hold |x|."""
     if y == 0:
@@ -284,7 +376,7 @@ def _short(x: float) -> bool:
 
 def variable(a: Ball) -> Taylor:
     """x itself, at a: a + t."""
-    return Taylor(a, ONE, exact=bool(a.is_exact()))
+    return Taylor(a, ONE, exact=bool(a.is_exact()), rises=1)
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -296,7 +388,9 @@ def reciprocal(x: Taylor) -> Taylor:
 
 
 def absolute(x: Taylor) -> Taylor:
-    sign = decide(x)
+    sign = _choice(x, -x, x)
+    if sign == EITHER:
+        return _both(x, -x)
     return -x if sign < 0 else x if sign > 0 else Taylor(ZERO, exact=x.exact)
 
 
@@ -306,12 +400,16 @@ def _sign(x: Taylor) -> Taylor:
 
 
 def _larger(x: Taylor, y: Taylor) -> Taylor:
-    sign = decide(apart(x, y))
+    sign = _choice(x, y, apart(x, y))
+    if sign == EITHER:
+        return _both(x, y)
     return (x + y) if sign == 2 else x if sign >= 0 else y
 
 
 def _smaller(x: Taylor, y: Taylor) -> Taylor:
-    sign = decide(apart(x, y))
+    sign = _choice(x, y, apart(x, y))
+    if sign == EITHER:
+        return _both(x, y)
     return (x + y) if sign == 2 else x if sign <= 0 else y
 
 
@@ -349,8 +447,15 @@ def _more(x: Taylor, e: float, k: float) -> Taylor:
     return Taylor(x.c0, x.c1, x.c2, x.e + e, x.k + k, x.s, x.exact)
 
 
-def _function(ulps: float, of: Callable[[Ball], tuple[Ball, Ball, Ball]]) -> Any:
-    return lambda x: x.lifted(*of(x.c0), ulps)
+def _function(
+    ulps: float, of: Callable[[Ball], tuple[Ball, Ball, Ball]], increasing: bool = False
+) -> Any:
+    return lambda x: x.lifted(*of(x.c0), ulps, increasing)
+
+
+def _rising(ulps: float, of: Callable[[Ball], tuple[Ball, Ball, Ball]]) -> Any:
+    """Of an increasing function."""
+    return _function(ulps, of, increasing=True)
 
 
 def _composed(of: Callable[[Taylor], Taylor], ulps: float = 8.0) -> Any:
@@ -464,8 +569,16 @@ def _erfinv(a: Ball) -> tuple[Ball, Ball, Ball]:
 
 
 def _expit(a: Ball) -> tuple[Ball, Ball, Ball]:
-    s, t = 1 / (1 + (-a).exp()), 1 / (1 + a.exp())
+    s, t = _logistic(a), _logistic(-a)
     return s, s * t, s * t * (t - s)
+
+
+def _logistic(a: Ball) -> Ball:
+    """1/(1 + e^{−a}), which rises, without overflow."""
+    if not a.is_exact():
+        return _logistic(a.lower()).union(_logistic(a.upper()))
+    e = (-abs(a)).exp()
+    return (1 if a >= 0 else e) / (1 + e)
 
 
 def _lgamma(a: Ball) -> tuple[Ball, Ball, Ball]:
@@ -567,6 +680,9 @@ def _steps(to: Callable[[Ball], Ball], at: float = 0.0) -> Function:
         tie = bool((x.c0 - at).is_exact() and (x.c0 - at).is_integer())
         b.ties += tie
         b.decisions += [int(value.unique_fmpz()), int(tie)]
+        if x.e > 0:
+            step = x.c0 - at
+            b.margin = min(b.margin, _size(step - (step + arb(0.5)).floor()) / x.e)
         return Taylor(value, exact=x.exact)
 
     return function
@@ -617,30 +733,30 @@ FUNCTIONS: Mapping[str, Function] = {
     "trunc": _steps(lambda b: b.floor() if b > 0 else b.ceil()), "rint": _steps(_half_even, 0.5),
     "nan_to_num": _nan_to_num,
     # exponentials and logarithms
-    "exp": _function(LIBRARY, _exp), "exp2": _function(LIBRARY, lambda a: _exp(a, _ln(2))),
-    "exp10": _function(LIBRARY, lambda a: _exp(a, _ln(10))), "expm1": _function(LIBRARY, _expm1),
-    "log": _function(LIBRARY, _log), "log2": _function(LIBRARY, lambda a: _log(a, _ln(2))),
-    "log10": _function(LIBRARY, lambda a: _log(a, _ln(10))), "log1p": _function(LIBRARY, _log1p),
+    "exp": _rising(LIBRARY, _exp), "exp2": _rising(LIBRARY, lambda a: _exp(a, _ln(2))),
+    "exp10": _rising(LIBRARY, lambda a: _exp(a, _ln(10))), "expm1": _rising(LIBRARY, _expm1),
+    "log": _rising(LIBRARY, _log), "log2": _rising(LIBRARY, lambda a: _log(a, _ln(2))),
+    "log10": _rising(LIBRARY, lambda a: _log(a, _ln(10))), "log1p": _rising(LIBRARY, _log1p),
     "logaddexp": _logaddexp, "logaddexp2": lambda x, y: _logaddexp(x, y, _ln(2)),
-    "sqrt": _function(1, _sqrt), "cbrt": _cbrt, "hypot": _hypot,
+    "sqrt": _rising(1, _sqrt), "cbrt": _cbrt, "hypot": _hypot,
     # circular and hyperbolic
     "sin": _function(LIBRARY, _sin), "cos": _function(LIBRARY, _cos), "tan": _function(LIBRARY, _tan),
-    "arcsin": _function(LIBRARY, _arcsin), "arctan": _function(LIBRARY, _arctan), "arctan2": _arctan2,
+    "arcsin": _rising(LIBRARY, _arcsin), "arctan": _rising(LIBRARY, _arctan), "arctan2": _arctan2,
     "arccos": _composed(lambda x: Taylor(arb.pi() / 2) - _function(0, _arcsin)(x), LIBRARY),
-    "sinh": _function(LIBRARY, _sinh), "cosh": _function(LIBRARY, _cosh), "tanh": _function(LIBRARY, _tanh),
-    "arcsinh": _function(LIBRARY, _arcsinh), "arccosh": _function(LIBRARY, _arccosh),
-    "arctanh": _function(LIBRARY, _arctanh), "sinc": _sinc,
+    "sinh": _rising(LIBRARY, _sinh), "cosh": _function(LIBRARY, _cosh), "tanh": _rising(LIBRARY, _tanh),
+    "arcsinh": _rising(LIBRARY, _arcsinh), "arccosh": _rising(LIBRARY, _arccosh),
+    "arctanh": _rising(LIBRARY, _arctanh), "sinc": _sinc,
     "deg2rad": lambda x: x / _degrees(), "radians": lambda x: x / _degrees(),
     "rad2deg": lambda x: x * _degrees(), "degrees": lambda x: x * _degrees(),
     # scipy.special
-    "erf": _function(LIBRARY, _erf), "erfc": erfc, "erfinv": _function(8, _erfinv),
+    "erf": _rising(LIBRARY, _erf), "erfc": erfc, "erfinv": _rising(8, _erfinv),
     "erfcx": _erfcx,
-    "expit": _function(LIBRARY, _expit),
+    "expit": _rising(LIBRARY, _expit),
     "logit": _composed(lambda x: _function(0, _log)(x / (1 - x))),
     "log_expit": _composed(lambda x: -(-x).lifted(*_softplus(-x.c0))),
     "ndtr": _ndtr, "log_ndtr": lambda x: _function(LIBRARY, _log)(_ndtr(x)),
     "gammaln": _function(8, _lgamma), "xlogy": _xlogy, "xlog1py": lambda x, y: _xlogy(x, y, "log1p"),
-    "softplus": _function(LIBRARY, _softplus), "sindg": _composed(lambda x: _function(0, _sin)(x / _degrees())),
+    "softplus": _rising(LIBRARY, _softplus), "sindg": _composed(lambda x: _function(0, _sin)(x / _degrees())),
     "exprel": _composed(lambda x: _function(0, _expm1)(x) / x),
 }
 """By the name of NumPy's or scipy.special's ufunc: what it does to Taylor balls."""

@@ -61,7 +61,6 @@ def test_a_built_in_as_refbp_has_it_is_right(name: str) -> None:
         "overflow-value",
         "far-overflow-derivative",
         "tail",
-        "many-branches",
         "odd-arrays",
     }
 
@@ -75,13 +74,12 @@ def test_a_wrong_one_is_named(name: str) -> None:
     found = [f for f in c["findings"] if f["kind"] == row.finding and f["of"] == row.of]
     assert found, (c["message"], [(f["kind"], f["of"]) for f in c["findings"]])
     assert c["verdict"] == row.verdict
-    assert found[0]["severity"] == ("error" if row.verdict == "wrong" else "warning")
+    severity = {"wrong": "error", "right": "warning", "not judged": "note"}[row.verdict]
+    assert found[0]["severity"] == severity
     assert found[0]["explanation"]
     assert found[0]["remedy"]
     assert row.like in found[0]["looks_like"]
-    assert (
-        not verdict(c["findings"], strict=True) or row.finding == "slow"
-    )  # which goes by the clock
+    assert not verdict(c["findings"], strict=True) or row.verdict == "not judged"
 
 
 def test_the_worst_point_is_named_with_what_is_right_there() -> None:
