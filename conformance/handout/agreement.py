@@ -83,7 +83,7 @@ def _between(e: Example, t: Truth, by: Numbers) -> Enclosures:
         loss = LOSSES[e.loss].runs_as
         Z, Y = _balls(t.Z[e.L]), [scalar(y) for y in e.Y.ravel().tolist()]
         G = [
-            definitions.loss_slope(loss, z, y) / (e.n * int(e.scale))
+            definitions.loss_at(loss, z, y).first / (e.n * int(e.scale))
             for z, y in zip(Z, Y, strict=True)
         ]
         found["G", e.L] = enclosure(G, e.Y.shape)

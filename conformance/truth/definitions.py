@@ -25,7 +25,7 @@ __all__ = [
     "Definition",
     "Point",
     "Term",
-    "loss_slope",
+    "loss_at",
 ]
 
 Taylor: TypeAlias = Any  # flint.arb_series to order 2: [σ, σ', σ''/2]
@@ -268,14 +268,16 @@ LOSSES: Mapping[str, tuple[Term, ...]] = {
 # fmt: on
 
 
-def loss_slope(name: str, z: Ball, y: Ball) -> Ball:
-    """∂/∂z of a loss's terms at one entry: 0·∞ is 0, where a target makes nothing of it."""
-    total = arb(0)
+def loss_at(
+    name: str, z: Ball, y: Ball, terms: Mapping[str, Callable[[Ball], Point]] = TERMS
+) -> Point:
+    """A loss's terms at one entry, and their derivatives in z; 0·∞ is 0, where a target makes nothing of it."""
+    total = Point(arb(0), arb(0), arb(0))
     for term in LOSSES[name]:
-        f = TERMS[term.f]
-        if term.of == "difference":
-            total += f(z - y).first
-            continue
-        w = y if term.of == "target" else 1 - y
-        total += arb(0) if w.is_zero() else w * f(z).first
+        difference = term.of == "difference"
+        w = arb(1) if difference else y if term.of == "target" else 1 - y
+        if not w.is_zero():
+            at = terms[term.f](z - y if difference else z)
+            sums = (s + w * x for s, x in zip(total[:3], at[:3], strict=True))
+            total = Point(*sums, total.decided and at.decided)
     return total

@@ -168,7 +168,7 @@ HOSTILE = {
     "imports refbp": Hostile(on_top("import refbp"), NOTHING, "refbp may not be used here"),
     "imports torch": Hostile(on_top("import torch"), NOTHING, "torch may not be used here"),
     "imports the truth": Hostile(
-        in_backward("from conformance.truth.network import trace"),
+        in_backward("from conformance.truth.network import Network"),
         NO_BACKWARD,
         "conformance may not be used here",
     ),

@@ -38,7 +38,7 @@ from conformance.problem import Problem
 from conformance.report.audit import CLASSES, COUNTED, HEADS, render
 from conformance.report.formulas import formula
 from conformance.truth.definitions import ACTIVATIONS, Point
-from conformance.truth.network import Mathematics, trace
+from conformance.truth.network import Mathematics, Network
 from refbp.errata import ERRATA
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def test_the_right_values_are_the_certified_ones(setting: Setting) -> None:
         bias=setting.bias,
         alpha=right.alpha,
     )
-    truth = trace(problem, Mathematics({**ACTIVATIONS, **SQUARE}))
+    truth = Network(problem, Mathematics({**ACTIVATIONS, **SQUARE})).truth
     np.testing.assert_allclose(right.loss, truth.loss.hi, rtol=1e-13)
     pairs = {"A": "A", "Z": "Z", "delta": "delta", "dL_dW": "dW", "W_new": "W_new"}
     for ours, theirs in pairs.items():

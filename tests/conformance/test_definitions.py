@@ -236,7 +236,7 @@ def test_a_row_wise_definition_is_the_textbooks(name: str, f: Any, row: list[flo
 
 # --- losses ---------------------------------------------------------------------------------------
 
-TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
+TEXTBOOK: Mapping[str, Callable[[Any, Any], Any]] = {
     "mean_squared_error": lambda z, y: (z - y) ** 2,
     "cross_entropy": lambda z, y: -y * mp.log(z),
     "log_softmax_cross_entropy": lambda z, y: -y * z,
@@ -248,39 +248,60 @@ TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_is_the_textbooks(name: str) -> None:
-    loss = LOSSES[name]
     for z, y in ((0.25, 0.5), (0.75, 0.125), (2.0**-40, 0.5), (1 - 2.0**-40, 0.5), (0.5, 0.25)):
         for by in (0, 0 if "entropy" in name else 3, 0 if "entropy" in name else -3):
             with mp.workdps(100), bits(300):
                 ball, at = arb(z + by), mp.mpf(z + by)
-                agree(loss.term(ball, arb(y)), TERMS[name](at, mp.mpf(y)), mp.mpf(10) ** -80)
-                expected = mp.diff(
-                    lambda t, y=y: TERMS[name](t, mp.mpf(y)), at, h=mp.mpf(10) ** -45
+                agree(
+                    loss_at(name, ball, arb(y)).value,
+                    TEXTBOOK[name](at, mp.mpf(y)),
+                    mp.mpf(10) ** -80,
                 )
-                agree(loss.derivative(ball, arb(y)), expected, mp.mpf(10) ** -25)
+                expected = mp.diff(
+                    lambda t, y=y: TEXTBOOK[name](t, mp.mpf(y)), at, h=mp.mpf(10) ** -45
+                )
+                agree(loss_at(name, ball, arb(y)).first, expected, mp.mpf(10) ** -25)
 
 
 def test_the_conventions_of_the_losses() -> None:
-    absolute, huber = LOSSES["mean_absolute_error"], LOSSES["huber"]
-    assert absolute.derivative(arb(2), arb(2)) == 0
-    undecided = absolute.derivative(arb(2, 1e-9), arb(2))
-    assert all(undecided.contains(arb(s)) for s in (-1, 0, 1))
-    assert (huber.derivative(arb(3), arb(2)), huber.derivative(arb(1), arb(2))) == (1, -1)
-    assert huber.term(arb(3), arb(2)) == 0.5
-    across = huber.term(arb(3, 0.125), arb(2))
-    assert all(across.contains(arb(t)) for t in (0.875**2 / 2, 0.625))
-    assert huber.derivative(arb(3, 0.125), arb(2)).contains(arb(0.875))
-    assert huber.derivative(arb(3, 0.125), arb(2)).contains(arb(1))
-    assert huber.derivative(arb(-3), arb(2)) == -1
+    def absolute(z: Any) -> Point:
+        return loss_at("mean_absolute_error", z, arb(2))
+
+    def huber(z: Any) -> Point:
+        return loss_at("huber", z, arb(2))
+
+    assert absolute(arb(2)).first == 0
+    undecided = absolute(arb(2, 1e-9))
+    assert all(undecided.first.contains(arb(s)) for s in (-1, 0, 1))
+    assert not undecided.decided
+    assert absolute(arb(3, 1e-9)).decided
+    assert (huber(arb(3)).first, huber(arb(1)).first) == (1, -1)
+    assert huber(arb(3)).value == 0.5
+    across = huber(arb(3, 0.125))
+    assert all(across.value.contains(arb(t)) for t in (0.875**2 / 2, 0.625))
+    assert across.first.contains(arb(0.875))
+    assert across.first.contains(arb(1))
+    assert huber(arb(-3)).first == -1
 
 
 def test_a_class_of_no_probability_costs_nothing() -> None:
     """0 log 0 is 0, and so is its derivative: one-hot targets of saturated outputs."""
     for name in ("cross_entropy", "binary_cross_entropy"):
-        assert LOSSES[name].term(arb(0), arb(0)) == 0
-        assert LOSSES[name].derivative(arb(0), arb(0)) == (0 if name == "cross_entropy" else 1)
-    assert LOSSES["binary_cross_entropy"].term(arb(1), arb(1)) == 0
-    assert LOSSES["binary_cross_entropy"].derivative(arb(1), arb(1)) == -1
+        at = loss_at(name, arb(0), arb(0))
+        assert (at.value, at.first) == (0, 0 if name == "cross_entropy" else 1)
+    at = loss_at("binary_cross_entropy", arb(1), arb(1))
+    assert (at.value, at.first) == (0, -1)
+
+
+def test_a_loss_is_infinite_where_it_is() -> None:
+    for name, z, y in (
+        ("cross_entropy", 0, 1),
+        ("binary_cross_entropy", 1, 0),
+        ("binary_cross_entropy", 0, 0.5),
+    ):
+        at = loss_at(name, arb(z), arb(y))
+        assert float(at.value) == math.inf
+        assert float(at.first) == (math.inf if z else -math.inf)
 
 
 def test_the_decimal_constants_are_decimal() -> None:

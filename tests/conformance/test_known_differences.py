@@ -17,7 +17,7 @@ from conformance.implementations import IMPLEMENTATIONS
 from conformance.judge import Subject, judge
 from conformance.known_differences import (
     AS_BUILT,
-    LOSSES_AS_BUILT,
+    TERMS_AS_BUILT,
     Difference,
     amend,
     known_differences,
@@ -25,7 +25,7 @@ from conformance.known_differences import (
 from conformance.problem import Trace
 from conformance.results import Result
 from conformance.runner import judged, run, started
-from conformance.truth.definitions import ACTIVATIONS, LOSSES
+from conformance.truth.definitions import ACTIVATIONS, LOSSES, TERMS, Point, loss_at
 
 ROWS = known_differences()
 STANDARD = cases("standard")
@@ -64,9 +64,9 @@ def test_every_row_is_complete() -> None:
         assert row.loss in (*LOSSES, "")
         assert row.dtype in ("", "float64", "float32")
         assert sum([bool(row.takes), bool(row.computes), row.flushes]) == 1
-        assert row.computes in (*(LOSSES_AS_BUILT if row.loss else AS_BUILT), "")
+        assert row.computes in (*(TERMS_AS_BUILT if row.loss else AS_BUILT), "")
         assert due(row), "no case of `standard` could show it"
-    assert {row.computes for row in ROWS} - {""} == {*AS_BUILT, *LOSSES_AS_BUILT}
+    assert {row.computes for row in ROWS} - {""} == {*AS_BUILT, *TERMS_AS_BUILT}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.id)
@@ -264,7 +264,7 @@ def test_no_rows_amend_nothing() -> None:
     plain = amend(())
     assert (plain.flushes, plain.key) == (False, ())
     assert dict(plain.maths.activations) == dict(ACTIVATIONS)
-    assert dict(plain.maths.losses) == dict(LOSSES)
+    assert dict(plain.maths.terms) == dict(TERMS)
 
 
 def test_a_row_amends_its_point_alone() -> None:
@@ -278,11 +278,15 @@ def test_a_row_amends_its_point_alone() -> None:
 
 def test_a_row_amends_a_loss_at_its_point_alone() -> None:
     row = next(r for r in ROWS if r.loss)
-    loss = amend([row]).maths.losses["mean_absolute_error"]
-    assert [float(loss.derivative(arb(z), arb(2))) for z in (1, 2, 3)] == [-1, 1, 1]
-    assert loss.derivative(arb(2, 1e-9), arb(2)).contains(arb(0))
-    assert float(LOSSES["mean_absolute_error"].derivative(arb(2), arb(2))) == 0
-    assert loss.term(arb(5), arb(2)) == 3
+    terms, two = amend([row]).maths.terms, arb(2)
+
+    def at(z: Any, terms: Any = terms) -> Point:
+        return loss_at("mean_absolute_error", z, two, terms)
+
+    assert [float(at(arb(z)).first) for z in (1, 2, 3)] == [-1, 1, 1]
+    assert at(arb(2, 1e-9)).first.contains(arb(0))
+    assert float(at(two, TERMS).first) == 0
+    assert at(arb(5)).value == 3
 
 
 def test_definitions_as_built() -> None:
@@ -304,16 +308,18 @@ def test_the_file_is_read_once() -> None:
 
 def test_the_clamped_loss_as_built() -> None:
     """torch's: −log z stops at 100, and z(1 − z) at 1e-12 in the gradient; elsewhere the mathematics."""
-    clamped = LOSSES_AS_BUILT["binary_cross_entropy_clamped"]
-    exact = LOSSES["binary_cross_entropy"]
+    built = {**TERMS, **TERMS_AS_BUILT["binary_cross_entropy_clamped"]}
+
+    def at(z: Any, y: Any, terms: Any) -> Point:
+        return loss_at("binary_cross_entropy", z, y, terms)
+
     z, y = arb(2) ** -200, arb(1) / 4
-    assert float(clamped.term(z, y)) == pytest.approx(25.0, rel=1e-12, abs=0)
-    assert float(exact.term(z, y)) == pytest.approx(200 * math.log(2) / 4, rel=1e-12, abs=0)
-    assert float(clamped.derivative(z, y)) == pytest.approx(
-        -0.25 / float(np.float32(1e-12)), rel=1e-12, abs=0
-    )
-    assert float(exact.derivative(z, y)) == pytest.approx(-0.25 * 2.0**200, rel=1e-12, abs=0)
+    clamped, exact = at(z, y, built), at(z, y, TERMS)
+    assert float(clamped.value) == pytest.approx(25.0, rel=1e-12, abs=0)
+    assert float(exact.value) == pytest.approx(200 * math.log(2) / 4, rel=1e-12, abs=0)
+    assert float(clamped.first) == pytest.approx(-0.25 / float(np.float32(1e-12)), rel=1e-12, abs=0)
+    assert float(exact.first) == pytest.approx(-0.25 * 2.0**200, rel=1e-12, abs=0)
     for z in (arb(3) / 8, arb(1) / 1024):
         for y in (arb(0), arb(1), arb(3) / 4):
-            assert clamped.term(z, y).overlaps(exact.term(z, y))
-            assert clamped.derivative(z, y).overlaps(exact.derivative(z, y))
+            assert at(z, y, built).value.overlaps(at(z, y, TERMS).value)
+            assert at(z, y, built).first.overlaps(at(z, y, TERMS).first)

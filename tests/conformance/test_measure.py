@@ -19,8 +19,9 @@ from conformance.implementations import implementation
 from conformance.known_differences import amend, known_differences
 from conformance.measure import LEAST, MARGIN, POINTS, measured, points
 from conformance.problem import Problem, Trace
-from conformance.tolerance import ALGEBRAIC, accuracy
+from conformance.tolerance import accuracy
 from conformance.truth.definitions import ACTIVATIONS
+from conformance.truth.rounding import ALGEBRAIC
 
 TABLE = tomllib.loads(files("conformance").joinpath("accuracy.toml").read_text(encoding="utf-8"))
 U = 2.0**-53

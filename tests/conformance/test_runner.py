@@ -620,20 +620,21 @@ def test_workers_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_case_is_judged_with_the_truth_of_it_computed_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from conformance import judge as judge_module
+    from conformance.truth import network
 
     computed = []
-    real = judge_module.trace
+    real = network.in_balls
 
-    def counting(p: Problem, maths: Any) -> Any:
-        computed.append(p)
-        return real(p, maths)
+    def counting(tape: Any, given: Any = None, memo: Any = None) -> Any:
+        if given is None:
+            computed.append(tape)
+        return real(tape, given, memo)
 
-    monkeypatch.setattr(judge_module, "trace", counting)
+    monkeypatch.setattr(network, "in_balls", counting)
     case = find("typical/tanh/L2/n7/float64/bias")
     results = judged(case, ["refbp", "torch-cpu"])
     assert [r["verdict"] for r in results] == ["conforms", "conforms"]
-    assert [len(p.X) for p in computed] == [7, 1]
+    assert [t.nodes[t.marks["Z", 2]].shape for t in computed] == [(7, 4), (1, 4)]
 
 
 def test_a_script_that_workers_would_run_again_is_told_so(tmp_path: Path) -> None:

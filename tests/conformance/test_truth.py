@@ -12,7 +12,7 @@ import pytest
 from flint import arb, arb_mat
 
 from conformance.cases import find
-from conformance.problem import Problem
+from conformance.problem import Problem, Trace
 from conformance.truth import balls
 from conformance.truth.balls import (
     PRECISIONS,
@@ -24,10 +24,32 @@ from conformance.truth.balls import (
     union,
 )
 from conformance.truth.definitions import ACTIVATIONS
-from conformance.truth.network import Mathematics, Steps, trace
+from conformance.truth.network import Mathematics, Network, Truth
+from conformance.truth.readings import in_balls
+from conformance.truth.rounding import Accuracy, Arithmetic
 
 PIECES = ("A", "Z", "delta", "dW", "W_new")
 MATHS = Mathematics()
+Key = tuple[str, int]
+
+
+def trace(p: Problem, maths: Mathematics = MATHS) -> Truth:
+    return Network(p, maths).truth
+
+
+def steps(
+    p: Problem, t: Trace, maths: Mathematics = MATHS, memo: Any = None
+) -> dict[Key, Enclosure]:
+    """The exact value of each step on the operands of t."""
+    found = Network(p, maths, memo).steps(
+        t, Arithmetic.of(p.dtype), lambda name: Accuracy(0, 0, 0, 0, 0, 0), False
+    )
+    return {key: e for key, (e, _) in found.items()}
+
+
+def alone(A: Any, **more: Any) -> Trace:
+    """A trace of one layer that has A, and makes the rest its steps' own."""
+    return Trace(A={1: A}, Z={1: more.get("Z", A)}, delta={1: more.get("delta", A)})
 
 
 def exactly(e: Enclosure, index: tuple[int, ...] = ()) -> tuple[Fraction, Fraction]:
@@ -303,7 +325,7 @@ def test_the_trace_equals_exact_fractions(case: str) -> None:
     assert compared == sum(M.size for M in p.W.values()) * 2 + 3 * len(p.X) * sum(
         M.shape[1] for M in p.W.values()
     )
-    assert all(d.all() for d in truth.decided.values())
+    assert truth.decided
 
 
 STEPPED = ("integers/relu/L2/n64/float64", "integers/relu6/L1/n2/float64/bias")
@@ -327,28 +349,32 @@ def biased_integers() -> Problem:
                          ids=["no bias", "bias"])  # fmt: skip
 def test_the_steps_are_the_pieces_of_the_trace(p: Problem) -> None:
     """Where every value is a float, the exact trace's own values are operands of the steps."""
-    truth, steps, L = trace(p, MATHS), Steps(p, MATHS), p.depth
-    Z = {0: p.X, **{l: e.hi for l, e in truth.Z.items()}}
+    truth = trace(p)
     assert all(
         not e.lo.any() and not e.rad.any() for q in PIECES for e in getattr(truth, q).values()
     )
+    layered = {q: {l: e.hi for l, e in truth.layers(q).items()} for q in PIECES}
+    found = steps(p, Trace(**layered, loss=truth.loss.hi))
+    assert set(found) == {(q, l) for q in PIECES for l in p.W} | {("loss", p.depth)}
+    for (q, l), e in found.items():
+        whole = truth.loss if q == "loss" else truth.layers(q)[l]
+        np.testing.assert_array_equal(e.hi, whole.hi)
+        np.testing.assert_array_equal(e.lo, whole.lo)
+        np.testing.assert_array_equal(e.rad, whole.rad)
 
-    def same(e: Enclosure, other: Enclosure) -> None:
-        np.testing.assert_array_equal(e.hi, other.hi)
-        np.testing.assert_array_equal(e.lo, other.lo)
-        np.testing.assert_array_equal(e.rad, other.rad)
 
-    for l in range(1, L + 1):
-        layer = steps.layer(l, truth.A[l].hi, Z[L] if l == L else truth.delta[l + 1].hi)
-        same(steps.pre_activation(l, Z[l - 1]), truth.A[l])
-        same(layer.Z, truth.Z[l])
-        np.testing.assert_array_equal(layer.G, truth.G[l])
-        same(layer.delta, truth.delta[l])
-        assert layer.D is not None
-        np.testing.assert_array_equal(layer.D, truth.D[l])
-        same(steps.weight_gradient(Z[l - 1], truth.delta[l].hi), truth.dW[l])
-        same(steps.updated(l, truth.dW[l].hi), truth.W_new[l])
-    same(steps.loss(Z[L]), truth.loss)
+def test_a_step_starts_from_what_was_returned_and_not_from_the_truth() -> None:
+    p = biased_integers()
+    truth = trace(p)
+    layered = {q: {l: e.hi for l, e in truth.layers(q).items()} for q in PIECES}
+    layered["Z"] = {**layered["Z"], 1: layered["Z"][1] + 1}  # each row of W_2 once more
+    found = steps(p, Trace(**layered, loss=truth.loss.hi))
+    more = p.weights(2).sum(axis=0)
+    assert more.any()
+    np.testing.assert_array_equal(found["A", 2].hi, truth.A[2].hi + more)
+    np.testing.assert_array_equal(found["Z", 1].hi, truth.Z[1].hi)
+    assert (found["dW", 2].hi != truth.dW[2].hi).any()
+    np.testing.assert_array_equal(found["delta", 2].hi, truth.delta[2].hi)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
@@ -358,11 +384,13 @@ def test_a_step_of_a_row_wise_layer(name: str) -> None:
         {1: np.eye(4)}, np.zeros((2, 4)), np.full((2, 4), 0.25), {1: name},
         "log_softmax_cross_entropy" if name == "log_softmax" else "cross_entropy", False, 0.125,
     )  # fmt: skip
-    layer = Steps(p, MATHS).layer(1, np.zeros((2, 4)), np.full((2, 4), 0.5))
-    assert layer.D is None
-    assert layer.Z.narrow().all()
-    np.testing.assert_allclose(layer.Z.hi, 0.25 if name == "softmax" else -np.log(4), rtol=1e-15)
-    assert np.abs(layer.delta.hi).max() < 1e-30
+    Z = np.full((2, 4), 0.5)
+    found = steps(p, alone(np.zeros((2, 4)), Z=Z))
+    assert found["Z", 1].narrow().all()
+    np.testing.assert_allclose(
+        found["Z", 1].hi, 0.25 if name == "softmax" else -np.log(4), rtol=1e-15
+    )
+    assert np.abs(found["delta", 1].hi).max() < 1e-30
 
 
 def at_a_kink() -> Problem:
@@ -374,8 +402,7 @@ def at_a_kink() -> Problem:
 
 def test_an_undecided_kink_gives_the_hull() -> None:
     truth = trace(at_a_kink(), MATHS)
-    assert not truth.decided[2].any()
-    assert truth.decided[1].all()
+    assert not truth.decided
     assert np.abs(truth.Z[2].hi).max() < 1e-300  # the value is known all the same
     assert not truth.delta[2].narrow().any()
     G = np.array([[-1.0], [1.0]])  # 2(0 − y)/2
@@ -389,8 +416,8 @@ def test_a_hull_is_sought_at_every_precision_but_decided_at_the_first_that_can()
     p = at_a_kink()
     q = replace(p, W={**p.W, 1: np.array([[1.0, -1 - 2.0**-40]])})
     truth = trace(q, MATHS)
-    assert truth.decided[2].all()
-    assert truth.D[2].tolist() == [[0], [0]]
+    assert truth.decided
+    assert truth.delta[2].hi.tolist() == [[0], [0]]
 
 
 def test_a_lower_ceiling_of_precision_leaves_numbers_unknown(
@@ -410,9 +437,6 @@ def test_the_truth_of_a_case_is_narrow_and_the_same_every_time() -> None:
         for l, e in getattr(first, q).items():
             assert e.narrow().all()
             np.testing.assert_array_equal(e.hi, getattr(again, q)[l].hi)
-    for q in ("D", "D2", "G"):
-        for l, M in getattr(first, q).items():
-            np.testing.assert_array_equal(M, getattr(again, q)[l])
 
 
 def test_no_gradient_flows_into_the_constant_unit() -> None:
@@ -433,31 +457,50 @@ def test_no_gradient_flows_into_the_constant_unit() -> None:
 def test_what_is_remembered_is_what_would_be_computed() -> None:
     """Of one definition and one precision: a memo shared by implementations changes nothing."""
     p = find("typical/mish/L1/n7/float64").problem()
-    A = trace(p, MATHS).A[1].hi
+    A = trace(p).A[1].hi
     memo: Any = {}
-    remembering = Steps(p, MATHS, memo)
     tanh = replace(MATHS, activations={**ACTIVATIONS, "mish": ACTIVATIONS["tanh"]})
-    other = Steps(p, tanh, memo)
     for _ in range(2):
-        for steps, maths in ((remembering, MATHS), (other, tanh)):
-            found, expected = steps.layer(1, A, A), Steps(p, maths).layer(1, A, A)
-            for e, f in ((found.Z, expected.Z), (found.delta, expected.delta)):
-                np.testing.assert_array_equal(e.hi, f.hi)
-                np.testing.assert_array_equal(e.lo, f.lo)
-                np.testing.assert_array_equal(e.rad, f.rad)
-            np.testing.assert_array_equal(found.D, expected.D)
-    assert sum(map(len, memo.values())) == 2 * A.size
-    assert (remembering.layer(1, A, A).Z.hi != other.layer(1, A, A).Z.hi).all()
+        for maths in (MATHS, tanh):
+            found, expected = steps(p, alone(A), maths, memo), steps(p, alone(A), maths)
+            for key in (("Z", 1), ("delta", 1)):
+                np.testing.assert_array_equal(found[key].hi, expected[key].hi)
+                np.testing.assert_array_equal(found[key].lo, expected[key].lo)
+                np.testing.assert_array_equal(found[key].rad, expected[key].rad)
+    of_sigma = [
+        seen for (f, _), seen in memo.items() if f in (ACTIVATIONS["mish"], ACTIVATIONS["tanh"])
+    ]
+    assert [len(seen) for seen in of_sigma] == [A.size, A.size]
+    other = steps(p, alone(A), tanh, memo)["Z", 1].hi
+    assert (steps(p, alone(A), MATHS, memo)["Z", 1].hi != other).all()
 
 
 def test_what_is_remembered_at_one_precision_is_not_taken_for_another() -> None:
     """At the float nearest to the zero of gelu', 128 bits do not give all that is asked for."""
     p = find("typical/gelu/L1/n7/float64").problem()
     A = np.full((7, 3), -0.7517915246935645)
-    layer = Steps(p, MATHS, {}).layer(1, A, A)
-    assert layer.D is not None
-    assert layer.delta.narrow().all()
-    assert layer.D[0, 0] == pytest.approx(-6.453751729367753e-18, rel=1e-15, abs=0)
+    q = replace(p, loss="mean_absolute_error", Y=np.full((7, 3), -9.0), X=p.X, W=p.W)
+    found = steps(q, alone(A, Z=A), memo={})  # ∂L/∂Z is 1/7
+    delta = found["delta", 1]
+    assert delta.narrow().all()
+    assert delta.hi[0, 0] * 7 == pytest.approx(-6.453751729367753e-18, rel=1e-14, abs=0)
+
+
+def test_no_precision_is_sought_for_what_was_given_as_no_number() -> None:
+    """It would be raised to the last, in vain."""
+    p = find("typical/tanh/L1/n7/float64").problem()
+    tried = []
+    real = balls.working_precision
+
+    def counting(bits: int) -> Any:
+        tried.append(bits)
+        return real(bits)
+
+    A = np.full((7, 3), np.nan)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(balls, "working_precision", counting)
+        in_balls(Network(p).tape, {("A", 1): A, ("Z", 1): A, ("delta", 1): A})
+    assert tried == [128]
 
 
 def test_matrices_are_read_row_by_row() -> None:

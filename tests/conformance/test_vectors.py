@@ -26,9 +26,9 @@ from conformance.implementations import implementation
 from conformance.judge import Subject
 from conformance.problem import QUANTITIES, Problem
 from conformance.results import read
-from conformance.spread import LAMBDA
-from conformance.truth import network
+from conformance.tolerance import LAMBDA
 from conformance.truth.balls import Enclosure, matrix, working_precision
+from conformance.truth.definitions import ACTIVATIONS, ROW_WISE, loss_at
 from conformance.vectors import export as exporting
 from conformance.vectors.bounds import bounds
 from conformance.vectors.export import names, vector
@@ -98,27 +98,58 @@ def flat(x: Any) -> list[Any]:
     return [z for y in x for z in flat(y)] if isinstance(x, list) else [x]
 
 
+def with_ones(Z: Any, bias: bool) -> Any:
+    if not bias:
+        return Z
+    rows = [[Z[i, j] for j in range(Z.ncols())] for i in range(Z.nrows())]
+    return arb_mat([[*row, arb(1)] for row in rows])
+
+
+def linked(name: str, A: Any, G: Any) -> Any:
+    """G ⊙ σ'(A), or G times the Jacobian of each row of softmax or log_softmax."""
+    n, m = A.nrows(), A.ncols()
+    if name not in ROW_WISE:
+        of = [g * ACTIVATIONS[name](a).first for g, a in zip(G.entries(), A.entries(), strict=True)]
+        return arb_mat(n, m, of)
+    rows = []
+    for i in range(n):
+        s = [1 / sum((A[i, k] - A[i, j]).exp() for k in range(m)) for j in range(m)]
+        by = s if name == "softmax" else [arb(1)] * m
+        rows.append(
+            [
+                sum(G[i, j] * by[j] * ((1 if j == k else 0) - s[k]) for j in range(m))
+                for k in range(m)
+            ]
+        )
+    return arb_mat(rows)
+
+
+def activated(name: str, A: Any) -> Any:
+    if name not in ROW_WISE:
+        return arb_mat(A.nrows(), A.ncols(), [ACTIVATIONS[name](a).value for a in A.entries()])
+    rows = [[A[i, j] for j in range(A.ncols())] for i in range(A.nrows())]
+    return arb_mat([ROW_WISE[name](row) for row in rows])
+
+
 def exactly(p: Problem) -> dict[str, Any]:
-    """Every quantity in the working precision there is: the notes' equations, on balls."""
-    maths, L = network.Mathematics(), p.depth
+    """Every quantity in the working precision there is: the notes' equations, on balls, with no tape."""
+    L, n = p.depth, len(p.X)
     W = {l: matrix(M) for l, M in p.W.items()}
-    Y, A, D, delta = matrix(p.Y), {}, {}, {}
+    Y, A, delta = matrix(p.Y), {}, {}
     Z: dict[int, Any] = {0: matrix(p.X)}
     for l in range(1, L + 1):
-        A[l] = network._with_ones(Z[l - 1], p.bias) * W[l]
-        Z[l], D[l], _, _ = network._activate(maths, p.sigma[l], A[l])
-    G = network._loss_gradient(maths, p.loss, Z[L], Y)
+        A[l] = with_ones(Z[l - 1], p.bias) * W[l]
+        Z[l] = activated(p.sigma[l], A[l])
+    terms = [loss_at(p.loss, z, y) for z, y in zip(Z[L].entries(), Y.entries(), strict=True)]
+    G = arb_mat(n, Y.ncols(), [t.first / n for t in terms])
     for l in range(L, 0, -1):
-        if D[l] is None:
-            delta[l] = network._row_vjp(p.sigma[l], A[l], G)
-        else:
-            delta[l] = network._hadamard(G, D[l])
-        G = delta[l] * network._transposed(W[l], p.bias)
-    dW = {l: network._with_ones(Z[l - 1], p.bias).transpose() * delta[l] for l in delta}
+        delta[l] = linked(p.sigma[l], A[l], G)
+        G = delta[l] * matrix(p.weights(l)).transpose()
+    dW = {l: with_ones(Z[l - 1], p.bias).transpose() * delta[l] for l in delta}
     new = {l: W[l] - dW[l] * arb(p.alpha) for l in W}
     del Z[0]
-    return {"A": A, "Z": Z, "delta": delta, "dW": dW, "W_new": new,
-            "loss": network._loss(maths, p.loss, Z[L], Y)}  # fmt: skip
+    loss = sum((t.value for t in terms), arb(0)) / n
+    return {"A": A, "Z": Z, "delta": delta, "dW": dW, "W_new": new, "loss": loss}
 
 
 def pairs(expected: Any, exact: dict[str, Any]) -> Any:

@@ -21,14 +21,11 @@ from conformance.faults.loop import Loop as Planted
 from conformance.faults.loop import State, planted
 from conformance.faults.table import FAULTS, FaultError, fault
 from conformance.implementations import implementation
-from conformance.judge import Subject, judge
-from conformance.known_differences import amend
+from conformance.judge import Subject, compared, judge
 from conformance.problem import QUANTITIES, Problem, Runs, Trace
 from conformance.results import Finding, Result
 from conformance.runner import judged, runs, started
-from conformance.tolerance import Arithmetic, StepTolerance, accuracy
 from conformance.truth.definitions import ACTIVATIONS
-from conformance.truth.network import Steps
 
 
 def Loop(**wrong: Callable[..., Any]) -> Planted:
@@ -421,15 +418,12 @@ def test_one_derivative_scaled_by_1e_12_is_seen(activation: str, case: str) -> N
 
 def smallest_seen(case: str) -> Any:
     """For every element of every δ_l that is not 0: by which relative error it would be seen."""
-    p, t = subject(case).problem, Loop().run(subject(case).problem)
-    of_sigma = {l: accuracy("refbp", p.dtype.name, s) for l, s in p.sigma.items()}
-    steps, bound = Steps(p, amend(()).maths), StepTolerance(p, Arithmetic.of(p.dtype), of_sigma)
+    t = Loop().run(subject(case).problem)
     found = []
-    for l, A in t.A.items():
-        after = t.Z[l] if l == p.depth else t.delta[l + 1]
-        layer = steps.layer(l, A, after)
-        allowed, size = bound.link(l, A, after, layer), np.abs(layer.delta.hi)
-        found.append(allowed[size > 0] / size[size > 0])
+    for c in compared(subject(case), "refbp", t):
+        if (c.gate, c.quantity) == ("step", "delta"):
+            size = np.abs(c.truth.hi)
+            found.append(c.tolerance[size > 0] / size[size > 0])
     return np.concatenate(found)
 
 

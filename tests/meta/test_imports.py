@@ -118,7 +118,7 @@ ONLY_IN = {
         "conformance.audit.equations", "conformance.audit.settings", "conformance.audit.run",
     },
     "flint": {
-        "conformance.truth.balls", "conformance.truth.definitions", "conformance.truth.network",
+        "conformance.truth.balls", "conformance.truth.definitions", "conformance.truth.rules",
         "conformance.truth.taylor", "conformance.known_differences",
     },
     "pebble": {"conformance.runner"},
@@ -190,7 +190,6 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.cases",
     "conformance.strict",
     "conformance.tolerance",
-    "conformance.spread",
     "conformance.known_differences",
     "conformance.judge",
     "conformance.faults",
