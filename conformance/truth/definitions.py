@@ -272,12 +272,12 @@ def loss_at(
     name: str, z: Ball, y: Ball, terms: Mapping[str, Callable[[Ball], Point]] = TERMS
 ) -> Point:
     """A loss's terms at one entry, and their derivatives in z; 0·∞ is 0, where a target makes nothing of it."""
-    total = Point(arb(0), arb(0), arb(0))
+    total, decided = [arb(0)] * 3, True
     for term in LOSSES[name]:
         difference = term.of == "difference"
         w = arb(1) if difference else y if term.of == "target" else 1 - y
         if not w.is_zero():
             at = terms[term.f](z - y if difference else z)
-            sums = (s + w * x for s, x in zip(total[:3], at[:3], strict=True))
-            total = Point(*sums, total.decided and at.decided)
-    return total
+            total = [t + w * x for t, x in zip(total, at[:3], strict=True)]
+            decided = decided and at.decided
+    return Point(total[0], total[1], total[2], decided)

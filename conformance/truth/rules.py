@@ -48,6 +48,11 @@ def _same(*shapes: Shape, **_: Any) -> Shape:
     return np.broadcast_shapes(*shapes)
 
 
+def _added(model: Model, y: Any, operands: Any, s: Any) -> Any:
+    """A sum that is 0 is exact: nothing that underflows is lost in an addition, unless it is flushed."""
+    return np.where(y == 0, 0.0, model.u * np.abs(y) + model.arithmetic.tiny)
+
+
 def _by(e: Any, c: Any) -> Any:
     """e·c, and nothing where e is, though c be infinite."""
     return e * c if np.isfinite(c).all() else np.where(e == 0, 0.0, e * c)
@@ -399,10 +404,10 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in (
     #     carry, rounding, keys
     Rule("add", _same, lambda _, a, b: a + b,
          lambda g, y, a, b: (_summed_to(g, a), _summed_to(g, b)),
-         lambda m, E, y, o: E[0] + E[1], _times(1), _each),
+         lambda m, E, y, o: E[0] + E[1], _added, _each),
     Rule("subtract", _same, lambda _, a, b: a - b,
          lambda g, y, a, b: (_summed_to(g, a), op.negative(_summed_to(g, b))),
-         lambda m, E, y, o: E[0] + m(-1.0) * E[1], _times(1), _each),
+         lambda m, E, y, o: E[0] + m(-1.0) * E[1], _added, _each),
     Rule("multiply", _same, lambda _, a, b: a * b,
          lambda g, y, a, b: (_summed_to(op.multiply(g, b), a), _summed_to(op.multiply(g, a), b)),
          _multiplied, _times(1), _each),
