@@ -20,6 +20,7 @@ from conformance.activation.trial import FAR, Trial, Way
 from conformance.load import split
 from conformance.results import Number, number
 from conformance.summary import environment
+from conformance.trouble import RefusedError
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -35,7 +36,7 @@ SCHEMA_VERSION = 1
 EXIT = {"right": 0, "wrong": 1, "not judged": 2}
 
 
-class CheckError(ValueError):
+class CheckError(RefusedError):
     """What was asked for cannot be checked: what, and what to do."""
 
 

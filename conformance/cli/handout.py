@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.command import Refusal, form_of, main, must_be_writable, refusing
+from conformance.cli.command import form_of, main, must_be_writable
 from conformance.results import ResultsError, write_atomically
+from conformance.trouble import RefusedError
 
 if TYPE_CHECKING:
     from conformance.handout.document import Wish
@@ -59,29 +60,24 @@ def handout(
     Exit codes: 0, it is written; 2, it is not.
     """
     from conformance.handout.document import Wish, made, rendered
-    from conformance.handout.example import HandoutError, read
+    from conformance.handout.example import read
 
     wanted = sum((example is not None, listing, folder is not None))
     if wanted != 1:
-        raise Refusal("expected one of EXAMPLE, --list and --all DIR.")
+        raise RefusedError("expected one of EXAMPLE, --list and --all DIR.")
     if key and not blanks:
-        raise Refusal("--key has the answers of --blanks; expected both.")
+        raise RefusedError("--key has the answers of --blanks; expected both.")
     if output and not example:
-        raise Refusal("--output is the file of one EXAMPLE; expected --all DIR for a folder.")
+        raise RefusedError("--output is the file of one EXAMPLE; expected --all DIR for a folder.")
     wish = Wish(digits, steps, blanks, key)
     form = form_of(output, to, dict(zip(FORMATS, FORMATS, strict=True)), "html")
-    with refusing():
-        must_be_writable(output)
-        try:
-            if listing:
-                _list()
-            elif folder is not None:
-                _write_all(folder, wish)
-            else:
-                text = rendered(made(read(example or ""), wish), form)
-                _hand_out(text, output)
-        except HandoutError as e:
-            raise Refusal(str(e)) from e
+    must_be_writable(output)
+    if listing:
+        _list()
+    elif folder is not None:
+        _write_all(folder, wish)
+    else:
+        _hand_out(rendered(made(read(example or ""), wish), form), output)
 
 
 def _hand_out(text: str, output: Path | None) -> None:

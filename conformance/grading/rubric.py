@@ -24,6 +24,7 @@ from conformance.strict import (
     one_of,
     string,
 )
+from conformance.trouble import RefusedError
 from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["ALLOWABLE", "GATES", "HINTS", "VISIBILITIES", "Rubric", "RubricError", "Test", "read"]
@@ -36,7 +37,7 @@ ALLOWABLE = ("torch", "jax", "jaxlib", "autograd", "tensorflow", "tinygrad")
 Table = Mapping[str, Any]
 
 
-class RubricError(ValueError):
+class RubricError(RefusedError):
     """What is wrong with a rubric: the file, the line, the field, and what was expected there."""
 
 

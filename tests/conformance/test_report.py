@@ -967,7 +967,7 @@ def written(tmp_path: Path) -> Path:
     path = tmp_path / "results.json"
     found = synthetic(12, hostile=False)
     rows = found["implementations"], found["results"], found["known_differences"]
-    write_results(path, {**found, "summary": summary(*rows, asked=False)})
+    write_results(path, {**found, "summary": summary(*rows, required=())})
     return path
 
 

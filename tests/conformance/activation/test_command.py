@@ -58,7 +58,7 @@ def test_the_findings_as_json_and_the_report(tmp_path: Path) -> None:
     assert (found["schema_version"], found["verdict"], found["exit_code"]) == (1, "wrong", 1)
     assert found["findings"][0]["kind"] == "wrong-derivative"
     assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert done.output.splitlines()[-2:] == [f"report: {html}", f"findings: {data}"]
+    assert done.output.splitlines()[-2:] == [f"findings: {data}", f"report: {html}"]
 
 
 def test_options() -> None:
