@@ -8,7 +8,7 @@ def main() -> None:
     with ending():
         from conformance.cli import main as commands
 
-        commands(prog_name="conformance")
+    commands(prog_name="conformance")
 
 
 if __name__ == "__main__":

@@ -307,7 +307,8 @@ def number(x: float, digits: int = 4) -> Number:
         return "nan"
     if math.isinf(x):
         return "inf" if x > 0 else "-inf"
-    return float(f"{x:.{digits - 1}e}")
+    rounded = float(f"{x:.{digits - 1}e}")
+    return rounded if math.isfinite(rounded) else x  # the largest floats are rounded up to infinity
 
 
 def _cannot_write(path: Path, e: OSError) -> ResultsError:

@@ -57,6 +57,8 @@ def sentence(e: BaseException) -> str:
         return str(e)
     if isinstance(e, KeyboardInterrupt):
         return "interrupted."
+    if isinstance(e, SystemExit):
+        return f"something ended the program with exit code {e.code}."
     if isinstance(e, MemoryError):
         return "there is not enough memory."
     if module := not_installed(e):
@@ -74,12 +76,12 @@ def tell(text: str) -> None:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Whatever is raised within, but for an exit, is told in a sentence, and is exit code 2."""
+    """Whatever is raised within is told in a sentence, and is exit code 2: an exit too, no verdict."""
     try:
         yield
-    except SystemExit:
-        raise
     except BaseException as e:
+        if isinstance(e, SystemExit) and isinstance(e.code, int) and e.code > 128:
+            raise  # told to end by a signal: it is known why
         if sys.flags.dev_mode:
             traceback.print_exception(e)
         tell(sentence(e))

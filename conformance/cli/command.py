@@ -49,7 +49,8 @@ class Commands(click.Group):
             return super().main(args, prog_name, complete_var, False, **more)
         arguments = list(sys.argv[1:] if args is None else args)
         with ending():
-            sys.exit(self._code(prog_name or "conformance", arguments, more))
+            code = self._code(prog_name or "conformance", arguments, more)
+        sys.exit(code)
 
     def _code(self, name: str, arguments: list[str], more: dict[str, Any]) -> int:
         try:
@@ -68,10 +69,6 @@ class Commands(click.Group):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 raise RefusedError(f"cannot write to standard output: {e.strerror or e}.") from e
             raise
-        except SystemExit as e:
-            if isinstance(e.code, int) and e.code > 128:  # told to end: ending_in_order
-                raise
-            raise RefusedError(f"something ended the program with exit code {e.code}.") from e
         return code or 0
 
 

@@ -175,6 +175,10 @@ def read(path: str | Path | None = None) -> Rubric:
         said = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise RubricError(f"cannot read {name}: it is not TOML: {e}.") from e
+    except ValueError as e:  # Python reads no longer ones
+        raise RubricError(
+            f"cannot read {name}: it has a number of thousands of digits; expected fewer."
+        ) from e
     return _rubric(Reader(name, text, RubricError, _line), said, text)
 
 

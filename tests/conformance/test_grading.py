@@ -527,6 +527,7 @@ def test_a_rubric_that_is_no_toml_says_so(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     for data, message in (
         (b"x = [", "it is not TOML: Invalid value"),
+        (b"x = " + b"1" * 10**6, "it has a number of thousands of digits; expected fewer."),
         (b"\xff", "it is not UTF-8 text"),
     ):
         path.write_bytes(data)

@@ -9,6 +9,7 @@ import math
 import os
 import random
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import combinations_with_replacement
@@ -63,6 +64,8 @@ def results() -> Results:
         (math.nan, "nan"),
         (math.inf, "inf"),
         (-math.inf, "-inf"),
+        (sys.float_info.max, sys.float_info.max),  # four digits of it are infinity
+        (-sys.float_info.max, -sys.float_info.max),
     ],
 )
 def test_a_number(x: float, expected: float | str) -> None:

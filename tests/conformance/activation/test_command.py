@@ -196,3 +196,15 @@ def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
     )  # fmt: skip
     assert [p.name for p in tmp_path.iterdir() if p.is_dir() and p.name != "__pycache__"] == []
     assert "conformance" not in done.stdout
+
+
+def test_a_number_that_is_infinite_when_rounded_is_still_json(tmp_path: Path) -> None:
+    """softplus of the largest float is that float, of which four digits are infinity."""
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\ndef softplus(x):\n    return np.logaddexp(x, 0)\n"
+    )
+    data = tmp_path / "r.json"
+    done = run(f"{tmp_path}/mine.py:softplus", "--autodiff", "--no-network", "--json", str(data))
+    assert done.exit_code == 0, done.output
+    found = json.loads(data.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert found["verdict"] == "right"
