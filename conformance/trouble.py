@@ -14,7 +14,16 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["RefusedError", "ending", "not_installed", "plain", "reason", "tell", "to_install"]
+__all__ = [
+    "RefusedError",
+    "ending",
+    "not_installed",
+    "plain",
+    "reason",
+    "sentence",
+    "tell",
+    "to_install",
+]
 
 OURS = ("click", "flint", "jinja2", "latex2mathml", "markupsafe", "pebble", "sklearn")
 """What the extra `conformance` brings, by the name under which it is imported."""
@@ -65,7 +74,7 @@ def sentence(e: BaseException) -> str:
         return f"{module} is not installed: {to_install(module)}."
     frames = traceback.extract_tb(e.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"it could not go on: {reason(e)}{where}. python -X dev -m conformance … shows more."
+    return f"it could not go on: {reason(e)}{where}."
 
 
 def tell(text: str) -> None:

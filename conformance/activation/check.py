@@ -215,7 +215,14 @@ def _left_out(spec: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _framework_problems(facts: Facts) -> list[Mapping[str, Any]]:
     """A framework that could not run on σ itself: that way is not run. The user's own version must."""
-    return [p for p in facts.problems if p["role"] != "numpy" and not facts.spec[p["role"]]]
+    ours = [p for p in facts.problems if p["role"] != "numpy" and not facts.spec[p["role"]]]
+    return [p for p in ours if not _does_not_start(p)]
+
+
+def _does_not_start(p: Mapping[str, Any]) -> bool:
+    """Whether a framework is there, or was asked for, and cannot even be imported."""
+    early = p.get("stage") in ("starting", "loading")
+    return bool(early and p["role"] != "numpy" and p["event"] in ("raised", "ended"))
 
 
 def _networks_that_failed(facts: Facts) -> list[dict[str, str]]:
@@ -235,6 +242,8 @@ def _problems(facts: Facts, findings: list[Finding]) -> str:
             findings.append(found)
             continue
         who = "" if p["event"] in ("raised", "refused") else f"{_role(facts, p['role'])} "
+        if _does_not_start(p):
+            who = f"{p['role']} does not start: {'it ' * (p['event'] == 'ended')}"
         unjudged = unjudged or f"{who}{p['text']}{f' [{lines}]' if lines else ''}"
     return unjudged
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from conformance.results import ResultsError, write_atomically
 from conformance.trouble import RefusedError
 
 if TYPE_CHECKING:
-    from conformance.handout.document import Wish
+    from conformance.handout.document import Handout, Wish
 
 __all__: list[str] = []
 
@@ -77,7 +78,19 @@ def handout(
     elif folder is not None:
         _write_all(folder, wish)
     else:
-        _hand_out(rendered(made(read(example or ""), wish), form), output)
+        found = made(read(example or ""), wish)
+        _hand_out(rendered(found, form), output)
+        _must_have_answered([found])
+
+
+def _must_have_answered(handouts: Sequence[Handout]) -> None:
+    """Of those asked for the same numbers, who is not installed is left out; who fails is heard of."""
+    for handout in handouts:
+        for a in handout.answers:
+            if a.verdict == "error":
+                raise RefusedError(
+                    f"{handout.example.name} is written, but {a.name} failed: {a.reason}"
+                )
 
 
 def _hand_out(text: str, output: Path | None) -> None:
@@ -107,16 +120,18 @@ def _write_all(folder: Path, wish: Wish) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as e:
         raise ResultsError(f"cannot write {folder}: {e.strerror}.") from e
-    entries = []
+    entries, handouts = [], []
     for name in names():
         example = read(name.partition("-")[2])
         found = made(example, _possible(wish, example.show))
+        handouts.append(found)
         files = [(form, f"{name}.{form}") for form in FORMATS]
         for form, file in files:
             write_atomically(folder / file, rendered(found, form))
         entries.append(Entry(example, files))
     write_atomically(folder / "index.html", index(entries))
     click.echo(f"{len(entries)} examples: {folder / 'index.html'}", err=True)
+    _must_have_answered(handouts)
 
 
 def _possible(wish: Wish, show: str) -> Wish:

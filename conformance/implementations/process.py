@@ -22,7 +22,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conformance.exchange import ExchangeError, line, problem_json, read_line, trace_from
-from conformance.implementations import ChildError, MalformedError, NotRunError
+from conformance.implementations import (
+    ChildError,
+    MalformedError,
+    NotRunError,
+    NotStartedError,
+)
 from conformance.problem import Problem, Trace
 
 if TYPE_CHECKING:
@@ -93,7 +98,9 @@ class Child:
                 env=self.env, cwd=self.cwd, start_new_session=True, **_as_user(self.limits.user),
             )  # fmt: skip
         except (OSError, KeyError) as e:
-            raise ChildError(f"it could not be started: {getattr(e, 'strerror', e) or e}") from e
+            raise NotStartedError(
+                f"it could not be started: {getattr(e, 'strerror', e) or e}"
+            ) from e
         _OPEN.add(self)
         for pipe in self._pipes():
             os.set_blocking(pipe.fileno(), False)
@@ -276,7 +283,7 @@ class Program:
         except ChildError as e:
             self.silent += "no answer in" in str(e)
             said = self.child.printed(300).strip()
-            raise ChildError(f"{e}; it had written: {said}" if said else f"{e}") from e
+            raise type(e)(f"{e}; it had written: {said}" if said else f"{e}") from e
         if not isinstance(answer, dict):
             raise MalformedError(f"the answer is a {type(answer).__name__}; expected an object.")
         if answer.get("id", id) != id:

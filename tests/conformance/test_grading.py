@@ -535,6 +535,22 @@ def test_a_rubric_that_is_no_toml_says_so(tmp_path: Path) -> None:
             read(path)
 
 
+def test_a_process_that_this_machine_does_not_start_costs_no_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no grade, and not one of nothing."""
+
+    def busy(*args: Any, **more: Any) -> Any:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    path = tmp_path / "student.py"
+    path.write_text(RIGHT)
+    monkeypatch.setattr("conformance.implementations.process.subprocess.Popen", busy)
+    said = refused(path, "--output", tmp_path / "grade.json")
+    assert said == "student.py: it could not be started: Resource temporarily unavailable."
+    assert not (tmp_path / "grade.json").exists()
+
+
 def test_the_rubrics_that_come_along() -> None:
     default, example = read(), read(ROOT / "examples" / "rubric.toml")
     assert default.points == 10
