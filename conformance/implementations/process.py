@@ -74,6 +74,7 @@ class Child:
         self.env = {**({} if alone else os.environ), **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.buffer, self.errors = bytearray(), bytearray()
+        self.until = 0.0  # when the answer must be there
 
     def ask(self, text: str) -> str:
         """The answer to a line. Raises ChildError."""
@@ -110,13 +111,13 @@ class Child:
         return self.process.stdin, self.process.stdout, self.process.stderr
 
     def _exchange(self, data: bytes) -> str:
-        until = time.monotonic() + self.limits.seconds
+        self.until = time.monotonic() + self.limits.seconds
         self._step(memoryview(b""), 0.0)
         if self.buffer:  # or it would be taken for the answer to this
             raise ChildError(f"it wrote more than one line for one problem: {self._begun()!r}")
         left, end = memoryview(data), -1
         while end < 0:
-            wait = until - time.monotonic()
+            wait = self.until - time.monotonic()
             if wait <= 0:
                 raise ChildError(f"it gave no answer in {self.limits.seconds:g} s")
             read = len(self.buffer)
@@ -164,10 +165,11 @@ class Child:
     def _ending(self) -> ChildError:
         assert self.process is not None
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=2)
+            self.process.wait(timeout=max(0.0, self.until - time.monotonic()))
         code = self.process.returncode
         if code is None:
-            return ChildError("it closed its standard output")
+            seconds = self.limits.seconds
+            return ChildError(f"it closed its standard output, and gave no answer in {seconds:g} s")
         if code < 0:
             return ChildError(f"it ended (signal {_signal(-code)})")
         said = f"it ended (exit code {code})"
