@@ -12,13 +12,7 @@ BACKWARD = "    L = len(W)\n"
 UPDATE = "\n\ndef update(W, dW, alpha):\n    return [w - alpha * d for w, d in zip(W, dW)]\n"
 ALL, NOTHING, NO_BACKWARD, NO_FORWARD = [1, 1, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]
 SECONDS = 2  # for one network, where it would take for ever
-HANGS = (
-    "loops when imported",
-    "loops",
-    "sleeps through signals",
-    "stops itself",
-    "kills its parent",
-)
+HANGS = ("loops when imported", "loops", "sleeps through signals", "stops itself")
 
 
 class Hostile(NamedTuple):
