@@ -152,17 +152,17 @@ def summary(
     return Summary(
         verdict=verdict,
         exit_code=2 if silent else {"conforms": 0, "deviates": 1}.get(verdict, 2),
-        message="; ".join([*(troubles or [good]), *_left_undone(counts)]) + ".",
+        message="; ".join([*(troubles or [good]), *_left_undone(ran, counts)]) + ".",
         verdicts=counts,
         worst=_worst(results),
     )
 
 
-def _left_undone(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """The cases that an implementation was given and could not do: no pass, so that the answer has them."""
+def _left_undone(names: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The cases that one which ran was given and could not do: no pass, so that the answer has them."""
     undone = [
         f"{of['not-run']:,} of {sum(of.values()):,} cases of {name}"
-        for name, of in counts.items()
+        for name, of in ((name, counts[name]) for name in names)
         if of["not-run"]
     ]
     return [f"not run: {', '.join(undone)}"] if undone else []
