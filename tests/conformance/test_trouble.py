@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -230,6 +231,37 @@ def test_without_the_report_there_are_results_and_a_verdict(
     )
     assert reader(data)
     assert not html.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "verdict", "silent"),
+    [
+        ((), "not-run", "torch-cpu, torch-cuda, jax-cpu, jax-cpu-jit, jax-cuda, jax-cuda-jit"),
+        (("--implementation", "refbp", "--require", "torch-cpu"), "not-run", "torch-cpu"),
+        (("--implementation", "torch-cpu", "--implementation", "refbp"), "not-run", "torch-cpu"),
+        (("--implementation", "refbp"), "conforms", ""),
+    ],
+)
+def test_frameworks_that_are_installed_and_broken(
+    args: tuple[str, ...], verdict: str, silent: str, tmp_path: Path
+) -> None:
+    """As a user has them: in a process of its own, on its path."""
+    broken = "raise ImportError('undefined symbol: x')"
+    words = ("run", *args, "--select", FEW, "--jobs", "0")
+    done = program(tmp_path, *words, torch=broken, jax=broken)
+    last = done.stdout.splitlines()[-1]
+    if not silent:
+        assert (done.returncode, last) == (0, "conforms: 2 results of refbp: all conform.")
+        return
+    assert (done.returncode, last) == (2, f"{verdict}: could not run: {silent}.")
+    assert "torch-cpu: error: it did not start: ImportError: undefined symbol: x\n" in done.stdout
+    assert "pip install" not in done.stdout
+
+
+def test_make_conformance_requires_what_it_is_there_to_judge() -> None:
+    text = (HERE.parents[1] / "Makefile").read_text(encoding="utf-8")
+    required = {"refbp", "torch-cpu", "jax-cpu", "jax-cpu-jit"}
+    assert set(re.findall(r"--require (\S+)", text)) == required
 
 
 # --- handing over ---------------------------------------------------------------------------------
