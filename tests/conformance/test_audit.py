@@ -851,6 +851,18 @@ RIGHT = "return net.Z[net.l - 1].T @ net.delta[net.l]"
             "not-judged",
             "it ended (exit code 4), while its function was run.",
         ),
+        (
+            "dL_dW_l",
+            "import not_there",
+            "not-judged",
+            "it could not be run here: ModuleNotFoundError: No module named 'not_there' (own.py:",
+        ),
+        (
+            "dL_dW_l",
+            "raise MemoryError",
+            "not-judged",
+            "it could not be run here: MemoryError (own.py:",
+        ),
         ("dL_dW_99", RIGHT, "not-judged", "no network here has a right value equals='dL_dW_99'"),
         (
             "dl_dW_l",

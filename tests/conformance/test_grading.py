@@ -581,6 +581,17 @@ def test_what_is_allowed_may_be_imported() -> None:
     assert scores(graded(uses, 'allow = ["tinygrad"]\n' + QUICK)) == [1, 1, 1, 1]
 
 
+def test_what_is_allowed_and_not_installed_costs_no_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "student.py").write_text("import tinygrad\n" + RIGHT)
+    (tmp_path / "r.toml").write_text('allow = ["tinygrad"]\n' + QUICK)
+    monkeypatch.setitem(sys.modules, "tinygrad", None)
+    assert refused(tmp_path / "student.py", "--rubric", tmp_path / "r.toml") == (
+        "the rubric allows tinygrad, which is not installed here: pip install tinygrad."
+    )
+
+
 # --- files that mean no good ----------------------------------------------------------------------
 
 
