@@ -40,7 +40,11 @@ def plain(text: str) -> str:
 
 def reason(e: BaseException) -> str:
     """An exception in a line: its type and what it says."""
-    return f"{type(e).__name__}: {str(e).strip() or 'no message'}".replace("\n", " ")
+    try:
+        message = str(e).strip() or "no message"
+    except Exception:  # it may be anybody's
+        message = "a message that cannot be read"
+    return f"{type(e).__name__}: {message}".replace("\n", " ")
 
 
 def not_installed(e: BaseException) -> str:

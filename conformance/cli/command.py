@@ -111,7 +111,7 @@ def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
         if done:
             click.echo()
         for kind, path in done:
-            click.echo(f"{kind}: {path}")
+            click.echo(f"{kind}: {plain(str(path))}")
         if answer:
             click.echo(answer)
 

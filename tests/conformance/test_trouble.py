@@ -80,6 +80,11 @@ def test_of_every_command_the_exit_code_is_what_it_returns(
     assert planted(words, lambda: code, monkeypatch).exit_code == code
 
 
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise self
+
+
 @pytest.mark.parametrize(
     ("e", "said"),
     [
@@ -106,11 +111,15 @@ def test_of_every_command_the_exit_code_is_what_it_returns(
             "it could not go on: OSError: [Errno 28] No space left on device: '/tmp/x' (test_",
         ),
         (BrokenPipeError(32, "Broken pipe"), "it could not go on: BrokenPipeError: [Errno 32] "),
+        (
+            UnreadableError(),
+            "it could not go on: UnreadableError: a message that cannot be read (test_",
+        ),
         (SystemExit(0), "something ended the program with exit code 0."),  # never green
         (SystemExit(1), "something ended the program with exit code 1."),  # and no deviation
         (SystemExit("bye"), "something ended the program with exit code bye."),
     ],
-    ids=repr,
+    ids=lambda x: type(x).__name__ if isinstance(x, BaseException) else "",
 )
 def test_whatever_is_raised(e: BaseException, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused(planted(("list",), raising(e), monkeypatch)).startswith(said)
