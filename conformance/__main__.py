@@ -1,6 +1,15 @@
-"""python -m conformance."""
+"""The command `conformance`, and python -m conformance."""
 
-from conformance.cli import main
+from conformance.trouble import ending
+
+
+def main() -> None:
+    """Run what the command line says. Click itself may be missing, and that is exit code 2."""
+    with ending():
+        from conformance.cli import main as commands
+
+    commands(prog_name="conformance")
+
 
 if __name__ == "__main__":
-    main(prog_name="conformance")
+    main()

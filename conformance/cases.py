@@ -19,6 +19,7 @@ import numpy as np
 from conformance import data
 from conformance.problem import Problem
 from conformance.results import CaseRow
+from conformance.trouble import RefusedError
 from conformance.truth.definitions import ACTIVATIONS
 
 __all__ = [
@@ -57,7 +58,7 @@ HEADS = (  # (output activation, loss)
 )
 
 
-class CaseError(ValueError):
+class CaseError(RefusedError):
     """No such case, family, profile or field: what was asked for, and the nearest there is."""
 
 

@@ -2,7 +2,8 @@
 
 The counts and largest ratios of the summary are counted again, and its verdict and exit code are held to
 them. A run may have ended worse than its results: what was asked for and did not run, or an answer that could
-not be used, is exit code 2 and stands nowhere else. It cannot have ended better.
+not be used, is exit code 2 and stands nowhere else. It cannot have ended better. (In older files an error, or
+a known difference that is stale, is exit code 1.)
 """
 
 from __future__ import annotations
@@ -127,7 +128,9 @@ def _of_summary(found: Results) -> Iterator[str]:
                 yield f"{where}; expected {counted:,}, as the results."
     verdict, code = _answer(found, counts)
     worse = "not-run" if verdict == "conforms" else verdict, 2
-    if (summary["verdict"], summary["exit_code"]) not in ((verdict, code), worse):
+    before = ("error" if sum(counts.values(), Counter())["error"] else "deviates"), 1  # older files
+    allowed = [(verdict, code), worse, *([before] if verdict == "error" else [])]
+    if (summary["verdict"], summary["exit_code"]) not in allowed:
         given = f'"{summary["verdict"]}" and exit code {summary["exit_code"]}'
         yield f'summary has the verdict {given}; expected "{verdict}" and {code}, by the results.'
     yield from _of_worst(found)
@@ -138,13 +141,14 @@ def _answer(found: Results, counts: Counts) -> tuple[Verdict, int]:
     which no implementation was asked for by name."""
     total = sum(counts.values(), Counter())
     stale = any(d["status"] == "stale" for d in found["known_differences"])
-    wrong = total["error"] or total["deviates"] or stale
     silent = any(
         i["status"] == "error" or (i["status"] == "ran" and _raised_always(counts[i["name"]]))
         for i in found["implementations"]
     )
-    if wrong:
-        return "error" if total["error"] else "deviates", 2 if silent else 1
+    if total["error"] or stale:
+        return "error", 2
+    if total["deviates"]:
+        return "deviates", 2 if silent else 1
     if total["undecided"]:
         return "undecided", 2
     judged = sum(total.values()) - total["not-run"]

@@ -10,10 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from conformance.trouble import RefusedError
+
 __all__ = ["LoadError", "load", "split", "user_lines"]
 
 
-class LoadError(Exception):
+class LoadError(RefusedError):
     """There is no such function: what was asked for, and the nearest there is."""
 
 

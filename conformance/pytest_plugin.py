@@ -5,6 +5,8 @@ Found by its entry point wherever this package is installed; it loads nothing un
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,39 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "conformance: checks an activation against its certified derivative."
     )
+    if config.getoption("--conformance-report"):
+        with _ending():  # before the tests, not after
+            _folder(config).mkdir(parents=True, exist_ok=True)
+            _writer()
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Without its report the run is not green: exit code 2, and a sentence."""
+    import pytest
+
+    from conformance.trouble import sentence
+
+    try:
+        yield
+    except Exception as e:
+        pytest.exit(f"--conformance-report: {sentence(e)}", returncode=2)
+
+
+def _folder(config: pytest.Config) -> Path:
+    return Path(str(config.getoption("--conformance-report")))
+
+
+def _writer() -> Callable[[Path, Any], None]:
+    """What writes a check as JSON and as a page, without the ending."""
+    from conformance.activation.report import render
+    from conformance.results import write_atomically, write_json
+
+    def write(path: Path, check: Any) -> None:
+        write_json(f"{path}.json", check)
+        write_atomically(f"{path}.html", render(check))
+
+    return write
 
 
 def _checked() -> list[Any]:
@@ -47,21 +82,14 @@ def _checked() -> list[Any]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the reports, in each worker of pytest-xdist what it checked."""
-    folder = session.config.getoption("--conformance-report")
-    found = _checked()
-    if not folder or not found:
+    if not session.config.getoption("--conformance-report"):
         return
-    from conformance.activation.report import render
-    from conformance.results import write_atomically, write_json
-
     worker = getattr(session.config, "workerinput", {}).get("workerid", "")
-    where = Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
-    for i, check in enumerate(found, start=1):
+    for i, check in enumerate(_checked(), start=1):
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in check["name"])[:60]
         stem = "-".join(part for part in (worker, f"{i:03d}", safe) if part)
-        write_json(where / f"{stem}.json", check)
-        write_atomically(where / f"{stem}.html", render(check))
+        with _ending():
+            _writer()(_folder(session.config) / stem, check)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from conformance.contradictions import contradictions, of_trials
+from conformance.trouble import RefusedError
 from conformance.typed import AtLeast, Exactly, Having, MisfitError, OneOf, as_json, hold, size
 
 __all__ = [
@@ -296,7 +297,7 @@ class Trials(TypedDict):
     message: str
 
 
-class ResultsError(ValueError):
+class ResultsError(RefusedError):
     """A results file that cannot be read, or a path that cannot be written."""
 
 
@@ -306,7 +307,8 @@ def number(x: float, digits: int = 4) -> Number:
         return "nan"
     if math.isinf(x):
         return "inf" if x > 0 else "-inf"
-    return float(f"{x:.{digits - 1}e}")
+    rounded = float(f"{x:.{digits - 1}e}")
+    return rounded if math.isfinite(rounded) else x  # the largest floats are rounded up to infinity
 
 
 def _cannot_write(path: Path, e: OSError) -> ResultsError:

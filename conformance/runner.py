@@ -61,6 +61,7 @@ from conformance.results import (
 )
 from conformance.results import Implementation as ImplementationRow
 from conformance.summary import difference, environment, families, left_out, summary
+from conformance.trouble import RefusedError, not_installed, reason, to_install
 
 __all__ = ["RunError", "judged", "judged_by", "run", "runs"]
 
@@ -70,7 +71,7 @@ CHUNK = 48  # cases a task, at most
 Progress = Callable[[int, int, str], None]
 
 
-class RunError(ValueError):
+class RunError(RefusedError):
     """The run cannot start: what was asked for, and what there is."""
 
 
@@ -80,10 +81,6 @@ class Started:
 
     row: ImplementationRow
     ready: Implementation | None
-
-
-def _reason(e: BaseException) -> str:
-    return f"{type(e).__name__}: {str(e).strip() or 'no message'}".replace("\n", " ")
 
 
 def _row_of(name: str) -> Row:
@@ -128,19 +125,8 @@ def started(name: str, probing: bool = True, of: object = None) -> Started:
         versions, device = impl.start()
     except NotRunError as e:
         return Started({**new, "reason": str(e)}, None)
-    except ImportError as e:
-        package = IMPLEMENTATIONS[name].module.rstrip("_") if whole else e.name or "what it imports"
-        return Started(
-            {
-                **new,
-                "reason": f"{package} cannot be imported ({e}): pip install {package}.",
-            },
-            None,
-        )
     except (Exception, SystemExit) as e:
-        return Started(
-            {**new, "status": "error", "reason": f"it did not start: {_reason(e)}"}, None
-        )
+        return Started({**new, **_why_not(name, whole, e)}, None)
     described = getattr(impl, "description", "") or new["description"]
     new = {**new, "description": described, "versions": dict(versions), "device": device}
     if not probing:
@@ -150,12 +136,19 @@ def started(name: str, probing: bool = True, of: object = None) -> Started:
     except (Exception, SystemExit) as e:
         if not whole:  # it may leave A out, or do no networks like the probe's: the cases will show
             return Started({**new, "status": "ran"}, impl)
-        return Started(
-            {**new, "status": "error", "reason": f"its probe failed: {_reason(e)}"}, None
-        )
+        return Started({**new, "status": "error", "reason": f"its probe failed: {reason(e)}"}, None)
     wrong = objection(found) if whole else ""  # of somebody's own the cases will show it
     new = {**new, "probes": found, "status": "error" if wrong else "ran", "reason": wrong}
     return Started(new, None if wrong else impl)
+
+
+def _why_not(name: str, whole: bool, e: BaseException) -> Any:
+    """What is not installed is not run. What is there and does not start is an error, and never green."""
+    missing = not_installed(e)
+    if missing and (not whole or missing == IMPLEMENTATIONS[name].module.rstrip("_")):
+        return {"reason": f"{missing} is not installed: {to_install(missing)}."}
+    advice = f"; {to_install(missing)}" if missing else ""
+    return {"status": "error", "reason": f"it did not start: {reason(e)}{advice}"}
 
 
 def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Result]:
@@ -174,10 +167,11 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     """The result of one case for one implementation, whatever it does, in this process."""
     try:
         _ = subject.problem
-    except ImportError as e:
-        return {**judge_exception(subject.case, name, f"not run: {e}."), "verdict": "not-run"}
     except Exception as e:
-        return judge_exception(subject.case, name, f"the case could not be made: {_reason(e)}")
+        if missing := not_installed(e):
+            why = f"not run: {missing} is not installed: {to_install(missing)}."
+            return {**judge_exception(subject.case, name, why), "verdict": "not-run"}
+        return judge_exception(subject.case, name, f"the case could not be made: {reason(e)}")
     found = row(name)
     whole = found is None or found.whole
     try:
@@ -189,14 +183,23 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     except ChildError as e:
         return judge_exception(subject.case, name, f"{name}: {e}.".replace("..", "."))
     except (Exception, SystemExit) as e:
-        return judge_exception(subject.case, name, f"{name} raised {_reason(e)} ({_where(e)})")
+        return judge_exception(subject.case, name, f"{name} raised {reason(e)} ({_where(e)})")
     like = getattr(impl, "like", "") or (name if whole else "")
+    try:
+        return {**_judged(subject, like, ran, whole), "implementation": name}
+    except Exception as e:  # ours: it costs the others nothing
+        return judge_exception(
+            subject.case, name, f"it could not be judged: {reason(e)} ({_where(e)})"
+        )
+
+
+def _judged(subject: Subject, like: str, ran: Runs, whole: bool) -> Result:
+    """The verdict, and what the mistake is where there is one."""
     result = judge(subject, like, ran.first, ran.again, ran.alone, whole)
-    result["implementation"] = name
     if result["verdict"] == "deviates":
         from conformance.diagnosis import (
-            diagnosis,
-        )  # and with it refbp, which is seldom needed here
+            diagnosis,  # and with it refbp, which is seldom needed here
+        )
 
         result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result)
     return result
@@ -369,13 +372,15 @@ def _in_this_process(
     return rows, results
 
 
-def _names(asked: Sequence[str]) -> list[str]:
-    for name in asked:
+def _names(asked: Sequence[str], required: Sequence[str] = ()) -> list[str]:
+    """Those to run, ours first: the asked, or else all of ours; and the required."""
+    named = [*(asked or IMPLEMENTATIONS), *required]
+    for name in named:
         if not name.isprintable():
             raise RunError(f"{name!r:.80} is no name; expected one that is printed on one line.")
         _row_of(name)
-    others = [n for n in dict.fromkeys(asked) if n not in IMPLEMENTATIONS]
-    return [n for n in IMPLEMENTATIONS if not asked or n in asked] + others
+    others = [n for n in dict.fromkeys(named) if n not in IMPLEMENTATIONS]
+    return [n for n in IMPLEMENTATIONS if n in named] + others
 
 
 def run(
@@ -384,11 +389,13 @@ def run(
     wanted: str = "",
     jobs: int | None = None,
     progress: Progress = lambda done, total, case: None,
+    required: Sequence[str] = (),
 ) -> Results:
     """Run a profile: every implementation, or those named, on its cases, or those selected.
 
     An implementation is named (`row`), or an object with `name` and `run(problem)`, which runs in this
-    process. `jobs` is the number of worker processes: one a core where not said, 0 for none.
+    process. `required` are run as well; where one of them, or of those named, does not run, there is no
+    verdict (exit code 2). `jobs` is the number of worker processes: one a core where not said, 0 for none.
     Raises RunError and CaseError for what there is not.
     """
     objects = {_name_of(i): i for i in implementations if not isinstance(i, str)}
@@ -400,7 +407,7 @@ def run(
     if twice := [n for n in asked if asked.count(n) > 1]:
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
     with given(objects):
-        return _run(profile, asked, wanted, 0 if objects else jobs, progress)
+        return _run(profile, asked, required, wanted, 0 if objects else jobs, progress)
 
 
 def _name_of(impl: Any) -> str:
@@ -421,14 +428,19 @@ def _finished(
     own = [r for r in results if r["implementation"] == row["name"]]
     judged = sum(r["verdict"] != "not-run" for r in own)
     row = {**row, "cases": judged, "reason": row["reason"] or left_out(row, results, chosen)}
-    return {**row, "status": "not-run"} if own and not judged else row
+    return {**row, "status": "not-run"} if row["status"] == "ran" and not judged else row
 
 
 def _run(
-    profile: str, implementations: Sequence[str], wanted: str, jobs: int | None, progress: Progress
+    profile: str,
+    asked: Sequence[str],
+    required: Sequence[str],
+    wanted: str,
+    jobs: int | None,
+    progress: Progress,
 ) -> Results:
     begun = time.monotonic()
-    names = _names(implementations)
+    names = _names(asked, required)
     chosen = select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
     fields = SHAPES if profile == "quick" else SPANNED
@@ -461,5 +473,5 @@ def _run(
         cases=[c.row() for c in chosen],
         results=results,
         known_differences=differences,
-        summary=summary(rows, results, differences, asked=bool(implementations)),
+        summary=summary(rows, results, differences, {*asked, *required}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -111,9 +111,12 @@ def summary(
     rows: Sequence[ImplementationRow],
     results: Sequence[Result],
     differences: Sequence[KnownDifference],
-    asked: bool,
+    required: Collection[str],
 ) -> Summary:
-    """The answer, worst first: what deviates, then what could not be answered."""
+    """The answer, worst first; with exit code 1 where something deviates, and 2 where there is no answer.
+
+    `required` has the names of those that must have run.
+    """
     counts = {row["name"]: {str(v): 0 for v in VERDICTS} for row in rows}
     for r in results:
         counts[r["implementation"]][r["verdict"]] += 1
@@ -124,7 +127,7 @@ def summary(
     silent = [
         row["name"]
         for row in rows
-        if row["status"] == "error" or (asked and row["status"] == "not-run")
+        if row["status"] == "error" or (row["name"] in required and row["status"] == "not-run")
     ]
     silent += [
         row["name"]
@@ -133,32 +136,36 @@ def summary(
         and (c := counts[row["name"]])["error"]
         and c["error"] + c["not-run"] == sum(c.values())
     ]
-    wrong = [f"{total[v]} {v}" for v in ("error", "deviates") if total[v]]
-    wrong += [f"known differences that no longer show: {', '.join(stale)}"] if stale else []
-    unanswered = [f"{total['undecided']} undecided"] if total["undecided"] else []
-    unanswered += [f"could not run: {', '.join(silent)}"] if silent else []
-    unanswered += ["nothing ran"] if not any(total[v] for v in VERDICTS if v != "not-run") else []
-    verdict: Verdict
-    if wrong:
-        verdict = "error" if total["error"] else "deviates"
-    elif unanswered:
-        verdict = "undecided" if total["undecided"] else "not-run"
-    else:
-        verdict = "conforms"
-    ran = [row["name"] for row in rows if row["status"] == "ran"]
     judged = sum(n for v, n in total.items() if v != "not-run")
+    troubles = [f"{total[v]} {v}" for v in ("error", "deviates") if total[v]]
+    troubles += [f"known differences that no longer show: {', '.join(stale)}"] if stale else []
+    troubles += [f"{total['undecided']} undecided"] if total["undecided"] else []
+    troubles += [f"could not run: {', '.join(silent)}"] if silent else []
+    troubles += [] if judged else ["nothing ran"]
+    verdict: Verdict = "not-run" if silent or not judged else "conforms"
+    for found in ("undecided", "deviates", "error"):
+        verdict = found if total[found] or (found == "error" and stale) else verdict
+    ran = [row["name"] for row in rows if row["status"] == "ran"]
     good = f"{judged:,} results of {', '.join(ran)}: all conform"
     if total["known-difference"]:
         good += f", {total['known-difference']} of them but for a known difference"
-    if total["not-run"]:
-        good += f"; {total['not-run']} not run"
     return Summary(
         verdict=verdict,
-        exit_code=2 if silent else 1 if wrong else 2 if unanswered else 0,
-        message="; ".join(wrong + unanswered) + "." if wrong or unanswered else good + ".",
+        exit_code=2 if silent else {"conforms": 0, "deviates": 1}.get(verdict, 2),
+        message="; ".join([*(troubles or [good]), *_left_undone(ran, counts)]) + ".",
         verdicts=counts,
         worst=_worst(results),
     )
+
+
+def _left_undone(names: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The cases that one which ran was given and could not do: no pass, so that the answer has them."""
+    undone = [
+        f"{of['not-run']:,} of {sum(of.values()):,} cases of {name}"
+        for name, of in ((name, counts[name]) for name in names)
+        if of["not-run"]
+    ]
+    return [f"not run: {', '.join(undone)}"] if undone else []
 
 
 PACKAGES = ("refbp", "numpy", "torch", "jax", "jaxlib", "python-flint", "scikit-learn")

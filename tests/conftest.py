@@ -11,7 +11,9 @@ os.environ["JAX_ENABLE_X64"] = "1"  # read when JAX is imported, by whichever te
 
 # ruff: noqa: E402   the environment first
 import random
+import select
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -55,6 +57,23 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
     yield planted
     started.cache_clear()
+
+
+@pytest.fixture
+def time_is_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """time_is_up(happened): for processes that are asked, the time is over once that has happened, however
+    long it takes on a busy machine, and not before."""
+    from conformance.implementations import process
+
+    monotonic, selected = time.monotonic, select.select
+
+    def when(happened: Callable[[], Any]) -> None:
+        clock = SimpleNamespace(monotonic=lambda: monotonic() + (1e6 if happened() else 0.0))
+        often = SimpleNamespace(select=lambda r, w, x, wait: selected(r, w, x, min(wait, 0.02)))
+        monkeypatch.setattr(process, "time", clock)
+        monkeypatch.setattr(process, "select", often)
+
+    return when
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from conformance.activation.trial import FAR, Trial, Way
 from conformance.load import split
 from conformance.results import Number, number
 from conformance.summary import environment
+from conformance.trouble import RefusedError
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -35,7 +36,7 @@ SCHEMA_VERSION = 1
 EXIT = {"right": 0, "wrong": 1, "not judged": 2}
 
 
-class CheckError(ValueError):
+class CheckError(RefusedError):
     """What was asked for cannot be checked: what, and what to do."""
 
 
@@ -218,10 +219,16 @@ def _left_out(spec: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _framework_problems(facts: Facts) -> list[Mapping[str, Any]]:
-    """A framework that could not run on σ itself: that way is not run. The user's own version must, and
-    where time ran out nothing is known, for another day it may not."""
+    """A framework that could not run on σ itself: that way is not run. The user's own version must; one that
+    is there and does not start is no such excuse, and where time ran out nothing is known."""
     of = [p for p in facts.problems if p["role"] != "numpy" and p["event"] != "timeout"]
-    return [p for p in of if not facts.spec[p["role"]]]
+    return [p for p in of if not facts.spec[p["role"]] and not _does_not_start(p)]
+
+
+def _does_not_start(p: Mapping[str, Any]) -> bool:
+    """Whether a framework is there, or was asked for, and cannot even be imported."""
+    early = p.get("stage") in ("starting", "loading")
+    return bool(early and p["role"] != "numpy" and p["event"] in ("raised", "ended"))
 
 
 def _networks_that_failed(facts: Facts) -> list[dict[str, str]]:
@@ -241,6 +248,8 @@ def _problems(facts: Facts, findings: list[Finding]) -> str:
             findings.append(found)
             continue
         who = "" if p["event"] in ("raised", "refused") else f"{_role(facts, p['role'])} "
+        if _does_not_start(p):
+            who = f"{p['role']} does not start: {'it ' * (p['event'] == 'ended')}"
         unjudged = unjudged or f"{who}{p['text']}{f' [{lines}]' if lines else ''}"
     return unjudged
 

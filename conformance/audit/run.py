@@ -76,7 +76,7 @@ def _try(form: Callable[[Any], Any], at: Place, due: Value) -> Tried:
             np.errstate(all="ignore"),
         ):
             got = form(net)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError, MemoryError):  # nothing that the equation says
         raise
     except BaseException as e:
         outcome = _of_exception(e)
@@ -153,7 +153,12 @@ def _exit_code(counts: Counter[str]) -> int:
 def entry(row: Equation) -> dict[str, Any]:
     """One equation of the document."""
     why = _problem(row)
-    tried = [] if why else tries(row)
+    tried: list[Tried] = []
+    if not why:
+        try:
+            tried = tries(row)
+        except (ImportError, MemoryError) as e:
+            why = f"it could not be run here: {_said(e)}{_where(e)}."
     why = why or ("" if tried else _nowhere(row))
     verdict = not_judged(_in(row, why)) if why else judge(tried, _index(row))
     return described(row) | {

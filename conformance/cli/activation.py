@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.cli.command import Refusal, ending_in_order, main, may_be_written, outputs
-from conformance.results import ResultsError, write_atomically
+from conformance.cli.command import ending_in_order, hand_over, main, may_be_written, outputs
+from conformance.results import ResultsError, write_atomically, write_json
+from conformance.trouble import RefusedError
+
+if TYPE_CHECKING:
+    from conformance.activation.check import Check
 
 __all__: list[str] = []
 
@@ -106,44 +109,41 @@ def activation(
     timeout: float,
     report: Path | None,
     json_path: Path | None,
-) -> None:
+) -> int:
     """Whether SIGMA_PRIME is the derivative of SIGMA: everywhere, with proof. Both are FILE.py:NAME, NumPy.
 
     Exit codes: 0, right; 1, wrong; 2, could not be judged.
     """
     from conformance.activation.check import CheckError, check, specification
     from conformance.activation.terminal import describe
-    from conformance.load import LoadError
-    from conformance.results import write_json
 
-    try:
-        may_be_written(report, json_path, "findings")
-        for path in (report, json_path):
-            given = (s.rpartition(":")[0] for s in (sigma, derivative, prime, truth, torch, jax))
-            if path and any(Path(g).resolve() == path.resolve() for g in given if g):
-                raise ResultsError(f"cannot write {path}: it is the file under test.")
-        if len({at for at, _ in kinks}) < len(kinks):
-            raise CheckError("a kink is stated twice with --kink.")
-        if derivative and prime:
-            raise CheckError("σ' is given twice: as SIGMA_PRIME and with --prime.")
-        spec = specification(
-            sigma, derivative or prime, truth, torch, jax, dict(kinks), domain, timeout, network
-        )
-        with ending_in_order():
-            found = check(spec, _frameworks(autodiff), strict)
-        if json_path:
-            write_json(json_path, found)
-        if report:
-            from conformance.activation.report import render as render_activation
+    may_be_written(report, json_path, "findings")
+    for path in (report, json_path):
+        given = (s.rpartition(":")[0] for s in (sigma, derivative, prime, truth, torch, jax))
+        if path and any(Path(g).resolve() == path.resolve() for g in given if g):
+            raise ResultsError(f"cannot write {path}: it is the file under test.")
+    if len({at for at, _ in kinks}) < len(kinks):
+        raise CheckError("a kink is stated twice with --kink.")
+    if derivative and prime:
+        raise CheckError("σ' is given twice: as SIGMA_PRIME and with --prime.")
+    spec = specification(
+        sigma, derivative or prime, truth, torch, jax, dict(kinks), domain, timeout, network
+    )
+    with ending_in_order():
+        found = check(spec, _frameworks(autodiff), strict)
+    hand_over(
+        lambda: click.echo(describe(found)),
+        "",  # it stands at the top, over its evidence
+        ("findings", json_path, lambda path: write_json(path, found)),
+        ("report", report, lambda path: _write_report(path, found)),
+    )
+    return found["exit_code"]
 
-            write_atomically(report, render_activation(found))
-    except (CheckError, LoadError, ResultsError) as e:
-        raise Refusal(str(e)) from e
-    click.echo(describe(found))
-    for kind, path in (("report", report), ("findings", json_path)):
-        if path:
-            click.echo(f"{kind}: {path}")
-    sys.exit(found["exit_code"])
+
+def _write_report(path: Path, found: Check) -> None:
+    from conformance.activation.report import render
+
+    write_atomically(path, render(found))
 
 
 def _frameworks(wanted: bool | None) -> list[str]:
@@ -152,5 +152,7 @@ def _frameworks(wanted: bool | None) -> list[str]:
 
     there = [name for name in ("torch", "jax") if find_spec(name) is not None]
     if wanted and not there:
-        raise Refusal("--autodiff: neither torch nor jax is installed. pip install torch, or jax.")
+        raise RefusedError(
+            "--autodiff: neither torch nor jax is installed. pip install torch, or jax."
+        )
     return there if wanted is not False else []

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from conformance.cli.command import form_of, main, must_be_writable, refusing
+from conformance.cli.command import form_of, main, must_be_writable
 from conformance.results import write_atomically
 
 __all__: list[str] = []
@@ -27,7 +26,7 @@ FORMATS = ("text", "html", "md", "json")
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="F", help="Write it there, not here."
 )
-def audit(notes: Path | None, to: str | None, output: Path | None) -> None:
+def audit(notes: Path | None, to: str | None, output: Path | None) -> int:
     """Run every equation of the course notes, or of FILE.py, and say where it holds and where not.
 
     FILE.py marks its equations with @equation from conformance.audit; it is run in a process
@@ -39,16 +38,13 @@ def audit(notes: Path | None, to: str | None, output: Path | None) -> None:
     from conformance.audit import audit_file, audit_notes
 
     form = form_of(output, to, {"txt": "text", "html": "html", "md": "md", "json": "json"}, "text")
-    with refusing():
-        must_be_writable(output)
-        found = audit_file(notes) if notes else audit_notes()
-        text = _writers()[form](found)
-        if output:
-            write_atomically(output, text)
-            click.echo(f"audit: {output}")
-    if not output:
-        click.echo(text, nl=False)
-    sys.exit(found["exit_code"])
+    must_be_writable(output)
+    found = audit_file(notes) if notes else audit_notes()
+    text = _writers()[form](found)
+    if output:
+        write_atomically(output, text)
+    click.echo(f"audit: {output}\n" if output else text, nl=False)
+    return int(found["exit_code"])
 
 
 def _writers() -> dict[str, Callable[[Mapping[str, Any]], str]]:

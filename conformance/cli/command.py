@@ -1,95 +1,146 @@
-"""What every command of the command line shares: the group, its exit codes, refusals, outputs."""
+"""What every command of the command line shares: the group, its exit codes, and what it hands over."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import click
 
-from conformance.cases import CaseError
 from conformance.results import ResultsError, try_to_write
+from conformance.trouble import RefusedError, ending, plain
 
 __all__ = [
-    "Refusal",
+    "Commands",
     "ending_in_order",
     "form_of",
+    "hand_over",
     "main",
     "may_be_written",
     "must_be_writable",
     "must_not_replace",
     "outputs",
     "progress_shown",
-    "refusing",
     "table",
 ]
 
 
-class Refusal(click.ClickException):
-    """Exit code 2, and one sentence."""
+class Commands(click.Group):
+    """Commands that return their exit code. Nothing else makes it 0 or 1: no exception, no exit from the code
+    that is judged, and not click, which says 1 at Ctrl-C and where nobody reads."""
 
-    exit_code = 2
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **more: Any,
+    ) -> Any:
+        """Run a command line, and exit."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **more)
+        arguments = list(sys.argv[1:] if args is None else args)
+        with ending():
+            code = self._code(prog_name or "conformance", arguments, more)
+        sys.exit(code)
 
-    def show(self, file: Any = None) -> None:
-        """On standard error."""
-        click.echo(f"conformance: {self.message}", err=True)
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """What is wrong with what was asked for, in one sentence, with exit code 2."""
-    from conformance.faults.table import FaultError
-    from conformance.runner import RunError
-
-    try:
-        yield
-    except (CaseError, FaultError, ResultsError, RunError) as e:
-        raise Refusal(str(e)) from e
-
-
-class _ExitCodes(click.Group):
-    """1 is for what deviates alone: click exits with 1 where nobody reads, and at Ctrl-C."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, and see what it printed out of the door."""
+    def _code(self, name: str, arguments: list[str], more: dict[str, Any]) -> int:
         try:
-            try:
-                return super().invoke(ctx)
-            finally:
-                sys.stdout.flush()
-        except (click.Abort, KeyboardInterrupt) as e:
-            raise Refusal("interrupted; nothing was written.") from e
+            with self.make_context(name, arguments, **more) as context:
+                code: int | None = self.invoke(context)
+            click.echo(nl=False)  # flush what was printed by others
+        except click.exceptions.Exit as e:  # --help
+            return e.exit_code
+        except click.Abort as e:
+            raise KeyboardInterrupt from e
+        except click.ClickException as e:
+            return _shown(e)
         except OSError as e:
-            # or the interpreter tries to print it again when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise Refusal(f"cannot write to standard output: {e.strerror or e}.") from e
+            if _printing(e):
+                # or the interpreter tries to print it again when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                raise RefusedError(f"cannot write to standard output: {e.strerror or e}.") from e
+            raise
+        return code or 0
+
+
+def _shown(e: click.ClickException) -> int:
+    """How the command is used, on standard error: what was typed is in it."""
+    text = StringIO()
+    e.show(text)
+    for line in text.getvalue().splitlines():
+        click.echo(plain(line), err=True)
+    return 2
+
+
+def _printing(e: OSError) -> bool:
+    """Whether it was raised by printing, and not by any other file."""
+    frames = traceback.walk_tb(e.__traceback__)
+    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
+
+
+File = tuple[str, Path | None, Callable[[Path], None]]
+"""What is in it, where it is wanted, and what writes it there."""
+
+
+def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
+    """Write the files that were asked for and show what was found, the answer last, each whatever becomes of
+    the others: without jinja2 there is no report, but there are results and a verdict. Then raise what was
+    raised first.
+    """
+    raised: list[Exception] = []
+
+    def attempt(do: Callable[..., None], *arguments: Any) -> bool:
+        try:
+            do(*arguments)
+        except Exception as e:
+            raised.append(e)
+            return False
+        return True
+
+    def show() -> None:
+        screen()
+        if done:
+            click.echo()
+        for kind, path in done:
+            click.echo(f"{kind}: {plain(str(path))}")
+        if answer:
+            click.echo(answer)
+
+    done = [(kind, path) for kind, path, write in files if path and attempt(write, path)]
+    attempt(show)
+    if raised:
+        raise raised[0]
 
 
 def form_of(
     output: Path | None, asked: str | None, endings: Mapping[str, str], default: str
 ) -> str:
-    """The format that is asked for, or that the file's ending says. Raises Refusal where the two differ, or
-    where the ending is of none of them."""
+    """The format that is asked for, or that the file's ending says. Raises RefusedError where the two differ,
+    or where the ending is of none of them."""
     if output is None:
         return asked or default
     ending = output.suffix.lower().removeprefix(".")
     said = endings.get(ending)
     if said is None and asked is None:
         known = ", ".join(f".{e}" for e in endings)
-        raise Refusal(
+        raise RefusedError(
             f"cannot tell the format of {output}; expected an ending of {known}, or --to."
         )
     if said and asked and said != asked:
-        raise Refusal(f"{output} ends in .{ending}, which is {said}, and --to says {asked}.")
+        raise RefusedError(f"{output} ends in .{ending}, which is {said}, and --to says {asked}.")
     return asked or said or default
 
 
-@click.group(cls=_ExitCodes, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="refbp", prog_name="conformance")
 def main() -> None:
     """Is this backpropagation right? Every quantity of every layer, judged against certified truth.

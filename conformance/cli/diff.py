@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.command import main, may_be_written, must_not_replace, refusing
+from conformance.cli.command import hand_over, main, may_be_written, must_not_replace
 from conformance.results import read, write_atomically, write_json
+from conformance.trouble import plain
 
 if TYPE_CHECKING:
     from conformance.diff import Change, Diff
@@ -37,7 +37,7 @@ WORSE, OTHERS = 12, 6
 )
 def diff(
     old: Path, new: Path, html: Path | None, json_path: Path | None, threshold: float | None
-) -> None:
+) -> int:
     """What got better, worse, new and gone between two results files.
 
     Exit codes: 0, nothing is worse; 1, a verdict is worse, or something no longer runs; 2, a file cannot
@@ -47,19 +47,16 @@ def diff(
 
     if threshold is not None and not math.isfinite(threshold):
         raise click.BadParameter(f"{threshold} is no factor; expected a number from 1 on.")
-    with refusing():
-        must_not_replace((old, new), (html, json_path))
-        may_be_written(html, json_path, "differences")
-        found = compare(read(old), read(new), (_printable(old), _printable(new)), threshold)
-        if html:
-            write_atomically(html, render(found))
-        if json_path:
-            write_json(json_path, found)
-    click.echo("\n".join(_screen(found)))
-    for kind, path in (("page", html), ("differences", json_path)):
-        if path:
-            click.echo(f"{kind}: {path}")
-    sys.exit(found["exit_code"])
+    must_not_replace((old, new), (html, json_path))
+    may_be_written(html, json_path, "differences")
+    found = compare(read(old), read(new), (_printable(old), _printable(new)), threshold)
+    hand_over(
+        lambda: click.echo("\n".join(_screen(found))),
+        f"\n{'worse' if found['exit_code'] else 'not worse'}: {found['message']}",
+        ("differences", json_path, lambda path: write_json(path, found)),
+        ("page", html, lambda path: write_atomically(path, render(found))),
+    )
+    return found["exit_code"]
 
 
 def _printable(path: Path) -> str:
@@ -70,17 +67,12 @@ def _printable(path: Path) -> str:
 # --- the screen -----------------------------------------------------------------------------------
 
 
-def _plain(text: object) -> str:
-    """On one line, and nothing in it that would steer the terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):x}" for c in str(text))
-
-
 def _screen(d: Diff) -> Iterator[str]:
     from conformance.diff import gathered
 
     for label, run in (("old", d["old"]), ("new", d["new"])):
         which = f"{run['profile']}: {run['select']}" if run["select"] else run["profile"]
-        yield _plain(
+        yield plain(
             f"{label}  {run['file']}  {run['verdict']}, {run['cases']:,} cases ({which}) {run['finished']}"
         )
     yield from _list("worse", [_change(*g) for g in gathered(d["changes"], "worse")], WORSE)
@@ -92,8 +84,6 @@ def _screen(d: Diff) -> Iterator[str]:
         "with", [_setting(s["what"], s["old"], s["new"]) for s in d["settings"]], OTHERS
     )
     yield from _list("known differences", list(_known(d)), OTHERS)
-    yield ""
-    yield f"{'worse' if d['exit_code'] else 'not worse'}: {d['message']}"
 
 
 def _list(heading: str, lines: Sequence[str], most: int) -> Iterator[str]:
@@ -101,7 +91,7 @@ def _list(heading: str, lines: Sequence[str], most: int) -> Iterator[str]:
         return
     yield ""
     yield heading
-    yield from (f"  {_plain(line)}" for line in lines[:most])
+    yield from (f"  {plain(line)}" for line in lines[:most])
     if len(lines) > most:
         yield f"  and {len(lines) - most:,} more; --html and --json have them all"
 

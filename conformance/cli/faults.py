@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.command import (
-    main,
-    may_be_written,
-    outputs,
-    progress_shown,
-    refusing,
-    table,
-)
-from conformance.results import GATES
+from conformance.cli.command import hand_over, main, may_be_written, outputs, progress_shown, table
+from conformance.results import GATES, write_atomically, write_json
 
 if TYPE_CHECKING:
     from conformance.trials import Trials
@@ -41,32 +33,32 @@ def faults(
     report: Path | None,
     json_path: Path | None,
     jobs: int | None,
-) -> None:
+) -> int:
     """Plant every known mistake and see that the gates catch it: fault × gate, with the smallest margin.
 
     Exit codes: 0, all caught; 1, one survives, or a false alarm; 2, one could not be tried.
     """
-    from conformance.results import write_atomically, write_json
     from conformance.trials import trials
 
     if listing:
         _list()
-        return
-    with refusing():
-        may_be_written(report, json_path, "results")
-        with progress_shown() as progress:
-            found = trials(profile, wanted, names, dials and not names, jobs, progress)
-        if json_path:
-            write_json(json_path, found)
-        if report:
-            from conformance.report.faults import render
+        return 0
+    may_be_written(report, json_path, "results")
+    with progress_shown() as progress:
+        found = trials(profile, wanted, names, dials and not names, jobs, progress)
+    hand_over(
+        lambda: _show(found),
+        f"\n{found['message']}",
+        ("results", json_path, lambda path: write_json(path, found)),
+        ("report", report, lambda path: _write_report(path, found)),
+    )
+    return found["exit_code"]
 
-            write_atomically(report, render(found))
-    _show(found)
-    for kind, path in (("report", report), ("results", json_path)):
-        if path:
-            click.echo(f"{kind}: {path}")
-    sys.exit(found["exit_code"])
+
+def _write_report(path: Path, found: Trials) -> None:
+    from conformance.report.faults import render
+
+    write_atomically(path, render(found))
 
 
 def _list() -> None:
@@ -94,7 +86,6 @@ def _show(found: Trials) -> None:
     table(rows)
     if found["dials"]:
         _show_dials(found)
-    click.echo(f"\n{found['message']}")
 
 
 def _show_dials(found: Trials) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.command import Refusal, ending_in_order, main, must_be_writable
+from conformance.cli.command import ending_in_order, main, must_be_writable
 from conformance.results import ResultsError, write_atomically
+from conformance.trouble import RefusedError
 
 if TYPE_CHECKING:
     from conformance.grading.grade import Grade
@@ -56,25 +57,21 @@ def grade(
 
     Exit codes: 0, there is a grade, whatever it is; 2, there is none.
     """
-    from conformance.grading.package import PackageError
-    from conformance.grading.rubric import RubricError, read
+    from conformance.grading.rubric import read
 
-    try:
-        rubric = read(rubric_path)
-        if package is not None:
-            if student or output or hints:
-                raise Refusal("--package takes a --rubric and nothing else; hints stand in it.")
-            _write_package(package, rubric)
-            return
-        if student is None:
-            raise Refusal("there is nothing to grade: expected STUDENT.py, or --package DIR.")
-        _may_be_written(output, student, rubric_path)
-        with ending_in_order():
-            text = _written(_graded(student, rubric, hints or ""), form)
-        if output:
-            write_atomically(output, text)
-    except (RubricError, ResultsError, PackageError) as e:
-        raise Refusal(str(e)) from e
+    rubric = read(rubric_path)
+    if package is not None:
+        if student or output or hints:
+            raise RefusedError("--package takes a --rubric and nothing else; hints stand in it.")
+        _write_package(package, rubric)
+        return
+    if student is None:
+        raise RefusedError("there is nothing to grade: expected STUDENT.py, or --package DIR.")
+    _may_be_written(output, student, rubric_path)
+    with ending_in_order():
+        text = _written(_graded(student, rubric, hints or ""), form)
+    if output:
+        write_atomically(output, text)
     click.echo(f"grade: {output}" if output else text, nl=bool(output))
 
 
@@ -96,7 +93,7 @@ def _graded(student: Path, rubric: Rubric, hints: str) -> Grade:
     except SubmissionError as e:
         return nothing(rubric, str(e), hints)
     except OSError as e:
-        raise Refusal(
+        raise RefusedError(
             f"cannot read {student}: {e.strerror or e}; expected a Python file with forward_pass and "
             "backward_prop."
         ) from e

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.command import Refusal, form_of, main, must_be_writable, refusing
+from conformance.cli.command import form_of, main, must_be_writable
 from conformance.results import ResultsError, write_atomically
+from conformance.trouble import RefusedError
 
 if TYPE_CHECKING:
-    from conformance.handout.document import Wish
+    from conformance.handout.document import Handout, Wish
 
 __all__: list[str] = []
 
@@ -59,29 +61,36 @@ def handout(
     Exit codes: 0, it is written; 2, it is not.
     """
     from conformance.handout.document import Wish, made, rendered
-    from conformance.handout.example import HandoutError, read
+    from conformance.handout.example import read
 
     wanted = sum((example is not None, listing, folder is not None))
     if wanted != 1:
-        raise Refusal("expected one of EXAMPLE, --list and --all DIR.")
+        raise RefusedError("expected one of EXAMPLE, --list and --all DIR.")
     if key and not blanks:
-        raise Refusal("--key has the answers of --blanks; expected both.")
+        raise RefusedError("--key has the answers of --blanks; expected both.")
     if output and not example:
-        raise Refusal("--output is the file of one EXAMPLE; expected --all DIR for a folder.")
+        raise RefusedError("--output is the file of one EXAMPLE; expected --all DIR for a folder.")
     wish = Wish(digits, steps, blanks, key)
     form = form_of(output, to, dict(zip(FORMATS, FORMATS, strict=True)), "html")
-    with refusing():
-        must_be_writable(output)
-        try:
-            if listing:
-                _list()
-            elif folder is not None:
-                _write_all(folder, wish)
-            else:
-                text = rendered(made(read(example or ""), wish), form)
-                _hand_out(text, output)
-        except HandoutError as e:
-            raise Refusal(str(e)) from e
+    must_be_writable(output)
+    if listing:
+        _list()
+    elif folder is not None:
+        _write_all(folder, wish)
+    else:
+        found = made(read(example or ""), wish)
+        _hand_out(rendered(found, form), output)
+        _must_have_answered([found])
+
+
+def _must_have_answered(handouts: Sequence[Handout]) -> None:
+    """Of those asked for the same numbers, who is not installed is left out; who fails is heard of."""
+    for handout in handouts:
+        for a in handout.answers:
+            if a.verdict == "error":
+                raise RefusedError(
+                    f"{handout.example.name} is written, but {a.name} failed: {a.reason}"
+                )
 
 
 def _hand_out(text: str, output: Path | None) -> None:
@@ -111,16 +120,18 @@ def _write_all(folder: Path, wish: Wish) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as e:
         raise ResultsError(f"cannot write {folder}: {e.strerror}.") from e
-    entries = []
+    entries, handouts = [], []
     for name in names():
         example = read(name.partition("-")[2])
         found = made(example, _possible(wish, example.show))
+        handouts.append(found)
         files = [(form, f"{name}.{form}") for form in FORMATS]
         for form, file in files:
             write_atomically(folder / file, rendered(found, form))
         entries.append(Entry(example, files))
     write_atomically(folder / "index.html", index(entries))
     click.echo(f"{len(entries)} examples: {folder / 'index.html'}", err=True)
+    _must_have_answered(handouts)
 
 
 def _possible(wish: Wish, show: str) -> Wish:

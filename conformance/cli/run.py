@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ import click
 
 from conformance.cases import FAMILIES, PROFILES, cases, find, select
 from conformance.cli.command import (
+    hand_over,
     main,
     may_be_written,
     must_be_writable,
     must_not_replace,
     outputs,
     progress_shown,
-    refusing,
     table,
 )
 from conformance.explain import explained
@@ -33,8 +32,9 @@ from conformance.results import (
     write_atomically,
     write_results,
 )
+from conformance.trouble import plain
 
-__all__ = ["print_summary"]
+__all__ = ["answer", "print_summary"]
 
 html_dir = click.option(
     "--html-dir",
@@ -57,6 +57,13 @@ EXPLAINED = 2  # how many implementations are explained in the terminal: a scree
     multiple=True,
     metavar="NAME",
     help="Run this one (repeatable); if it cannot run here, that is exit code 2.",
+)
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="NAME",
+    help="Of all that are run, this one must (repeatable); if it cannot, that is exit code 2.",
 )
 @click.option(
     "--select",
@@ -83,39 +90,37 @@ EXPLAINED = 2  # how many implementations are explained in the terminal: a scree
 def run(
     profile: str,
     implementations: tuple[str, ...],
+    required: tuple[str, ...],
     wanted: str,
     report: Path | None,
     json_path: Path | None,
     folder: Path | None,
     trials: Path | None,
     jobs: int | None,
-) -> None:
+) -> int:
     """Run the implementations on a profile of cases and judge every quantity of every layer."""
     from conformance.runner import run as run_profile
 
     gc.disable()  # results are a tree of a million values and no cycle
-    with refusing():
-        may_be_written(report, json_path, "results")
-        _must_be_a_folder(folder)
-        planted = read_trials(trials) if trials else None
-        with progress_shown() as progress:
-            results = run_profile(profile, implementations, wanted, jobs, progress)
-        if planted:
-            results["faults"] = planted
-        if json_path:
-            write_results(json_path, results)
-        if report:
-            _write_report(report, results)
-        if folder:
-            _write_folder(folder, results)
-    print_summary(results)
-    for kind, path in (("report", report), ("report", folder), ("results", json_path)):
-        if path:
-            click.echo(f"{kind}: {path}")
-    sys.exit(results["summary"]["exit_code"])
+    may_be_written(report, json_path, "results")
+    _must_be_a_folder(folder)
+    planted = read_trials(trials) if trials else None
+    with progress_shown() as progress:
+        results = run_profile(profile, implementations, wanted, jobs, progress, required)
+    if planted:
+        results["faults"] = planted
+    hand_over(
+        lambda: print_summary(results),
+        answer(results),
+        ("results", json_path, lambda path: write_results(path, results)),
+        ("report", report, lambda path: write_report(path, results)),
+        ("report", folder, lambda path: _write_folder(path, results)),
+    )
+    return results["summary"]["exit_code"]
 
 
-def _write_report(path: Path, results: Results) -> None:
+def write_report(path: Path, results: Results) -> None:
+    """The report, as one file."""
     from conformance.report import render
 
     write_atomically(path, render(results))
@@ -139,8 +144,13 @@ def _write_folder(folder: Path, results: Results) -> None:
         write_atomically(folder / name, text)
 
 
+def answer(results: Results) -> str:
+    """The last line: the verdict and its message."""
+    return "\n" + plain(f"{results['summary']['verdict']}: {results['summary']['message']}")
+
+
 def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
-    """The verdict, a row an implementation, the worst ratio of each gate, and what deviates."""
+    """A row an implementation, the worst ratio of each gate, and what deviates."""
     summary, p = results["summary"], results["profile"]
     worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
     gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
@@ -160,7 +170,7 @@ def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
     for impl in results["implementations"]:
         how = f"{impl['status']}: " if impl["status"] != "ran" else ""
         if how or impl["reason"]:
-            text = f"{impl['name']}: {how}{impl['reason']}"
+            text = plain(f"{impl['name']}: {how}{impl['reason']}")
             click.echo(textwrap.fill(text, 110, subsequent_indent="  ", break_on_hyphens=False))
     told = [(impl["name"], explained(results, impl["name"])) for impl in results["implementations"]]
     told = [(name, lines) for name, lines in told if lines]
@@ -175,7 +185,6 @@ def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
             click.echo(
                 f"\nstale: the known difference {d['id']} did not show; remove its row, or find out why."
             )
-    click.echo(f"\n{summary['verdict']}: {summary['message']}")
 
 
 @main.command("list")
@@ -186,8 +195,7 @@ def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
 @click.option("--ids", is_flag=True, help="Every case's id, one a line.")
 def list_(profile: str, wanted: str, ids: bool) -> None:
     """What there is: implementations, profiles, families and cases."""
-    with refusing():
-        chosen = select(cases(profile), wanted)
+    chosen = select(cases(profile), wanted)
     if ids:
         click.echo("\n".join(c.id for c in chosen))
         return
@@ -211,30 +219,24 @@ def list_(profile: str, wanted: str, ids: bool) -> None:
 @click.option(
     "--implementation", "name", default="refbp", metavar="NAME", help="Which one (default refbp)."
 )
-def show(case: str, name: str) -> None:
+def show(case: str, name: str) -> int:
     """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
     from conformance.judge import Subject
     from conformance.runner import RunError, _names, judged_by, runs, started
     from conformance.show import by_hand, describe
 
-    with refusing():
-        found = find(case)
-        _names([name])
-        status = started(name).row
-        if started(name).ready is None:
-            raise RunError(f"{name} is {status['status']}: {status['reason']}")
-        impl, subject = started(name).ready, Subject(found)
-        assert impl is not None
-        result, lines = judged_by(subject, name, impl), []
-        if result["blame"]:
-            like = getattr(impl, "like", name)
-            lines = by_hand(subject, like, runs(subject, impl, whole=False), result)
-        click.echo(describe(found, result, lines))
-    sys.exit(
-        {"conforms": 0, "known-difference": 0, "undecided": 2, "not-run": 2}.get(
-            result["verdict"], 1
-        )
-    )
+    found = find(case)
+    _names([name])
+    status, impl = started(name).row, started(name).ready
+    if impl is None:
+        raise RunError(f"{name} is {status['status']}: {status['reason']}")
+    subject = Subject(found)
+    result, lines = judged_by(subject, name, impl), []
+    if result["blame"]:
+        like = getattr(impl, "like", name)
+        lines = by_hand(subject, like, runs(subject, impl, whole=False), result)
+    click.echo(describe(found, result, lines))
+    return {"conforms": 0, "known-difference": 0, "deviates": 1}.get(result["verdict"], 2)
 
 
 @main.command()
@@ -247,14 +249,13 @@ def report(results: Path, html: Path | None, folder: Path | None) -> None:
     """Render the HTML report of a RESULTS file again; needs no framework."""
     if not html and not folder:
         raise click.UsageError("where to? Expected --html F.html, --html-dir DIR, or both.")
-    with refusing():
-        must_not_replace([results], [html])
-        found = read(results)
-        must_be_writable(html)
-        _must_be_a_folder(folder)
-        if html:
-            _write_report(html, found)
-        if folder:
-            _write_folder(folder, found)
+    must_not_replace([results], [html])
+    found = read(results)
+    must_be_writable(html)
+    _must_be_a_folder(folder)
+    if html:
+        write_report(html, found)
+    if folder:
+        _write_folder(folder, found)
     for path in filter(None, (html, folder)):
         click.echo(f"report: {path}")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gc
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from conformance.cases import PROFILES
-from conformance.cli.command import main, may_be_written, outputs, progress_shown, refusing
-from conformance.cli.run import print_summary
+from conformance.cli.command import hand_over, main, may_be_written, outputs, progress_shown
+from conformance.cli.run import answer, print_summary, write_report
 from conformance.explain import explained
-from conformance.results import Results, write_atomically, write_results
+from conformance.results import Results, write_results
 
 __all__: list[str] = []
 
@@ -37,7 +37,7 @@ def export(folder: Path, profile: str, wanted: str) -> None:
     """
     from conformance.vectors.export import export as export_vectors
 
-    with refusing(), progress_shown() as progress:
+    with progress_shown() as progress:
         index = export_vectors(folder, profile, wanted, progress)
     click.echo(f"{len(index['files']):,} vectors: {folder / 'index.json'}")
 
@@ -49,7 +49,7 @@ def export(folder: Path, profile: str, wanted: str) -> None:
 @outputs("results")
 def check(
     folder: Path, answers: Path, partial: bool, report: Path | None, json_path: Path | None
-) -> None:
+) -> int:
     """Judge ANSWERS, a file with an answer a line or a folder of *.json, to the vectors in DIR.
 
     Exit codes: 0, all conform; 1, something deviates; 2, an answer or a vector could not be used, or a
@@ -58,25 +58,24 @@ def check(
     from conformance.vectors.check import check as check_vectors
 
     gc.disable()
-    with refusing():
-        may_be_written(report, json_path, "results")
-        with progress_shown() as progress:
-            results, troubles = check_vectors(folder, answers, partial, progress)
-        if json_path:
-            write_results(json_path, results)
-        if report:
-            from conformance.report import render
+    may_be_written(report, json_path, "results")
+    with progress_shown() as progress:
+        results, troubles = check_vectors(folder, answers, partial, progress)
+    hand_over(
+        lambda: _show(results, troubles),
+        answer(results),
+        ("results", json_path, lambda path: write_results(path, results)),
+        ("report", report, lambda path: write_report(path, results)),
+    )
+    return results["summary"]["exit_code"]
 
-            write_atomically(report, render(results))
+
+def _show(results: Results, troubles: Sequence[str]) -> None:
     for trouble in troubles[:SHOWN]:
         click.echo(f"could not be used: {trouble}")
     if len(troubles) > SHOWN:
         click.echo(f"and {len(troubles) - SHOWN} more.")
     print_summary({**results, "results": []}, _explanation(results))
-    for kind, path in (("report", report), ("results", json_path)):
-        if path:
-            click.echo(f"{kind}: {path}")
-    sys.exit(results["summary"]["exit_code"])
 
 
 def _explanation(results: Results) -> list[str]:

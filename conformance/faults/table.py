@@ -16,12 +16,13 @@ import numpy as np
 
 from conformance.faults.loop import STEPS, State, Step, Wrap
 from conformance.problem import Floats
+from conformance.trouble import RefusedError
 from conformance.truth.definitions import ACTIVATIONS, ROW_WISE
 
 __all__ = ["FAULTS", "Fault", "FaultError", "fault"]
 
 
-class FaultError(ValueError):
+class FaultError(RefusedError):
     """There is no such fault: what was asked for, and the nearest there is."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TypedDict
 
 from conformance.cases import Case
@@ -17,6 +18,7 @@ from conformance.grading.rubric import Rubric, Test
 from conformance.grading.steps import Judged, Wrong, judged, looks_like
 from conformance.grading.submission import File, Submission
 from conformance.results import SYMBOLS
+from conformance.trouble import RefusedError, to_install
 
 __all__ = ["SCHEMA_VERSION", "Grade", "Mistake", "TestGrade", "grade", "nothing"]
 
@@ -80,7 +82,12 @@ class Grade(TypedDict):
 
 
 def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
-    """The grade of a file. What it does costs points at most."""
+    """The grade of a file. What it does costs points at most; what this machine lacks raises RefusedError."""
+    for name in rubric.allow:
+        if find_spec(name) is None:
+            raise RefusedError(
+                f"the rubric allows {name}, which is not installed here: {to_install(name)}."
+            )
     begun = time.monotonic()
     wanted = {case: None for t in _visible_first(rubric) for case in t.cases}
     update = any("W_new" in t.quantities for t in rubric.tests)

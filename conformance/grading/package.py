@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from conformance.grading.rubric import Rubric
+from conformance.trouble import RefusedError
 
 __all__ = ["PackageError", "write"]
 
@@ -26,7 +27,7 @@ PACKAGES = ("refbp", "conformance")
 LICENCE = "refbp-src/LICENSE"
 
 
-class PackageError(Exception):
+class PackageError(RefusedError):
     """The autograder cannot be written: why, and what was expected."""
 
 
@@ -188,7 +189,7 @@ def _pyproject(about: Mapping[str, str]) -> str:
             f"conformance = {about['extra']}",
             "",
             "[project.scripts]",
-            'conformance = "conformance.cli:main"',
+            'conformance = "conformance.__main__:main"',
             "",
             "[tool.hatch.build.targets.wheel]",
             f"packages = {_toml(PACKAGES)}",

@@ -24,6 +24,7 @@ from conformance.strict import (
     one_of,
     string,
 )
+from conformance.trouble import RefusedError
 from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["ALLOWABLE", "GATES", "HINTS", "VISIBILITIES", "Rubric", "RubricError", "Test", "read"]
@@ -36,7 +37,7 @@ ALLOWABLE = ("torch", "jax", "jaxlib", "autograd", "tensorflow", "tinygrad")
 Table = Mapping[str, Any]
 
 
-class RubricError(ValueError):
+class RubricError(RefusedError):
     """What is wrong with a rubric: the file, the line, the field, and what was expected there."""
 
 
@@ -174,6 +175,10 @@ def read(path: str | Path | None = None) -> Rubric:
         said = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise RubricError(f"cannot read {name}: it is not TOML: {e}.") from e
+    except ValueError as e:  # Python reads no longer ones
+        raise RubricError(
+            f"cannot read {name}: it has a number of thousands of digits; expected fewer."
+        ) from e
     return _rubric(Reader(name, text, RubricError, _line), said, text)
 
 

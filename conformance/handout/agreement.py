@@ -198,7 +198,7 @@ def _answer(e: Example, exact: Enclosures, digits: int, name: str) -> Answer:
     ready = started(name, False)
     versions = ", ".join(f"{k} {v}" for k, v in ready.row["versions"].items())
     if ready.ready is None:
-        return Answer(name, versions, "not-run", ready.row["reason"], {})
+        return Answer(name, versions, ready.row["status"], ready.row["reason"], {})
     subject = Subject(_case(e))
     subject.__dict__["problem"] = e.problem()
     subject.__dict__["alone"] = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from conformance.handout.text import visible
 from conformance.strict import Reader
+from conformance.trouble import RefusedError
 
 __all__ = ["SIZE", "HandoutError", "Places", "is_file", "parsed", "text_of"]
 
@@ -21,7 +22,7 @@ SIZE = 65536
 """Bytes of a file."""
 
 
-class HandoutError(ValueError):
+class HandoutError(RefusedError):
     """Why there is no handout: what was got, what was expected, where."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from conformance.problem import Problem, Trace
+from conformance.trouble import RefusedError
 
 __all__ = [
     "IMPLEMENTATIONS",
@@ -23,6 +24,7 @@ __all__ = [
     "Implementation",
     "MalformedError",
     "NotRunError",
+    "NotStartedError",
     "given",
     "handed",
     "implementation",
@@ -43,6 +45,10 @@ class MalformedError(Exception):
 
 class ChildError(Exception):
     """A process that gave no answer, or said what went wrong: a sentence for whoever reads the results."""
+
+
+class NotStartedError(ChildError, RefusedError):
+    """A process that this machine would not start: nothing that is judged is at fault."""
 
 
 class Implementation(Protocol):

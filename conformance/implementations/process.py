@@ -22,7 +22,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conformance.exchange import ExchangeError, line, problem_json, read_line, trace_from
-from conformance.implementations import ChildError, MalformedError, NotRunError
+from conformance.implementations import (
+    ChildError,
+    MalformedError,
+    NotRunError,
+    NotStartedError,
+)
 from conformance.problem import Problem, Trace
 
 if TYPE_CHECKING:
@@ -69,6 +74,7 @@ class Child:
         self.env = {**({} if alone else os.environ), **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self.buffer, self.errors = bytearray(), bytearray()
+        self.until = 0.0  # when the answer must be there
 
     def ask(self, text: str) -> str:
         """The answer to a line. Raises ChildError."""
@@ -93,7 +99,9 @@ class Child:
                 env=self.env, cwd=self.cwd, start_new_session=True, **_as_user(self.limits.user),
             )  # fmt: skip
         except (OSError, KeyError) as e:
-            raise ChildError(f"it could not be started: {getattr(e, 'strerror', e) or e}") from e
+            raise NotStartedError(
+                f"it could not be started: {getattr(e, 'strerror', e) or e}"
+            ) from e
         _OPEN.add(self)
         for pipe in self._pipes():
             os.set_blocking(pipe.fileno(), False)
@@ -103,13 +111,13 @@ class Child:
         return self.process.stdin, self.process.stdout, self.process.stderr
 
     def _exchange(self, data: bytes) -> str:
-        until = time.monotonic() + self.limits.seconds
+        self.until = time.monotonic() + self.limits.seconds
         self._step(memoryview(b""), 0.0)
         if self.buffer:  # or it would be taken for the answer to this
             raise ChildError(f"it wrote more than one line for one problem: {self._begun()!r}")
         left, end = memoryview(data), -1
         while end < 0:
-            wait = until - time.monotonic()
+            wait = self.until - time.monotonic()
             if wait <= 0:
                 raise ChildError(f"it gave no answer in {self.limits.seconds:g} s")
             read = len(self.buffer)
@@ -157,10 +165,11 @@ class Child:
     def _ending(self) -> ChildError:
         assert self.process is not None
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=2)
+            self.process.wait(timeout=max(0.0, self.until - time.monotonic()))
         code = self.process.returncode
         if code is None:
-            return ChildError("it closed its standard output")
+            seconds = self.limits.seconds
+            return ChildError(f"it closed its standard output, and gave no answer in {seconds:g} s")
         if code < 0:
             return ChildError(f"it ended (signal {_signal(-code)})")
         said = f"it ended (exit code {code})"
@@ -276,7 +285,7 @@ class Program:
         except ChildError as e:
             self.silent += "no answer in" in str(e)
             said = self.child.printed(300).strip()
-            raise ChildError(f"{e}; it had written: {said}" if said else f"{e}") from e
+            raise type(e)(f"{e}; it had written: {said}" if said else f"{e}") from e
         if not isinstance(answer, dict):
             raise MalformedError(f"the answer is a {type(answer).__name__}; expected an object.")
         if answer.get("id", id) != id:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.implementations import MalformedError, NotRunError
+from conformance.implementations import MalformedError, NotRunError, NotStartedError
 from conformance.implementations.process import Child, ChildError, Limits, Program
 from conformance.problem import QUANTITIES, Problem, Trace
 
@@ -69,7 +69,8 @@ class Student(Program):
     def attempt(
         self, problem: Problem, skip: Sequence[str] = ()
     ) -> tuple[Trace, list[dict[str, str]]]:
-        """What could be had, and what went wrong on the way: kind, function, text. Raises nothing.
+        """What could be had, and what went wrong on the way: kind, function, text. Raises nothing but
+        NotStartedError, which is nothing that the file did.
 
         `skip`: the functions that are not called.
         """
@@ -79,6 +80,8 @@ class Student(Program):
                 text = str(answer["unsupported"])[:300]
                 return Trace(), [{"kind": "unsupported", "function": "", "text": text}]
             return self.understood(answer, problem)
+        except NotStartedError as e:
+            raise NotStartedError(f"{Path(self.name).name}: {e}.") from e
         except ChildError as e:
             return Trace(), [{"kind": "ended", "function": "", "text": str(e)}]
         except MalformedError as e:

@@ -226,7 +226,7 @@ def check(
         results=results,
         known_differences=differences,
         summary=_complete(
-            summary([row], results, differences, asked=True),
+            summary([row], results, differences, [row["name"]]),
             len(troubles),
             [] if partial else found.silent,
             len(found.entries),

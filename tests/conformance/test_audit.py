@@ -853,9 +853,15 @@ RIGHT = "return net.Z[net.l - 1].T @ net.delta[net.l]"
         ),
         (
             "dL_dW_l",
-            "while True: pass",
+            "import not_there",
             "not-judged",
-            "it gave no answer in 2 s, while its function was run.",
+            "it could not be run here: ModuleNotFoundError: No module named 'not_there' (own.py:",
+        ),
+        (
+            "dL_dW_l",
+            "raise MemoryError",
+            "not-judged",
+            "it could not be run here: MemoryError (own.py:",
         ),
         ("dL_dW_99", RIGHT, "not-judged", "no network here has a right value equals='dL_dW_99'"),
         (
@@ -870,9 +876,20 @@ def test_what_goes_wrong_in_one_function_is_said_and_the_others_are_judged(
     equals: str, body: str, kind: str, said: str, tmp_path: Path
 ) -> None:
     text = f'@equation(id="odd", latex="x", equals="{equals}")\ndef f(net):\n    {body}\n'
-    odd, good = audit_file(own(tmp_path, text + GOOD), seconds=2.0)["equations"]
+    odd, good = audit_file(own(tmp_path, text + GOOD))["equations"]
     assert odd["verdict"]["kind"] == kind
     assert said in odd["verdict"]["why"]
+    assert good["verdict"]["kind"] == "holds"
+
+
+def test_one_that_hangs_is_said_and_the_others_are_judged(tmp_path: Path, time_is_up: Any) -> None:
+    begun = tmp_path / "begun"
+    body = f"open({str(begun)!r}, 'w').close()\n    while True: pass"
+    text = f'@equation(id="odd", latex="x", equals="dL_dW_l")\ndef f(net):\n    {body}\n'
+    time_is_up(begun.exists)
+    odd, good = audit_file(own(tmp_path, text + GOOD), seconds=60.0)["equations"]
+    assert odd["verdict"]["kind"] == "not-judged"
+    assert "it gave no answer in 60 s, while its function was run." in odd["verdict"]["why"]
     assert good["verdict"]["kind"] == "holds"
 
 

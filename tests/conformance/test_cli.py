@@ -84,7 +84,7 @@ def test_a_run_that_conforms(tmp_path: Path) -> None:
     assert (name, counts[:6]) == ("refbp", ["2", "·", "·", "·", "·", "·"])
     assert all(0 < float(x) <= 1 for x in counts[6:])
     assert lines[5:] == [
-        "", "conforms: 2 results of refbp: all conform.", f"report: {html}", f"results: {results}",
+        "", f"results: {results}", f"report: {html}", "", "conforms: 2 results of refbp: all conform.",
     ]  # fmt: skip
     assert done.stderr.splitlines() == ["1 of 2 results", "2 of 2 results"]
     assert json.loads(results.read_text())["profile"]["select"] == FEW
@@ -132,12 +132,12 @@ def test_a_stale_row_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(runner, "known_differences", lambda: (row,))
     done = conformance("run", "--implementation", "refbp", "--select", FEW, "--jobs", 0)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert (
         "\nstale: the known difference made-up did not show; remove its row, or find out why.\n"
         in done.stdout
     )
-    assert done.stdout.endswith("\ndeviates: known differences that no longer show: made-up.\n")
+    assert done.stdout.endswith("\nerror: known differences that no longer show: made-up.\n")
 
 
 def test_an_implementation_asked_for_that_cannot_run(plant: Callable[..., None]) -> None:
@@ -467,7 +467,7 @@ def test_a_known_difference_is_shown_with_exit_code_0() -> None:
     )
 
 
-def test_an_error_is_shown_with_exit_code_1(plant: Callable[..., None]) -> None:
+def test_an_error_is_shown_with_exit_code_2(plant: Callable[..., None]) -> None:
     def broken(t: Trace) -> Trace:
         if len(t.A) == 2:
             raise ArithmeticError("no")
@@ -475,7 +475,7 @@ def test_an_error_is_shown_with_exit_code_1(plant: Callable[..., None]) -> None:
 
     plant("refbp", Planted(broken))
     done = conformance("show", ONE)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "refbp raised ArithmeticError: no (test_cli.py:" in done.stdout
 
 

@@ -51,7 +51,7 @@ def new(old: Results) -> Results:
 def summed(run: Results) -> Results:
     """With the summary that follows from what was planted."""
     rows = run["implementations"], run["results"], run["known_differences"]
-    return {**run, "summary": summary(*rows, asked=False)}
+    return {**run, "summary": summary(*rows, required=())}
 
 
 def result(run: Results, name: str = "torch-cpu", at: int = 3) -> Any:
@@ -492,7 +492,7 @@ def test_writes_the_page_and_the_json(
     assert (found["changes"][0]["new_ratio"], found["threshold"]) == ("nan", 1.5)
     assert found["old"]["file"].endswith("old.json")
     assert html.read_text(encoding="utf-8") == render(found)
-    assert f"page: {html}\ndifferences: {as_json}" in done.output
+    assert f"differences: {as_json}\npage: {html}\n\nworse: " in done.output
 
 
 def test_nothing_steers_the_terminal(diff: Callable[..., Any], new: Results, old: Results) -> None:

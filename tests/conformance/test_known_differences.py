@@ -191,7 +191,7 @@ def test_a_stale_row_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = [d for d in results["known_differences"] if d["id"] == "made-up"]
     assert (row["status"], row["seen"]) == ("stale", 0)
     summary = results["summary"]
-    assert (summary["verdict"], summary["exit_code"]) == ("deviates", 1)
+    assert (summary["verdict"], summary["exit_code"]) == ("error", 2)
     assert summary["message"] == "known differences that no longer show: made-up."
 
 

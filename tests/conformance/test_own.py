@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -432,8 +433,12 @@ def test_what_is_named_and_cannot_start(what: str, folder: Path) -> None:
 FILES = {
     "import not_there_at_all": (
         "not-run",
-        "not_there_at_all cannot be imported (No module named 'not_there_at_all'): "
-        "pip install not_there_at_all.",
+        "not_there_at_all is not installed: pip install not_there_at_all.",
+    ),
+    "from collections import Mapping": (  # no pip install would help
+        "error",
+        "it did not start: ImportError: cannot import name 'Mapping' from 'collections' "
+        f"({collections.__file__})",
     ),
     "def (:": ("error", "it did not start: SyntaxError: invalid syntax (broken.py, line 1)"),
     "1 / 0": ("error", "it did not start: ZeroDivisionError: division by zero"),

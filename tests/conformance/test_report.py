@@ -434,7 +434,7 @@ def test_no_heading_skips_a_level(page: Page) -> None:
         "First deviation: δ of layer 2, step gate, entry [",
         "an element of A lies on a kink the convention there is not the documented one",
         "leaky_relu'(0) is 1, not the slope",
-        "✗ stale",
+        "! stale",
         "jax-cuda-jit – not-run no CUDA device: jax.devices('cuda') raised RuntimeError",
         "not in the sample of the jitted cases",
         "float64, 16 layers, 48 cases",
@@ -967,7 +967,7 @@ def written(tmp_path: Path) -> Path:
     path = tmp_path / "results.json"
     found = synthetic(12, hostile=False)
     rows = found["implementations"], found["results"], found["known_differences"]
-    write_results(path, {**found, "summary": summary(*rows, asked=False)})
+    write_results(path, {**found, "summary": summary(*rows, required=())})
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -574,29 +573,42 @@ def test_the_page_of_a_diff(open_: Any, tmp_path: Path, scheme: str) -> None:
 
 # ---- large, and in a folder ----
 
-BUDGET = {"bytes": 5_000_000, "first screen": 1.0, "list": 5.0, "filter": 1.0}
-"""The first screen takes 0.2 to 0.4 s on two cores, the list 0.8, a filter 0.1; CI's may be busy."""
+BUDGET = {"bytes": 5_000_000, "list": 3.0, "filter": 1.0}
+"""Seconds that the page's thread works, whatever the clock says: the machine may be busy. The list takes
+0.9, a filter 0.2."""
 
 
 @pytest.mark.slow
 @pytest.mark.zoo  # without coverage
 def test_ten_thousand_cases_open_at_once(open_: Any, tmp_path: Path) -> None:
+    """And the first screen does not wait for the list."""
     path = tmp_path / "many.html"
     path.write_text(render(many(10_000)), encoding="utf-8")
     assert path.stat().st_size <= BUDGET["bytes"]
-    o = open_("", path)
-    first = o.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    listed = o.page.evaluate("performance.getEntriesByName('conformance-listed')[0].startTime")
-    begun = time.perf_counter()
+    o = open_()
+    session = o.page.context.new_cdp_session(o.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def worked() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
+
+    def after(mark: str) -> float:
+        at = o.page.evaluate(f"performance.getEntriesByName('{mark}')[0].startTime")
+        return float(at) / 1000
+
+    o.go(path.as_uri())
+    listing = worked()
+    first, listed = after("first-contentful-paint"), after("conformance-listed")
     o.filter("gate:step layer:>3 ratio:>0.5")
-    filtering = time.perf_counter() - begun
+    filtering = worked() - listing
     print(
-        f"\n{path.stat().st_size:,} bytes; first screen after {first / 1000:.2f} s, list after"
-        f" {listed / 1000:.2f} s; a filter takes {filtering:.2f} s"
+        f"\n{path.stat().st_size:,} bytes; first screen after {first:.2f} s, list after {listed:.2f} s "
+        f"({listing:.2f} s of work); a filter takes {filtering:.2f} s of work"
     )
-    assert first / 1000 <= BUDGET["first screen"]
-    assert listed / 1000 <= BUDGET["list"]
-    assert filtering <= BUDGET["filter"]
+    assert first < listed
+    assert 0 < listing <= BUDGET["list"]
+    assert 0 < filtering <= BUDGET["filter"]
     assert 0 < o.shown < 10_000
     o.page.keyboard.press("Enter")
     o.page.keyboard.press("Enter")

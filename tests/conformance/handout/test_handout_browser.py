@@ -127,8 +127,7 @@ def test_a_matrix_too_wide_for_a_phone_scrolls_by_the_keyboard(open_: Any) -> No
     box = next(x for x in page.locator(".side").all() if x.evaluate(wider))
     box.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(500)
-    assert box.evaluate("e => e.scrollLeft > 0")
+    page.wait_for_function("e => e.scrollLeft > 0", arg=box.element_handle())
     assert box.get_attribute("aria-label")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -91,3 +93,32 @@ def test_a_training_that_diverges_is_said(tmp_path: Path) -> None:
     done = conformance(tmp_path / "my.toml")
     assert done.exit_code == 2
     assert "my.toml, line 4: alpha is 900.0, too large here: after epoch" in done.stderr
+
+
+@pytest.mark.parametrize("args", [("xor", "--to", "md"), ("--all", "{folder}")], ids=["one", "all"])
+def test_one_that_is_installed_and_broken_is_heard_of(
+    args: tuple[str, ...], tmp_path: Path, plant: Callable[..., None]
+) -> None:
+    """The handout is written, and says so; who is not installed is only left out."""
+    from conformance.handout import document
+
+    class Broken:
+        description = "planted"
+        error: Exception = ImportError("undefined symbol: x", name="torch")
+
+        def start(self) -> Any:
+            raise self.error
+
+    words = [a.format(folder=tmp_path / "course") for a in args]
+    plant("torch-cpu", Broken(), module="torsh_")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(document.made, "__defaults__", (None, ("refbp", "torch-cpu")))
+        done = conformance(*words)
+        assert done.exit_code == 2
+        assert done.stderr.splitlines()[-1].endswith(
+            " is written, but torch-cpu failed: it did not start: ImportError: undefined symbol: x"
+        )
+        assert done.stdout.startswith("# ") or (tmp_path / "course" / "index.html").is_file()
+        plant("torch-cpu", Broken(), module="torsh_")
+        patch.setattr(Broken, "error", ModuleNotFoundError("no torsh", name="torsh"))
+        assert conformance(*words).exit_code == 0
