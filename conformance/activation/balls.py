@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformance.activation.lifted import UnsupportedError
-from conformance.truth.taylor import FUNCTIONS, PREDICATES, Taylor, taylor
+from conformance.truth.taylor import FUNCTIONS, PREDICATES, Taylor, U, taylor
 
 __all__ = ["BALLS", "Balls"]
 
@@ -23,14 +23,23 @@ LOGICAL = (
 )
 
 
-def _loop(f: Callable[..., Any], inputs: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
-    found = np.empty(shape, dtype)
-    arrays = np.broadcast_arrays(*(_objects(x) for x in inputs))
-    flat = [
-        f(*map(taylor, args)) for args in zip(*(a.ravel().tolist() for a in arrays), strict=True)
-    ]
-    found.ravel()[:] = flat if dtype == "bool" else _filled(flat)
-    return found
+def _each(f: Callable[..., Any], inputs: Sequence[Any], of: Any) -> list[Any]:
+    """f of each element, of what is broadcast, in order; `of` is the dtype that x is said to have."""
+    arrays = np.broadcast_arrays(*(_taylors(x, of) for x in inputs))
+    return [f(*args) for args in zip(*(a.ravel().tolist() for a in arrays), strict=True)]
+
+
+def _taylors(x: Any, of: Any) -> Any:
+    """An array of Taylors, of what a function was handed.
+
+    A constant that was rounded to x's own dtype may be off by that rounding. In another dtype it is the
+    number that it is: float32's 0.1 in float64 is a mistake.
+    """
+    if isinstance(x, Taylor):
+        return _filled([x]).reshape(())
+    a = np.asarray(x)
+    u = float(np.finfo(a.dtype).eps) / 2 if a.dtype.kind == "f" and a.dtype == of else U
+    return _filled([taylor(v, u) for v in a.ravel().tolist()]).reshape(a.shape)
 
 
 def _filled(flat: list[Any]) -> Any:
@@ -41,16 +50,6 @@ def _filled(flat: list[Any]) -> Any:
     return array
 
 
-def _objects(x: Any) -> Any:
-    return (
-        x
-        if isinstance(x, np.ndarray)
-        else _filled([x]).reshape(())
-        if isinstance(x, Taylor)
-        else np.asarray(x)
-    )
-
-
 class Balls:
     """An array is an ndarray of Taylors; a mask is an ordinary one, since what is answered is certain."""
 
@@ -59,9 +58,9 @@ class Balls:
     def ufunc(self, name: str, inputs: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
         """Elementwise, by FUNCTIONS and PREDICATES."""
         if name in FUNCTIONS:
-            return _loop(FUNCTIONS[name], inputs, shape, "object")
+            return _filled(_each(FUNCTIONS[name], inputs, dtype)).reshape(shape)
         if name in PREDICATES:
-            return _loop(PREDICATES[name], inputs, shape, "bool")
+            return np.array(_each(PREDICATES[name], inputs, dtype), bool).reshape(shape)
         if name in LOGICAL:
             masks = [
                 x if self.is_mask(x) else self.ufunc("not_equal", [x, 0.0], np.shape(x), dtype)
@@ -76,22 +75,17 @@ class Balls:
     def where(self, mask: Any, one: Any, other: Any, dtype: Any) -> Any:
         """Elementwise choice."""
         mask, one, other = np.broadcast_arrays(
-            np.asarray(mask, bool), _objects(one), _objects(other)
+            np.asarray(mask, bool), _taylors(one, dtype), _taylors(other, dtype)
         )
-        pairs = zip(
-            mask.ravel().tolist(), one.ravel().tolist(), other.ravel().tolist(), strict=True
-        )
-        return _filled([taylor(a if m else b) for m, a, b in pairs]).reshape(mask.shape)
+        return np.where(mask, one, other)
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
         """Constants."""
-        values = np.broadcast_to(_objects(value), shape).ravel().tolist()
-        return _filled([taylor(v) for v in values]).reshape(shape)
+        return np.broadcast_to(_taylors(value, dtype), shape).copy()
 
     def put(self, data: Any, key: Any, value: Any, dtype: Any) -> Any:
         """In place, as NumPy does it."""
-        value = _objects(value)
-        data[key] = value if value.dtype == object else self.full(value.shape, value, dtype)
+        data[key] = _taylors(value, dtype)
         return data
 
     def reshape(self, data: Any, shape: Any) -> Any:
