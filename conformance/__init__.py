@@ -6,7 +6,7 @@ returns a `Trace`, or the name of one. `conformance.report.render` makes its res
 results, and whatever shows them.
 
 `assert_activation_conforms(sigma, sigma_prime)` is for one's own tests; `check_activation` returns the same
-answer as a value.
+answer as a value. `check_problem(problem, ["refbp", mine])` judges one network of one's own.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conformance.activation.asserting import assert_activation_conforms, check_activation
+    from conformance.checking import ProblemError, check_problem
     from conformance.implementations import NotRunError
     from conformance.judging import run
     from conformance.problem import Problem, Trace, with_ones
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 __all__ = [
     "NotRunError",
     "Problem",
+    "ProblemError",
     "Trace",
     "assert_activation_conforms",
     "check_activation",
+    "check_problem",
     "run",
     "with_ones",
 ]
@@ -31,9 +34,11 @@ __all__ = [
 _WHERE = {
     "NotRunError": "implementations",
     "Problem": "problem",
+    "ProblemError": "checking",
     "Trace": "problem",
     "assert_activation_conforms": "activation.asserting",
     "check_activation": "activation.asserting",
+    "check_problem": "checking",
     "run": "judging",
     "with_ones": "problem",
 }

@@ -7,9 +7,10 @@ A family is a row of FAMILIES: why it exists, what failing it means, and what it
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 from zlib import crc32
@@ -24,12 +25,14 @@ from conformance.truth.definitions import ACTIVATIONS
 
 __all__ = [
     "FAMILIES",
+    "OWN",
     "PROFILES",
     "Case",
     "CaseError",
     "Family",
     "cases",
     "covering",
+    "family",
     "find",
     "select",
     "spanning",
@@ -77,21 +80,49 @@ class Case:
     bias: bool = False
     seed: int = 0
     others: tuple[str, ...] = ()  # σ_2, σ_3, … where they are not `activation`; σ_{L-1} the last
+    digest: str = ""  # of the numbers, where they are somebody's own
+    given: Problem | None = field(default=None, compare=False, repr=False)  # those numbers
+
+    @classmethod
+    def of(cls, p: Problem) -> Case:
+        """A network of somebody's own, of the family `own`: its id ends in a digest of its numbers."""
+        L, n = p.depth, len(p.X)
+        each = [p.sigma[l] for l in range(1, max(L, 2))]
+        while len(each) > 1 and each[-1] == each[-2]:
+            each.pop()
+        return cls(
+            family="own",
+            activation=each[0],
+            depth=L,
+            batch=n,
+            dtype=p.dtype.name,
+            widths=(p.X.shape[1], *(p.W[l].shape[1] for l in range(1, L + 1))),
+            output="" if p.sigma[L] == each[0] else p.sigma[L],
+            loss=p.loss,
+            bias=p.bias,
+            others=tuple(each[1:]),
+            digest=_digest(p),
+            given=p,
+        )
 
     @property
     def id(self) -> str:
-        """family/activation[>output+loss]/L…/n…/dtype[/bias][/w…][/seed…]: stable and readable."""
-        what = "+".join((self.activation, *self.others))
+        """family/activation[>output+loss]/L…/n…/dtype[/bias][/w…][/seed…][/digest]: stable and readable."""
+        names = (self.activation, *self.others)
+        if self.digest and len(names) > 3:  # the digest tells them apart
+            names = (names[0], "…", names[-1])
+        what = "+".join(names)
         if self.output or self.loss != "mean_squared_error":
             what += f">{self.output or self.activation}+{self.loss}"
         parts = [self.family, what, f"L{self.depth}", f"n{self.batch}", self.dtype]
         parts += ["bias"] if self.bias else []
         parts += (
             []
-            if self.widths == cycle(self.depth)
+            if self.widths == cycle(self.depth) or (self.digest and self.depth > 5)
             else ["w" + "-".join(map(str, self.shown_widths))]
         )
         parts += [f"seed{self.seed}"] if self.seed else []
+        parts += [self.digest] if self.digest else []
         return "/".join(parts)
 
     @property
@@ -102,12 +133,13 @@ class Case:
     @property
     def exact(self) -> bool:
         """Whether every sum of it fits the significand, so that no rounding is allowed for."""
-        return FAMILIES[self.family].exact
+        return family(self.family).exact
 
     @property
     def closely(self) -> bool:
-        """Whether the gates `row` and `repeat` are applied too: at a batch of 7, to depth 3."""
-        return self.batch == 7 and self.depth <= 3
+        """Whether the gates `row` and `repeat` are applied too: at a batch of 7, to depth 3; and to a network
+        of somebody's own."""
+        return bool(self.digest) or (self.batch == 7 and self.depth <= 3)
 
     def sigma(self) -> dict[int, str]:
         """σ_1 … σ_L by name."""
@@ -117,6 +149,8 @@ class Case:
 
     def problem(self) -> Problem:
         """The numbers."""
+        if self.given is not None:
+            return self.given
         rng = np.random.default_rng(crc32(self.id.encode()))
         W, X, Y = FAMILIES[self.family].made(self, rng)
         dtype = np.dtype(self.dtype)
@@ -134,7 +168,7 @@ class Case:
         """As it stands in the results."""
         return CaseRow(
             id=self.id,
-            why=FAMILIES[self.family].why,
+            why=family(self.family).why,
             activation=self.activation,
             output=self.output or self.activation,
             others=list(self.others),
@@ -147,6 +181,14 @@ class Case:
             family=self.family,
             seed=self.seed,
         )
+
+
+def _digest(p: Problem) -> str:
+    """Twelve hexadecimal digits of all that a problem is."""
+    of = hashlib.sha256(repr((p.dtype.name, dict(p.sigma), p.loss, p.bias, p.alpha)).encode())
+    for M in (p.X, p.Y, *(p.W[l] for l in sorted(p.W))):
+        of.update(repr(M.shape).encode() + M.tobytes())
+    return of.hexdigest()[:12]
 
 
 def cycle(depth: int, of: Sequence[int] = CYCLE) -> tuple[int, ...]:
@@ -365,6 +407,20 @@ FAMILIES: Mapping[str, Family] = {
         _big,
     ),
 }
+
+OWN = Family(
+    "A network of somebody's own.",
+    "A step of the algorithm is wrong on it, or rounds far worse than its arithmetic allows.",
+    data.typical,
+    lambda name: (),
+)
+"""What `Case.of` makes. It has no members, and so is in no profile."""
+
+
+def family(name: str) -> Family:
+    """The family of that name."""
+    return OWN if name == "own" else FAMILIES[name]
+
 
 ONLY_EXHAUSTIVE = ("seeds", "big")
 

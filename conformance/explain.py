@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.results import SYMBOLS, CaseRow, Finding, Result, Results, Verdict
 
-__all__ = ["BAD", "Common", "common", "explained", "only_where", "smallest", "told"]
+__all__ = ["BAD", "Common", "again", "common", "explained", "only_where", "smallest", "told"]
 
 BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
@@ -109,8 +109,14 @@ def _lines(
     case = told(bad, results["cases"])
     yield from _entry("smallest", case["case"])
     yield from _entry("", case["message"])
-    again = f"conformance show {shlex.quote(case['case'])} --implementation {shlex.quote(name)}"
-    yield from _entry("see it", again)
+    yield from _entry("see it", again(case["case"], name))
+
+
+def again(case: str, name: str) -> str:
+    """What shows a result again: at a prompt, or in Python, where the network is somebody's own."""
+    if case.startswith("own/"):
+        return f"conformance.check_problem(problem, [{name!r}])"
+    return f"conformance show {shlex.quote(case)} --implementation {shlex.quote(name)}"
 
 
 def told(bad: Sequence[Result], cases: Sequence[CaseRow]) -> Result:

@@ -22,11 +22,23 @@ def with_ones(Z: Floats) -> Floats:
     return np.hstack([Z, np.ones((Z.shape[0], 1), Z.dtype)])
 
 
+def _read_only(M: Any) -> Any:
+    """The same numbers, not to be written to. What is no array is for `check_problem` to refuse."""
+    if not isinstance(M, np.ndarray):
+        return M
+    view = M.view()
+    view.flags.writeable = False
+    return view
+
+
 @dataclass(frozen=True)
 class Problem:
-    """A network with its data, as floats of one dtype. Nobody may write to them.
+    """A network with its data, as floats of one dtype. Nobody may write to them here; what they were made
+    of stays writable.
 
-    Where the network has a bias, the rows of W_l are [W_l; b_l], as the notes absorb it.
+    `W` is {1: W_1, …, L: W_L}; where the network has a bias, the rows of W_l are [W_l; b_l], as the notes
+    absorb it. `sigma` is {1: "tanh", …}, the names of σ_1 … σ_L. `loss` is the name of a loss, and `alpha`
+    the rate of the update W_l − α ∂L/∂W_l.
     """
 
     W: Mapping[int, Floats]  # (d_{l-1} + bias)×d_l
@@ -38,8 +50,11 @@ class Problem:
     alpha: float
 
     def __post_init__(self) -> None:
-        for M in (*self.W.values(), self.X, self.Y):
-            M.flags.writeable = False
+        made: dict[str, Any] = {"X": _read_only(self.X), "Y": _read_only(self.Y)}
+        if isinstance(self.W, Mapping):
+            made["W"] = {l: _read_only(M) for l, M in self.W.items()}
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -26,6 +26,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from conformance.cases import (
+    OWN,
     PROFILES,
     SHAPES,
     SPANNED,
@@ -390,8 +391,9 @@ def run(
     jobs: int | None = None,
     progress: Progress = lambda done, total, case: None,
     required: Sequence[str] = (),
+    own: Sequence[Case] = (),
 ) -> Results:
-    """Run a profile: every implementation, or those named, on its cases, or those selected.
+    """Run a profile: every implementation, or those named, on its cases, or those selected; or on `own`.
 
     An implementation is named (`row`), or an object with `name` and `run(problem)`, which runs in this
     process. `required` are run as well; where one of them, or of those named, does not run, there is no
@@ -407,7 +409,7 @@ def run(
     if twice := [n for n in asked if asked.count(n) > 1]:
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
     with given(objects):
-        return _run(profile, asked, required, wanted, 0 if objects else jobs, progress)
+        return _run(profile, asked, required, wanted, 0 if objects else jobs, progress, own)
 
 
 def _name_of(impl: Any) -> str:
@@ -438,10 +440,11 @@ def _run(
     wanted: str,
     jobs: int | None,
     progress: Progress,
+    own: Sequence[Case],
 ) -> Results:
     begun = time.monotonic()
     names = _names(asked, required)
-    chosen = select(cases(profile), wanted)
+    chosen = list(own) or select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
     fields = SHAPES if profile == "quick" else SPANNED
     sample = set(chosen if everything else spanning(covering(chosen), fields))
@@ -466,7 +469,10 @@ def _run(
         schema_version=SCHEMA_VERSION,
         environment=environment(time.monotonic() - begun, jobs),
         profile=Profile(
-            name=profile, description=PROFILES[profile], select=wanted, cases=len(chosen)
+            name="own" if own else profile,
+            description=OWN.why if own else PROFILES[profile],
+            select=wanted,
+            cases=len(chosen),
         ),
         implementations=rows,
         families=families(chosen),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from conformance.cases import FAMILIES, Case
+from conformance.cases import FAMILIES, OWN, Case
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.known_differences import Difference
 from conformance.results import (
@@ -58,7 +58,7 @@ def families(chosen: Sequence[Case]) -> list[Family]:
     counts = Counter(c.family for c in chosen)
     return [
         Family(name=name, why=f.why, failing_means=f.failing_means, cases=counts[name])
-        for name, f in FAMILIES.items()
+        for name, f in {**FAMILIES, "own": OWN}.items()
         if counts[name]
     ]
 

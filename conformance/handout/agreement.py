@@ -179,29 +179,12 @@ def answers(
     return tuple(_answer(e, exact, digits, name) for name in names)
 
 
-def _case(e: Example) -> Case:
-    """A name for the judge; the numbers are the example's."""
-    widths = (e.X.shape[1], *(W.shape[1] for W in e.W.values()))
-    return Case(
-        "typical",
-        e.sigma[1],
-        e.L,
-        e.n,
-        "float64",
-        widths,
-        loss=LOSSES[e.loss].runs_as,
-        bias=bool(e.b),
-    )
-
-
 def _answer(e: Example, exact: Enclosures, digits: int, name: str) -> Answer:
     ready = started(name, False)
     versions = ", ".join(f"{k} {v}" for k, v in ready.row["versions"].items())
     if ready.ready is None:
         return Answer(name, versions, ready.row["status"], ready.row["reason"], {})
-    subject = Subject(_case(e))
-    subject.__dict__["problem"] = e.problem()
-    subject.__dict__["alone"] = None
+    subject = Subject(Case.of(e.problem()))
     result = judged_by(subject, name, ready.ready)
     if result["verdict"] in ("error", "not-run"):
         return Answer(name, versions, result["verdict"], result["message"], {})

@@ -233,7 +233,7 @@
         ["Network", `${c.widths.join(" → ")}, ${[c.activation, ...c.others].join(", ")}, last layer ${c.output}${c.bias ? ", with bias" : ""}`],
         ["Data", `${c.batch} row${c.batch === 1 ? "" : "s"}, ${c.dtype}, ${c.loss}, seed ${c.seed}`],
         ["Family", c.family], ["Failing means", data.families[c.family] ?? "–"],
-        ["At a prompt", el("code", { class: "command" }, name(`conformance show ${pasted(c.id)}${whose}`))],
+        ...(c.family === "own" ? [] : [["At a prompt", el("code", { class: "command" }, name(`conformance show ${pasted(c.id)}${whose}`))]]),
       ]),
       ...c.results.map((r) => shown(r, r === first)));
     if (!dialog.open) dialog.showModal();

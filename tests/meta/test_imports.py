@@ -201,6 +201,7 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.summary",
     "conformance.runner",
     "conformance.judging",
+    "conformance.checking",
     "conformance.trials",
     "conformance.show",
     "conformance.diff",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from conformance.explain import again
 from conformance.report.common import FAILING, explained
 from conformance.report.numbers import size
 from conformance.report.view import DTYPES, Judged, View, in_order, symbol
@@ -77,9 +77,8 @@ def context(view: View) -> dict[str, object]:
 
 
 def command(j: Judged) -> str:
-    """What shows this result again, at a prompt."""
-    case, name = j.result["case"], j.result["implementation"]
-    return f"conformance show {shlex.quote(case)} --implementation {shlex.quote(name)}"
+    """What shows this result again."""
+    return again(j.result["case"], j.result["implementation"])
 
 
 def _order(j: Judged) -> tuple[int, str, float]:
