@@ -236,6 +236,47 @@ def _heads(name: str) -> Iterator[Case]:
         yield Case(name, "tanh", L, n, dtype, cycle(L), output=output, loss=loss, bias=bias)
 
 
+CLASSIFIERS = (
+    ("softmax", "cross_entropy"),
+    ("log_softmax", "log_softmax_cross_entropy"),
+    ("sigmoid", "binary_cross_entropy"),
+)
+LEAST_SQUARES = (("identity", "mean_squared_error"), ("sigmoid", "mean_squared_error"))
+
+
+def _canonical(name: str) -> Iterator[Case]:
+    for hidden, (output, loss), inner, dtype in product(
+        ("relu", "sigmoid", "tanh"), (*CLASSIFIERS, *LEAST_SQUARES), ((4, 3, 4), (4, 4, 4)), DTYPES
+    ):
+        last = 1 if loss == "binary_cross_entropy" else inner[1]
+        yield Case(name, hidden, 3, 7, dtype, (*inner, last), output=output, loss=loss, bias=True)
+
+
+def _logits(name: str) -> Iterator[Case]:
+    rows = [
+        *CLASSIFIERS[:2],
+        ("softmax", "mean_squared_error"),
+        ("log_softmax", "mean_squared_error"),
+    ]
+    for (output, loss), dtype in product(rows, DTYPES):
+        yield Case(name, "identity", 1, 7, dtype, cycle(1), output=output, loss=loss)
+    for hidden in ("softmax", "log_softmax"):
+        yield from _each([hidden], 2, 7, output="identity")(name)
+
+
+def _confident(name: str) -> Iterator[Case]:
+    for output, loss in (CLASSIFIERS[2], CLASSIFIERS[0]):
+        yield from _each(["identity"], 1, 7, output=output, loss=loss)(name)
+
+
+WIDE = (((129, 65, 33), 7), ((65, 257, 65), 7), ((33, 65, 10), 129), ((17, 33, 3), 257))
+
+
+def _wide(name: str) -> Iterator[Case]:
+    for (widths, n), dtype in product(WIDE, DTYPES):
+        yield Case(name, "tanh", 2, n, dtype, widths, output="identity", bias=dtype == "float32")
+
+
 def _mixed(name: str) -> Iterator[Case]:
     every = [*ACTIVATIONS]
     triples = [tuple(every[i : i + 3]) for i in range(0, len(every), 3)]
@@ -324,6 +365,13 @@ FAMILIES: Mapping[str, Family] = {
         data.typical,
         _heads,
     ),
+    "canonical": Family(
+        "The networks people write: ReLU, sigmoid or tanh under softmax, log_softmax or sigmoid with its "
+        "cross entropy, or under the squared error; one-hot targets, two hidden layers, equally wide or not.",
+        "A step is wrong in the network that it is most often written for.",
+        data.classes,
+        _canonical,
+    ),
     "saturating": Family(
         "Pre-activations out to ±1000, where exp overflows and σ' all but vanishes.",
         "σ or σ' overflows, turns NaN, or loses the small numbers of its tail.",
@@ -331,10 +379,30 @@ FAMILIES: Mapping[str, Family] = {
         _each(EVERY, 2, 7, output="identity"),
     ),
     "confident": Family(
-        "Sigmoid outputs down to 1e-52 (float64) and 1e-15 (float32) under binary cross-entropy.",
-        "The loss or its gradient is clamped where an output is all but 0.",
+        "Sigmoid outputs down to 1e-52 (float64) and 1e-15 (float32) under binary cross-entropy; softmax "
+        "outputs down to 1e-147 and 1e-34 under cross-entropy, of the right class and of the wrong ones.",
+        "The loss or its gradient is clamped, or a constant is added, where an output is all but 0.",
         data.confident,
+        _confident,
+    ),
+    "near-one": Family(
+        "Sigmoid outputs up to 1 − 1e-13 (float64) and 1 − 2e-6 (float32) under binary cross-entropy.",
+        "The loss or its gradient is clamped where an output is all but 1, or log(1 − z) loses its digits.",
+        data.near_one,
         _each(["identity"], 1, 7, output="sigmoid", loss="binary_cross_entropy"),
+    ),
+    "logits": Family(
+        "Rows of ordinary spread about ±1000, ±700 and ±100, under softmax and log_softmax, in the output "
+        "layer and below it.",
+        "softmax or log_softmax overflows, or is 0/0, because the maximum of the row is not subtracted.",
+        data.logits,
+        _logits,
+    ),
+    "wide": Family(
+        "Widths and batches just beside powers of two: 33, 65, 129, 257.",
+        "The last rows, columns or terms of a product are lost: a kernel in tiles forgets the rest.",
+        data.typical,
+        _wide,
     ),
     "kinks": Family(
         "Pre-activations exactly at the points where σ' jumps, and at the floats next to them.",
@@ -461,8 +529,12 @@ def covering(of: Sequence[Case]) -> list[Case]:
         if c.family == "typical":
             common = (c.depth, c.batch) == (EVERY.index(c.activation) % 2 + 1, 7)
             wanted = common or (c.activation == "tanh" and tanh[c.depth] == (c.batch, c.dtype))
+        elif c.family == "canonical":
+            wanted = True
         else:
             what = f"{c.output}+{c.loss}" if c.family == "heads" else c.loss
+            what = f"{c.activation}>{c.output}+{c.loss}" if c.family == "logits" else what
+            what = "of both" if c.family == "wide" and c.batch == c.widths[1] * 2 - 1 else what
             if c.family in TELLING:
                 what = c.activation if c.activation in TELLING[c.family] else ""
             turn = DTYPES[(list(FAMILIES).index(c.family) + len(seen[c.family])) % 2]

@@ -71,9 +71,52 @@ def saturating(case: Case, rng: np.random.Generator) -> Data:
 
 
 def confident(case: Case, rng: np.random.Generator) -> Data:
+    if case.loss == "cross_entropy":
+        return _confident_rows(case, rng)
     least = -120 if case.dtype == "float64" else -34  # z = σ(a) is then still a normal number
     W, X, _ = _selecting(case, rng, tuple(np.linspace(-12, least, 21)))
     return W, X, rng.integers(0, 4, size=(case.batch, case.widths[-1])) / 3
+
+
+def _confident_rows(case: Case, rng: np.random.Generator) -> Data:
+    """Logits 0, −g/2 and −g in any order, for g out to where 1/z² = e^{2g} is still a number.
+
+    In turn the target is the least class, as of an output that is surely wrong, the largest, and a mixture.
+    """
+    most = 340 if case.dtype == "float64" else 80
+    g = np.geomspace(12, most, case.batch)
+    logits = np.stack([0 * g, -g / 2, -g], axis=1)
+    Y = np.array([[0, 0, 1], [1, 0, 0], [0, 1 / 4, 3 / 4]])[np.arange(case.batch) % 3]
+    order = rng.permuted(np.tile(np.arange(3), (case.batch, 1)), axis=1)
+    logits, Y = (np.take_along_axis(M, order, axis=1) for M in (logits, Y))
+    W, X, _ = _selecting(case, rng, tuple(logits.ravel()))
+    return W, X, Y
+
+
+def near_one(case: Case, rng: np.random.Generator) -> Data:
+    most = 30 if case.dtype == "float64" else 13  # 1 − z is then far above the rounding of z
+    W, X, _ = _selecting(case, rng, tuple(np.linspace(2, most, 21)))
+    return W, X, rng.integers(0, 4, size=(case.batch, case.widths[-1])) / 4
+
+
+SHIFTS = (1000, -1000, 710, -746, 89, -104)  # where exp overflows or is 0, in either dtype
+
+
+def logits(case: Case, rng: np.random.Generator) -> Data:
+    """Rows of ordinary spread, each shifted as a whole; in the last one all but the first underflow, unless
+    their logarithm is taken."""
+    width, far = case.widths[1], 40 if case.loss == "cross_entropy" else 1000
+    rows = np.array(SHIFTS)[:, None] + rng.integers(-12, 13, size=(len(SHIFTS), width)) / 4
+    rows = np.vstack([rows, 1000.0 - far * np.arange(width)])
+    return _selecting(case, rng, tuple(rows.ravel()))
+
+
+def classes(case: Case, rng: np.random.Generator) -> Data:
+    """One-hot targets; 0 and 1 where there is one output."""
+    W, X, _ = typical(case, rng)
+    m = case.widths[-1]
+    of = rng.integers(0, max(2, m), size=case.batch)
+    return W, X, np.eye(m)[of] if m > 1 else of[:, None].astype(float)
 
 
 def kinks(case: Case, rng: np.random.Generator) -> Data:

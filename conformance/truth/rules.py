@@ -54,8 +54,10 @@ def _added(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _by(e: Any, c: Any) -> Any:
-    """e·c, and nothing where e is, though c be infinite."""
-    return e * c if np.isfinite(c).all() else np.where(e == 0, 0.0, e * c)
+    """e·c, and nothing where either is, though the other be infinite."""
+    if np.isfinite(c).all() and np.isfinite(e).all():
+        return e * c
+    return np.where((np.asarray(e) == 0) | (np.asarray(c) == 0), 0.0, e * c)
 
 
 def _nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
@@ -367,6 +369,7 @@ def _one_has_no_error(m: Any, E: Any, y: Any, operands: Any) -> Any:
 
 
 def _weighed(_: Any, w: Balls, x: Balls) -> Balls:
+    w, x = np.broadcast_arrays(w, x)
     pairs = zip(w.ravel().tolist(), x.ravel().tolist(), strict=True)
     return balls_of((arb(0) if a.is_zero() else a * b for a, b in pairs), x.shape)
 
@@ -379,7 +382,7 @@ def _weighed_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 def _multiplied(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)(b + F) − ab."""
     (a, b), (e, f) = operands, E
-    return _by(e, m(b)) + _by(f, m(a)) + e * f
+    return _by(e, m(b)) + _by(f, m(a)) + _by(e, f)
 
 
 def _divided(m: Any, E: Any, y: Any, operands: Any) -> Any:
@@ -411,7 +414,7 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in (
     Rule("multiply", _same, lambda _, a, b: a * b,
          lambda g, y, a, b: (_summed_to(op.multiply(g, b), a), _summed_to(op.multiply(g, a), b)),
          _multiplied, _times(1), _each),
-    Rule("hadamard", _same, lambda _, a, b: a * b,  # a product that some round twice
+    Rule("hadamard", _same, _weighed,  # a product that some round twice: 0 where a is, as for weigh
          None,
          _multiplied, _times(2), _each),
     Rule("weigh", _same, _weighed,  # w x, and 0 where w is 0, whatever x is
