@@ -30,7 +30,16 @@ from conformance.truth.network import Network, Spread, Truth
 from conformance.truth.readings import Memo
 from conformance.truth.rounding import Accuracy, Arithmetic
 
-__all__ = ["Judged", "Own", "Subject", "judge", "judge_exception", "right_as_a_whole", "steps_of", "whole_of"]
+__all__ = [
+    "Judged",
+    "Own",
+    "Subject",
+    "judge",
+    "judge_exception",
+    "right_as_a_whole",
+    "steps_of",
+    "whole_of",
+]
 
 
 class Comparison(NamedTuple):

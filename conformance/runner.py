@@ -62,7 +62,15 @@ from conformance.results import (
 from conformance.results import Implementation as ImplementationRow
 from conformance.summary import difference, environment, families, left_out, summary
 
-__all__ = ["RunError", "judged", "judged_by", "looked_at", "run", "runs"]
+__all__ = [
+    "RunError",
+    "judged",
+    "judged_by",
+    "looked_at",
+    "rounds_every_value",
+    "run",
+    "runs",
+]
 
 TIMEOUT = 900.0  # seconds a task may take before its worker is ended
 CHUNK = 48  # cases a task, at most
@@ -223,7 +231,7 @@ def looked_at(
         return found
     from conformance.diagnosis import diagnosis  # and with it refbp, which is seldom needed here
 
-    result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result)
+    result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result, rounded)
     return result
 
 

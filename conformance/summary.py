@@ -144,10 +144,12 @@ def summary(
     elif unanswered:
         verdict = "undecided" if total["undecided"] else "not-run"
     else:
-        verdict = "conforms"
+        verdict = "inaccurate" if total["inaccurate"] else "conforms"
     ran = [row["name"] for row in rows if row["status"] == "ran"]
     judged = sum(n for v, n in total.items() if v != "not-run")
     good = f"{judged:,} results of {', '.join(ran)}: all conform"
+    if total["inaccurate"]:
+        good = f"{judged:,} results of {', '.join(ran)}: no mistake, {total['inaccurate']} of them inaccurate"
     if total["known-difference"]:
         good += f", {total['known-difference']} of them but for a known difference"
     if total["not-run"]:

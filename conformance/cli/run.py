@@ -44,6 +44,10 @@ html_dir = click.option(
     help="Write the HTML report as separate files, for servers that forbid inline script and style.",
 )
 
+strict_option = click.option(
+    "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
+)
+
 EXPLAINED = 2  # how many implementations are explained in the terminal: a screen
 
 
@@ -74,6 +78,7 @@ EXPLAINED = 2  # how many implementations are explained in the terminal: a scree
     metavar="F.json",
     help="Put what `conformance faults --json` found into the results and the report.",
 )
+@strict_option
 @click.option(
     "--jobs",
     type=click.IntRange(0, 256),
@@ -88,6 +93,7 @@ def run(
     json_path: Path | None,
     folder: Path | None,
     trials: Path | None,
+    strict: bool,
     jobs: int | None,
 ) -> None:
     """Run the implementations on a profile of cases and judge every quantity of every layer."""
@@ -112,7 +118,8 @@ def run(
     for kind, path in (("report", report), ("report", folder), ("results", json_path)):
         if path:
             click.echo(f"{kind}: {path}")
-    sys.exit(results["summary"]["exit_code"])
+    lossy = sum(of["inaccurate"] for of in results["summary"]["verdicts"].values())
+    sys.exit(results["summary"]["exit_code"] or int(strict and lossy > 0))
 
 
 def _write_report(path: Path, results: Results) -> None:
@@ -211,10 +218,11 @@ def list_(profile: str, wanted: str, ids: bool) -> None:
 @click.option(
     "--implementation", "name", default="refbp", metavar="NAME", help="Which one (default refbp)."
 )
-def show(case: str, name: str) -> None:
+@strict_option
+def show(case: str, name: str, strict: bool) -> None:
     """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
     from conformance.judge import Subject
-    from conformance.runner import RunError, _names, judged_by, runs, started
+    from conformance.runner import RunError, _names, judged_by, rounds_every_value, runs, started
     from conformance.show import by_hand, describe
 
     with refusing():
@@ -227,13 +235,19 @@ def show(case: str, name: str) -> None:
         assert impl is not None
         result, lines = judged_by(subject, name, impl), []
         if result["blame"]:
-            like = getattr(impl, "like", name)
-            lines = by_hand(subject, like, runs(subject, impl, whole=False), result)
+            like, rounded = getattr(impl, "like", name), None
+            if name not in IMPLEMENTATIONS:
+                rounded = rounds_every_value(impl)
+            lines = by_hand(subject, like, runs(subject, impl, whole=False), result, rounded)
         click.echo(describe(found, result, lines))
     sys.exit(
-        {"conforms": 0, "known-difference": 0, "undecided": 2, "not-run": 2}.get(
-            result["verdict"], 1
-        )
+        {
+            "conforms": 0,
+            "known-difference": 0,
+            "inaccurate": int(strict),
+            "undecided": 2,
+            "not-run": 2,
+        }.get(result["verdict"], 1)
     )
 
 

@@ -9,11 +9,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pytest
 
 from conformance.cases import Case, find
-from conformance.faults.loop import STEPS, Loop, State, planted
-from conformance.faults.table import FAULTS
+from conformance.faults.loop import STEPS, Loop, State
 from conformance.implementations import NotRunError, given
 from conformance.judge import Subject
 from conformance.problem import Floats, Problem, Trace
