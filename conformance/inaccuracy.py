@@ -24,7 +24,7 @@ from conformance.truth.network import MOST
 from conformance.truth.readings import errors, in_balls
 from conformance.truth.rounding import ALGEBRAIC, Accuracy, Model, Reals
 
-__all__ = ["inaccurate"]
+__all__ = ["inaccurate", "small_losses"]
 
 MIDDLE = 2.0**14.5
 """Between 1, a loss of digits, and 2²⁹, a mistake: u of float32 over u of float64."""
@@ -92,6 +92,24 @@ def inaccurate(
         runs.append(_Deviations(subject.alone, like, ran.alone, run, rounded))
     found = [d for d in runs if d.places]
     return _told(result, found[0]) if found and all(d.lose_digits() for d in found) else None
+
+
+def small_losses(
+    subject: Subject, like: str, t: Trace, rounded: bool | None
+) -> dict[tuple[str, str, int], str]:
+    """What deviates by no more than formulas lose, by gate, quantity and layer, with the stable one: where
+    nothing else can be asked."""
+    judged = [*steps_of(subject, like, t, rounded), *whole_of(subject, like, t)]
+    wrong = [j for j in judged if j.verdict == "deviates"]
+    large = _as_large(subject, like, t, rounded) if wrong else {}
+    found = {}
+    for c in (j.comparison for j in wrong):
+        q, l = c.quantity, c.layer
+        if bool(
+            (c.truth.distance(c.value) <= np.maximum(large[c.gate]((q, l)), c.tolerance)).all()
+        ):
+            found[c.gate, q, l] = _stable(subject.problem, q, l)
+    return found
 
 
 # --- one run, and its twins -----------------------------------------------------------------------

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conformance.spread import LAMBDA
 from flint import arb, arb_mat
 from jsonschema import Draft202012Validator
 
@@ -27,6 +26,7 @@ from conformance.implementations import implementation
 from conformance.judge import Subject
 from conformance.problem import QUANTITIES, Problem
 from conformance.results import read
+from conformance.spread import LAMBDA
 from conformance.truth import network
 from conformance.truth.balls import Enclosure, matrix, working_precision
 from conformance.vectors import export as exporting
