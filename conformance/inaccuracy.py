@@ -34,7 +34,7 @@ NEIGHBOURS = 16
 
 LOGARITHMS = ("minus_log", "minus_log1m")
 
-Key = tuple[str, int]
+Key = tuple[str, str, int]  # gate, quantity, layer
 Run = Callable[[Problem], Trace | None]
 Bits = NDArray[np.bool_]
 
@@ -94,21 +94,17 @@ def inaccurate(
     return _told(result, found[0]) if found and all(d.lose_digits() for d in found) else None
 
 
-def small_losses(
-    subject: Subject, like: str, t: Trace, rounded: bool | None
-) -> dict[tuple[str, str, int], str]:
+def small_losses(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Key, str]:
     """What deviates by no more than formulas lose, by gate, quantity and layer, with the stable one: where
     nothing else can be asked."""
-    judged = [*steps_of(subject, like, t, rounded), *whole_of(subject, like, t)]
-    wrong = [j for j in judged if j.verdict == "deviates"]
-    large = _as_large(subject, like, t, rounded) if wrong else {}
-    found = {}
-    for c in (j.comparison for j in wrong):
-        q, l = c.quantity, c.layer
-        if bool(
-            (c.truth.distance(c.value) <= np.maximum(large[c.gate]((q, l)), c.tolerance)).all()
-        ):
-            found[c.gate, q, l] = _stable(subject.problem, q, l)
+    wrong = {k: j for k, j in _judged(subject, like, t, rounded).items() if j.verdict == "deviates"}
+    if not wrong:
+        return {}
+    large, found = _as_large(subject, like, t, rounded), {}
+    for k, j in wrong.items():
+        c = j.comparison
+        if bool((c.truth.distance(c.value) <= np.maximum(large(k), c.tolerance)).all()):
+            found[k] = _stable(subject.problem, *k[1:])
     return found
 
 
@@ -142,7 +138,11 @@ class _Deviations:
         self.subject, self.like, self.run, self.rounded = subject, like, run, rounded
         self.twins = 0  # how many it took
         judged = _judged(subject, like, t, rounded)
-        self.wrong = {k: j for k, j in judged.items() if j.verdict == "deviates"}
+        wrong = {k: j for k, j in judged.items() if j.verdict == "deviates"}
+        self.wrong = {
+            k: j for k, j in wrong.items() if k[0] == "step" or ("step", *k[1:]) not in judged
+        }
+        self.wrong = self.wrong or wrong  # else what is off end to end follows from its steps
         self.places = self._places(subject, t, self.wrong)
 
     def lose_digits(self) -> bool:
@@ -209,24 +209,21 @@ class _Deviations:
                     error=error,
                     ratio=ratio,
                     relative=np.where(error == 0, 0, error / truth),
-                    small=error <= large[c.gate](k),
+                    small=error <= large(k),
                     told=np.isfinite(error) & ((ratio > 1) | (truth > c.tolerance)),
                 )
         return found
 
 
 def _judged(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Key, Judged]:
-    """Each quantity of each layer, by its step; end to end where its operands were not returned."""
-    whole = {(j.comparison.quantity, j.comparison.layer): j for j in whole_of(subject, like, t)}
-    steps = {
-        (j.comparison.quantity, j.comparison.layer): j for j in steps_of(subject, like, t, rounded)
-    }
-    return steps | {k: j for k, j in whole.items() if k not in steps}
+    """Each quantity of each layer, by its step and end to end."""
+    judged = [*steps_of(subject, like, t, rounded), *whole_of(subject, like, t)]
+    return {(j.comparison.gate, j.comparison.quantity, j.comparison.layer): j for j in judged}
 
 
 def _as_large(
     subject: Subject, like: str, t: Trace, rounded: bool | None
-) -> Mapping[str, Callable[[Key], Reals]]:
+) -> Callable[[Key], Reals]:
     """The tolerances of the gates, if intermediates were as large as 1 and a: as many roundings of 1 as σ
     and σ' may have of themselves, and of a two in σ. Without exponentials and logarithms nothing cancels."""
 
@@ -238,27 +235,27 @@ def _as_large(
 
     p, plain = subject.problem, subject.amend(())
     network, arithmetic = subject.network(plain), subject.arithmetic(plain)
-    given: dict[Key, Floats] = {(q, l): M for q in QUANTITIES for l, M in t.layers(q).items()}
+    given: dict[tuple[str, int], Floats] = {
+        (q, l): M for q in QUANTITIES for l, M in t.layers(q).items()
+    }
     if t.loss is not None:
         given["loss", p.depth] = t.loss
     model = Model(arithmetic, accuracy, worst=True, unrounded=not rounded)
     bounds = errors(network.tape, in_balls(network.tape, given, subject.memo), model, given)
 
-    def of_step(k: Key) -> Reals:
-        q, l = k
-        if q == "Z" and p.sigma[l] in ROW_WISE:  # its intermediates are the whole row's
-            of = accuracy(p.sigma[l])
-            row = np.abs(np.asarray(t.A[l], float)).max(axis=-1, keepdims=True)
-            return np.asarray(bounds[k] + arithmetic.u * (of.h + of.e * row))
-        return bounds[k]
-
     spread = network.spread(arithmetic, accuracy, LAMBDA)
 
-    def end_to_end(k: Key) -> Reals:
-        q, l = k
-        return LAMBDA * (spread.loss if q == "loss" else spread.layers(q)[l])
+    def tolerance(k: Key) -> Reals:
+        gate, q, l = k
+        whole = spread.loss if q == "loss" else spread.layers(q)[l]
+        allowed = bounds[q, l] if gate == "step" else LAMBDA * whole
+        if q == "Z" and p.sigma[l] in ROW_WISE:  # its intermediates are the whole row's
+            of, A = accuracy(p.sigma[l]), t.A[l] if l in t.A else network.truth.A[l].hi
+            row = np.abs(np.asarray(A, float)).max(axis=-1, keepdims=True)
+            return np.asarray(allowed + arithmetic.u * (of.h + of.e * row))
+        return np.asarray(allowed)
 
-    return {"step": of_step, "end-to-end": end_to_end}
+    return tolerance
 
 
 def _twins(subject: Subject) -> Iterator[Subject]:
@@ -295,7 +292,7 @@ def _twins(subject: Subject) -> Iterator[Subject]:
 def _told(result: Result, of: _Deviations) -> Result:
     """The result, with what loses digits and the formula that does not."""
     p = of.subject.problem
-    (q, l), first = next(iter(of.wrong.items()))
+    (_, q, l), first = next(iter(of.wrong.items()))
     d = first.element
     where = SYMBOLS[q] if q == "loss" else f"{SYMBOLS[q]}_{l}"
     at = f"[{', '.join(map(str, d['index']))}]" if d["index"] else ""
@@ -309,7 +306,7 @@ def _told(result: Result, of: _Deviations) -> Result:
         f"{where}{at} loses digits: got {d['got']}, expected {d['expected']}, off by {d['error']} where "
         f"{d['tolerance']} is allowed ({float(d['ratio']):.4g} times); {why}. Stable: {stable}."
     )
-    steps = [StepRow(quantity=q, layer=l) for q, l in of.wrong]
+    steps = [StepRow(quantity=q, layer=l) for _, q, l in of.wrong]
     findings = []
     for quantity in dict.fromkeys(s["quantity"] for s in steps):
         own = [s for s in steps if s["quantity"] == quantity]

@@ -169,7 +169,7 @@ def test_the_blocks_of_the_file(results: Results) -> None:
     assert {c["id"] for c in results["cases"]} == {r["case"] for r in results["results"]}
     assert [f["name"] for f in results["families"]] == ["square"]
     assert set(VERDICTS) == {
-        "conforms", "deviates", "known-difference", "undecided", "not-run", "error",
+        "conforms", "deviates", "known-difference", "inaccurate", "undecided", "not-run", "error",
     }  # fmt: skip
     assert set(results["summary"]["verdicts"]["refbp"]) == set(VERDICTS)
 
@@ -434,7 +434,7 @@ NUMBER = 'expected a number, "nan", "inf" or "-inf".'
 COUNT = "expected a whole number from 0 on."
 POSITIVE = "expected a whole number from 1 on."
 WHOLE_TEXT = "expected text, without halves of surrogate pairs."
-VERDICT = 'expected "conforms", "deviates", "known-difference", "undecided", "not-run" or "error".'
+VERDICT = 'expected "conforms", "deviates", "known-difference", "inaccurate", "undecided", "not-run" or "error".'
 GATE = 'expected "step", "end-to-end", "exact", "row" or "repeat".'
 QUANTITY = 'expected "A", "Z", "delta", "dW", "W_new", "loss" or "all".'
 RECORD = ("results", 2, "records", 3)
