@@ -6,16 +6,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from conformance.cases import Case, find
+from conformance.cli import main
 from conformance.faults.loop import STEPS, Loop, State, planted
 from conformance.faults.table import FAULTS
 from conformance.implementations import NotRunError, given
-from conformance.judge import Subject
+from conformance.judge import Subject, judge
 from conformance.problem import Floats, Problem, Trace
 from conformance.results import Result
 from conformance.runner import judged_by
@@ -335,3 +338,43 @@ def test_no_fault_of_the_table_is_a_loss_of_digits(case: str) -> None:
     found = {n: judged(case, planted(f.wrong))["verdict"] for n, f in FAULTS.items()}
     assert {n for n, v in found.items() if v == "inaccurate"} <= {"derivative-from-the-output"}
     assert sum(v == "deviates" for v in found.values()) > len(FAULTS) / 2
+
+
+# --- what is made of it ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["run", "--profile", "quick", "--select", "activation=elu", "--jobs", "0"],
+                                     ["show", "typical/elu/L2/n7/float64/bias"]])  # fmt: skip
+def test_it_is_exit_code_0_and_1_if_strict(command: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "naive.py"
+    file.write_text(
+        "import numpy as np\n"
+        "from conformance.faults.loop import STEPS, Loop\n"
+        "class Naive:\n"
+        "    name = 'naive'\n"
+        "    def run(self, p):\n"
+        "        elu = lambda a: np.where(a > 0, a, np.exp(a) - 1)\n"
+        "        return Loop({**STEPS, 'Z': lambda s, l: elu(s.A[l])}).run(p)\n"
+    )
+    given_as = [*command, "--implementation", f"{file}:Naive"]
+    plain, strict = (CliRunner().invoke(main, [*given_as, *more]) for more in ([], ["--strict"]))
+    assert (plain.exit_code, strict.exit_code) == (0, 1), plain.output
+    assert "inaccurate" in plain.output and "np.expm1(a)" in plain.output
+
+
+def test_an_implementation_may_say_that_it_rounds_every_value() -> None:
+    """Then the step gate judges it more narrowly."""
+    from conformance.runner import rounds_every_value
+
+    impl: Any = Mine({})
+    assert not rounds_every_value(impl)
+    impl.rounds_every_value = True
+    assert rounds_every_value(impl)
+    case = "typical/tanh/L3/n7/float64"
+    kept = judge(subject(case), "", impl.run(subject(case).problem), rounded=False)
+    told = judge(subject(case), "", impl.run(subject(case).problem), rounded=True)
+    ratios = [
+        sum(float(r["ratio"]) for r in of["records"] if r["gate"] == "step") for of in (kept, told)
+    ]
+    assert ratios[0] < ratios[1]
+    assert judged(case, {})["verdict"] == "conforms"
