@@ -434,7 +434,10 @@ NUMBER = 'expected a number, "nan", "inf" or "-inf".'
 COUNT = "expected a whole number from 0 on."
 POSITIVE = "expected a whole number from 1 on."
 WHOLE_TEXT = "expected text, without halves of surrogate pairs."
-VERDICT = 'expected "conforms", "deviates", "known-difference", "inaccurate", "undecided", "not-run" or "error".'
+VERDICT = (
+    'expected "conforms", "deviates", "known-difference", "inaccurate", "undecided", "not-run" or '
+    '"error".'
+)
 GATE = 'expected "step", "end-to-end", "exact", "row" or "repeat".'
 QUANTITY = 'expected "A", "Z", "delta", "dW", "W_new", "loss" or "all".'
 RECORD = ("results", 2, "records", 3)
