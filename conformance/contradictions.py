@@ -127,7 +127,7 @@ def _of_summary(found: Results) -> Iterator[str]:
                 where = f"summary.verdicts has {n:,} {verdict} of {as_json(name)}"
                 yield f"{where}; expected {counted:,}, as the results."
     verdict, code = _answer(found, counts)
-    worse = "not-run" if verdict == "conforms" else verdict, 2
+    worse = "not-run" if code == 0 else verdict, 2
     before = ("error" if sum(counts.values(), Counter())["error"] else "deviates"), 1  # older files
     allowed = [(verdict, code), worse, *([before] if verdict == "error" else [])]
     if (summary["verdict"], summary["exit_code"]) not in allowed:
@@ -152,7 +152,9 @@ def _answer(found: Results, counts: Counts) -> tuple[Verdict, int]:
     if total["undecided"]:
         return "undecided", 2
     judged = sum(total.values()) - total["not-run"]
-    return ("conforms", 0) if judged and not silent else ("not-run", 2)
+    if not judged or silent:
+        return "not-run", 2
+    return ("inaccurate" if total["inaccurate"] else "conforms"), 0
 
 
 def _raised_always(counts: Counter[str]) -> bool:

@@ -78,13 +78,20 @@ class Suspect:
 class _Case:
     """One trace under suspicion."""
 
-    def __init__(self, subject: Subject, like: str, t: Trace, past: Trace | None) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        like: str,
+        t: Trace,
+        past: Trace | None,
+        rounded: bool | None = None,
+    ) -> None:
         self.p: Problem = subject.problem
         self.u = float(np.finfo(self.p.dtype).eps) / 2
         self.t = t
         other = self.p.another_batch() if past is not None else None
         self.state = state_of(self.p, t, past, other)
-        self.judged = steps_of(subject, like, t)
+        self.judged = steps_of(subject, like, t, rounded)
         self.suspects = {s.key: s for s in map(Suspect.of, self.judged)}
         self.right = right_as_a_whole(subject, like, t)
         wrong = {s.key: s for s in map(Suspect.of, self._wrong(self.judged))}
@@ -147,11 +154,12 @@ class _Guess:
 
 
 def diagnosis(
-    subject: Subject, like: str, ran: Runs, result: Result
+    subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None = None
 ) -> tuple[list[StepRow], list[Finding]]:
-    """(blame, findings) for what deviates; both empty where there is nothing to go by."""
+    """(blame, findings) for what deviates; both empty where there is nothing to go by. `rounded` as for
+    `judge`."""
     with np.errstate(all="ignore"):
-        case = _under_suspicion(subject, like, ran, result)
+        case = _under_suspicion(subject, like, ran, result, rounded)
         if case.blamed:
             blame = [StepRow(quantity=s.quantity, layer=s.layer) for s in case.blamed]
             order = [tuple(step.values()) for step in blame]
@@ -167,17 +175,19 @@ def diagnosis(
         return blame, list(_as_a_whole(subject, case, result, blame))
 
 
-def _under_suspicion(subject: Subject, like: str, ran: Runs, result: Result) -> _Case:
+def _under_suspicion(
+    subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None
+) -> _Case:
     """The run to look at: the one after another batch, if that made a difference; or one example."""
     gates = {r["gate"] for r in result["records"] if float(r["ratio"]) > 1}
     if "repeat" in gates and ran.again is not None:
-        again = _Case(subject, like, ran.again, ran.between)
+        again = _Case(subject, like, ran.again, ran.between, rounded)
         again.earlier = ran.first
         if again.blamed:
             return again
-    case = _Case(subject, like, ran.first, None)
+    case = _Case(subject, like, ran.first, None, rounded)
     if not case.blamed and gates == {"row"} and subject.alone is not None and ran.alone is not None:
-        alone = _Case(subject.alone, like, ran.alone, None)
+        alone = _Case(subject.alone, like, ran.alone, None, rounded)
         alone.batch = case
         return alone
     return case

@@ -34,7 +34,7 @@ State = Verdict | Literal["absent"]
 Direction = Literal["worse", "better"]
 FAILING: tuple[State, ...] = ("error", "deviates", "undecided")
 SEVERITY: dict[str, int] = {v: i for i, v in enumerate(("error", "deviates", "undecided"))} | {
-    "absent": 3, "not-run": 4, "known-difference": 5, "conforms": 6,
+    "absent": 3, "not-run": 4, "inaccurate": 5, "known-difference": 6, "conforms": 7,
 }  # fmt: skip
 """How bad it is to arrive there; the worst changes come first."""
 VOLATILE = {"command", "finished", "seconds", "processes"}

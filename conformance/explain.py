@@ -58,7 +58,7 @@ def _merged(found: dict[str, Common], depths: Mapping[str, set[int]]) -> None:
 def only_where(bad: Sequence[Result], own: Sequence[Result], cases: Sequence[CaseRow]) -> str:
     """What all failing cases have and no conforming one: "loss is not mean_squared_error"; "" for nothing."""
     rows = {c["id"]: c for c in cases}
-    good = [r for r in own if r["verdict"] in ("conforms", "known-difference")]
+    good = [r for r in own if r["verdict"] in ("conforms", "known-difference", "inaccurate")]
     for field in ("loss", "output", "activation", "dtype", "bias", "depth", "batch", "family"):
         failing, fine = ({str(rows[r["case"]][field]) for r in of} for of in (bad, good))
         if fine and not failing & fine:
@@ -83,7 +83,31 @@ def explained(results: Results, name: str) -> list[str]:
     """The lines about one implementation; none where nothing is wrong."""
     own = [r for r in results["results"] if r["implementation"] == name]
     bad = [r for r in own if r["verdict"] in BAD]
-    return list(_lines(results, name, own, bad)) if bad else []
+    lossy = [r for r in own if r["verdict"] == "inaccurate"]
+    lines = list(_lines(results, name, own, bad)) if bad else []
+    return lines + list(_losses(results, name, own, lossy)) if lossy else lines
+
+
+def _losses(
+    results: Results, name: str, own: Sequence[Result], lossy: Sequence[Result]
+) -> Iterator[str]:
+    """What loses digits, and the formulas that do not."""
+    judged = sum(r["verdict"] != "not-run" for r in own)
+    yield f"{name}: {len(lossy)} inaccurate, of {judged:,} cases: right but for digits lost to rounding"
+    forms = Counter(
+        (SYMBOLS[f["steps"][0]["quantity"]], f["suggestion"]) for r in lossy for f in r["diagnosis"]
+    )
+    for (symbol, form), n in forms.most_common(3):
+        yield from _entry("loses", f"{symbol} ({n:,} case{'' if n == 1 else 's'})")
+        yield from _entry("", f"→ {form}")
+    yield from _smallest(name, smallest(lossy, results["cases"]))
+
+
+def _smallest(name: str, case: Result) -> Iterator[str]:
+    """The case to look at, and how."""
+    yield from _entry("smallest", case["case"])
+    yield from _entry("", case["message"])
+    yield from _entry("see it", again(case["case"], name))
 
 
 def _lines(
@@ -106,10 +130,7 @@ def _lines(
         of = f"{c.cases:,} case{'' if c.cases == 1 else 's'}"
         yield from _entry(label, f"{c.finding['text']} ({of})")
         yield from _entry("", f"→ {c.finding['suggestion']}")
-    case = told(bad, results["cases"])
-    yield from _entry("smallest", case["case"])
-    yield from _entry("", case["message"])
-    yield from _entry("see it", again(case["case"], name))
+    yield from _smallest(name, told(bad, results["cases"]))
 
 
 def again(case: str, name: str) -> str:

@@ -39,6 +39,7 @@ __all__ = [
     "judge_exception",
     "right_as_a_whole",
     "steps_of",
+    "whole_of",
 ]
 
 
@@ -350,12 +351,17 @@ def steps_of(subject: Subject, name: str, t: Trace, rounded: bool | None = None)
     return [a if p.verdict == "deviates" != a.verdict else p for p, a in pairs]
 
 
-def right_as_a_whole(subject: Subject, name: str, t: Trace) -> set[tuple[str, int]]:
-    """The quantities of layers that conform end to end."""
+def whole_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
+    """Every quantity of a trace end to end."""
     plain = subject.amend(())
     with np.errstate(all="ignore"):
         found = _against_truth("end-to-end", t, subject.truth(plain), subject.spread(name, plain))
-        judged = _judge_all(list(found.values()))
+        return _judge_all([found[k] for k in _in_order(subject.problem.depth) if k in found])
+
+
+def right_as_a_whole(subject: Subject, name: str, t: Trace) -> set[tuple[str, int]]:
+    """The quantities of layers that conform end to end."""
+    judged = whole_of(subject, name, t)
     return {(j.comparison.quantity, j.comparison.layer) for j in judged if j.verdict == "conforms"}
 
 

@@ -47,16 +47,19 @@ __all__ = [
 SCHEMA_VERSION = 2
 TRIALS_VERSION = 1
 
-Verdict = Literal["conforms", "deviates", "known-difference", "undecided", "not-run", "error"]
+Verdict = Literal[
+    "conforms", "deviates", "known-difference", "inaccurate", "undecided", "not-run", "error"
+]
 VERDICTS: tuple[Verdict, ...] = (
     "error",
     "deviates",
     "undecided",
+    "inaccurate",
     "known-difference",
     "not-run",
     "conforms",
 )
-"""The six answers, the worst first. They are never merged."""
+"""The seven answers, the worst first. They are never merged."""
 
 VerdictName = Annotated[str, OneOf(*VERDICTS)]
 

@@ -18,7 +18,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,21 @@ from conformance.results import Implementation as ImplementationRow
 from conformance.summary import difference, environment, families, left_out, summary
 from conformance.trouble import RefusedError, not_installed, reason, to_install
 
-__all__ = ["RunError", "judged", "judged_by", "run", "runs"]
+__all__ = [
+    "RunError",
+    "judged",
+    "judged_by",
+    "looked_at",
+    "rounds_every_value",
+    "run",
+    "runs",
+]
 
 TIMEOUT = 900.0  # seconds a task may take before its worker is ended
 CHUNK = 48  # cases a task, at most
 
 Progress = Callable[[int, int, str], None]
+Run = Callable[[Problem], Trace | None]
 
 
 class RunError(RefusedError):
@@ -186,23 +195,43 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     except (Exception, SystemExit) as e:
         return judge_exception(subject.case, name, f"{name} raised {reason(e)} ({_where(e)})")
     like = getattr(impl, "like", "") or (name if whole else "")
+    rounded = None if whole else rounds_every_value(impl)
     try:
-        return {**_judged(subject, like, ran, whole), "implementation": name}
+        result = judge(subject, like, ran.first, ran.again, ran.alone, whole, rounded)
+        result["implementation"] = name
+        return looked_at(subject, like, ran, result, partial(_if_it_can, impl, whole), rounded)
     except Exception as e:  # ours: it costs the others nothing
         return judge_exception(
             subject.case, name, f"it could not be judged: {reason(e)} ({_where(e)})"
         )
 
 
-def _judged(subject: Subject, like: str, ran: Runs, whole: bool) -> Result:
-    """The verdict, and what the mistake is where there is one."""
-    result = judge(subject, like, ran.first, ran.again, ran.alone, whole)
-    if result["verdict"] == "deviates":
-        from conformance.diagnosis import (
-            diagnosis,  # and with it refbp, which is seldom needed here
-        )
+def rounds_every_value(impl: Implementation) -> bool:
+    """Whether somebody's own says that it goes on from the numbers that it returns."""
+    return bool(getattr(impl, "rounds_every_value", False))
 
-        result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result)
+
+def _if_it_can(impl: Implementation, whole: bool, problem: Problem) -> Trace | None:
+    """What it computes for another problem; None where it does not: it may know one dtype only."""
+    try:
+        return _run_once(impl, problem, whole)
+    except (Exception, SystemExit):
+        return None
+
+
+def looked_at(
+    subject: Subject, like: str, ran: Runs, result: Result, run: Run, rounded: bool | None
+) -> Result:
+    """A result that deviates, looked at again: it loses digits, or this is what the mistake looks like."""
+    if result["verdict"] != "deviates":
+        return result
+    from conformance.inaccuracy import inaccurate
+
+    if found := inaccurate(subject, like, ran, result, run, rounded):
+        return found
+    from conformance.diagnosis import diagnosis  # and with it refbp, which is seldom needed here
+
+    result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result, rounded)
     return result
 
 

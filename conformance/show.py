@@ -22,13 +22,15 @@ def describe(case: Case, result: Result, by_hand: Sequence[str] = ()) -> str:
     return "\n".join(_lines(case, result, by_hand))
 
 
-def by_hand(subject: Subject, like: str, ran: Runs, result: Result) -> list[str]:
+def by_hand(
+    subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None = None
+) -> list[str]:
     """The first step that is to blame: its operands, what stands there, and what it should give."""
     if not result["blame"]:
         return []
     q, l = result["blame"][0]["quantity"], result["blame"][0]["layer"]
     for t in (t for t in (ran.first, ran.again) if t is not None):
-        for j in steps_of(subject, like, t):
+        for j in steps_of(subject, like, t, rounded):
             if (j.comparison.quantity, j.comparison.layer) == (q, l) and j.verdict == "deviates":
                 return list(_by_hand(subject.problem, t, j, q, l))
     return []
@@ -96,12 +98,13 @@ def _lines(case: Case, result: Result, by_hand: Sequence[str]) -> Iterator[str]:
     yield f"  why: {row['why']}"
     if result["message"]:
         yield f"  {result['message']}"
+    lossy = result["verdict"] == "inaccurate"
     for f in result["diagnosis"]:
-        yield f"  looks like: {f['text']}"
+        yield f"  {'' if lossy else 'looks like: '}{f['text']}"
         yield f"    → {f['suggestion']}"
     if result["blame"]:
         steps = ", ".join(_step(s["quantity"], s["layer"]) for s in result["blame"])
-        yield f"  to blame: {steps}; what follows from it is not"
+        yield f"  {'loses digits' if lossy else 'to blame'}: {steps}; what follows from it is not"
     if by_hand:
         yield ""
         yield from by_hand

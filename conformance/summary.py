@@ -142,16 +142,19 @@ def summary(
     troubles += [f"{total['undecided']} undecided"] if total["undecided"] else []
     troubles += [f"could not run: {', '.join(silent)}"] if silent else []
     troubles += [] if judged else ["nothing ran"]
-    verdict: Verdict = "not-run" if silent or not judged else "conforms"
+    verdict: Verdict = "inaccurate" if total["inaccurate"] else "conforms"
+    verdict = "not-run" if silent or not judged else verdict
     for found in ("undecided", "deviates", "error"):
         verdict = found if total[found] or (found == "error" and stale) else verdict
     ran = [row["name"] for row in rows if row["status"] == "ran"]
     good = f"{judged:,} results of {', '.join(ran)}: all conform"
+    if total["inaccurate"]:
+        good = f"{judged:,} results of {', '.join(ran)}: no mistake, {total['inaccurate']} of them inaccurate"
     if total["known-difference"]:
         good += f", {total['known-difference']} of them but for a known difference"
     return Summary(
         verdict=verdict,
-        exit_code=2 if silent else {"conforms": 0, "deviates": 1}.get(verdict, 2),
+        exit_code=2 if silent else {"conforms": 0, "inaccurate": 0, "deviates": 1}.get(verdict, 2),
         message="; ".join([*(troubles or [good]), *_left_undone(ran, counts)]) + ".",
         verdicts=counts,
         worst=_worst(results),

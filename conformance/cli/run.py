@@ -44,6 +44,10 @@ html_dir = click.option(
     help="Write the HTML report as separate files, for servers that forbid inline script and style.",
 )
 
+strict_option = click.option(
+    "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
+)
+
 EXPLAINED = 2  # how many implementations are explained in the terminal: a screen
 
 
@@ -81,6 +85,7 @@ EXPLAINED = 2  # how many implementations are explained in the terminal: a scree
     metavar="F.json",
     help="Put what `conformance faults --json` found into the results and the report.",
 )
+@strict_option
 @click.option(
     "--jobs",
     type=click.IntRange(0, 256),
@@ -96,6 +101,7 @@ def run(
     json_path: Path | None,
     folder: Path | None,
     trials: Path | None,
+    strict: bool,
     jobs: int | None,
 ) -> int:
     """Run the implementations on a profile of cases and judge every quantity of every layer."""
@@ -116,7 +122,8 @@ def run(
         ("report", report, lambda path: write_report(path, results)),
         ("report", folder, lambda path: _write_folder(path, results)),
     )
-    return results["summary"]["exit_code"]
+    lossy = sum(of["inaccurate"] for of in results["summary"]["verdicts"].values())
+    return results["summary"]["exit_code"] or int(strict and lossy > 0)
 
 
 def write_report(path: Path, results: Results) -> None:
@@ -219,10 +226,11 @@ def list_(profile: str, wanted: str, ids: bool) -> None:
 @click.option(
     "--implementation", "name", default="refbp", metavar="NAME", help="Which one (default refbp)."
 )
-def show(case: str, name: str) -> int:
+@strict_option
+def show(case: str, name: str, strict: bool) -> int:
     """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
     from conformance.judge import Subject
-    from conformance.runner import RunError, _names, judged_by, runs, started
+    from conformance.runner import RunError, _names, judged_by, rounds_every_value, runs, started
     from conformance.show import by_hand, describe
 
     found = find(case)
@@ -234,9 +242,11 @@ def show(case: str, name: str) -> int:
     result, lines = judged_by(subject, name, impl), []
     if result["blame"]:
         like = getattr(impl, "like", name)
-        lines = by_hand(subject, like, runs(subject, impl, whole=False), result)
+        rounded = None if name in IMPLEMENTATIONS else rounds_every_value(impl)
+        lines = by_hand(subject, like, runs(subject, impl, whole=False), result, rounded)
     click.echo(describe(found, result, lines))
-    return {"conforms": 0, "known-difference": 0, "deviates": 1}.get(result["verdict"], 2)
+    codes = {"conforms": 0, "known-difference": 0, "inaccurate": int(strict), "deviates": 1}
+    return codes.get(result["verdict"], 2)
 
 
 @main.command()

@@ -245,5 +245,5 @@ def _network(rubric: Rubric, j: Judged) -> Network:
     for t in rubric.tests:
         if j.case in t.cases:
             right |= {q: j.wrong[t.gate, q] is None for q in t.quantities}
-    troubles = [_said(t) for t in j.troubles]
+    troubles = [*(_said(t) for t in j.troubles), *j.lost]
     return Network(case=j.case.id, network=_described(j.case), right=right, troubles=troubles)

@@ -11,9 +11,10 @@ import numpy as np
 from conformance.cases import Case
 from conformance.grading.asking import Answer, Trouble
 from conformance.implementations import implementation
+from conformance.inaccuracy import small_losses
 from conformance.judge import Subject, judge
 from conformance.problem import QUANTITIES, Floats, Runs, Trace
-from conformance.results import Finding
+from conformance.results import SYMBOLS, Finding
 
 __all__ = ["LIKE", "Judged", "Wrong", "judged", "looks_like"]
 
@@ -49,6 +50,7 @@ class Judged:
     troubles: tuple[Trouble, ...]
     printed: str
     returned: frozenset[str]
+    lost: tuple[str, ...]  # steps that are right but for digits that their formulas lose
     traces: tuple[Trace, Trace]  # as returned, and with the A and Z that backward_prop was given
 
     def first(self, quantities: tuple[str, ...], gate: str) -> Wrong | None:
@@ -85,7 +87,13 @@ def judged(case: Case, answer: Answer) -> Judged:
         for q in QUANTITIES
     }
     returned = frozenset(q for q in QUANTITIES if own.layers(q))
-    return Judged(case, wrong, troubles, answer.printed, returned, (own, mended))
+    lost = {k: v for s in (forward, backward) for k, v in s.lost.items() if k[0] == "step"}
+    hints = tuple(
+        f"{SYMBOLS[q]}_{l} loses digits; it counts as right. Stable: {stable}."
+        for (_, q, l), stable in lost.items()
+        if q != "loss"
+    )
+    return Judged(case, wrong, troubles, answer.printed, returned, hints, (own, mended))
 
 
 def _in_form(subject: Subject, t: Trace) -> Trace | None:
@@ -117,12 +125,16 @@ class _Steps:
     def __init__(self, subject: Subject, t: Trace, handed: bool = False) -> None:
         self.L, self.t, self.handed = subject.case.depth, t, handed
         self.right: dict[tuple[str, str, int], bool] = {}
+        self.lost: dict[tuple[str, str, int], str] = {}  # right but for digits: the stable formula
         if any(t.layers(q) for q in QUANTITIES):
-            result = judge(subject, LIKE, t, whole=False)
+            result = judge(subject, LIKE, t, whole=False, rounded=False)
             self.right = {
                 (r["gate"], r["quantity"], r["layer"]): float(r["ratio"]) <= 1
                 for r in result["records"]
             }
+            if result["verdict"] == "deviates":
+                self.lost = small_losses(subject, LIKE, t, rounded=False)
+                self.right |= dict.fromkeys(self.lost, True)
 
     def first_wrong(self, q: str, gate: str) -> Wrong | None:
         """The first layer that is wrong, in the order in which they are computed."""
@@ -190,7 +202,13 @@ def _findings(j: Judged, w: Wrong) -> list[Finding]:
 
     subject, t = Subject(j.case), j.traces[w.quantity not in FORWARD]
     try:  # a hint is no reason to lose a grade
-        _, found = diagnosis(subject, LIKE, Runs(t), judge(subject, LIKE, t, whole=False))
+        _, found = diagnosis(
+            subject,
+            LIKE,
+            Runs(t),
+            judge(subject, LIKE, t, whole=False, rounded=False),
+            rounded=False,
+        )
     except Exception:
         return []
     return [f for f in found if any(s["quantity"] == w.quantity for s in f["steps"])]

@@ -56,6 +56,8 @@ class Implementation(Protocol):
 
     `like`, the name of the implementation in whose tolerances and known differences it is judged: that
     whose σ and matrix products it uses (without it, the widest row of accuracy.toml);
+    `rounds_every_value = True`, that it goes on from the very numbers that it returns, in their dtype, with
+    no more digits kept on the way (no wider registers, no product and sum in one): judged more narrowly;
     `close`, called at the end.
     """
 

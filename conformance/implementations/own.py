@@ -31,6 +31,7 @@ class Own:
         self.name, self.of = name, of
         self.description = str(getattr(of, "description", "") or _first_line(of))
         self.like = str(getattr(of, "like", ""))
+        self.rounds_every_value = bool(getattr(of, "rounds_every_value", False))
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Its own start, if it has one."""

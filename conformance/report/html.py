@@ -33,6 +33,7 @@ SIGNS = {
     "error": "!",
     "deviates": "✗",
     "undecided": "?",
+    "inaccurate": "≈",
     "known-difference": "≠",
     "not-run": "–",
     "conforms": "✓",

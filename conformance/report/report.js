@@ -11,7 +11,7 @@
   }
   await new Promise((go) => setTimeout(go)); // the first screen comes first
   const data = await unpack(packed.trim());
-  const SIGNS = { error: "!", deviates: "✗", undecided: "?", "known-difference": "≠", "not-run": "–", conforms: "✓" };
+  const SIGNS = { error: "!", deviates: "✗", undecided: "?", inaccurate: "≈", "known-difference": "≠", "not-run": "–", conforms: "✓" };
   const FAILING = ["error", "deviates", "undecided"];
   const PAGE = 50;
 

@@ -77,7 +77,8 @@ def test_a_run_that_conforms(tmp_path: Path) -> None:
         "", "2 cases (standard: family=square,activation=tanh); worst: error over tolerance", "",
     ]  # fmt: skip
     assert lines[3].split() == [
-        "implementation", "conforms", "not-run", "known-difference", "undecided", "deviates", "error",
+        "implementation", "conforms", "not-run", "known-difference", "inaccurate",
+        "undecided", "deviates", "error",
         "worst", "end-to-end", "worst", "row", "worst", "step",
     ]  # fmt: skip
     name, *counts = lines[4].split()

@@ -176,7 +176,7 @@ def many(cases: int) -> Results:
 
 
 def synthetic(cases: int = 1200, hostile: bool = True) -> Results:
-    """A run of the standard profile: all six verdicts, some failures, names that attack."""
+    """A run of the standard profile: all seven verdicts, some failures, names that attack."""
     rng = random.Random(0)
     rows = [_case(n) for n in range(cases)]
     if hostile:
@@ -218,6 +218,9 @@ def synthetic(cases: int = 1200, hostile: bool = True) -> Results:
                     "verdict": "undecided",
                     "message": "the truth of delta, layer 2, is wider than half its tolerance",
                 }
+            if name_ == "refbp" and n == 41:
+                message = "Z_1[0, 0] loses digits: got 0.0. Stable: np.expm1(a)."
+                result |= {"verdict": "inaccurate", "message": message}
             if name_ == "refbp" and case["activation"] == "mish" and case["depth"] > 3:
                 keys = [(r["quantity"], r["layer"]) for r in result["records"]]
                 _deviate(result, keys.index(("delta", 2)), number(10 ** rng.uniform(0.2, 7)))
@@ -466,9 +469,9 @@ def test_counts_each_verdict_by_itself(results: Results, page: Page) -> None:
         assert f"{SIGNS[verdict]} {counts[verdict]:,} {verdict}" in page.text
 
 
-def test_the_six_verdicts_differ_in_sign_and_word_and_not_run_is_neutral(page: Page) -> None:
+def test_the_seven_verdicts_differ_in_sign_and_word_and_not_run_is_neutral(page: Page) -> None:
     assert set(SIGNS) == set(VERDICTS)
-    assert len(set(SIGNS.values())) == 6
+    assert len(set(SIGNS.values())) == 7
     css = files("conformance.report").joinpath("report.css").read_text(encoding="utf-8")
     for theme in (css, css[css.index("prefers-color-scheme: dark") :]):
         colour = dict(reversed(re.findall(r"--([\w-]+): (#\w{6});", theme)))
@@ -615,7 +618,17 @@ def test_contrast(dark: bool) -> None:
     colour: dict[str, str] = {}
     for key, value in re.findall(r"--([\w-]+): (#\w{6});", css[start:]):
         colour.setdefault(key, value)
-    words = ("ink", "muted", "link", "conforms", "known", "deviates", "undecided", "notrun")
+    words = (
+        "ink",
+        "muted",
+        "link",
+        "conforms",
+        "known",
+        "deviates",
+        "undecided",
+        "inaccurate",
+        "notrun",
+    )
     pairs = [(w, on) for w in words for on in ("paper", "panel")]
     pairs += [("on-error", "error"), ("error", "paper"), ("error", "panel")]
     pairs += [(f"t{i}", f"r{i}") for i in range(len(LEVELS))]

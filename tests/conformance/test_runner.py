@@ -520,6 +520,7 @@ def answer(*verdicts: str, status: str = "ran", stale: bool = False, asked: bool
         (answer("error", "conforms"), ("error", 2, "1 error.")),
         (answer("error", "deviates", "error"), ("error", 2, "2 error; 1 deviates.")),
         (answer("undecided", "conforms"), ("undecided", 2, "1 undecided.")),
+        (answer("undecided", "inaccurate"), ("undecided", 2, "1 undecided.")),
         (answer("undecided", "deviates"), ("deviates", 1, "1 deviates; 1 undecided.")),
         (answer(), ("not-run", 2, "nothing ran.")),
         (answer("not-run"), ("not-run", 2, "nothing ran; not run: 1 of 1 cases of refbp.")),
