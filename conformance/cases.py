@@ -534,7 +534,7 @@ def covering(of: Sequence[Case]) -> list[Case]:
         else:
             what = f"{c.output}+{c.loss}" if c.family == "heads" else c.loss
             what = f"{c.activation}>{c.output}+{c.loss}" if c.family == "logits" else what
-            what = "of both" if c.family == "wide" and c.batch == c.widths[1] * 2 - 1 else what
+            what = str(c.batch) if c.family == "wide" else what
             if c.family in TELLING:
                 what = c.activation if c.activation in TELLING[c.family] else ""
             turn = DTYPES[(list(FAMILIES).index(c.family) + len(seen[c.family])) % 2]

@@ -23,6 +23,7 @@ from conformance.cases import (
     select,
     spanning,
 )
+from conformance.implementations import implementation
 from conformance.problem import Problem
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE
 
@@ -73,7 +74,8 @@ def test_the_families() -> None:
     """Each with its reasons and with something in it."""
     assert set(FAMILIES) == {
         "typical", "square", "mixed", "heads",
-        "saturating", "confident", "kinks", "underflow", "large", "integers",
+        "canonical", "saturating", "confident", "near-one", "logits", "wide",
+        "kinks", "underflow", "large", "integers",
         "repeated", "one-hot", "zero-weights", "trained-digits", "trained-diabetes", "seeds", "big",
     }  # fmt: skip
     for name, family in FAMILIES.items():
@@ -111,7 +113,7 @@ def test_the_quick_profile_covers_everything() -> None:
     assert len(quick) < 200
     for what in ("family", "activation", "dtype", "loss", "batch", "bias"):
         assert {getattr(c, what) for c in quick} == {getattr(c, what) for c in STANDARD}, what
-    assert {(c.activation, c.dtype) for c in quick} == set(product(ACTIVATIONS, DTYPES))
+    assert {(c.activation, c.dtype) for c in quick} >= set(product(ACTIVATIONS, DTYPES))
     assert {c.output for c in quick} == {c.output for c in STANDARD}
     assert {1, 2, 3, 5, 8, 16} <= {c.depth for c in quick}
 
@@ -498,3 +500,53 @@ def test_a_spanning_sample_meets_every_value_of_every_field() -> None:
     assert len(fewer) < len(spanning(cases("quick")))
     for field in ("depth", "batch", "dtype", "loss", "bias"):
         assert {getattr(c, field) for c in fewer} == {getattr(c, field) for c in everything}
+
+
+# --- what is in the families that hold classifiers and wide layers ----------------------------------
+
+
+def test_the_networks_people_write_are_all_in_quick() -> None:
+    quick = set(cases("quick"))
+    assert set(OF["canonical"]) <= quick
+    heads = {(c.activation, c.output, c.loss) for c in OF["canonical"]}
+    assert heads == {
+        (hidden, *head)
+        for hidden in ("relu", "sigmoid", "tanh")
+        for head in (
+            ("softmax", "cross_entropy"), ("log_softmax", "log_softmax_cross_entropy"),
+            ("sigmoid", "binary_cross_entropy"), ("identity", "mean_squared_error"),
+            ("sigmoid", "mean_squared_error"),
+        )
+    }  # fmt: skip
+    for c in OF["canonical"]:
+        Y = c.problem().Y
+        assert c.depth == 3
+        assert set(np.unique(Y)) <= {0, 1}
+        assert (c.widths[-1] == 1) == (c.loss == "binary_cross_entropy")
+        assert Y.shape[1] == 1 or (Y.sum(axis=1) == 1).all()
+    assert {len(set(c.widths[:-1])) for c in OF["canonical"]} == {1, 2}
+
+
+def test_logits_overflow_unless_the_maximum_is_subtracted() -> None:
+    for c in OF["logits"]:
+        A = implementation("refbp").run(c.problem()).A[1]
+        with np.errstate(over="ignore"):
+            assert np.isinf(np.exp(A)).any(), c.id
+            assert (np.exp(A).sum(axis=1) == 0).any(), c.id
+
+
+def test_confident_classes_are_far_below_every_clip() -> None:
+    for c in OF["confident"]:
+        t, p = implementation("refbp").run(c.problem()), c.problem()
+        surely_wrong = t.Z[1][(p.Y > 0)].min()
+        assert 0 < surely_wrong < 1e-14, c.id
+        assert (t.Z[1] >= np.finfo(c.dtype).smallest_normal).all(), c.id
+    for c in OF["near-one"]:
+        rest = 1 - implementation("refbp").run(c.problem()).Z[1]
+        assert 0 < rest.min() < (1e-12 if c.dtype == "float64" else 1e-5)
+
+
+def test_wide_layers_stand_beside_tiles() -> None:
+    sizes = {x for c in OF["wide"] for x in (*c.widths, c.batch)}
+    assert {33, 65, 129, 257} <= sizes
+    assert {c.dtype for c in OF["wide"] if c in set(cases("quick"))} == set(DTYPES)

@@ -193,6 +193,7 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.tolerance",
     "conformance.known_differences",
     "conformance.judge",
+    "conformance.inaccuracy",
     "conformance.faults",
     "conformance.pattern",
     "conformance.diagnosis",

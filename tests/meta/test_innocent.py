@@ -133,7 +133,7 @@ EVERY_KIND = [
     next(
         c
         for c in f.members(name)
-        if c.dtype == dtype and c.batch > 1 and (c.depth > 1 or name == "confident")
+        if c.dtype == dtype and c.batch > 1 and (c.depth > 1 or name in ("confident", "near-one"))
     )
     for name, f in FAMILIES.items()
     for dtype in ("float64", "float32")
