@@ -4,7 +4,9 @@
 
 One network serves: X = points, W_1 = W_2 = 1, σ_2 the identity, and mean absolute error with Y far
 below, so that δ_2 is exactly 1/n and δ_1 is σ'(A_1)/n with n a power of two. What is measured is thus
-what the implementation really does, autodiff included. Without --write it only prints.
+what the implementation really does, autodiff included. Points spread over the line show where it loses
+most, and the floats around the worst of them how much: they are measured until no row grows any more.
+Without --write it only prints.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +33,9 @@ from conformance.truth.rounding import ALGEBRAIC
 __all__ = ["fit", "main", "measured", "points"]
 
 POINTS = 2**15  # a power of two, so that δ_1 = σ'(A_1)/n is exact
+NEIGHBOURS = 2**12  # measured in a round about the worst of σ, and as many about the worst of σ'
+NEAR = 32  # worst points
+ROUNDS = 12  # at most
 MARGIN = 1.5
 LEAST = 4.0  # for σ with exp and its like: no library promises less than 2 ulp on every processor
 RELATIVE = 12.0  # up to here a loss is put down to relative error alone
@@ -58,8 +63,25 @@ def _exact(sigma: Definition, a: Any) -> tuple[Enclosure, Enclosure]:
 
 
 def _up(x: float) -> float:
-    """With the margin, rounded up to a half."""
-    return ceil(2 * MARGIN * x) / 2
+    """Rounded up to a half, but for what the quotient x itself was rounded by."""
+    return ceil(2 * x * (1 - 1e-12)) / 2
+
+
+def around(a: Any, ratio: Any) -> Any:
+    """The floats about the worst points: of each octave in either sign its worst, up to NEAR of them.
+
+    Offsets are in floats, from the next one to an eighth of an octave away: an error that depends on how
+    one point rounds changes from float to float, one that depends on a formula over a wider stretch.
+    """
+    octave = np.where(a < 0, -1, 1) * (np.frexp(np.abs(a))[1] + 10_000)
+    order = np.argsort(-ratio, kind="stable")
+    _, first = np.unique(octave[order], return_index=True)
+    worst = np.resize(a[order[np.sort(first)[:NEAR]]], NEAR)
+    nmant = np.finfo(a.dtype).nmant
+    far = np.rint(np.geomspace(1, 2.0 ** (nmant - 3), NEIGHBOURS // NEAR // 2)).astype(np.int64)
+    integers = np.abs(worst).view(np.int64 if nmant > 23 else np.int32)  # neighbours differ by one
+    beside = integers[:, None] + np.concatenate([far, -far]).astype(integers.dtype)
+    return np.copysign(np.maximum(beside, 0).view(a.dtype), worst[:, None]).ravel()
 
 
 def fit(
@@ -70,45 +92,94 @@ def fit(
     lost: Any,
     least: float,
 ) -> list[float]:
-    """The smallest [c, …] with |error| ≤ u(c·size + …), with a margin.
+    """The smallest [c, …] with MARGIN·|error| ≤ u(c·size + …).
 
-    Relative error alone where that explains it; else 4·size and the first of `others`, (size, limit,
-    least), that needs no more than its limit.
+    Relative error alone where that explains it; else 4·size, or that with the margin, whichever leaves
+    less to `others`, of which the first, (size, limit, least), is taken that needs no more than its limit.
     """
-    error = np.maximum(error - lost, 0) / u
-
-    def most(of: Any, over: Any) -> float:
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return float(np.max(np.where(of == 0, 0, of / over)))
-
-    if (c := most(error, size)) * MARGIN <= RELATIVE:
+    error = MARGIN * np.maximum(error - lost, 0) / u
+    if (c := _most(error, size)) <= RELATIVE:
         return [max(least, _up(c)), *(0.0 for _ in others)]
-    rest = np.maximum(error - 4 * size, 0)
-    row = [4.0]
+    rows = [[c, *_rest(error - c * size, others)] for c in (4.0, 4 * MARGIN)]
+    return min(rows, key=lambda row: (np.count_nonzero(row), sum(row)))
+
+
+def _most(of: Any, over: Any) -> float:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return float(np.max(np.where(of == 0, 0, of / over)))
+
+
+def _rest(rest: Any, others: Sequence[tuple[Any, float, float]]) -> list[float]:
+    """What of the others explains the rest."""
+    row: list[float] = []
     for other, limit, floor in others:
-        if (x := most(rest, other)) * MARGIN <= limit:
+        rest = np.maximum(rest, 0)
+        if (x := _most(rest, other)) <= limit:
             row.append(max(floor, _up(x)))
             break
         row.append(1.0)
-        rest = np.maximum(rest - other, 0)
-    return [*row, *(0.0 for _ in others[len(row) - 1 :])]
+        rest = rest - other
+    return [*row, *(0.0 for _ in others[len(row) :])]
+
+
+class Losses(NamedTuple):
+    """What σ and σ' lost at some points, and the sizes that a row multiplies."""
+
+    a: Any
+    Z: Any  # |σ|
+    D: Any  # |σ'|
+    Z_off: Any
+    D_off: Any
+    Z_lost: Any  # what underflow may lose
+    D_lost: Any
+
+    def joined(self, more: Losses) -> Losses:
+        """Both."""
+        return Losses(*map(np.concatenate, zip(self, more, strict=True)))
+
+    def row(self, u: float, least: float) -> list[float]:
+        """[c, e, c', g, d, f]."""
+        size = np.abs(self.a.astype(float))
+        others = [
+            (self.Z, OF_VALUE, LEAST),
+            (np.ones_like(size), ABSOLUTE, 1.0),
+            (size, np.inf, 1.0),
+        ]
+        value = fit(self.Z_off, self.Z, [(size, np.inf, 1.0)], u, self.Z_lost, least)
+        return value + fit(self.D_off, self.D, others, u, self.D_lost, least)
+
+    def ratios(self, row: Sequence[float], u: float) -> tuple[Any, Any]:
+        """The errors of σ and σ' over what the row allows."""
+        c, e, c1, g, d, f = row
+        size = np.abs(self.a.astype(float))
+        value = u * (c * self.Z + e * size) + self.Z_lost
+        first = u * (c1 * self.D + g * self.Z + d + f * size) + self.D_lost
+        return self.Z_off / value, self.D_off / first
+
+
+def _losses(impl: Implementation, dtype: str, activation: str, sigma: Definition, a: Any) -> Losses:
+    """What it loses at these points, a power of two of them."""
+    one, n = np.ones((1, 1), dtype), len(a)
+    trace = impl.run(
+        Problem(
+            {1: one, 2: one.copy()},
+            a[:, None].copy(),
+            np.full((n, 1), -1e30, dtype),
+            {1: activation, 2: "identity"},
+            "mean_absolute_error",
+            False,
+            0.125,
+        )
+    )
+    Z, D = _exact(sigma, a)
+    lost = float(np.finfo(dtype).smallest_normal) * (1 + np.abs(a.astype(float)))
+    Z_off = Z.distance(trace.Z[1][:, 0])
+    D_off = D.distance(trace.delta[1].astype(float)[:, 0] * n)  # n is a power of two
+    return Losses(a, np.abs(Z.hi), np.abs(D.hi), Z_off, D_off, lost, 2 * n * lost)
 
 
 def measured(impl: Implementation, name: str, dtype: str, activation: str) -> list[float]:
     """[c, e, c', g, d, f] of one activation, under what the implementation is known to compute."""
-    a = points(dtype)[:, None]
-    one, n = np.ones((1, 1), dtype), len(a)
-    Y = np.full(a.shape, -1e30, dtype)
-    problem = Problem(
-        {1: one, 2: one.copy()},
-        a,
-        Y,
-        {1: activation, 2: "identity"},
-        "mean_absolute_error",
-        False,
-        0.125,
-    )
-    trace = impl.run(problem)
     rows = [
         d
         for d in known_differences()
@@ -116,22 +187,18 @@ def measured(impl: Implementation, name: str, dtype: str, activation: str) -> li
         and d.activation == activation
         and d.dtype in ("", dtype)
     ]
-    Z, D = _exact(amend(rows).maths.activations[activation], a)
+    sigma = amend(rows).maths.activations[activation]
     u = float(np.finfo(dtype).eps) / 2
-    lost = float(np.finfo(dtype).smallest_normal) * (1 + np.abs(a.astype(float)))
-    size = np.abs(a.astype(float))
     least = 1.0 if activation in ALGEBRAIC else LEAST
-    value = fit(Z.distance(trace.Z[1]), np.abs(Z.hi), [(size, np.inf, 1.0)], u, lost, least)
-    derivative = trace.delta[1].astype(float) * n  # n is a power of two
-    first = fit(
-        D.distance(derivative),
-        np.abs(D.hi),
-        [(np.abs(Z.hi), OF_VALUE, LEAST), (np.ones_like(size), ABSOLUTE, 1.0), (size, np.inf, 1.0)],
-        u,
-        2 * lost * n,
-        least,
-    )
-    return value + first
+    seen = _losses(impl, dtype, activation, sigma, points(dtype))
+    row = seen.row(u, least)
+    for _ in range(ROUNDS):
+        near = np.concatenate([around(seen.a, ratio) for ratio in seen.ratios(row, u)])
+        seen = seen.joined(_losses(impl, dtype, activation, sigma, near))
+        before, row = row, seen.row(u, least)
+        if row == before:
+            break
+    return row
 
 
 def _rows(names: Iterable[str]) -> dict[str, dict[str, list[float]]]:
