@@ -164,6 +164,22 @@ def _clipped_probabilities(s: State, G: Floats) -> Any:
     return _gradient_with(s, np.clip(s.Z[s.L], e, 1 - e).astype(s.p.dtype), s.p.Y)
 
 
+def _classes_clipped(e: float) -> Callable[[State, Floats], Any]:
+    """max(z, e) has the derivative 0 below e."""
+
+    def gradient(s: State, G: Floats) -> Any:
+        return np.where(s.Z[s.L] < e, 0, G) if s.p.loss == "cross_entropy" else G
+
+    return gradient
+
+
+def _logarithm_floored(s: State, G: Floats) -> Any:
+    """log(z + 1e-20) instead of log z."""
+    if s.p.loss != "cross_entropy":
+        return G
+    return -s.p.Y / (s.Z[s.L] + s.p.dtype.type(1e-20)) / s.n
+
+
 def _outputs_minus_targets(s: State, l: int, G: Floats, right: Floats) -> Any:
     """(Z_L − Y)/n, which is δ_L of a cross entropy, under another loss."""
     fused = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
@@ -427,6 +443,36 @@ def _clipped_output(s: State, l: int, M: Floats) -> Any:
     return np.clip(M, 1e-7, 1 - 1e-7) if probabilities else M
 
 
+def _unshifted(s: State, l: int, M: Floats) -> Any:
+    """exp of the numbers themselves, which overflows."""
+    if _elementwise(s, l):
+        return M
+    with np.errstate(all="ignore"):
+        e = np.exp(s.A[l])
+        S = e.sum(axis=1, keepdims=True)
+        return e / S if s.p.sigma[l] == "softmax" else s.A[l] - np.log(S)
+
+
+def _lost(P: Floats, Q: Floats, right: Floats, tile: int) -> Any:
+    """PQ without the terms beyond the last whole tile."""
+    k = P.shape[1]
+    kept = k // tile * tile
+    return P[:, :kept] @ Q[:kept] if k > tile and kept < k else right
+
+
+def _terms_lost(tile: int) -> Mapping[str, Wrap]:
+    return {
+        **_layer("A", lambda s, l, M: _lost(s.before(l), s.p.W[l], M, tile)),
+        **_G(lambda s, l, M: _lost(s.delta[l + 1], s.p.weights(l + 1).T, M, tile)),
+        **_layer("dW", lambda s, l, M: _lost(s.before(l).T, s.delta[l], M, tile)),
+    }
+
+
+def _columns_lost(s: State, l: int, M: Floats) -> Any:
+    """0 in the columns beyond the last whole tile of 64."""
+    return np.where(np.arange(M.shape[1]) >= max(64, M.shape[1] // 64 * 64), 0, M)
+
+
 OTHER = {"gelu": "gelu_tanh", "gelu_tanh": "gelu", "silu": "hardswish", "sigmoid": "hardsigmoid"}
 
 
@@ -489,6 +535,15 @@ ROWS: tuple[Fault, ...] = (
     Fault("probabilities-clipped", "probabilities are clipped to [1e-7, 1 − 1e-7] before the loss", "delta", "L", "step",
           _loss_gradient(_clipped_probabilities),
           "∂L/∂Z_L at clipped outputs", "Differentiate the logarithm of the softmax or sigmoid instead of clipping."),
+    Fault("classes-clipped", "probabilities below 1e-7 are clipped, and have no gradient", "delta", "L", "step",
+          _loss_gradient(_classes_clipped(1e-7)),
+          "∂L/∂Z_L with 0 where z is below 1e-7", "Differentiate the logarithm of the softmax instead of clipping."),
+    Fault("classes-clipped-late", "probabilities below 1e-12 are clipped, and have no gradient", "delta", "L", "step",
+          _loss_gradient(_classes_clipped(1e-12)),
+          "∂L/∂Z_L with 0 where z is below 1e-12", "Differentiate the logarithm of the softmax instead of clipping."),
+    Fault("logarithm-floored", "the logarithm is of z + 1e-20", "delta", "L", "step",
+          _loss_gradient(_logarithm_floored),
+          "−Y/(Z_L + 1e-20)/n taken through σ'_L", "Differentiate the logarithm of the softmax instead of adding a constant."),
     Fault("fused-under-another-loss", "Z_L − Y is δ_L of a cross entropy, not of this loss", "delta", "L", "step",
           _delta(_outputs_minus_targets),
           "(Z_L − Y)/n", "Take ∂L/∂Z_L of the loss there is, and multiply by σ'_L(A_L)."),
@@ -688,6 +743,15 @@ ROWS: tuple[Fault, ...] = (
           "W_{l} − α ∂L/∂W_{l} with α rounded to 11 bits", "Keep α in the network's dtype."),
 
     # forward
+    Fault("terms-lost", "terms of the product beyond a multiple of 128 are lost", "A", "any", "step",
+          _terms_lost(128),
+          "Z_{k} W_{l} over the first whole tiles of 128 terms alone", "Handle the rest of a dimension that is no multiple of the tile."),
+    Fault("terms-lost-in-small-tiles", "terms of the product beyond a multiple of 32 are lost", "A", "any", "step",
+          _terms_lost(32),
+          "Z_{k} W_{l} over the first whole tiles of 32 terms alone", "Handle the rest of a dimension that is no multiple of the tile."),
+    Fault("columns-lost", "columns of the product beyond a multiple of 64 are 0", "A", "any", "step",
+          {**_layer("A", _columns_lost), **_G(_columns_lost), **_layer("dW", _columns_lost)},
+          "Z_{k} W_{l} with 0 in its last columns", "Handle the rest of a dimension that is no multiple of the tile."),
     Fault("weights-transposed-forward", "W_l is transposed", "A", "any", "step",
           _layer("A", lambda s, l, M: s.Z[l - 1] @ s.p.weights(l).T + (s.p.W[l][-1] if s.p.bias else 0)),
           "Z_{k} W_{l}ᵀ", "A_l = Z_{l−1} W_l, for W_l of shape d_{l−1}×d_l."),
@@ -718,6 +782,9 @@ ROWS: tuple[Fault, ...] = (
     Fault("softmax-over-the-batch", "softmax is taken over the examples, not over the outputs", "Z", "any", "step",
           _layer("Z", _softmax_over_batch),
           "σ_{l} of each column of A_{l}", "Normalise each row: axis=1."),
+    Fault("softmax-unshifted", "the maximum of the row is not subtracted: exp overflows", "Z", "any", "step",
+          _layer("Z", _unshifted),
+          "exp(A_{l}) and its sums, of numbers that overflow", "Subtract the maximum of each row before exp; softmax does not change."),
     Fault("pre-activation-clipped", "A is clipped to ±20 before σ", "Z", "any", "step",
           _layer("Z", lambda s, l, M: s.sigma(l)(np.clip(s.A[l], -20, 20))),
           "σ_{l}(A_{l} clipped to ±20)", "Use a form of σ that does not overflow, instead of clipping."),
