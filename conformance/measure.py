@@ -98,7 +98,7 @@ def fit(
     less to `others`, of which the first, (size, limit, least), is taken that needs no more than its limit.
     """
     error = MARGIN * np.maximum(error - lost, 0) / u
-    if (c := _most(error, size)) <= RELATIVE:
+    if (c := _most(error, size)) <= RELATIVE * (1 + 1e-12):  # the quotient itself was rounded
         return [max(least, _up(c)), *(0.0 for _ in others)]
     rows = [[c, *_rest(error - c * size, others)] for c in (4.0, 4 * MARGIN)]
     return min(rows, key=lambda row: (np.count_nonzero(row), sum(row)))
