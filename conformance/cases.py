@@ -82,9 +82,10 @@ class Case:
     others: tuple[str, ...] = ()  # σ_2, σ_3, … where they are not `activation`; σ_{L-1} the last
     digest: str = ""  # of the numbers, where they are somebody's own
     given: Problem | None = field(default=None, compare=False, repr=False)  # those numbers
+    close: bool = False  # whether `row` and `repeat` are applied whatever its shape
 
     @classmethod
-    def of(cls, p: Problem) -> Case:
+    def of(cls, p: Problem, close: bool = True) -> Case:
         """A network of somebody's own, of the family `own`: its id ends in a digest of its numbers."""
         L, n = p.depth, len(p.X)
         each = [p.sigma[l] for l in range(1, max(L, 2))]
@@ -103,6 +104,7 @@ class Case:
             others=tuple(each[1:]),
             digest=_digest(p),
             given=p,
+            close=close,
         )
 
     @property
@@ -137,9 +139,8 @@ class Case:
 
     @property
     def closely(self) -> bool:
-        """Whether the gates `row` and `repeat` are applied too: at a batch of 7, to depth 3; and to a network
-        of somebody's own."""
-        return bool(self.digest) or (self.batch == 7 and self.depth <= 3)
+        """Whether the gates `row` and `repeat` are applied too: at a batch of 7, to depth 3, or as said."""
+        return self.close or (not self.digest and self.batch == 7 and self.depth <= 3)
 
     def sigma(self) -> dict[int, str]:
         """σ_1 … σ_L by name."""

@@ -793,7 +793,11 @@ THREE = {  # and the families in which it is seen
 TOGETHER = {tuple(n for names in THREE for n in names): {"logits", "confident", "wide"}}
 
 
-@pytest.mark.parametrize(("names", "families"), [*THREE.items(), *TOGETHER.items()], ids=str)
+@pytest.mark.parametrize(
+    ("names", "families"),
+    [*THREE.items(), *TOGETHER.items()],
+    ids=["unshifted", "clipped", "tails", "together"],
+)
 def test_what_standard_once_passed_deviates_in_quick(
     names: tuple[str, ...], families: set[str]
 ) -> None:

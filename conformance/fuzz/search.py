@@ -1,0 +1,122 @@
+"""The search: Hypothesis draws networks, replays those that failed before, and makes small what fails."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+from conformance.cases import Case
+from conformance.fuzz.legal import LEGAL
+from conformance.fuzz.networks import Network, network, shared
+from conformance.implementations import Implementation
+from conformance.judge import Subject
+from conformance.problem import Problem
+from conformance.results import Result
+from conformance.runner import RunError, judged_by, started
+
+__all__ = ["OURS", "Found", "search"]
+
+OURS = ("refbp", "torch-cpu", "jax-cpu")
+BAD = ("deviates", "error")
+
+
+@dataclass
+class Found:
+    """What a search came to: how many networks of which verdicts, and the smallest that failed."""
+
+    networks: int = 0
+    verdicts: dict[str, Counter[str]] = field(default_factory=dict)
+    problem: Problem | None = None
+    result: Result | None = None
+
+
+class _FailedError(Exception):
+    """A network that deviates, as Hypothesis wants to hear of it."""
+
+
+class _OutOfTimeError(Exception):
+    """No more networks are wanted."""
+
+
+def search(
+    names: Sequence[str],
+    examples: int,
+    seed: int,
+    database: Path | None,
+    minutes: float | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Found:
+    """Judge implementations on networks drawn from `seed`, up to `examples` of them, or for some minutes.
+
+    Without names ours are tried, and those of `legal` in turn: none may deviate. Which networks are drawn
+    depends on the seed alone; `minutes` says only how many. A network that deviates is made smaller as long
+    as it still does, and kept in `database`, a folder, from where it is tried first the next time.
+
+    Raises RunError where one of the implementations does not start.
+    """
+    impls = [(name, _ready(name)) for name in names or OURS]
+    found, until = Found(), None if minutes is None else time.monotonic() + 60 * minutes
+
+    def tried(drawn: Network) -> None:
+        subject = Subject(Case.of(drawn.problem, drawn.close))
+        for name, impl in _turn(impls, drawn, ours=not names):
+            with np.errstate(all="ignore"):
+                result = judged_by(subject, name, impl)
+            found.verdicts.setdefault(name, Counter())[result["verdict"]] += 1
+            if result["verdict"] in BAD:
+                found.problem, found.result = drawn.problem, result
+                raise _FailedError
+
+    @seeded(seed)
+    @settings(
+        max_examples=examples,
+        database=DirectoryBasedExampleDatabase(database) if database else None,
+        deadline=None,
+        phases=(Phase.reuse, Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(st.data())
+    def one(data: Any) -> None:
+        if until is not None and found.result is None and time.monotonic() > until:
+            raise _OutOfTimeError
+        drawn = network(lambda k: data.draw(st.integers(0, k - 1)))
+        assume(drawn is not None)
+        assert drawn is not None
+        found.networks += found.result is None
+        progress(found.networks)
+        tried(drawn)
+
+    with suppress(_FailedError, _OutOfTimeError):
+        one()
+    return found
+
+
+def _ready(name: str) -> Implementation:
+    """Raises RunError where it does not start."""
+    start = started(name)
+    if start.ready is None:
+        raise RunError(f"{name} is {start.row['status']}: {start.row['reason']}")
+    return start.ready
+
+
+def _turn(
+    impls: Sequence[tuple[str, Implementation]], drawn: Network, ours: bool
+) -> list[tuple[str, Implementation]]:
+    """Those that judge this network: JAX, which compiles for every shape, only at shapes that recur."""
+    of = [(n, i) for n, i in impls if not ours or n != "jax-cpu" or shared(drawn.problem)]
+    if ours:
+        legal = LEGAL[drawn.turn % len(LEGAL)]
+        of.append((legal.name, legal))
+    return of
