@@ -72,7 +72,7 @@ def test_a_planted_mistake_is_found_made_small_and_can_be_pasted(
     exec("from numpy" + code.rpartition("print(")[0], names)  # all but the last line
     p = names["problem"]
     assert p.depth == 1
-    assert sum(M.size for M in p.W.values()) <= 2
+    assert sum(M.size for M in p.W.values()) <= 6
     assert len(p.X) == 1
     result = check_problem(p, [wrong])
     assert result["summary"]["verdict"] == "deviates"
