@@ -78,7 +78,6 @@ def search(
                 found.problem, found.result = drawn.problem, result
                 raise _FailedError
 
-    @seeded(seed)
     @settings(
         max_examples=examples,
         database=DirectoryBasedExampleDatabase(database) if database else None,
@@ -87,6 +86,7 @@ def search(
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
+    @seeded(seed)  # innermost: it would take the database away
     @given(st.data())
     def one(data: Any) -> None:
         if until is not None and found.result is None and time.monotonic() > until:
