@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = ["OURS", "Found", "search"]
 
 OURS = ("refbp", "torch-cpu", "jax-cpu")
 BAD = ("deviates", "error")
+PART = 200
 
 
 @dataclass
@@ -43,10 +44,6 @@ class Found:
 
 class _FailedError(Exception):
     """A network that deviates, as Hypothesis wants to hear of it."""
-
-
-class _OutOfTimeError(Exception):
-    """No more networks are wanted."""
 
 
 def search(
@@ -78,19 +75,7 @@ def search(
                 found.problem, found.result = drawn.problem, result
                 raise _FailedError
 
-    @settings(
-        max_examples=examples,
-        database=DirectoryBasedExampleDatabase(database) if database else None,
-        deadline=None,
-        phases=(Phase.reuse, Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @seeded(seed)  # innermost: it would take the database away
-    @given(st.data())
     def one(data: Any) -> None:
-        if until is not None and found.result is None and time.monotonic() > until:
-            raise _OutOfTimeError
         drawn = network(lambda k: data.draw(st.integers(0, k - 1)))
         assume(drawn is not None)
         assert drawn is not None
@@ -98,9 +83,27 @@ def search(
         progress(found.networks)
         tried(drawn)
 
-    with suppress(_FailedError, _OutOfTimeError):
-        one()
+    for turn, count in enumerate(_in_parts(examples)):
+        if found.result is not None or (until is not None and time.monotonic() > until):
+            break
+        with suppress(_FailedError):
+            settings(
+                max_examples=count,
+                database=DirectoryBasedExampleDatabase(database) if database else None,
+                deadline=None,
+                phases=(Phase.reuse, Phase.generate, Phase.shrink),
+                suppress_health_check=list(HealthCheck),
+                report_multiple_bugs=False,
+            )(
+                seeded(f"{seed}.{turn}")(given(st.data())(one))
+            )()  # a seed set last takes the database away
     return found
+
+
+def _in_parts(examples: int) -> Iterator[int]:
+    """So many at a time: between them it may end."""
+    for i in range(0, examples, PART):
+        yield min(PART, examples - i)
 
 
 def _ready(name: str) -> Implementation:
