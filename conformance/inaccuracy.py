@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.judge import Judged, Subject, steps_of, whole_of
+from conformance.judge import Judged, Subject, rounds_every_value, steps_of, whole_of
 from conformance.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.results import SYMBOLS, Finding, Result
 from conformance.results import Step as StepRow
 from conformance.tolerance import LAMBDA
-from conformance.truth.definitions import ROW_WISE, TERMS
-from conformance.truth.network import MOST
+from conformance.truth.definitions import ROW_WISE
 from conformance.truth.readings import errors, in_balls
 from conformance.truth.rounding import ALGEBRAIC, Accuracy, Model, Reals
 
@@ -228,7 +227,7 @@ def _as_large(
     and σ' may have of themselves, and of a two in σ. Without exponentials and logarithms nothing cancels."""
 
     def accuracy(name: str) -> Accuracy:
-        of = MOST if name in TERMS else subject.accuracy(like, name)
+        of = subject.accuracy(like, name)
         if name in ALGEBRAIC and name not in LOGARITHMS:
             return of
         return replace(of, e=max(2, of.e), h=of.c, d=max(of.c1, of.d))
@@ -240,7 +239,8 @@ def _as_large(
     }
     if t.loss is not None:
         given["loss", p.depth] = t.loss
-    model = Model(arithmetic, accuracy, worst=True, unrounded=not rounded)
+    each = rounds_every_value(like) if rounded is None else rounded
+    model = Model(arithmetic, accuracy, worst=True, unrounded=not each)
     bounds = errors(network.tape, in_balls(network.tape, given, subject.memo), model, given)
 
     spread = network.spread(arithmetic, accuracy, LAMBDA)

@@ -38,6 +38,7 @@ __all__ = [
     "judge",
     "judge_exception",
     "right_as_a_whole",
+    "rounds_every_value",
     "steps_of",
     "whole_of",
 ]
@@ -191,7 +192,7 @@ def _step_by_step(
     return found
 
 
-def _rounds_every_value(name: str) -> bool:
+def rounds_every_value(name: str) -> bool:
     """Whether it is one of ours that hands on what it returned; others may keep more, or contract a product
     and a sum."""
     return name in IMPLEMENTATIONS and not IMPLEMENTATIONS[name].jitted
@@ -305,7 +306,7 @@ _LARGEST = {name: float(np.finfo(name).max) for name in ("float64", "float32")}
 def compared(subject: Subject, name: str, t: Trace) -> list[Comparison]:
     """What the gates `step` and `end-to-end` compare of a trace, and what they allow."""
     plain = subject.amend(())
-    steps = _step_by_step(subject, t, name, plain, _rounds_every_value(name))
+    steps = _step_by_step(subject, t, name, plain, rounds_every_value(name))
     whole = _against_truth("end-to-end", t, subject.truth(plain), subject.spread(name, plain))
     return [*steps.values(), *whole.values()]
 
@@ -342,7 +343,7 @@ def steps_of(subject: Subject, name: str, t: Trace, rounded: bool | None = None)
         found = _step_by_step(subject, t, name, subject.amend(rows), each)
         return _judge_all([found[k] for k in _in_order(subject.problem.depth) if k in found])
 
-    each = _rounds_every_value(name) if rounded is None else rounded
+    each = rounds_every_value(name) if rounded is None else rounded
     rows = [d for d in known_differences() if d.concerns(name, subject.case)]
     with np.errstate(all="ignore"):
         plain = judged(())
@@ -446,17 +447,19 @@ def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
 def _amended_verdict(
     subject: Subject, name: str, t: Trace, alone: Trace | None, rounded: bool
 ) -> tuple[list[Judged], Amended] | None:
-    """The smallest set of known differences with which everything conforms, if there is one."""
+    """The smallest set of known differences with which everything conforms, if there is one; else one with
+    which nothing deviates."""
     rows = [d for d in known_differences() if d.concerns(name, subject.case)]
 
-    def tried(of: Sequence[Difference]) -> tuple[list[Judged], Amended] | None:
+    undecided = None
+    for of in [*([row] for row in rows), *([rows] if len(rows) > 1 else [])]:
         judged = _all_gates(subject, name, t, alone, amended := subject.amend(of), rounded)
-        return (judged, amended) if _verdict(judged) == "conforms" else None
-
-    for row in rows:
-        if found := tried([row]):
-            return found
-    return tried(rows) if len(rows) > 1 else None
+        verdict = _verdict(judged)
+        if verdict == "conforms":
+            return judged, amended
+        if verdict == "undecided" and undecided is None:
+            undecided = judged, amended
+    return undecided
 
 
 def judge(
@@ -476,7 +479,7 @@ def judge(
     registers, a product and a sum rounded once). Where not said: for those of ours that do.
     """
     p = subject.problem
-    rounded = _rounds_every_value(name) if rounded is None else rounded
+    rounded = rounds_every_value(name) if rounded is None else rounded
     runs = [("", p, t), ("the second time, ", p, again)]
     runs += [("of one example alone, ", subject.alone.problem, alone)] if subject.alone else []
     for when, problem, of in runs:

@@ -55,10 +55,12 @@ class Built:
 
     value: Callable[[Any], Any]
     first: Callable[[Any], Any]
+    second: Callable[[Any], Any]
+    steeper: Callable[[Any], Any]
     poles: tuple[float, ...] = ()
 
     def __call__(self, a: Any) -> Point:
-        return Point(self.value(a), self.first(a), arb(0))
+        return Point(self.value(a), self.first(a), self.second(a))
 
     def jumps(self) -> Mapping[float, float]:
         """None that rounding would have to be asked about."""
@@ -82,10 +84,25 @@ def _clamped(z: Any) -> Any:
     return product if product > _least() else _least()
 
 
+def _curved(z: Any, t: Any) -> Any:
+    """1/t², and where z(1 − z) is clamped the slope of what is clamped."""
+    return 1 / (t * t) if z * (1 - z) > _least() else 1 / _least()
+
+
 TERMS_AS_BUILT: Mapping[str, Mapping[str, Definition | Built]] = {
     "binary_cross_entropy_clamped": {  # (z − y)/z(1 − z) = −y(1 − z)/z(1 − z) + (1 − y)z/z(1 − z)
-        "minus_log": Built(lambda z: -_clamped_log(z), lambda z: (z - 1) / _clamped(z)),
-        "minus_log1m": Built(lambda z: -_clamped_log(1 - z), lambda z: z / _clamped(z)),
+        "minus_log": Built(
+            lambda z: -_clamped_log(z),
+            lambda z: (z - 1) / _clamped(z),
+            lambda z: _curved(z, z),
+            lambda a: np.where(a * (1 - a) < 1e-12, 1 / np.maximum(a, np.exp(-100)), 0.0),
+        ),
+        "minus_log1m": Built(
+            lambda z: -_clamped_log(1 - z),
+            lambda z: z / _clamped(z),
+            lambda z: _curved(z, 1 - z),
+            lambda a: np.where(a * (1 - a) < 1e-12, 1 / np.maximum(1 - a, np.exp(-100)), 0.0),
+        ),
     },
 }
 """Terms of losses as somebody's kernel computes them."""

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from conformance.truth.definitions import TERMS
 from conformance.truth.rounding import Accuracy
 
 __all__ = ["LAMBDA", "accuracy"]
@@ -29,7 +30,7 @@ def _table() -> Mapping[str, Any]:
 
 @cache
 def accuracy(implementation: str, dtype: str, activation: str) -> Accuracy:
-    """The row of accuracy.toml for an implementation.
+    """The row of accuracy.toml for an implementation: of an activation, or of a term of a loss.
 
     Everybody else is held to the widest there is: of the default and of what each implementation of the
     table was measured to lose, number by number.
@@ -38,6 +39,9 @@ def accuracy(implementation: str, dtype: str, activation: str) -> Accuracy:
     own = table.get(f"{implementation}.{dtype}", {})
     if activation in own:
         return Accuracy(*own[activation])
-    rows = [table["default"].get(activation, table["default"]["any"])]
+    usual = table["default"]["term" if activation in TERMS else "any"]
+    if own and activation in TERMS:
+        return Accuracy(*usual)
+    rows = [table["default"].get(activation, usual)]
     rows += [t[activation] for n, t in table.items() if n.endswith(f".{dtype}") and activation in t]
     return Accuracy(*map(max, zip(*rows, strict=True)))

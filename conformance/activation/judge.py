@@ -251,8 +251,9 @@ class _InDtype(NamedTuple):
         if remote.any() and not wrong.any():
             found.append(says.worst("far-overflow-derivative", remote))
         found += self._overflow(t, "overflow-derivative", "far-overflow-derivative")
+        tail |= t.nothing_right & ~wrong
         if tail.any() and not wrong.any():
-            found.append(t.worst("tail", tail))
+            found.append(t.worst("tail", tail, begins=True))
         if g is not None:
             found += self._against_formula(t, g)
         lost = t.lost & ~wrong & ~tail & ~remote
@@ -348,16 +349,26 @@ class _InDtype(NamedTuple):
             off, gross = off & ~at_branch, gross & ~at_branch
         if off.any():
             like = looks_like(self.facts.lookalikes, t.low, t.high, t.got, t.x, off)
-            more = {"looks_like": like} if t.what == "derivative" else {}
+            more: dict[str, Any] = {"looks_like": like} if t.what == "derivative" else {}
             kind = kinds["off"] if said["native"] or gross.any() else "autodiff-off"
+            if said["native"] and t.what == "derivative" and gross.any():
+                kind = "wrong-derivative"  # in bfloat16 too, by its own u
             found.append(t.worst(kind, off, **more))
         if near.any():
             found.append(t.worst(kinds["near"], near))
         if (far := t.overflows & ~near).any():
-            severity = {"severity": "note"} if kinds["far"] == "autodiff-nan" else {}
-            found.append(t.worst(kinds["far"], far, **severity))
-        bad = off | at_branch
+            mild: dict[str, Any] = {"severity": "note"} if kinds["far"] == "autodiff-nan" else {}
+            found.append(t.worst(kinds["far"], far, **mild))
+        lost = t.nothing_right & ~at_branch if t.what == "derivative" else np.zeros(len(t.x), bool)
+        wrong = lost & t.above_rounding if said["native"] else lost & ~lost
+        if wrong.any():
+            found.append(t.worst("wrong-derivative", wrong, begins=True))
+        elif lost.any():  # a framework's own is not what was to be judged
+            of: dict[str, Any] = {} if said["native"] else {"severity": "note"}
+            found.append(t.worst("tail", lost, begins=True, **of))
+        bad = off | at_branch | wrong
         word = "wrong" if (bad | near).any() else "overflows" if t.overflows.any() else "right"
+        word = "loses digits" if word == "right" and lost.any() else word
         return found, t.way(word, bad | t.overflows), t
 
     def _counts(self, said: Mapping[str, Any]) -> bool:

@@ -53,6 +53,8 @@ class OwnDefinition:
         self.branches = [b for b in of if b.kind != "smooth"]
         self.breaks = tuple(b.at for b in self.branches)
         self.kinks: Mapping[float, Any] = MappingProxyType(dict(taken))
+        self.poles: tuple[float, ...] = ()
+        self.steeper = None
 
     def __call__(self, a: Ball) -> Point:
         """σ, σ' and σ'' at a; the hull of both branches where a's side is undecided."""

@@ -144,11 +144,33 @@ class Trial:
             else float(np.clip(got, self.low[i], self.high[i]))
         )
 
-    def worst(self, kind: str, where: Mask, **more: Any) -> Finding:
-        """A finding of the worst of the points where it shows; of those equally bad, the nearest 0."""
+    @cached_property
+    def nothing_right(self) -> Mask:
+        """Where no digit is right, though by no more than is allowed: a tail that is lost, as a rule.
+
+        Not where the truth is all but subnormal, nor far out, nor beside a kink.
+        """
+        with np.errstate(all="ignore"):
+            none = self.error >= np.abs(self.low) / 2
+            there = (self.low == self.high) & (np.abs(self.low) > self.p.normal / self.p.u)
+            within = ~self.touched & (np.abs(self.x) <= FAR)
+            return np.asarray(self.asked & ~self.off & none & there & within)
+
+    @property
+    def above_rounding(self) -> Mask:
+        """Where the truth is larger than what a few roundings of numbers of its scale may hide."""
+        return np.asarray(np.abs(self.low) > 4 * self.p.u * self.scale)
+
+    def worst(self, kind: str, where: Mask, begins: bool = False, **more: Any) -> Finding:
+        """A finding of the worst of the points where it shows; of those equally bad, the nearest 0.
+
+        `begins`: of the nearest 0 of them all.
+        """
         at = np.flatnonzero(where)
         badness = (self.error / self.size)[at]
-        i = int(at[_first_of_worst(badness, self.x[at])])
+        i = int(
+            at[np.argmin(np.abs(self.x[at])) if begins else _first_of_worst(badness, self.x[at])]
+        )
         low, high = float(self.low[i]), float(self.high[i])
         shown = f"{low:.17g}" if low == high else f"between {low:.17g} and {high:.17g}"
         return finding(

@@ -46,13 +46,15 @@ class Definition:
     """An elementwise σ: `pieces[i]` holds between `breaks[i-1]` and `breaks[i]`.
 
     `kinks` gives σ' at single points, by convention: at the breaks where the one-sided derivatives
-    differ. `poles` are where σ is infinite.
+    differ. `poles` are where σ is infinite. `steeper(a)` is how much σ may change besides
+    σ', of a function as somebody built it, whose derivative is another's.
     """
 
     pieces: tuple[Callable[[Taylor], Taylor], ...]
     breaks: tuple[float, ...] = ()
     kinks: Mapping[float, float | fmpq] = field(default_factory=dict)
     poles: tuple[float, ...] = ()
+    steeper: Callable[[Any], Any] | None = None
 
     def __call__(self, a: Ball) -> Point:
         """σ, σ' and σ'' at the ball a; the hull of the pieces where a's side is undecided."""

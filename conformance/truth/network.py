@@ -9,7 +9,7 @@ and ∂L/∂W_l are what the sweep finds at A_l and at W_l. Every quantity is a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -26,10 +26,6 @@ __all__ = ["Layered", "Mathematics", "Network", "Spread", "Truth"]
 Step = tuple[str, int]
 
 ROWS: Mapping[str, Callable[..., Value]] = {"softmax": op.softmax, "log_softmax": op.log_softmax}
-
-MOST, TYPICAL = Accuracy(8, 0, 4, 0, 0, 0), Accuracy(4, 0, 2, 0, 0, 0)
-"""What the terms of a loss and their derivatives may lose, a logarithm's 8 and four roundings; and what they
-lose by root mean square."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ class Network:
 
         `accuracy(name)` is what an evaluation of σ may lose; a kink within `reach` of them is within reach.
         """
-        model = Model(arithmetic, _with_terms(accuracy, TYPICAL), reach=reach)
+        model = Model(arithmetic, _typical(accuracy), reach=reach)
         found = errors(self.tape, self._exact, model)
         return Spread(**_by_layer(found), straddling=model.straddling)
 
@@ -120,15 +116,19 @@ class Network:
         if t.loss is not None:
             given["loss", self.problem.depth] = t.loss
         exact = in_balls(self.tape, given, self.memo)
-        model = Model(arithmetic, _with_terms(accuracy, MOST), worst=True, unrounded=unrounded)
+        model = Model(arithmetic, accuracy, worst=True, unrounded=unrounded)
         bounds = errors(self.tape, exact, model, given)
         return {key: (exact.at[key], bounds[key]) for key in given if key in exact.at}
 
 
-def _with_terms(
-    accuracy: Callable[[str], Accuracy], of_terms: Accuracy
-) -> Callable[[str], Accuracy]:
-    return lambda name: of_terms if name in TERMS else accuracy(name)
+def _typical(accuracy: Callable[[str], Accuracy]) -> Callable[[str], Accuracy]:
+    """Of the terms of a loss half of what they may lose: their root mean square."""
+
+    def found(name: str) -> Accuracy:
+        of = accuracy(name)
+        return replace(of, c=of.c / 2, c1=of.c1 / 2) if name in TERMS else of
+
+    return found
 
 
 def _by_layer(found: Mapping[Any, T]) -> dict[str, Any]:

@@ -74,6 +74,12 @@ class Arithmetic:
         normal = float(f.smallest_normal)
         return cls(float(f.eps) / 2, normal if flushes else float(f.smallest_subnormal), normal)
 
+    @property
+    def flushed(self) -> float:
+        """What an operand may be off by before anything is done with it: nothing, unless subnormal numbers
+        are read as 0."""
+        return self.tiny if self.tiny == self.normal else 0.0
+
     def lost(self, name: str, a: Reals) -> Reals:
         """What f or f' may lose to underflow at a, times 1 + |a|.
 

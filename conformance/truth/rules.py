@@ -77,7 +77,10 @@ def _times(most: float) -> Callable[..., Any]:
     """The value is rounded once, or, by some, so many times."""
 
     def rounding(model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
-        return (most if model.worst else 1) * model.u * np.abs(y) + model.arithmetic.tiny
+        size = (most if model.worst else 1) * model.u * np.abs(y) + model.arithmetic.tiny
+        if flushed := model.arithmetic.flushed:
+            size = size + flushed * sum(np.abs(x) for x in operands)
+        return size
 
     return rounding
 
@@ -142,6 +145,9 @@ def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     n_v that are alike err together."""
     a, b = operands
     k, u, lost = a.shape[-1], model.u, a.shape[-1] * model.arithmetic.tiny
+    if flushed := model.arithmetic.flushed:
+        sizes = np.abs(a).sum(axis=-1, keepdims=True) + np.abs(b).sum(axis=-2, keepdims=True)
+        lost = lost + flushed * sizes
     if model.worst:
         return k * u * ((np.abs(a) + s(0)) @ (np.abs(b) + s(1))) + lost
     least = np.finfo(float).tiny
@@ -238,13 +244,16 @@ def _expansion_rounding(
     reach = model.reach * size
     near = np.zeros_like(a)
     for b, jump in _jumps(sigma):
-        within = (np.abs(a - b) <= reach) & (np.asarray(size) > 0)
+        # a number that is 0 is not handed on as another, but where it underflowed
+        within = (np.abs(a - b) <= reach) & (np.asarray(size) > model.arithmetic.tiny)
         model.straddling += int(within.sum())
         near = np.where(within, jump, near)
     for b in sigma.poles:  # its distance is not known, nor is anything that depends on it
         near = np.where((np.abs(a - b) <= reach) & (np.asarray(size) > 0), np.inf, near)
     lost = model.arithmetic.lost(name, a)
     second = _by(size, y[2] * size)
+    if sigma.steeper is not None:
+        second = np.abs(second) + size * sigma.steeper(a)
     value = (u * of.c * y[0], u * of.e * a, u * of.h, lost, second, _by(size, near))
     slope = (u * of.c1 * y[1], u * of.g * y[0], u * of.d, u * of.f * a, lost, near)
     added = _summed if model.worst else _hypot

@@ -15,6 +15,7 @@ from conformance.judge import Subject
 from conformance.known_differences import amend
 from conformance.problem import Problem, Trace
 from conformance.tolerance import LAMBDA, accuracy
+from conformance.truth.definitions import TERMS
 from conformance.truth.network import Network, Spread
 from conformance.truth.rounding import Accuracy, Arithmetic
 
@@ -81,13 +82,16 @@ def problem(
 EXACT = Accuracy(0, 0, 0, 0, 0, 0)
 
 
+def held(of: Accuracy) -> Any:
+    """An accuracy of σ, and the usual one of the terms of losses."""
+    return lambda name: Accuracy(8, 0, 4, 0, 0, 0) if name in TERMS else of
+
+
 def bounds(p: Problem, of: Accuracy = EXACT, unrounded: bool = False, **changed: Any) -> Any:
     """What each step of refbp's trace of p may be off by; `changed` are quantities of layer 1."""
     t = implementation("refbp").run(p)
     layered = {q: {**t.layers(q), 1: np.array(M, float)} for q, M in changed.items() if q != "loss"}
-    steps = Network(p).steps(
-        replace(t, **layered), Arithmetic.of(p.dtype), lambda name: of, unrounded
-    )
+    steps = Network(p).steps(replace(t, **layered), Arithmetic.of(p.dtype), held(of), unrounded)
     return {key: bound for key, (_, bound) in steps.items()}
 
 
@@ -128,7 +132,7 @@ def test_a_link() -> None:
     delta = np.array([[1.0, 0.5]])
     t = replace(t, delta={1: t.delta[1], 2: delta})
     of = Accuracy(1, 0, 5, 13, 7, 11)
-    _, found = Network(p).steps(t, Arithmetic.of(p.dtype), lambda name: of, False)["delta", 1]
+    _, found = Network(p).steps(t, Arithmetic.of(p.dtype), held(of), False)["delta", 1]
     G, D, Z = 3 - 2.0, 1 - np.tanh(2) ** 2, np.tanh(2)
     t_G = 2 * U * (3 + 2)
     t_D = U * (5 * D + 13 * Z + 7 + 11 * 2)
@@ -162,7 +166,7 @@ def test_an_update() -> None:
                     "mean_squared_error", False, 0.1)  # fmt: skip
         got = W - W.dtype.type(0.1) * dW
         t = Trace(dW={1: dW}, W_new={1: got})
-        steps = Network(p).steps(t, Arithmetic.of(p.dtype), lambda name: EXACT, False)
+        steps = Network(p).steps(t, Arithmetic.of(p.dtype), held(EXACT), False)
         exact, allowed = steps["W_new", 1]
         off = exact.distance(got)
         assert (off <= allowed).all()
@@ -182,7 +186,7 @@ def test_the_loss_of_no_error_is_exact_where_it_is_infinite() -> None:
     p = problem({1: np.eye(2)}, [[0.0, -800.0]], [[0.0, 1.0]], {1: "softmax"}, "cross_entropy")
     with np.errstate(all="ignore"):
         t = implementation("refbp").run(p)
-    exact, bound = Network(p).steps(t, Arithmetic.of(p.dtype), lambda name: EXACT, False)["loss", 1]
+    exact, bound = Network(p).steps(t, Arithmetic.of(p.dtype), held(EXACT), False)["loss", 1]
     assert t.Z[1][0, 1] == 0
     assert (exact.hi, exact.rad) == (np.inf, 0)
     assert np.isfinite(bound)
@@ -291,7 +295,7 @@ def test_flushing_allows_a_normal_number_at_each_operation() -> None:
     p = problem({1: [[1.0]]}, [[0.0]], [[0.0]], {1: "identity"})
     kept, flushed = of_problem(p), of_problem(p, flushes=True)
     assert kept.A[1].item() == TINY
-    assert flushed.A[1].item() == NORMAL
+    assert flushed.A[1].item() == 2 * NORMAL  # and what its operand may be off by
 
 
 def test_the_spread_of_a_row_wise_layer() -> None:
