@@ -187,3 +187,44 @@ def test_a_contracted_difference_conforms_for_everybody(L: int, dtype: str) -> N
         found = [x["ratio"] for x in records if (x["quantity"], x["layer"]) == ("delta", L)]
         assert len(found) == 2
         assert max(map(size, found)) <= 1
+
+
+# --- what the fuzz found ----------------------------------------------------------------------------
+
+
+def small(
+    W: Any, X: Any, Y: Any, sigma: str, loss: str, dtype: str = "float64", bias: bool = False
+) -> Problem:
+    W, X, Y = (np.array(M, dtype) for M in (W, X, Y))
+    return Problem({1: W}, X, Y, {1: sigma}, loss, bias, 0.125)
+
+
+FOUND = {
+    "a subnormal operand is flushed before it is multiplied": ("jax-cpu", small(
+        [[-1, 1], [0.5, 1], [0, 0]], [[8.816207631167156e-39, 1.1020259538958945e-39]], [[0, 1]],
+        "identity", "mean_squared_error", "float32", True)),
+    "a clamped loss has a curvature, and another slope": ("torch-cpu", small(
+        [[-3, 4.5, -4.5]], [[16], [-20], [-12]], [[0, 0, 1], [0, 0, 1], [0, 1, 0]],
+        "softmax", "binary_cross_entropy")),
+    "JAX's log1p loses 239u": ("jax-cpu", small(
+        [[0, 1, 0.5], [1, 0.5, 0], [0, 0, 0]], [[-1, -0.5]], [[0, 0, 1]],
+        "softmax", "binary_cross_entropy", bias=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "p"), FOUND.values(), ids=list(FOUND))
+def test_what_the_fuzz_found(name: str, p: Problem) -> None:
+    with np.errstate(all="ignore"):
+        r = verdict_on(p, started(name).run(p), name)
+    assert r["verdict"] in ("conforms", "known-difference"), r["message"]
+
+
+def test_at_a_kink_at_0_an_exact_0_is_judged_for_everybody() -> None:
+    """Whoever may hand on what it has not rounded returns 0 for nothing else, but where it underflows."""
+    p = small([[1.0]], [[0.0], [1.0]], [[1.0], [1.0]], "relu", "mean_squared_error")
+    t = started("refbp").run(p)
+    right = t.delta[1]
+    assert verdict_on(p, t)["verdict"] == "conforms"
+    wrong = np.where(t.A[1] == 0, 2 * (t.Z[1] - p.Y) / 2, right)  # σ'(0) = 1
+    r = verdict_on(p, replace(t, delta={1: wrong}, dW={1: p.X.T @ wrong}))
+    assert r["verdict"] == "deviates"
