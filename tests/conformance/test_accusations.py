@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import Case, cases, cycle, find
+from conformance.cases import Case, cases, cycle
 from conformance.implementations import Implementation, implementation
 from conformance.judge import Subject, judge
 from conformance.problem import QUANTITIES, Problem, Trace
@@ -29,9 +29,7 @@ def started(name: str) -> Implementation:
 
 def verdict_on(p: Problem, t: Trace, name: str = "") -> Result:
     """On a network that is no case of ours."""
-    subject = Subject(find("typical/tanh/L1/n1/float64"))
-    subject.__dict__.update(problem=p, alone=None)
-    return judge(subject, name, t)
+    return judge(Subject(Case.of(p, close=False)), name, t)
 
 
 # --- rows -----------------------------------------------------------------------------------------
