@@ -171,9 +171,10 @@ def _error(i: int, tape: Tape, values: list[Any], E: list[Any], model: Model) ->
         return 0.0 if isinstance(e, float) else e[0] if model.worst else rms(e)
 
     size = rule.rounding(model, y, operands, s, **node.params)
-    if not np.isfinite(size).all():
-        of = y if np.shape(y) == size.shape else y[: len(size)]  # of an expansion, f and f'
-        size = np.where(np.isinf(of), 0.0, size)  # what is infinite is not rounded
+    of = y if np.shape(y) == np.shape(size) else y[: len(size)]  # of an expansion, f and f'
+    if (far := np.abs(of) > model.arithmetic.largest).any() or not np.isfinite(size).all():
+        # what is infinite is not rounded; what leaves the range of the dtype may be anything
+        size = np.where(np.isinf(of), 0.0, np.where(far, np.inf, size))
     if model.worst:  # what is rounded is off already
         return carried * (1 + 16 * model.u) + size[None]
     noise = signs(rule.keys(i, y, operands, **node.params), i)

@@ -66,13 +66,15 @@ class Arithmetic:
     u: float
     tiny: float  # what one sum or product may lose to underflow
     normal: float  # the smallest normal number: what an intermediate of f may lose at either end
+    largest: float = field(default=np.inf, compare=False)  # what is beyond that may be infinite
 
     @classmethod
     def of(cls, dtype: np.dtype[Any], flushes: bool = False) -> Arithmetic:
         """IEEE 754 of that dtype; where subnormals are flushed to zero, a whole normal is lost."""
         f = np.finfo(dtype)
         normal = float(f.smallest_normal)
-        return cls(float(f.eps) / 2, normal if flushes else float(f.smallest_subnormal), normal)
+        least = normal if flushes else float(f.smallest_subnormal)
+        return cls(float(f.eps) / 2, least, normal, float(f.max))
 
     @property
     def flushed(self) -> float:
