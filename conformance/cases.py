@@ -387,7 +387,7 @@ FAMILIES: Mapping[str, Family] = {
         _confident,
     ),
     "near-one": Family(
-        "Sigmoid outputs up to 1 − 1e-13 (float64) and 1 − 2e-6 (float32) under binary cross-entropy.",
+        "Sigmoid outputs up to 1 − 1e-13 (float64) and 1 − 5e-5 (float32) under binary cross-entropy.",
         "The loss or its gradient is clamped where an output is all but 1, or log(1 − z) loses its digits.",
         data.near_one,
         _each(["identity"], 1, 7, output="sigmoid", loss="binary_cross_entropy"),

@@ -94,7 +94,7 @@ def _confident_rows(case: Case, rng: np.random.Generator) -> Data:
 
 
 def near_one(case: Case, rng: np.random.Generator) -> Data:
-    most = 30 if case.dtype == "float64" else 13  # 1 − z is then far above the rounding of z
+    most = 30 if case.dtype == "float64" else 10  # 1 − z is then far above the rounding of z
     W, X, _ = _selecting(case, rng, tuple(np.linspace(2, most, 21)))
     return W, X, rng.integers(0, 4, size=(case.batch, case.widths[-1])) / 4
 

@@ -543,7 +543,7 @@ def test_confident_classes_are_far_below_every_clip() -> None:
         assert (t.Z[1] >= np.finfo(c.dtype).smallest_normal).all(), c.id
     for c in OF["near-one"]:
         rest = 1 - implementation("refbp").run(c.problem()).Z[1]
-        assert 0 < rest.min() < (1e-12 if c.dtype == "float64" else 1e-5)
+        assert 0 < rest.min() < (1e-12 if c.dtype == "float64" else 1e-4)
 
 
 def test_wide_layers_stand_beside_tiles() -> None:

@@ -76,7 +76,8 @@ def test_it_is_refbps_own_gradient_descent(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def no_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    for name in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
     trained_network.cache_clear()
     yield
     trained_network.cache_clear()

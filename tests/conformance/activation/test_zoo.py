@@ -51,10 +51,19 @@ def test_a_right_one_equals_its_definition(name: str) -> None:
     assert kinks(c) == row.kinks
 
 
+SPLIT = {"gelu", "gelu_tanh", "gaussian"}
+"""Of which refbp splits the argument by a floor, every 64th: thousands of steps, more than are searched."""
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_as_refbp_has_it_is_right(name: str) -> None:
     a = refbp.ACTIVATIONS[name]
     c = check_activation(a.sigma, a.sigma_prime, truth=name, network=False)
+    if name in SPLIT:
+        assert c["verdict"] == "not judged", c["message"]
+        assert "right at " in c["message"]
+        assert "not judged between them" in c["message"]
+        return
     assert c["verdict"] == "right", c["message"]
     assert kinks(c) == KINKS.get(name, 0)
     assert not severities(c, "warning") - {
