@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup conformance faults test docs screens check bench checkers accuracy clean
+.PHONY: help setup conformance faults test docs screens check bench checkers mutants sensitivity accuracy clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -42,6 +42,14 @@ bench: setup ## refbp against torch eager and jitted JAX, as ratios
 
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write
+
+mutants: setup ## mutation testing of the judge's core (an hour); what survives: .venv/bin/mutmut results
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mutmut==3.8.1
+	$(BIN)/mutmut run --max-children 2 > reports/mutants.txt
+	$(BIN)/mutmut results
+
+sensitivity: setup ## the smallest relative error that each gate would see
+	$(BIN)/python benchmarks/sensitivity.py
 
 reports/faults.html:
 	$(MAKE) faults
