@@ -96,12 +96,14 @@ TERMS_AS_BUILT: Mapping[str, Mapping[str, Definition | Built]] = {
             lambda z: (z - 1) / _clamped(z),
             lambda z: _curved(z, z),
             lambda a: np.where(a * (1 - a) < 1e-12, 1 / np.maximum(a, np.exp(-100)), 0.0),
+            poles=(0,),
         ),
         "minus_log1m": Built(
             lambda z: -_clamped_log(1 - z),
             lambda z: z / _clamped(z),
             lambda z: _curved(z, 1 - z),
             lambda a: np.where(a * (1 - a) < 1e-12, 1 / np.maximum(1 - a, np.exp(-100)), 0.0),
+            poles=(1,),
         ),
     },
 }

@@ -214,7 +214,7 @@ FOUND = {
 def test_what_the_fuzz_found(name: str, p: Problem) -> None:
     with np.errstate(all="ignore"):
         r = verdict_on(p, started(name).run(p), name)
-    assert r["verdict"] in ("conforms", "known-difference"), r["message"]
+    assert r["verdict"] not in ("deviates", "inaccurate"), r["message"]
 
 
 def test_at_a_kink_at_0_an_exact_0_is_judged_for_everybody() -> None:
