@@ -353,7 +353,7 @@ def test_a_students_run_on_one_screen(tmp_path: Path) -> None:
         "  looks like  layer 1: δ equals (δ_2 W_2ᵀ) ⊙ σ'_1(Z_1): the derivative is taken at the output"
         in lines
     )
-    assert f"{path}: 26 deviates, of 70 cases" in lines
+    assert f"{path}: 53 deviates, of 110 cases" in lines
     assert any(line.startswith("  smallest    typical/") for line in lines)
 
 
