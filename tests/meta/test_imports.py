@@ -113,6 +113,7 @@ ONLY_IN = {
     "refbp": {  # the procedures in the first alone: the others have σ, σ' and the losses from it
         "conformance.implementations.refbp_", "conformance.implementations.student_process",
         "conformance.faults.loop", "conformance.trained",
+        "conformance.fuzz.legal",  # the procedures with one thing done otherwise
         "conformance.handout.passes",  # σ', ∂L/∂Z and sgd, which no trace has
         # the audit runs the errata, beside the procedure, on its own networks, and finds their lines
         "conformance.audit.equations", "conformance.audit.settings", "conformance.audit.run",
@@ -122,6 +123,7 @@ ONLY_IN = {
         "conformance.truth.taylor", "conformance.known_differences",
     },
     "pebble": {"conformance.runner"},
+    "hypothesis": {"conformance.fuzz.search"},
     "click": {"conformance.cli"},
     "pytest": {"conformance.pytest_plugin"},
 }  # fmt: skip
@@ -211,6 +213,7 @@ LAYERS = (  # each imports from those before it, and from its own package
     "conformance.handout",
     "conformance.activation",
     "conformance.audit",
+    "conformance.fuzz",
     "conformance.pytest_plugin",
     "conformance.cli",
     "conformance.__main__",
