@@ -25,7 +25,12 @@ def _lines(p: Problem, names: Sequence[str]) -> Iterator[str]:
     yield f"    Y={_array(p.Y)},"
     yield f"    sigma={dict(p.sigma)!r}, loss={p.loss!r}, bias={p.bias!r}, alpha={p.alpha!r},"
     yield ")"
-    yield f"print(check_problem(problem, {list(names)!r})['summary']['message'])"
+    if any(name.startswith("legal:") for name in names):
+        yield "from conformance.fuzz.legal import LEGAL"
+        judged = f"[i for i in LEGAL if i.name in {list(names)!r}]"
+    else:
+        judged = repr(list(names))
+    yield f"print(check_problem(problem, {judged})['summary']['message'])"
 
 
 def _array(M: Floats) -> str:

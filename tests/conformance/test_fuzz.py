@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from conformance.fuzz.legal import LEGAL, PRODUCTS
 from conformance.fuzz.networks import network
 from conformance.fuzz.paste import pasted
 from conformance.fuzz.search import search
-from conformance.problem import Problem
+from conformance.implementations import implementation
+from conformance.problem import Problem, Trace
 
 WRONG = '''
 import numpy as np
@@ -153,6 +157,63 @@ def test_a_problem_is_pasted_to_the_last_bit() -> None:
     assert names["problem"].X.tobytes() == X.tobytes()
     assert names["problem"].W[1].tobytes() == p.W[1].tobytes()
     assert "array([[1.0]] * 2, 'float64')" in pasted(p, ["refbp"])
+
+
+def test_a_pasted_case_of_a_legal_implementation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    p = Problem(
+        {1: np.ones((1, 1))}, np.ones((1, 1)), np.ones((1, 1)), {1: "tanh"}, "huber", False, 0.1
+    )
+    exec(pasted(p, ["legal:sorted"]), {})
+    assert "1 results of legal:sorted" in capsys.readouterr().out
+
+
+class NowAndThen:
+    """Wrong on its third to fifth run alone."""
+
+    name, runs = "now-and-then", 0
+
+    def start(self) -> tuple[dict[str, str], str]:
+        return {}, "cpu"
+
+    def run(self, p: Problem) -> Trace:
+        self.runs += 1
+        t = implementation("refbp").run(p)
+        return replace(t, loss=t.loss + 1) if 3 <= self.runs <= 5 else t
+
+
+def test_one_that_is_wrong_now_and_then_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "_ready", lambda name: NowAndThen())
+    found = search(["now-and-then"], 30, 0, None)
+    assert found.result is not None
+    assert found.result["verdict"] == "deviates"
+    assert found.problem is not None
+
+
+def test_what_is_loaded_besides_changes_no_network(tmp_path: Path) -> None:
+    """Hypothesis draws the constants of local modules."""
+    (tmp_path / "constants.py").write_text("X = [3, 5, 17, 101, 4097, 60000]\n", encoding="utf-8")
+    code = """
+import sys, zlib
+{0}
+from conformance.fuzz import search as s
+keep, real = [], s.network
+def noting(choose):
+    n = real(choose)
+    keep.append(repr(n and n.problem.X.tobytes()))
+    return n
+s.network = noting
+s.search(["refbp"], 30, 0, None)
+print(zlib.crc32("".join(keep).encode()))
+"""
+    imports = ("pass", f"sys.path.insert(0, {str(tmp_path)!r}); import constants")
+    seen = [
+        subprocess.run(
+            [sys.executable, "-c", code.replace("{0}", more)],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for more in imports
+    ]  # fmt: skip
+    assert seen[0] == seen[1]
 
 
 def test_the_simplest_choices_make_the_simplest_network() -> None:
