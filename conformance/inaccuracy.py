@@ -299,7 +299,7 @@ def _told(result: Result, of: _Deviations) -> Result:
     why = (
         "as many roundings in float64 as in float32, so it is rounding and no mistake"
         if of.twins
-        else f"it computes in {p.dtype} alone, and this is no more than rounding 1, a and σ does"
+        else f"there is {p.dtype} alone of it, and this is no more than rounding 1, a and σ does"
     )
     stable = _stable(p, q, l)
     message = (

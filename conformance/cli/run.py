@@ -122,8 +122,13 @@ def run(
         ("report", report, lambda path: write_report(path, results)),
         ("report", folder, lambda path: _write_folder(path, results)),
     )
-    lossy = sum(of["inaccurate"] for of in results["summary"]["verdicts"].values())
-    return results["summary"]["exit_code"] or int(strict and lossy > 0)
+    return exit_code(results, strict)
+
+
+def exit_code(results: Results, strict: bool) -> int:
+    """That of the summary; if `strict`, 1 where something is inaccurate and nothing worse."""
+    lossy = any(of["inaccurate"] for of in results["summary"]["verdicts"].values())
+    return results["summary"]["exit_code"] or int(strict and lossy)
 
 
 def write_report(path: Path, results: Results) -> None:

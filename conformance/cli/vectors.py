@@ -10,7 +10,7 @@ import click
 
 from conformance.cases import PROFILES
 from conformance.cli.command import hand_over, main, may_be_written, outputs, progress_shown
-from conformance.cli.run import answer, print_summary, write_report
+from conformance.cli.run import answer, exit_code, print_summary, strict_option, write_report
 from conformance.explain import explained
 from conformance.results import Results, write_results
 
@@ -46,13 +46,19 @@ def export(folder: Path, profile: str, wanted: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.argument("answers", type=click.Path(path_type=Path))
 @click.option("--partial", is_flag=True, help="Vectors without an answer are not exit code 2.")
+@strict_option
 @outputs("results")
 def check(
-    folder: Path, answers: Path, partial: bool, report: Path | None, json_path: Path | None
+    folder: Path,
+    answers: Path,
+    partial: bool,
+    strict: bool,
+    report: Path | None,
+    json_path: Path | None,
 ) -> int:
     """Judge ANSWERS, a file with an answer a line or a folder of *.json, to the vectors in DIR.
 
-    Exit codes: 0, all conform; 1, something deviates; 2, an answer or a vector could not be used, or a
+    Exit codes: 0, nothing is wrong; 1, something deviates; 2, an answer or a vector could not be used, or a
     vector has no answer.
     """
     from conformance.vectors.check import check as check_vectors
@@ -67,7 +73,7 @@ def check(
         ("results", json_path, lambda path: write_results(path, results)),
         ("report", report, lambda path: write_report(path, results)),
     )
-    return results["summary"]["exit_code"]
+    return exit_code(results, strict)
 
 
 def _show(results: Results, troubles: Sequence[str]) -> None:

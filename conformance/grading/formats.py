@@ -68,6 +68,8 @@ def _summary(g: Grade) -> Iterator[str]:
     yield from g["notes"]
     if g["first_mistake"] and not g["notes"]:
         yield "The first mistake: " + _mistake(g["first_mistake"])
+    if g["inaccurate"]:
+        yield "\n".join(g["inaccurate"])
     if g["printed"]:
         yield "The file printed (the end of it, on one network):\n" + g["printed"]
     if all(t["passed"] for t in g["tests"] if t["visibility"] == "visible"):

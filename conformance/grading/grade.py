@@ -75,6 +75,7 @@ class Grade(TypedDict):
     isolation: str
     seconds: float
     notes: list[str]  # for whoever handed it in, whatever the hints
+    inaccurate: list[str]  # steps that count as right though they lose digits, and what would not
     printed: str  # the end of what the file printed on the first network it printed anything on
     first_mistake: Mistake | None  # of the visible tests
     tests: list[TestGrade]
@@ -125,6 +126,9 @@ def _graded(rubric: Rubric, hints: str, found: Mapping[Case, Judged]) -> Grade:
         isolation="",
         seconds=0.0,
         notes=[],
+        inaccurate=list(
+            dict.fromkeys(text for c, j in found.items() if c in seen for text in j.lost)
+        ),
         printed=next((j.printed for c, j in found.items() if c in seen and j.printed), ""),
         first_mistake=_first(rubric, found, rows),
         tests=rows,
@@ -137,7 +141,7 @@ def _closed(made: Grade) -> Grade:
     if made["hints"] != "none":
         return made
     networks = [Network({**n, "troubles": []}) for n in made["networks"]]
-    return {**made, "printed": "", "networks": networks}
+    return {**made, "inaccurate": [], "printed": "", "networks": networks}
 
 
 def _test(t: Test, on: Sequence[Judged], hints: str) -> TestGrade:

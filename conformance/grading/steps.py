@@ -88,12 +88,12 @@ def judged(case: Case, answer: Answer) -> Judged:
     }
     returned = frozenset(q for q in QUANTITIES if own.layers(q))
     lost = {k: v for s in (forward, backward) for k, v in s.lost.items() if k[0] == "step"}
-    hints = tuple(
-        f"{SYMBOLS[q]}_{l} loses digits; it counts as right. Stable: {stable}."
-        for (_, q, l), stable in lost.items()
+    hints = dict.fromkeys(
+        f"{SYMBOLS[q]} loses digits; it counts as right. Stable: {stable}."
+        for (_, q, _), stable in lost.items()
         if q != "loss"
     )
-    return Judged(case, wrong, troubles, answer.printed, returned, hints, (own, mended))
+    return Judged(case, wrong, troubles, answer.printed, returned, tuple(hints), (own, mended))
 
 
 def _in_form(subject: Subject, t: Trace) -> Trace | None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from conformance.cases import PROFILES, Case, cases
-from conformance.diagnosis import diagnosis
 from conformance.exchange import VERSION, ExchangeError, problem_json, read_line, trace_from
 from conformance.judge import Subject, judge, judge_exception, judge_malformed
 from conformance.known_differences import known_differences
@@ -28,6 +27,7 @@ from conformance.results import (
     Summary,
     Verdict,
 )
+from conformance.runner import looked_at
 from conformance.summary import difference, environment, families, left_out, summary
 from conformance.vectors.files import Entry, VectorsError, read_index, read_json
 
@@ -146,9 +146,7 @@ def _judged(subject: Subject, said: Any) -> Result:
     except ExchangeError as e:
         return judge_malformed(case, ANYBODY, str(e))
     result = judge(subject, ANYBODY, trace, whole=False)
-    if result["verdict"] == "deviates" and result["records"]:
-        result["blame"], result["diagnosis"] = diagnosis(subject, ANYBODY, Runs(trace), result)
-    return result
+    return looked_at(subject, ANYBODY, Runs(trace), result, lambda problem: None, None)
 
 
 # --- the answers ----------------------------------------------------------------------------------

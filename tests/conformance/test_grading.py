@@ -54,6 +54,7 @@ quantities = ["dW"]
 points = 1
 """
 
+SATURATING = "saturating/tanh>identity+mean_squared_error/L2/n7/float64"
 SHORT = QUICK.replace("seconds = 60\n", f"seconds = {SECONDS}\n")  # for what never answers
 
 
@@ -174,6 +175,19 @@ def test_zeros_are_no_gradient() -> None:
     assert scores(graded(zeros)) == [1, 1, 0, 0]
     zeros = with_("Z[-1] @ W_l", "0 * (Z[-1] @ W_l)")
     assert scores(graded(zeros))[0] == 0
+
+
+def test_a_step_that_loses_digits_counts_as_right_and_says_so() -> None:
+    """1 − z² for tanh': no mistake, and not silent."""
+    line = "sigma[l].derivative(A[l])"
+    assert RIGHT.count(line) == 1
+    text = QUICK.replace("typical/sigmoid/L2/n2/float64", SATURATING)
+    g = graded(RIGHT.replace(line, f"({line} if l else 1 - Z[1] ** 2)"), text)
+    assert g["score"] == g["max_score"]
+    (said,) = g["inaccurate"]
+    assert said.startswith("δ loses digits; it counts as right. Stable: 1 - z*z while |a| is small")
+    assert said in FORMATS["text"](g).replace("\n", " ")
+    assert graded(RIGHT, text)["inaccurate"] == []
 
 
 def test_the_update_where_it_is_asked_for() -> None:

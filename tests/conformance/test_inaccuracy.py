@@ -223,7 +223,7 @@ def test_where_it_computes_in_one_dtype_alone_that_is_said(dtype: str) -> None:
     steps = on("elu", NAIVE["elu"][0])
     result = on_these("elu", dtype, [-1e-3, -1e-5, -0.3], steps, only=dtype)
     assert result["verdict"] == "inaccurate", result["message"]
-    assert f"it computes in {dtype} alone" in result["message"]
+    assert f"there is {dtype} alone of it" in result["message"]
 
 
 def test_one_dtype_alone_hides_no_mistake() -> None:
@@ -334,12 +334,23 @@ def test_one_example_alone_hides_no_mistake_behind_the_batch() -> None:
     assert plain["verdict"] in ("inaccurate", "conforms")
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_softmax_without_the_maximum_is_right_in_range_and_a_mistake_beyond(dtype: str) -> None:
+    naive = on("softmax", _rows)
+    small, most = [0.5, -2.0, 3.0], 710.0 if dtype == "float64" else 89.0
+    assert on_these("softmax", dtype, small, naive)["verdict"] == "conforms"
+    assert on_these("softmax", dtype, [0.5, most, 3.0], naive)["verdict"] == "deviates"
+
+
 def test_what_overflows_is_a_mistake() -> None:
     result = on_these("tanh", "float64", [0.001, 800.0], on("tanh", _tanh))
     assert result["verdict"] == "deviates"
 
 
-PLANTED = ("typical/elu/L2/n7/float64/bias", "heads/tanh>softmax+cross_entropy/L1/n7/float32/bias")
+PLANTED = (
+    "typical/elu/L2/n7/float64/bias", "heads/tanh>softmax+cross_entropy/L1/n7/float32/bias",
+    "canonical/relu>sigmoid+binary_cross_entropy/L3/n7/float64/bias/w4-4-4-1",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("case", PLANTED)

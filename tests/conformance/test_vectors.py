@@ -22,6 +22,7 @@ import conformance
 from conformance.cases import FAMILIES, Case, cases
 from conformance.cli import main
 from conformance.exchange import line, problem_from, problem_json, trace_json
+from conformance.faults.loop import STEPS, Loop, State
 from conformance.implementations import implementation
 from conformance.judge import Subject
 from conformance.problem import QUANTITIES, Problem
@@ -472,6 +473,24 @@ def test_what_is_wrong_deviates(few: Path, tmp_path: Path) -> None:
     (bad,) = [r for r in read(tmp_path / "r.json")["results"] if r["verdict"] == "deviates"]
     assert bad["case"] == IDS[0]
     assert bad["blame"] == [{"quantity": "loss", "layer": 3}]
+
+
+def test_what_loses_digits_is_inaccurate(few: Path, tmp_path: Path) -> None:
+    """tanh by exponentials, in the answer to a vector of each dtype: there is no other run to ask for."""
+
+    def naive(s: State, l: int) -> Any:
+        p, q = np.exp(s.A[l]), np.exp(-s.A[l])
+        return (p - q) / (p + q)
+
+    loop = Loop({**STEPS, "Z": naive})
+    said = [{"id": i, **trace_json(loop.run(CASES[i].problem()))} for i in IDS]
+    done = checked(few, said, "--json", str(tmp_path / "r.json"))
+    found = {r["case"]: r["verdict"] for r in read(tmp_path / "r.json")["results"]}
+    assert set(found.values()) <= {"inaccurate", "conforms"}
+    assert "inaccurate" in found.values()
+    assert done.exit_code == 0
+    assert "Stable: np.tanh(a)." in done.stdout
+    assert checked(few, said, "--strict").exit_code == 1
 
 
 @pytest.mark.parametrize(
