@@ -460,7 +460,7 @@ def activation(name: str) -> Activation:
     """The row of `ACTIVATIONS` called `name`. Raises `InputError` for a name that is not there."""
     if name in ACTIVATIONS:
         return ACTIVATIONS[name]
-    nearest = difflib.get_close_matches(str(name).lower(), ACTIVATIONS, n=1, cutoff=0)[0]
+    nearest = difflib.get_close_matches(str(name).lower(), ACTIVATIONS, cutoff=0)[0]
     raise InputError(
         f"There is no activation {name!r}; the nearest name is {nearest!r}. "
         f"There are: {', '.join(ACTIVATIONS)}."

@@ -107,13 +107,13 @@ def _huber_gradient(Z: Array, Y: Array) -> Array:
 def _times_log(Y: Array, Z: Array) -> Array:
     """y log z; 0 where y = 0, though z be 0 too, and −∞ where z = 0 and y > 0, with no warning."""
     with np.errstate(divide="ignore"):
-        return Y * np.log(Z, where=Y != 0, out=np.zeros_like(Z))
+        return Y * np.log(np.where(Y != 0, Z, 1))
 
 
 def _times_log1m(Y: Array, Z: Array) -> Array:
     """(1 − y) log(1 − z); 0 where y = 1, though z be 1 too."""
     with np.errstate(divide="ignore"):
-        return (1 - Y) * np.log1p(-Z, where=Y != 1, out=np.zeros_like(Z))
+        return (1 - Y) * np.log1p(np.where(Y != 1, -Z, 0))
 
 
 def _cross_entropy(Z: Array, Y: Array) -> np.floating[Any]:
@@ -126,7 +126,7 @@ def _cross_entropy_gradient(Z: Array, Y: Array) -> Array:
     """∂L/∂z = −(y/z)/n; 0 where y = 0, and −∞ where z = 0 and y > 0."""
     _check_probabilities(Z)
     with np.errstate(divide="ignore", over="ignore"):
-        return -np.divide(Y, Z, where=Y != 0, out=np.zeros_like(Z)) / len(Z)
+        return -(Y / np.where(Y != 0, Z, 1)) / len(Z)
 
 
 def _binary_cross_entropy(Z: Array, Y: Array) -> np.floating[Any]:
@@ -174,7 +174,7 @@ def loss(name: str) -> Loss:
     """The row of `LOSSES` called `name`. Raises `InputError` for a name that is not there."""
     if name in LOSSES:
         return LOSSES[name]
-    nearest = difflib.get_close_matches(str(name).lower(), LOSSES, n=1, cutoff=0)[0]
+    nearest = difflib.get_close_matches(str(name).lower(), LOSSES, cutoff=0)[0]
     raise InputError(
         f"There is no loss {name!r}; the nearest name is {nearest!r}. "
         f"There are: {', '.join(LOSSES)}."

@@ -122,6 +122,12 @@ def test_a_matrix_that_fits(dtype: Any) -> None:
     check_matrix("M", M, like=M)
 
 
+def test_a_matrix_of_objects_among_floats_is_of_another_dtype() -> None:
+    M = np.ones((3, 2))
+    with pytest.raises(InputError, match="^M has dtype object where X = Z"):
+        check_matrix("M", M.astype(object), like=M)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_large_numbers_are_finite_and_what_is_among_them_is_found(dtype: Any, order: Any) -> None:

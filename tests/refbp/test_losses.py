@@ -266,7 +266,12 @@ def test_the_names_are_these() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("Huber", "huber"), ("mean_square_error", "mean_squared_error")]
+    ("name", "nearest"),
+    [
+        ("Huber", "huber"),
+        ("mean_square_error", "mean_squared_error"),
+        ("qqqq", "mean_squared_error"),
+    ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(InputError) as e:
@@ -276,6 +281,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, nearest: str) -
         "mean_squared_error, cross_entropy, log_softmax_cross_entropy, binary_cross_entropy, "
         "mean_absolute_error, huber.",
     )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
+def test_a_gradient_beyond_the_range_is_infinite_without_a_warning(name: str, dtype: Float) -> None:
+    Z, Y = np.full((1, 1), np.finfo(dtype).smallest_subnormal), np.ones((1, 1), dtype)
+    assert loss(name).gradient(Z, Y).tolist() == [[-math.inf]]
 
 
 def test_one_of_your_own() -> None:

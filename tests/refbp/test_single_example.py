@@ -201,3 +201,14 @@ def test_a_target_shaped_otherwise_is_refused() -> None:
         with pytest.raises(InputError) as refusal:
             step()
         assert refusal.value.args == (message,)
+
+
+def test_what_is_wrong_with_x_and_y_names_them() -> None:
+    """One dtype throughout; a dtype is compared with the other operand's."""
+    narrow = np.ones((1, 1), np.float32)
+    with pytest.raises(InputError, match=r"^x is a list; expected a NumPy array"):
+        single_example.propagate(W_OK, [[1.0]], {1: TANH, 2: TANH})
+    with pytest.raises(InputError, match=r"^y is a list; expected a NumPy array"):
+        single_example.evaluate_loss(np.ones((1, 1)), [[1.0]])
+    with pytest.raises(InputError, match="^y has dtype float32"):
+        single_example.evaluate_loss(np.ones((1, 1)), narrow)

@@ -1,0 +1,100 @@
+"""Mutation testing of what verdicts rest on: every mutant is killed, or stands in mutants.toml with its reason.
+
+`make mutants` runs it: mutmut writes each function of the files that pyproject.toml names once for each
+small mistake (another operator, another constant), and runs the tests that reach it. Exit code 1: one
+survives that is not listed, or one is listed that is killed by now.
+
+    python benchmarks/mutants.py              # runs mutmut, which takes up where it was stopped
+    python benchmarks/mutants.py --no-run     # tells of the last run
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+MUTMUT = [str(Path(sys.executable).parent / "mutmut")]
+KILLED = ("killed", "timeout")
+
+
+class Mutant(NamedTuple):
+    """What was written and what stands for it, stripped: names that mutmut gives change with every edit."""
+
+    function: str
+    was: str
+    now: str
+
+
+class Equivalent(NamedTuple):
+    """A row of mutants.toml: in one function, or anywhere, what may stand for what."""
+
+    function: str
+    was: str
+    now: str
+    reason: str
+
+    def fits(self, m: Mutant) -> bool:
+        """Whether the mutant is this one, or this at one place of its lines."""
+        if self.function and self.function != m.function:
+            return False
+        parts = m.was.split(self.was)
+        return any(
+            self.was.join(parts[:i]) + self.now + self.was.join(parts[i:]) == m.now
+            for i in range(1, len(parts))
+        )
+
+
+def _listed() -> list[Equivalent]:
+    rows = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))["equivalent"]
+    return [Equivalent(r.get("function", ""), r["was"], r["now"], r["reason"]) for r in rows]
+
+
+def _said(*words: str) -> str:
+    done = subprocess.run([*MUTMUT, *words], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def _mutant(name: str) -> Mutant:
+    """Of its diff the lines that differ."""
+    lines = [l for l in _said("show", name).splitlines() if not l.startswith(("---", "+++"))]
+    was, now = (" ".join(l[1:].strip() for l in lines if l.startswith(sign)) for sign in "-+")
+    return Mutant(name.rpartition("__mutmut_")[0].replace(".x_", "."), was, now)
+
+
+def main() -> int:
+    """Run, compare, tell."""
+    asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    asked.add_argument("--no-run", action="store_true", help="tell of the last run")
+    if not asked.parse_args().no_run:
+        subprocess.run([*MUTMUT, "run", "--max-children", "2"], check=True)
+    rows = [
+        line.strip().rpartition(": ") for line in _said("results", "--all", "true").splitlines()
+    ]
+    statuses = {name: status for name, _, status in rows if "__mutmut_" in name}
+    count = Counter(statuses.values())
+    alive = {_mutant(n): s for n, s in statuses.items() if s not in KILLED}
+    listed = _listed()
+    unlisted = [m for m in alive if not any(row.fits(m) for row in listed)]
+    idle = [row for row in listed if not any(row.fits(m) for m in alive)]
+    for m in unlisted:
+        print(f"{alive[m]}: {m.function}\n  - {m.was}\n  + {m.now}")
+    for row in idle:
+        print(
+            f"listed, and none such is alive: {row.function or 'anywhere'}: {row.was} → {row.now}"
+        )
+    killed, total = sum(count[s] for s in KILLED), len(statuses)
+    print(
+        f"{total:,} mutants: {killed:,} killed ({killed / total:.1%}), {len(alive) - len(unlisted)} equivalent "
+        f"and listed, {len(unlisted)} alive."
+    )
+    return int(bool(unlisted or idle))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
