@@ -2,7 +2,7 @@
 
 `variant(i)` takes the i-th of each row, in turn, so that a few implementations try every formula. All are
 written as people write them. Most are good to a few units in the last place; some lose digits where numbers
-cancel (1 + tanh, z + 1, a minus a logarithm of a sum): `inaccurate` they may be called, and never wrong.
+cancel (1 + tanh, exp − 1, a minus a logarithm of a sum): `inaccurate` they may be called, and never wrong.
 """
 
 from __future__ import annotations
@@ -261,7 +261,8 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
     "softmax": (
         _rows(_softmax, lambda s, G: s * G - s * (s * G).sum(axis=1, keepdims=True)),
         _rows(lambda a: np.exp(_log_softmax(a)), _jacobian),
-        _rows(lambda a: np.exp(a - _logsumexp(a)), lambda s, G: s * (G - (s * G).sum(axis=1, keepdims=True))),
+        _rows(lambda a: _exps(a) / _exps(a).sum(axis=1, keepdims=True),
+              lambda s, G: s * (G - (s * G).sum(axis=1, keepdims=True))),
     ),
     "log_softmax": (
         (_log_softmax, lambda a, G: G - np.exp(_log_softmax(a)) * G.sum(axis=1, keepdims=True)),
