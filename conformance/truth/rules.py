@@ -265,8 +265,9 @@ def _summed(*sizes: Any) -> Any:
 
 
 def _expansion_keys(salt: int, y: Any, operands: Any, **_: Any) -> Any:
-    """The roundings of f and of f' are two."""
-    return np.stack([keys(operands[0], salt + i) for i in range(2)])
+    """The roundings of f and of f' are two. Of numbers that only floats take for 0, f' knows the side."""
+    a = np.where(operands[0] == 0, y[1], operands[0])
+    return np.stack([keys(a, salt + i) for i in range(2)])
 
 
 # --- rows -----------------------------------------------------------------------------------------

@@ -86,6 +86,18 @@ def test_a_row_wider_than_1_over_u_is_judged_by_its_step(low: float) -> None:
     assert "wrong given its own operands" in wrong["message"]
 
 
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_two_sides_of_a_kink_that_are_0_as_floats(name: str, dtype: str) -> None:
+    """3.6e10 times, for everybody: the errors of both were taken for the same, and cancelled in δ_2."""
+    W = {1: [[-1000]], 2: [[1]], 3: [[1, -1]]}  # z_3 is ∓ e^(−10⁷) or so, and |z_3|' is ∓ 1
+    p = Problem({l: np.array(M, dtype) for l, M in W.items()}, np.ones((1, 1), dtype),
+                np.zeros((1, 2), dtype), {1: "gelu_tanh", 2: "identity", 3: "identity"},
+                "mean_absolute_error", False, 0.125)  # fmt: skip
+    r = verdict_on(p, started(name).run(p), name)
+    assert r["verdict"] in ("conforms", "known-difference"), r["message"]
+
+
 # --- equal and nearly equal examples ---------------------------------------------------------------
 
 
