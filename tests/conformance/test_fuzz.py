@@ -107,10 +107,27 @@ def test_the_same_seed_draws_the_same_networks(monkeypatch: pytest.MonkeyPatch) 
 def test_time_says_how_many_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(100))
     monkeypatch.setattr(searching.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(searching, "PART", 7)
+    monkeypatch.setattr(searching, "BLOCK", 7)
     found = search(["refbp"], 1000, 0, None, minutes=0.05)  # three seconds
-    assert found.networks == 3 * 7
+    assert found.networks == 4 * 7  # and the first is begun at any rate
     assert found.result is None
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_is_found_depends_on_no_number_of_processes(
+    failing: bool, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the second network in a hundred blocks, or of none: the lowest block that fails is told."""
+    monkeypatch.setattr(searching, "BLOCK", 4)
+    told: list[int] = []
+    names = [wrong] if failing else ["refbp"]
+    one, two = (search(names, 18, 3, None, jobs=jobs, progress=told.append) for jobs in (1, 2))
+    assert (one.networks, one.verdicts) == (two.networks, two.verdicts)
+    assert (one.result is None) == (two.result is None) == (not failing)
+    if one.problem is not None and two.problem is not None:
+        assert pasted(one.problem, names) == pasted(two.problem, names)
+    else:
+        assert one.networks == told[-1] == 18
 
 
 def test_none_of_ours_and_none_that_is_legal_deviates() -> None:
