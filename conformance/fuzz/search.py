@@ -96,8 +96,9 @@ def search(
 
     def begun() -> Iterator[tuple[int, int]]:
         for b, count in enumerate(counts):
-            if b == 0 or until is None or time.monotonic() <= until:
-                yield b, count
+            if until is not None and b > 0 and time.monotonic() > until:
+                return
+            yield b, count
 
     blocks: dict[int, Found] = {}
     for b, found in _found(begun(), one, min(jobs, len(counts))):
