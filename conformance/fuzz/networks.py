@@ -21,7 +21,7 @@ __all__ = ["SHARED", "Network", "network", "shared"]
 Choose = Callable[[int], int]
 Drawn = TypeVar("Drawn")
 
-SHARED = {"batch": (1, 5), "width": (2, 3)}
+SHARED = {"batch": (1, 5), "width": (2,)}
 """What JAX compiles for one network of these shapes serves the next."""
 
 # fmt: off
