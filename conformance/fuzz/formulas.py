@@ -179,7 +179,7 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
     "selu": (
         (lambda a: SCALE * _below_zero(lambda x: ALPHA * np.expm1(x))(a),
          lambda a: SCALE * _below_zero(lambda x: ALPHA * np.exp(x), _one)(a)),
-        (_below_zero(lambda x: SCALE * (ALPHA * np.exp(x) - ALPHA), lambda x: SCALE * x),
+        (_below_zero(lambda x: SCALE * ALPHA * np.expm1(x), lambda x: SCALE * x),
          _below_zero(lambda x: SCALE * ALPHA * np.expm1(x) + SCALE * ALPHA, lambda x: SCALE * _one(x))),
     ),
     "celu": (
