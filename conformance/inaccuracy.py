@@ -19,7 +19,6 @@ from conformance.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.results import SYMBOLS, Finding, Result
 from conformance.results import Step as StepRow
 from conformance.tolerance import LAMBDA
-from conformance.truth.definitions import ROW_WISE
 from conformance.truth.readings import errors, in_balls
 from conformance.truth.rounding import ALGEBRAIC, Accuracy, Model, Reals
 
@@ -232,13 +231,13 @@ def _as_large(
             return of
         return replace(of, e=max(2, of.e), h=of.c, d=max(of.c1, of.d))
 
-    p, plain = subject.problem, subject.amend(())
+    depth, plain = subject.problem.depth, subject.amend(())
     network, arithmetic = subject.network(plain), subject.arithmetic(plain)
     given: dict[tuple[str, int], Floats] = {
         (q, l): M for q in QUANTITIES for l, M in t.layers(q).items()
     }
     if t.loss is not None:
-        given["loss", p.depth] = t.loss
+        given["loss", depth] = t.loss
     each = rounds_every_value(like) if rounded is None else rounded
     model = Model(arithmetic, accuracy, worst=True, unrounded=not each)
     bounds = errors(network.tape, in_balls(network.tape, given, subject.memo), model, given)
@@ -248,12 +247,7 @@ def _as_large(
     def tolerance(k: Key) -> Reals:
         gate, q, l = k
         whole = spread.loss if q == "loss" else spread.layers(q)[l]
-        allowed = bounds[q, l] if gate == "step" else LAMBDA * whole
-        if q == "Z" and p.sigma[l] in ROW_WISE:  # its intermediates are the whole row's
-            of, A = accuracy(p.sigma[l]), t.A[l] if l in t.A else network.truth.A[l].hi
-            row = np.abs(np.asarray(A, float)).max(axis=-1, keepdims=True)
-            return np.asarray(allowed + arithmetic.u * (of.h + of.e * row))
-        return np.asarray(allowed)
+        return np.asarray(bounds[q, l] if gate == "step" else LAMBDA * whole)
 
     return tolerance
 

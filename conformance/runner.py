@@ -69,6 +69,7 @@ __all__ = [
     "judged",
     "judged_by",
     "looked_at",
+    "pools",
     "rounds_every_value",
     "run",
     "runs",
@@ -318,24 +319,30 @@ def _one_thread_each() -> Iterator[None]:
 
 
 @contextmanager
-def _pools(jobs: int) -> Iterator[dict[str, ProcessPool]]:
-    """A pool a dtype: what JAX has compiled for one is of no use to the other."""
+def pools(shares: Iterable[int]) -> Iterator[list[ProcessPool]]:
+    """Pools of so many processes each, that start afresh. Ctrl-C waits for nothing that is still to do."""
     context = multiprocessing.get_context("spawn")
-    shares = {"float64": jobs - jobs // 2, "float32": jobs // 2}
     with _one_thread_each(), ExitStack() as stack:
-        pools = {
-            dtype: stack.enter_context(
+        found = [
+            stack.enter_context(
                 ProcessPool(max_workers=share, context=context, initializer=_start_worker)
             )
-            for dtype, share in shares.items()
-            if share
-        }
+            for share in shares
+        ]
         try:
-            yield {dtype: pools.get(dtype, pools["float64"]) for dtype in shares}
-        except BaseException:  # Ctrl-C: do not wait for what is still to do
-            for pool in pools.values():
+            yield found
+        except BaseException:
+            for pool in found:
                 pool.stop()  # type: ignore[no-untyped-call]
             raise
+
+
+@contextmanager
+def _pools(jobs: int) -> Iterator[dict[str, ProcessPool]]:
+    """A pool a dtype: what JAX has compiled for one is of no use to the other."""
+    shares = [jobs - jobs // 2, jobs // 2]
+    with pools(filter(None, shares)) as found:
+        yield {"float64": found[0], "float32": found[-1]}
 
 
 def _in_parallel(

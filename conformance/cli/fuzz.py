@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,11 @@ __all__: list[str] = []
 
 @main.command()
 @click.option("--examples", type=click.IntRange(1), default=1000, help="How many networks (1,000).")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after that long.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Begin no block of 250 after that long.",
+)
 @click.option(
     "--implementation", "names", multiple=True, metavar="NAME", help="As for run (repeatable)."
 )
@@ -27,8 +32,19 @@ __all__: list[str] = []
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder for what failed: it is tried first the next time.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=None,
+    help="Processes, one a core; changes nothing else.",
+)
 def fuzz(
-    examples: int, minutes: float | None, names: tuple[str, ...], seed: int, database: Path | None
+    examples: int,
+    minutes: float | None,
+    names: tuple[str, ...],
+    seed: int,
+    database: Path | None,
+    jobs: int | None,
 ) -> int:
     """Draw networks of any shape and judge them, until one deviates; then make that one small.
 
@@ -39,10 +55,10 @@ def fuzz(
     from conformance.fuzz.search import search
 
     def progress(done: int) -> None:
-        if done % 1000 == 0:
-            click.echo(f"{done:,} networks", err=True)
+        click.echo(f"{done:,} networks", err=True)
 
-    found = search(names, examples, seed, database, minutes, progress)
+    jobs = jobs or os.cpu_count() or 1
+    found = search(names, examples, seed, database, minutes, jobs, progress)
     table(_counts(found))
     if found.result is None or found.problem is None:
         click.echo(f"\nconforms: none of {found.networks:,} networks deviates (seed {seed}).")

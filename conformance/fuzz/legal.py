@@ -1,7 +1,8 @@
 """Implementations that are right, however oddly they round: none of them may be called wrong.
 
 Each is the notes' two procedures with one thing done otherwise: the order of every sum, fused or compensated
-additions, wider registers, derivatives from outputs. They declare nothing: they are held to what anybody is.
+additions, wider registers, derivatives from outputs, other formulas (`formulas`). They declare nothing: they
+are held to what anybody is.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from typing import Any
 
 import numpy as np
 
+import refbp
+from conformance.fuzz.formulas import VARIANTS, variant
 from conformance.implementations import implementation
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
+from refbp.activations import Activation
+from refbp.losses import Loss
 
 __all__ = ["LEGAL", "Legal"]
 
 Product = Callable[[Floats, Floats], Floats]
+Formulas = tuple[Callable[[str], Activation], Callable[[str], Loss]]
 LARGEST = 2**21  # terms of a product that are formed at once; above it the product is NumPy's
 
 
@@ -113,8 +119,15 @@ class Legal:
 
     description = "right, however it rounds"
 
-    def __init__(self, name: str, product: Product = np.matmul, outputs: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        product: Product = np.matmul,
+        outputs: bool = False,
+        formulas: Formulas = (refbp.activation, refbp.loss),
+    ) -> None:
         self.name, self.product, self.outputs = f"legal:{name}", product, outputs
+        self.activation, self.loss = formulas
 
     def start(self) -> tuple[dict[str, str], str]:
         """NumPy alone."""
@@ -122,13 +135,8 @@ class Legal:
 
     def run(self, p: Problem) -> Trace:
         """FORWARD-PASS, BACKWARDPROP and the update."""
-        import refbp
-
-        sigma, loss, L = (
-            {l: refbp.activation(s) for l, s in p.sigma.items()},
-            refbp.loss(p.loss),
-            p.depth,
-        )
+        L, loss = p.depth, self.loss(p.loss)
+        sigma = {l: self.activation(s) for l, s in p.sigma.items()}
         A: dict[int, Floats] = {}
         Z: dict[int, Floats] = {0: p.X}
         delta: dict[int, Floats] = {}
@@ -178,5 +186,6 @@ def _cast(M: Any) -> Floats:
 LEGAL: tuple[Any, ...] = (
     *(Legal(name, product) for name, product in PRODUCTS.items()),
     Legal("from-outputs", outputs=True),
+    *(Legal(f"formulas-{i + 1}", formulas=variant(i)) for i in range(VARIANTS)),
     Wide(),
 )

@@ -21,7 +21,7 @@ __all__ = ["SHARED", "Network", "network", "shared"]
 Choose = Callable[[int], int]
 Drawn = TypeVar("Drawn")
 
-SHARED = {"batch": (1, 5), "width": (2, 3)}
+SHARED = {"batch": (1, 5), "width": (2,)}
 """What JAX compiles for one network of these shapes serves the next."""
 
 # fmt: off
@@ -118,14 +118,19 @@ def _shape(choose: Choose) -> tuple[list[int], int]:
         L, n = 1 + choose(5), 1 + choose(9)
         return [1 + choose(6) for _ in range(L + 1)], n
     if kind == "deep":
-        L, n = 1 + choose(60), 1 + choose(2)
+        L, n = min(60, _doubled(choose, 6)), 1 + choose(2)
         return [1 + choose(2) for _ in range(L + 1)], n
     if kind == "wide":
         L, n = 1 + choose(3), 1 + choose(2)
         first = choose(2)
         return [1 + choose(300 if (l + first) % 2 else 2) for l in range(L + 1)], n
-    doublings = choose(13)
-    return [1 + choose(3), 1 + choose(2)], min(4096, (1 << doublings) + choose(1 << doublings))
+    return [1 + choose(3), 1 + choose(2)], min(4096, _doubled(choose, 13))
+
+
+def _doubled(choose: Choose, times: int) -> int:
+    """From 1, as often between one power of two and the next as between any others."""
+    power = 1 << choose(times)
+    return power + choose(power)
 
 
 def _sigmas(choose: Choose, L: int) -> dict[int, str]:

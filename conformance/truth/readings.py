@@ -38,6 +38,7 @@ class Reading:
     at: Mapping[Key, Enclosure]
     values: list[Any]
     decided: bool
+    keys: dict[int, Any] = field(default_factory=dict)  # of roundings: the same for everybody
 
 
 @dataclass
@@ -133,17 +134,18 @@ def errors(
     errors with a common cause stay alike and may cancel; a bound adds their sizes up.
     """
     with np.errstate(all="ignore"):  # what is infinite has errors without bound
-        return _errors(tape, reading.values, model, given)
+        return _errors(tape, reading, model, given)
 
 
-def _errors(tape: Tape, values: list[Any], model: Model, given: Given | None) -> dict[Key, Reals]:
+def _errors(tape: Tape, reading: Reading, model: Model, given: Given | None) -> dict[Key, Reals]:
+    values = reading.values
     names = {i: key for key, i in tape.marks.items()}
     last = {j: i for i, node in enumerate(tape.nodes) for j in node.operands}
     E: list[Any] = []
     found: dict[Key, Reals] = {}
     for i, node in enumerate(tape.nodes):
         known = all(values[j] is not None for j in node.operands)
-        E.append(_error(i, tape, values, E, model) if known and node.operands else 0.0)
+        E.append(_error(i, tape, reading, E, model) if known and node.operands else 0.0)
         if i in names and known:
             found[names[i]] = _size(E[i], node.shape, model)
         if i in names and given is not None:
@@ -155,9 +157,9 @@ def _errors(tape: Tape, values: list[Any], model: Model, given: Given | None) ->
     return found
 
 
-def _error(i: int, tape: Tape, values: list[Any], E: list[Any], model: Model) -> Any:
+def _error(i: int, tape: Tape, reading: Reading, E: list[Any], model: Model) -> Any:
     """What a place is off by: what its operands carry into it, and its own rounding."""
-    node = tape.nodes[i]
+    node, values = tape.nodes[i], reading.values
     rule, y = node.rule, values[i]
     operands, off = [values[j] for j in node.operands], [E[j] for j in node.operands]
     carried: Any = 0.0
@@ -177,7 +179,9 @@ def _error(i: int, tape: Tape, values: list[Any], E: list[Any], model: Model) ->
         size = np.where(np.isinf(of), 0.0, np.where(far, np.inf, size))
     if model.worst:  # what is rounded is off already
         return carried * (1 + 16 * model.u) + size[None]
-    noise = signs(rule.keys(i, y, operands, **node.params), i)
+    if i not in reading.keys:
+        reading.keys[i] = rule.keys(i, y, operands, **node.params)
+    noise = signs(reading.keys[i], i)
     noise *= size
     noise += carried
     return noise

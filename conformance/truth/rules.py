@@ -19,7 +19,7 @@ from flint import arb, arb_mat
 
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import ROW_WISE, Definition
-from conformance.truth.rounding import Model, Reals, alike, along, keys
+from conformance.truth.rounding import Accuracy, Model, Reals, alike, along, keys
 from conformance.truth.tape import Rule, Shape, Value
 
 __all__ = ["LEAF", "MOVES", "RULES", "balls_of", "elementwise", "exactly", "op"]
@@ -265,8 +265,9 @@ def _summed(*sizes: Any) -> Any:
 
 
 def _expansion_keys(salt: int, y: Any, operands: Any, **_: Any) -> Any:
-    """The roundings of f and of f' are two."""
-    return np.stack([keys(operands[0], salt + i) for i in range(2)])
+    """The roundings of f and of f' are two. Of numbers that only floats take for 0, f' knows the side."""
+    a = np.where(operands[0] == 0, y[1], operands[0])
+    return np.stack([keys(a, salt + i) for i in range(2)])
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -290,7 +291,12 @@ def _soft(a: Reals) -> tuple[Reals, Reals, Any]:
 
 def _compounded(x: Any) -> Any:
     """x/(1 − x): what factors (1 + δ_i) with Σ|δ_i| ≤ x make of 1 at most, above the line or below."""
-    return x / (1 - x)
+    return np.where(x < 1, x / np.maximum(1 - x, np.finfo(float).tiny), np.inf)
+
+
+def _unshifted(of: Accuracy, a: Reals) -> Any:
+    """What formulas lose whose intermediates are as large as the row: none that the table knows has any."""
+    return of.h + of.e * np.abs(a).max(axis=-1, keepdims=True)
 
 
 def _softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
@@ -309,11 +315,13 @@ def _softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     (below), and c + 1. The bound covers both.
     """
     below, _, mean = _soft(operands[0])
-    c, m = model.accuracy("softmax").c, y.shape[-1]
+    of, m = model.accuracy("softmax"), y.shape[-1]
+    c, more = of.c, _unshifted(of, operands[0])
     u, lost = model.u, model.arithmetic.normal
     if model.worst:
-        return _compounded(u * (2 * c + 2 * below + mean + m + c * log(m))) * np.abs(y) + lost
-    return u * (4 + m + below) * np.abs(y) + lost
+        within = _compounded(u * (2 * c + 2 * below + mean + m + c * log(m) + more))
+        return _by(within, np.abs(y)) + lost
+    return u * (4 + m + below + more) * np.abs(y) + lost
 
 
 def _log_softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
@@ -333,12 +341,13 @@ def _log_softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     rounded once. The logarithm of a softmax loses what that does relatively, and c|z_j|.
     """
     below, _, mean = _soft(operands[0])
-    c, m = model.accuracy("log_softmax").c, y.shape[-1]
+    of, m = model.accuracy("log_softmax"), y.shape[-1]
+    c, more = of.c, _unshifted(of, operands[0])
     u, lost = model.u, model.arithmetic.normal
     if model.worst:
-        inside = _compounded(u * (below + mean + 2 * c + m + c * log(m)))
-        return inside + (c + 1) * u * np.abs(y) + lost
-    return _hypot(u * (4 + m + below), u * c * y, lost)
+        inside = _compounded(u * (mean + 2 * c + m + c * log(m)))
+        return u * (below + more) + inside + (c + 1) * u * np.abs(y) + lost
+    return _hypot(u * (4 + m + below + more), u * c * y, lost)
 
 
 def _row_keys(salt: int, y: Any, operands: Any) -> Any:

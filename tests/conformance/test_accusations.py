@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import refbp
 from conformance.cases import Case, cases, cycle
+from conformance.fuzz.legal import Legal
 from conformance.implementations import Implementation, implementation
 from conformance.judge import Subject, judge
 from conformance.problem import QUANTITIES, Problem, Trace
 from conformance.results import Result, size
+from conformance.runner import judged_by
+from refbp.activations import RowWise
 from tests.meta.test_innocent import run as in_order
 
 OURS = ("refbp", "torch-cpu", "jax-cpu")
@@ -48,6 +52,50 @@ def test_softmax_with_logits_far_down(name: str, dtype: str, low: float) -> None
                     "cross_entropy", False, 0.125)  # fmt: skip
         r = verdict_on(p, started(name).run(p), name)
         assert r["verdict"] == "conforms", r["message"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_softmax_that_loses_digits_loses_them_in_what_follows_too(dtype: str) -> None:
+    """16.3 times: e^(a − log Σ e^a) is off by u|a|, which was allowed a formula at Z_1 and not after it."""
+
+    def soft(a: Any) -> Any:
+        m = a.max(axis=1, keepdims=True)
+        return np.exp(a - (m + np.log(np.exp(a - m).sum(axis=1, keepdims=True))))
+
+    softmax = RowWise("softmax", soft, refbp.activation("softmax").row_vjp)  # type: ignore[union-attr]
+    unshifted = Legal(
+        "unshifted",
+        formulas=(lambda s: softmax if s == softmax.name else refbp.activation(s), refbp.loss),
+    )
+    W = {1: np.array([[0, 0], [-1000, -1000]]), 2: np.array([[1, -0.7], [0.3, 0.4], [0, 0]])}
+    p = Problem({l: M.astype(dtype) for l, M in W.items()}, np.ones((3, 1), dtype),
+                np.ones((3, 2), dtype), {1: "softmax", 2: "silu"}, "huber", True, 0.125)  # fmt: skip
+    r = judged_by(Subject(Case.of(p, close=False)), unshifted.name, unshifted)
+    assert r["verdict"] == "inaccurate", r["message"]
+
+
+@pytest.mark.parametrize("low", [16777184, 16777200, 3e7])
+def test_a_row_wider_than_1_over_u_is_judged_by_its_step(low: float) -> None:
+    """2,000,000 was allowed, or less than nothing, which is no bound either: 1/(1 − u·low) was."""
+    eye, X, Y = np.eye(2, dtype="f"), np.array([[0, -low]], "f"), np.array([[1, 0]], "f")
+    p = Problem({1: eye}, X, Y, {1: "log_softmax"}, "log_softmax_cross_entropy", False, 0.5)
+    t = started("refbp").run(p)
+    assert verdict_on(p, t)["verdict"] == "conforms"
+    wrong = verdict_on(p, replace(t, Z={1: t.Z[1] * np.array([1, 1 - 1e-5], "float32")}))
+    assert wrong["verdict"] == "deviates"
+    assert "wrong given its own operands" in wrong["message"]
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_two_sides_of_a_kink_that_are_0_as_floats(name: str, dtype: str) -> None:
+    """3.6e10 times, for everybody: the errors of both were taken for the same, and cancelled in δ_2."""
+    W = {1: [[-1000]], 2: [[1]], 3: [[1, -1]]}  # z_3 is ∓ e^(−10⁷) or so, and |z_3|' is ∓ 1
+    p = Problem({l: np.array(M, dtype) for l, M in W.items()}, np.ones((1, 1), dtype),
+                np.zeros((1, 2), dtype), {1: "gelu_tanh", 2: "identity", 3: "identity"},
+                "mean_absolute_error", False, 0.125)  # fmt: skip
+    r = verdict_on(p, started(name).run(p), name)
+    assert r["verdict"] in ("conforms", "known-difference"), r["message"]
 
 
 # --- equal and nearly equal examples ---------------------------------------------------------------

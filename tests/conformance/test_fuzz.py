@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import refbp
 from conformance import check_problem
 from conformance.cli import main
 from conformance.fuzz import search as searching
+from conformance.fuzz.formulas import LOSSES, SIGMAS, VARIANTS, variant
 from conformance.fuzz.legal import LEGAL, PRODUCTS
 from conformance.fuzz.networks import network
 from conformance.fuzz.paste import pasted
@@ -105,10 +107,27 @@ def test_the_same_seed_draws_the_same_networks(monkeypatch: pytest.MonkeyPatch) 
 def test_time_says_how_many_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(100))
     monkeypatch.setattr(searching.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(searching, "PART", 7)
+    monkeypatch.setattr(searching, "BLOCK", 7)
     found = search(["refbp"], 1000, 0, None, minutes=0.05)  # three seconds
-    assert found.networks == 3 * 7
+    assert found.networks == 4 * 7  # and the first is begun at any rate
     assert found.result is None
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_is_found_depends_on_no_number_of_processes(
+    failing: bool, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the second network in a hundred blocks, or of none: the lowest block that fails is told."""
+    monkeypatch.setattr(searching, "BLOCK", 4)
+    told: list[int] = []
+    names = [wrong] if failing else ["refbp"]
+    one, two = (search(names, 18, 3, None, jobs=jobs, progress=told.append) for jobs in (1, 2))
+    assert (one.networks, one.verdicts) == (two.networks, two.verdicts)
+    assert (one.result is None) == (two.result is None) == (not failing)
+    if one.problem is not None and two.problem is not None:
+        assert pasted(one.problem, names) == pasted(two.problem, names)
+    else:
+        assert one.networks == told[-1] == 18
 
 
 def test_none_of_ours_and_none_that_is_legal_deviates() -> None:
@@ -139,6 +158,28 @@ def test_a_legal_product_is_the_product_in_an_order_of_its_own(name: str, dtype:
     assert (np.abs(found - exact) <= 37 * u * size).all()
     assert np.abs(found - exact).max() > 0
     assert len({legal.name for legal in LEGAL}) == len(LEGAL)
+
+
+@pytest.mark.parametrize("i", range(VARIANTS))
+def test_other_formulas_are_formulas_of_the_same_functions(i: int) -> None:
+    """To nine digits, where none cancels much; every row is used up by the variants."""
+    rng = np.random.default_rng(i)
+    X, G = rng.normal(size=(2, 40, 3)) * 2
+    sigmas, losses = variant(i)
+    for name in SIGMAS:
+        ours, other = refbp.activation(name), sigmas(name)
+        np.testing.assert_allclose(other(X), ours(X), 1e-9, 1e-14, err_msg=name)
+        np.testing.assert_allclose(other.vjp(X, G), ours.vjp(X, G), 1e-9, 1e-14, err_msg=name)
+        assert other(X.astype(np.float32)).dtype == other.vjp(*np.float32([X, G])).dtype == "f"
+        assert len(SIGMAS[name]) <= VARIANTS
+    Z, Y = rng.uniform(0.1, 0.9, size=(2, 40, 3))
+    Y[0] = 0
+    for name in LOSSES:
+        ours, other = refbp.loss(name), losses(name)
+        np.testing.assert_allclose(other(Z, Y), ours(Z, Y), 1e-12, err_msg=name)
+        np.testing.assert_allclose(other.gradient(Z, Y), ours.gradient(Z, Y), 1e-12, err_msg=name)
+    assert {*SIGMAS} == {*refbp.ACTIVATIONS}
+    assert {*LOSSES} == {*refbp.LOSSES}
 
 
 def test_a_problem_is_pasted_to_the_last_bit() -> None:
