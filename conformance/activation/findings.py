@@ -181,6 +181,10 @@ KINDS: Mapping[str, Kind] = {
     "autodiff-off": Kind("warning", "autodiff loses digits",
         "What autodiff makes of the same σ is off by more than a good formula for σ' would be.",
         "If training uses autodiff, give it a custom gradient with the certified formula."),
+    "known-difference": Kind("note", "a known difference",
+        "It is what the framework is known to compute instead, by a row of known_differences.toml, and no mistake of "
+        "the one who uses it.",
+        "See the source that the row names."),
     "network": Kind("error", "wrong in a network",
         "A forward and backward pass with this activation does not conform.",
         "See the step that is named: it is the first that is wrong given its own operands."),

@@ -58,6 +58,7 @@ class Trial:
     touched: Mask
     allowed: Reals
     scale: float  # what an error is small against
+    argument: Reals  # what a few roundings of x and of the result do, in any formula
     skipped: Mask | None = None  # where nothing is asked
 
     @cached_property
@@ -111,12 +112,15 @@ class Trial:
 
     @cached_property
     def lost(self) -> Mask:
-        """Where most digits are wrong, though by no more than is allowed, of a number far from subnormal."""
+        """Where most digits are wrong, though by no more than is allowed, of a number far from subnormal.
+
+        Not by what rounding x would do: no formula keeps those, e^{−x²/2} at −30 for example.
+        """
         truth = np.where(
             self.low == self.high, np.abs(self.low), np.fmax(np.abs(self.low), np.abs(self.high))
         )
         with np.errstate(all="ignore"):
-            many = self.error > LOST * self.p.u * truth
+            many = self.error > np.fmax(LOST * self.p.u * truth, self.argument)
             return np.asarray(self.asked & many & (truth > self.p.normal / self.p.u))
 
     @cached_property
