@@ -66,10 +66,12 @@ def _name(facts: Facts) -> str:
     return recognised(c, facts.x["float64"], str(facts.spec["truth"])) if c is not None else ""
 
 
-def verdict(findings: Sequence[Finding], strict: bool) -> bool:
-    """Whether it is right."""
-    bad = {"error", "warning"} if strict else {"error"}
-    return not any(f["severity"] in bad for f in findings)
+def verdict(findings: Sequence[Finding], strict: bool) -> str:
+    """Whether it is right, or is and loses digits, or is wrong."""
+    found = {f["severity"] for f in findings}
+    if found & ({"error", "warning"} if strict else {"error"}):
+        return "wrong"
+    return "inaccurate" if "inaccurate" in found else "right"
 
 
 EACH = (
@@ -95,7 +97,7 @@ def _merged(findings: Sequence[Finding]) -> list[Finding]:
     return list(kept.values())
 
 
-_RANK = {"error": 0, "warning": 1, "note": 2}
+_RANK = {"error": 0, "inaccurate": 1, "warning": 2, "note": 3}
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -206,10 +208,11 @@ class _InDtype(NamedTuple):
         found, known = self._as_known("" if "sigma" in self.facts.unsupported else None, t)
         near = t.overflows & (np.abs(t.x) <= NEAR)
         wrong = t.off & (np.abs(t.x) <= FAR) & ~known
-        far = (t.overflows & ~near) | (
-            t.off & ~wrong & ~known
-        )  # some finite, of what overflowed on the way
+        # some finite, of what overflowed on the way
+        far = (t.overflows & ~near) | (t.off & ~wrong & ~known)
         lost = t.lost & ~t.off
+        if "sigma" in self.facts.unsupported:  # it may be a framework's, which are measured
+            lost &= t.error > self.row["value"]
         if near.any() or t.holes.any():
             found.append(t.filled().worst("nan-value", near | t.holes))
         if wrong.any():
@@ -217,15 +220,17 @@ class _InDtype(NamedTuple):
         if far.any():
             found.append(t.worst("overflow-value", far))
         if lost.any():
-            found.append(t.worst("cancellation", lost))
+            found.append(t.loses_most(lost, self.name))
         bad = near | wrong | t.holes
         word = (
             "wrong"
             if bad.any()
             else "overflows"
             if far.any()
-            else "loses digits"
-            if lost.any()
+            else "inaccurate"
+            if (lost & (np.abs(t.x) <= FAR)).any()
+            else "known-difference"
+            if known.any()
             else "right"
         )
         return found, t.way(word, bad | far), t
@@ -272,12 +277,14 @@ class _InDtype(NamedTuple):
         if remote.any() and not wrong.any():
             found.append(formula.worst("far-overflow-derivative", remote))
         found += self._overflow(t, "overflow-derivative", "far-overflow-derivative")
-        tail |= t.nothing_right & ~wrong
+        beyond = t.error > self.row["derivative"]
+        if g is None:  # what it is as mathematics is not known
+            tail |= t.nothing_right & ~wrong & beyond
         if tail.any() and not wrong.any():
             found.append(t.worst("tail", tail, begins=True))
         if g is not None:
             found += self._against_formula(t, g)
-        lost = t.lost & ~wrong & ~tail & ~remote & ~known
+        lost = t.lost & ~wrong & ~tail & ~remote & ~known & (beyond | (g is not None))
         with np.errstate(invalid="ignore"):
             heavy = (
                 lost
@@ -287,12 +294,14 @@ class _InDtype(NamedTuple):
         if heavy.any():
             found.append(t.worst("cancellation-derivative", heavy))
         elif lost.any() and not wrong.any():
-            found.append(t.worst("cancellation", lost))
+            found.append(t.loses_most(lost, self.name))
         bad = wrong | (t.overflows & (np.abs(t.x) <= FAR)) | t.holes | heavy
         is_wrong = any(f["severity"] == "error" for f in found)
         word = "wrong" if is_wrong else "overflows" if t.overflows.any() else "right"
-        word = "loses digits" if word == "right" and (lost.any() or tail.any()) else word
-        word = "known-difference" if word == "right" and known.any() else word
+        if word == "right":
+            near = lost & (np.abs(t.x) <= FAR)
+            word = "inaccurate" if near.any() else "tail" if tail.any() else word
+            word = "known-difference" if word == "right" and known.any() else word
         return found, t.way(word, bad | t.overflows), t
 
     def _wrong(self, t: Trial, says: Trial, wrong: Mask) -> Iterator[Finding]:
@@ -374,6 +383,10 @@ class _InDtype(NamedTuple):
             like = looks_like(self.facts.lookalikes, t.low, t.high, t.got, t.x, off)
             more: dict[str, Any] = {"looks_like": like} if t.what == "derivative" else {}
             kind = kinds["off"] if said["native"] or gross.any() else "autodiff-off"
+            if kind == "autodiff-off" and self._counts(
+                said
+            ):  # the formula is σ's own: it is rounding
+                more["severity"] = "inaccurate"
             if said["native"] and t.what == "derivative" and gross.any():
                 kind = "wrong-derivative"  # in bfloat16 too, by its own u
             found.append(t.worst(kind, off, **more))
@@ -392,8 +405,8 @@ class _InDtype(NamedTuple):
             found.append(t.worst("tail", lost, begins=True, **of))
         bad = off | at_branch | wrong
         word = "wrong" if (bad | near).any() else "overflows" if t.overflows.any() else "right"
-        word = "loses digits" if word == "right" and lost.any() else word
-        word = "known-difference" if word == "right" and known.any() else word
+        if word == "right":
+            word = "tail" if lost.any() else "known-difference" if known.any() else word
         return found, t.way(word, bad | t.overflows), t
 
     def _as_known(self, way: str | None, t: Trial) -> tuple[list[Finding], Mask]:
@@ -484,11 +497,13 @@ def _networks(facts: Facts) -> Iterator[Finding]:
     """The smallest network that does not conform, of each implementation."""
     for name in {n["implementation"]: None for n in facts.networks}:
         of = [n for n in facts.networks if n["implementation"] == name]
-        if bad := [n for n in of if n["verdict"] in ("deviates", "error")]:
+        lossy = [n for n in of if n["verdict"] == "inaccurate"]
+        if bad := [n for n in of if n["verdict"] in ("deviates", "error")] or lossy:
+            kind = "network-inaccurate" if bad is lossy else "network"
             first = min(bad, key=lambda n: (n["depth"], n["batch"]))
             yield finding(
                 facts.spec,
-                "network",
+                kind,
                 {"refbp": "derivative"}.get(name, name.partition("-")[0]),
                 dtype=first["dtype"],
                 got=first["message"],
