@@ -179,30 +179,33 @@ def found(
     """The verdict of `check_activation`, and the names of its findings by severity, without networks."""
     with quietly():
         answer = check_activation(sigma, prime, kinks=kinks, network=False)
-    kinds: dict[str, set[str]] = {"error": set(), "warning": set(), "note": set()}
+    kinds: dict[str, set[str]] = {
+        s: set() for s in ("error", "inaccurate", "warning", "note", "milder")
+    }
     for finding in answer["findings"]:
         kinds[finding["severity"]].add(finding["kind"])
+    kinds["milder"] = kinds["inaccurate"] | kinds["warning"]
     return answer["verdict"], kinds
 
 
 def ours_on_wrong(name: str) -> Outcome:
-    """An error counts, whichever it is; a warning only if it is the one that is due.
+    """An error counts, whichever it is; digits lost or a warning only if they are what is due.
 
     Stricter than it is with the others: naive formulas deserve warnings of their own, which would
     otherwise be taken for having noticed what is wrong.
     """
     row = WRONG[name]
     verdict, kinds = found(_function(row.sigma), _function(row.prime), row.kinks)
-    for severity in ("error", "warning"):
+    for severity in ("error", "inaccurate", "warning"):
         if row.finding in kinds[severity]:
             return Outcome(f"{severity}: {row.finding}", True)
     if verdict == row.verdict and row.finding in kinds["note"]:
         return Outcome(f"{verdict}: {row.finding}", True)
     if verdict == "wrong":
         return Outcome(f"error: {_names(kinds['error'])}, not {row.finding}", True)
-    if kinds["warning"]:
+    if kinds["milder"]:
         return Outcome(
-            f"passes, with a warning of something else: {_names(kinds['warning'])}", False
+            f"passes, with a warning of something else: {_names(kinds['milder'])}", False
         )
     return Outcome(PASSES if verdict == "right" else verdict, False)
 
@@ -211,11 +214,11 @@ def ours_on_right(name: str) -> Outcome:
     """Here `caught` is a false verdict; warnings that right.py does not list are named."""
     row = RIGHT[name]
     verdict, kinds = found(row.sigma, row.prime)
-    if verdict != "right":
+    if verdict not in ("right", "inaccurate"):
         return Outcome(f"{verdict}: {_names(kinds['error'])}", True)
-    if unlisted := kinds["warning"] - set(row.warnings):
+    if unlisted := kinds["milder"] - set(row.warnings):
         return Outcome(f"warning: {_names(unlisted)}", False)
-    return Outcome(LISTED if kinds["warning"] else PASSES, False)
+    return Outcome(LISTED if kinds["milder"] else PASSES, False)
 
 
 def _names(kinds: Iterable[str]) -> str:

@@ -76,9 +76,12 @@ def _name(f: Any) -> str:
 
 
 def assert_activation_conforms(sigma: Given = None, sigma_prime: Given = None, **more: Any) -> None:
-    """Raise AssertionError, with every finding, unless σ' is the derivative of σ. See `check_activation`."""
+    """Raise AssertionError, with every finding, unless σ' is the derivative of σ. See `check_activation`.
+
+    What is inaccurate, by losing digits alone, raises only if `strict`.
+    """
     __tracebackhide__ = True
     found = check_activation(sigma, sigma_prime, **more)
     checked.append(found)
-    if found["verdict"] != "right":
+    if found["exit_code"]:
         raise AssertionError(describe(found))

@@ -17,7 +17,15 @@ from conformance.activation.branches import Branch
 from conformance.activation.curve import Curve
 from conformance.truth.balls import Enclosure
 
-__all__ = ["Precision", "continued", "hulls", "scale", "unseen_derivative", "unseen_value"]
+__all__ = [
+    "Precision",
+    "continued",
+    "hulls",
+    "rounded_argument",
+    "scale",
+    "unseen_derivative",
+    "unseen_value",
+]
 
 Reals = NDArray[np.float64]
 
@@ -82,6 +90,12 @@ def scale(c: Curve, x: Reals) -> float:
     body = (np.abs(x) <= 10) & np.isfinite(c.first.hi)
     most = float(np.abs(c.first.hi[body]).max(initial=0.0))
     return min(1.0, most) or 1.0
+
+
+def rounded_argument(f: Reals, slope: Reals, x: Reals, p: Precision) -> Reals:
+    """16u(|f| + |x f'|), what a few roundings of x and of f(x) do: no formula keeps what those take."""
+    with np.errstate(all="ignore"):
+        return np.asarray(16 * p.u * (np.abs(f) + np.abs(x * slope)))
 
 
 def unseen_value(c: Curve, x: Reals, p: Precision) -> Reals:

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-EXIT = {"right": 0, "wrong": 1, "not judged": 2}
+EXIT = {"right": 0, "inaccurate": 0, "wrong": 1, "not judged": 2}
 
 
 class CheckError(RefusedError):
@@ -57,7 +57,7 @@ class Check(TypedDict):
 
     schema_version: int
     name: str
-    verdict: str  # right, wrong or not judged
+    verdict: str  # right, inaccurate, wrong or not judged
     exit_code: int
     message: str
     strict: bool
@@ -176,13 +176,13 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
     if facts.curves.get(("truth", "float64")) is None and not unjudged:
         unjudged = _why_no_truth(facts, findings)
     unjudged = unjudged or _nothing_judged(facts, ways) or _unsearched(facts)
-    right = verdict(findings, strict)
-    answer = "wrong" if not right else "not judged" if unjudged else "right"
+    answer = verdict(findings, strict)
+    answer = "not judged" if unjudged and answer != "wrong" else answer
     return Check(
         schema_version=SCHEMA_VERSION,
         name=str(spec["name"]),
         verdict=answer,
-        exit_code=EXIT[answer],
+        exit_code=int(strict) if answer == "inaccurate" else EXIT[answer],
         message=_message(answer, findings, unjudged, facts, strict),
         strict=strict,
         given={
@@ -350,6 +350,8 @@ def _message(
         more = len(errors or warnings) - 1
         text = f"{_title(first)}."
         return text + (f" {more} more finding{'s' if more > 1 else ''}." if more else "")
+    if answer == "inaccurate":
+        return _inaccurate(findings)
     ways = " and ".join(sorted({w for w, _ in facts.autodiff}))
     what = "σ' is the derivative of σ" if facts.spec["derivative"] else ""
     what = what or (
@@ -373,6 +375,15 @@ def _message(
     text += f", {len(ran)} networks" if ran else ""
     text += "." if not warnings else f"; {len(warnings)} warning{'s' if len(warnings) > 1 else ''}."
     return text[:1].upper() + text[1:] if not text.startswith("σ") else text
+
+
+def _inaccurate(findings: Sequence[Finding]) -> str:
+    """What loses digits, where, and what keeps them."""
+    first, *rest = (f for f in findings if f["severity"] == "inaccurate")
+    others = [f for f in rest if f["of"] != first["of"]]
+    so = "".join(f" So does {f['of']} at x = {f['x']}." for f in others)
+    lost = _title(first).replace(f": {first['title']}", " loses digits", 1)
+    return f"no mistake, but {lost}. {first['remedy']}{so}"
 
 
 def _title(f: Finding) -> str:

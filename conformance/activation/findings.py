@@ -21,9 +21,10 @@ NAMES = {
 
 
 class Kind(NamedTuple):
-    """A named finding. An error makes the verdict `wrong`; a warning does so under --strict."""
+    """A named finding. An error makes the verdict `wrong`, and under --strict a warning does; what is
+    inaccurate makes it that."""
 
-    severity: str  # error, warning or note
+    severity: str  # error, inaccurate, warning or note
     title: str
     explanation: str
     remedy: str
@@ -78,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
     "overflow-value": Kind("warning", "overflow or NaN in the value, far out",
         "The true value is finite, the computed one is not: an intermediate overflows.",
         "Rewrite so that no exponential of a positive number is taken: e^{−|x|}, expit, log1p, or clip first."),
-    "cancellation": Kind("warning", "digits lost",
+    "cancellation": Kind("inaccurate", "digits lost",
         "The formula is right, but rounding loses most digits of it here: a difference of nearly equal numbers, or "
         "a sum in which the small term drowns.",
         "Use a form that does not cancel: expm1, log1p, erfc, expit(−x) for 1 − expit(x), 1/cosh² for 1 − tanh²."),
@@ -181,9 +182,16 @@ KINDS: Mapping[str, Kind] = {
     "autodiff-off": Kind("warning", "autodiff loses digits",
         "What autodiff makes of the same σ is off by more than a good formula for σ' would be.",
         "If training uses autodiff, give it a custom gradient with the certified formula."),
+    "known-difference": Kind("note", "a known difference",
+        "It is what the framework is known to compute instead, by a row of known_differences.toml, and no mistake of "
+        "the one who uses it.",
+        "See the source that the row names."),
     "network": Kind("error", "wrong in a network",
         "A forward and backward pass with this activation does not conform.",
         "See the step that is named: it is the first that is wrong given its own operands."),
+    "network-inaccurate": Kind("inaccurate", "digits lost in a network",
+        "A forward and backward pass with this activation is right but for digits that it loses.",
+        "Use a form that does not cancel, in the step that is named."),
 }
 # fmt: on
 

@@ -14,6 +14,7 @@ from conformance.activation.bounds import (
     Precision,
     continued,
     hulls,
+    rounded_argument,
     scale,
     unseen_derivative,
     unseen_value,
@@ -22,6 +23,7 @@ from conformance.activation.curve import Curve
 from conformance.activation.facts import DTYPES, Facts
 from conformance.activation.findings import KINDS, Finding, finding
 from conformance.activation.kinks import Kink, branch_findings, kink_findings, kinks
+from conformance.activation.known import concerning, measured, recognised, says
 from conformance.activation.lookalikes import looks_like
 from conformance.activation.trial import FAR, Trial, Way
 from conformance.results import number
@@ -41,9 +43,10 @@ def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink], list[Tria
     findings += [_observed(facts, of, o) for of, found in facts.warnings.items() for o in found]
     ways: list[Way] = []
     trials: list[Trial] = []
+    name = _name(facts)
     for dtype in DTYPES:
         if ("truth", dtype) in facts.curves and len(facts.x[dtype]):
-            for more, row, trial in _InDtype.of(facts, dtype).judged():
+            for more, row, trial in _InDtype.of(facts, dtype, name).judged():
                 findings += more
                 ways.append(row)
                 trials.append(trial)
@@ -57,10 +60,18 @@ def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink], list[Tria
     return _in_order(_merged(findings)), ways, table, trials
 
 
-def verdict(findings: Sequence[Finding], strict: bool) -> bool:
-    """Whether it is right."""
-    bad = {"error", "warning"} if strict else {"error"}
-    return not any(f["severity"] in bad for f in findings)
+def _name(facts: Facts) -> str:
+    """The activation that σ is, of those that the tables know."""
+    c = facts.curves.get(("truth", "float64"))
+    return recognised(c, facts.x["float64"], str(facts.spec["truth"])) if c is not None else ""
+
+
+def verdict(findings: Sequence[Finding], strict: bool) -> str:
+    """Whether it is right, or is and loses digits, or is wrong."""
+    found = {f["severity"] for f in findings}
+    if found & ({"error", "warning"} if strict else {"error"}):
+        return "wrong"
+    return "inaccurate" if "inaccurate" in found else "right"
 
 
 EACH = (
@@ -86,7 +97,7 @@ def _merged(findings: Sequence[Finding]) -> list[Finding]:
     return list(kept.values())
 
 
-_RANK = {"error": 0, "warning": 1, "note": 2}
+_RANK = {"error": 0, "inaccurate": 1, "warning": 2, "note": 3}
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -123,13 +134,17 @@ class _InDtype(NamedTuple):
     low: Reals  # the derivatives allowed: one, and at kinks all between the one-sided ones
     high: Reals
     touched: Mask
+    name: str  # the activation that σ is, of those that the tables know
+    row: Mapping[str, Reals]  # what its row of accuracy.toml allows code that cannot be seen into
 
     @classmethod
-    def of(cls, facts: Facts, dtype: str) -> _InDtype:
+    def of(cls, facts: Facts, dtype: str, name: str) -> _InDtype:
         """Of a dtype whose truth is known."""
         of, x, p = facts.branches.get("truth", []), facts.x[dtype], Precision.of(dtype)
         c = continued(facts.curves["truth", dtype], of, x)
-        return cls(facts, p, x, c, *hulls(of, x, c.first.hi, p))
+        value, first = measured(name, c, x, p)
+        row = {"value": value, "derivative": first}
+        return cls(facts, p, x, c, *hulls(of, x, c.first.hi, p), name, row)
 
     def judged(self) -> list[Judged]:
         """Each way to a value or a derivative that there is."""
@@ -152,11 +167,12 @@ class _InDtype(NamedTuple):
             allowed = own.tolerance(p.u, p.normal) + self._underflow()
             allowed = allowed if own is c else allowed + 4 * p.u * np.abs(c.value.hi)
         else:
-            allowed = unseen_value(c, self.x, p)
+            allowed = np.maximum(unseen_value(c, self.x, p), self.row["value"])
         low, high, touched = self._across_jumps()
         scaled = scale(c, self.x)
         return Trial(
-            self.facts.spec, of, "value", p, self.x, got, c.value, low, high, touched, allowed, scaled
+            self.facts.spec, of, "value", p, self.x, got, c.value, low, high, touched, allowed, scaled,
+            rounded_argument(c.value.hi, c.first.hi, self.x, p),
         )  # fmt: skip
 
     def _underflow(self) -> Reals:
@@ -182,17 +198,21 @@ class _InDtype(NamedTuple):
         return Trial(
             self.facts.spec, of, "derivative", self.p, self.x, got, self.c.first, self.low, self.high,
             self.touched, allowed, scale(self.c, self.x),
+            rounded_argument(self.c.first.hi, self.c.second, self.x, self.p),
         )  # fmt: skip
 
     # --- σ
 
     def _own_value(self, t: Trial) -> Judged:
         """σ in NumPy: against itself as mathematics, or against another definition."""
-        found: list[Finding] = []
+        found, known = self._as_known("" if "sigma" in self.facts.unsupported else None, t)
         near = t.overflows & (np.abs(t.x) <= NEAR)
-        wrong = t.off & (np.abs(t.x) <= FAR)
-        far = (t.overflows & ~near) | (t.off & ~wrong)  # some finite, of what overflowed on the way
+        wrong = t.off & (np.abs(t.x) <= FAR) & ~known
+        # some finite, of what overflowed on the way
+        far = (t.overflows & ~near) | (t.off & ~wrong & ~known)
         lost = t.lost & ~t.off
+        if "sigma" in self.facts.unsupported:  # it may be a framework's, which are measured
+            lost &= t.error > self.row["value"]
         if near.any() or t.holes.any():
             found.append(t.filled().worst("nan-value", near | t.holes))
         if wrong.any():
@@ -200,15 +220,17 @@ class _InDtype(NamedTuple):
         if far.any():
             found.append(t.worst("overflow-value", far))
         if lost.any():
-            found.append(t.worst("cancellation", lost))
+            found.append(t.loses_most(lost, self.name))
         bad = near | wrong | t.holes
         word = (
             "wrong"
             if bad.any()
             else "overflows"
             if far.any()
-            else "loses digits"
-            if lost.any()
+            else "inaccurate"
+            if (lost & (np.abs(t.x) <= FAR)).any()
+            else "known-difference"
+            if known.any()
             else "right"
         )
         return found, t.way(word, bad | far), t
@@ -228,35 +250,41 @@ class _InDtype(NamedTuple):
         """
         p, c = self.p, self.c
         g = self.facts.curves.get(("derivative", p.name))
-        unseen = unseen_derivative(c, self.x, p)
+        unseen = np.maximum(unseen_derivative(c, self.x, p), self.row["derivative"])
         allowed = unseen
         if g is not None:
             seen = g.tolerance(p.u, p.normal) + 16 * p.u * np.abs(c.first.hi) + self._underflow()
             allowed = np.where(np.isnan(g.value.hi), unseen, seen)
         t = self._derivative("derivative", got, allowed)
-        says = t if g is None else self._derivative("derivative", g.value.hi, allowed)
-        wrong = t.off if g is None else t.asked & self._formula_off(g)
+        formula = t if g is None else self._derivative("derivative", g.value.hi, allowed)
+        found, known = self._as_known("" if g is None else None, t)
+        wrong = t.off & ~known if g is None else t.asked & self._formula_off(g)
         floor = 2 * p.u * t.scale
         with np.errstate(invalid="ignore"):
             negligible = np.fmax(np.abs(self.low), np.abs(self.high)) <= floor
             tail = (
-                wrong & negligible & (t.error <= floor) & (np.abs(says.got - c.first.hi) <= floor)
+                wrong
+                & negligible
+                & (t.error <= floor)
+                & (np.abs(formula.got - c.first.hi) <= floor)
             )
         # a clip at ±300 shows at 1e250, a guard of 1e-300 below it; but beside a kink all counts
         size = np.abs(self.x)
         least = 0.0 if (self.touched & (self.x == 0)).any() else 1e-290
         remote = wrong & ((size > REMOTE) | ((size < least) & (size > 0)))
         wrong = wrong & ~tail & ~remote
-        found = list(self._wrong(t, says, wrong))
+        found += self._wrong(t, formula, wrong)
         if remote.any() and not wrong.any():
-            found.append(says.worst("far-overflow-derivative", remote))
+            found.append(formula.worst("far-overflow-derivative", remote))
         found += self._overflow(t, "overflow-derivative", "far-overflow-derivative")
-        tail |= t.nothing_right & ~wrong
+        beyond = t.error > self.row["derivative"]
+        if g is None:  # what it is as mathematics is not known
+            tail |= t.nothing_right & ~wrong & beyond
         if tail.any() and not wrong.any():
             found.append(t.worst("tail", tail, begins=True))
         if g is not None:
             found += self._against_formula(t, g)
-        lost = t.lost & ~wrong & ~tail & ~remote
+        lost = t.lost & ~wrong & ~tail & ~remote & ~known & (beyond | (g is not None))
         with np.errstate(invalid="ignore"):
             heavy = (
                 lost
@@ -266,11 +294,14 @@ class _InDtype(NamedTuple):
         if heavy.any():
             found.append(t.worst("cancellation-derivative", heavy))
         elif lost.any() and not wrong.any():
-            found.append(t.worst("cancellation", lost))
+            found.append(t.loses_most(lost, self.name))
         bad = wrong | (t.overflows & (np.abs(t.x) <= FAR)) | t.holes | heavy
         is_wrong = any(f["severity"] == "error" for f in found)
         word = "wrong" if is_wrong else "overflows" if t.overflows.any() else "right"
-        word = "loses digits" if word == "right" and (lost.any() or tail.any()) else word
+        if word == "right":
+            near = lost & (np.abs(t.x) <= FAR)
+            word = "inaccurate" if near.any() else "tail" if tail.any() else word
+            word = "known-difference" if word == "right" and known.any() else word
         return found, t.way(word, bad | t.overflows), t
 
     def _wrong(self, t: Trial, says: Trial, wrong: Mask) -> Iterator[Finding]:
@@ -328,6 +359,7 @@ class _InDtype(NamedTuple):
         said = self.facts.autodiff[way, self.p.name]
         yield self._foreign(way, self._value(way, said["y"]), said)
         allowed = unseen_derivative(self.c, self.x, self.p, way)
+        allowed = np.maximum(allowed, self.row["derivative"])
         found, row, t = self._foreign(way, self._derivative(way, said["d"], allowed), said)
         yield found + list(self._manners(way, said)), row, t
 
@@ -339,10 +371,10 @@ class _InDtype(NamedTuple):
             # JAX flushes subnormal numbers to zero (jax#16200), and 0.2x of a small x is one
             skipped |= (t.x != 0) & (np.abs(t.x) < self.p.normal / self.p.u)
         t = replace(t, skipped=skipped)
-        off = t.off
+        found, known = self._as_known(way if said["native"] else None, t)
+        off = t.off & ~known
         gross = off & (t.error > math.sqrt(self.p.u) * np.maximum(t.scale, truth))
         near = t.overflows & (np.abs(t.x) <= (FAR if t.what == "derivative" else NEAR))
-        found: list[Finding] = []
         at_branch = off & np.isin(t.x, [b.at for b in self.facts.branches.get("truth", [])])
         if at_branch.any() and not said["native"]:
             found.append(t.worst("autodiff-branch", at_branch))
@@ -351,6 +383,10 @@ class _InDtype(NamedTuple):
             like = looks_like(self.facts.lookalikes, t.low, t.high, t.got, t.x, off)
             more: dict[str, Any] = {"looks_like": like} if t.what == "derivative" else {}
             kind = kinds["off"] if said["native"] or gross.any() else "autodiff-off"
+            if kind == "autodiff-off" and self._counts(
+                said
+            ):  # the formula is σ's own: it is rounding
+                more["severity"] = "inaccurate"
             if said["native"] and t.what == "derivative" and gross.any():
                 kind = "wrong-derivative"  # in bfloat16 too, by its own u
             found.append(t.worst(kind, off, **more))
@@ -359,7 +395,8 @@ class _InDtype(NamedTuple):
         if (far := t.overflows & ~near).any():
             mild: dict[str, Any] = {"severity": "note"} if kinds["far"] == "autodiff-nan" else {}
             found.append(t.worst(kinds["far"], far, **mild))
-        lost = t.nothing_right & ~at_branch if t.what == "derivative" else np.zeros(len(t.x), bool)
+        lost = t.nothing_right & ~at_branch & (t.error > self.row["derivative"])
+        lost &= t.what == "derivative"
         wrong = lost & t.above_rounding if said["native"] else lost & ~lost
         if wrong.any():
             found.append(t.worst("wrong-derivative", wrong, begins=True))
@@ -368,8 +405,23 @@ class _InDtype(NamedTuple):
             found.append(t.worst("tail", lost, begins=True, **of))
         bad = off | at_branch | wrong
         word = "wrong" if (bad | near).any() else "overflows" if t.overflows.any() else "right"
-        word = "loses digits" if word == "right" and lost.any() else word
+        if word == "right":
+            word = "tail" if lost.any() else "known-difference" if known.any() else word
         return found, t.way(word, bad | t.overflows), t
+
+    def _as_known(self, way: str | None, t: Trial) -> tuple[list[Finding], Mask]:
+        """What a framework is known to compute instead; of a black box (""), any of them."""
+        found: list[Finding] = []
+        known = np.zeros(len(t.x), bool)
+        for d in concerning(self.name, way, self.p.name) if way is not None else ():
+            at = np.flatnonzero(t.off & ~known)
+            same = np.zeros(len(t.x), bool)
+            same[at] = says(d, t.what, t.x[at], t.got[at], t.room[at], self.p)
+            if same.any():
+                why = f"{d.what}. {d.reason} ({d.id})"
+                found.append(t.worst("known-difference", same, explanation=why, remedy=d.source))
+            known |= same
+        return found, known
 
     def _counts(self, said: Mapping[str, Any]) -> bool:
         """Whether it is what was to be judged: bfloat16 is compared, and no more."""
@@ -445,11 +497,13 @@ def _networks(facts: Facts) -> Iterator[Finding]:
     """The smallest network that does not conform, of each implementation."""
     for name in {n["implementation"]: None for n in facts.networks}:
         of = [n for n in facts.networks if n["implementation"] == name]
-        if bad := [n for n in of if n["verdict"] in ("deviates", "error")]:
+        lossy = [n for n in of if n["verdict"] == "inaccurate"]
+        if bad := [n for n in of if n["verdict"] in ("deviates", "error")] or lossy:
+            kind = "network-inaccurate" if bad is lossy else "network"
             first = min(bad, key=lambda n: (n["depth"], n["batch"]))
             yield finding(
                 facts.spec,
-                "network",
+                kind,
                 {"refbp": "derivative"}.get(name, name.partition("-")[0]),
                 dtype=first["dtype"],
                 got=first["message"],

@@ -52,7 +52,8 @@ TAGS = {
     "error": Tag("✗", "v-deviates"),
     "warning": Tag("!", "v-undecided"),
     "note": Tag("·", "v-not-run"),
-    "loses digits": Tag("!", "v-undecided"),
+    "inaccurate": Tag("≈", "v-inaccurate"),
+    "tail": Tag("!", "v-undecided"),
     "overflows": Tag("!", "v-undecided"),
     "conforms": Tag("✓", "v-conforms"),
     "deviates": Tag("✗", "v-deviates"),
@@ -131,7 +132,7 @@ def _context(c: Check) -> dict[str, Any]:
 
 def _counted(c: Check) -> list[tuple[str, int]]:
     severities = [f["severity"] for f in c["findings"]]
-    return [(s, severities.count(s)) for s in ("error", "warning", "note")]
+    return [(s, severities.count(s)) for s in ("error", "inaccurate", "warning", "note")]
 
 
 def _domain(c: Check) -> str:
@@ -224,6 +225,6 @@ def _differing(got: Number | str, expected: Number | str) -> tuple[str, str, str
 def _at(f: Finding) -> str:
     """At which points it shows, in words."""
     if f["points"]:
-        n = f"{f['count']:,} of {f['points']:,} {'networks' if f['kind'] == 'network' else 'points'}"
+        n = f"{f['count']:,} of {f['points']:,} {'networks' if f['kind'].startswith('network') else 'points'}"
         return f"{n}, {f['where']}" if f["where"] else n
     return f["where"]

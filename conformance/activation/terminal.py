@@ -9,7 +9,7 @@ from conformance.activation.findings import Finding
 
 __all__ = ["describe"]
 
-SIGN = {"error": "✗", "warning": "!", "note": "·"}
+SIGN = {"error": "✗", "inaccurate": "≈", "warning": "!", "note": "·"}
 
 
 def describe(c: Check) -> str:

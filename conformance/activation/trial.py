@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from conformance.activation.bounds import Precision
 from conformance.activation.findings import NAMES, Finding, digits, finding
+from conformance.inaccuracy import STABLE
 from conformance.results import Number, number
 from conformance.truth.balls import Enclosure
 
@@ -58,6 +59,7 @@ class Trial:
     touched: Mask
     allowed: Reals
     scale: float  # what an error is small against
+    argument: Reals  # what a few roundings of x and of the result do, in any formula
     skipped: Mask | None = None  # where nothing is asked
 
     @cached_property
@@ -111,12 +113,16 @@ class Trial:
 
     @cached_property
     def lost(self) -> Mask:
-        """Where most digits are wrong, though by no more than is allowed, of a number far from subnormal."""
+        """Where most digits are wrong, though by no more than is allowed, of a number far from subnormal.
+
+        Not by what rounding x would do: no formula keeps those, e^{−x²/2} at −30 for example.
+        """
         truth = np.where(
             self.low == self.high, np.abs(self.low), np.fmax(np.abs(self.low), np.abs(self.high))
         )
         with np.errstate(all="ignore"):
-            many = self.error > LOST * self.p.u * truth
+            least = np.fmax(LOST * self.p.u * truth, self.argument)
+            many = self.error - self.exact.rad > least
             return np.asarray(self.asked & many & (truth > self.p.normal / self.p.u))
 
     @cached_property
@@ -168,9 +174,26 @@ class Trial:
         """
         at = np.flatnonzero(where)
         badness = (self.error / self.size)[at]
-        i = int(
-            at[np.argmin(np.abs(self.x[at])) if begins else _first_of_worst(badness, self.x[at])]
-        )
+        i = np.argmin(np.abs(self.x[at])) if begins else _first_of_worst(badness, self.x[at])
+        return self._finding(kind, where, int(at[i]), **more)
+
+    def loses_most(self, where: Mask, name: str) -> Finding:
+        """A finding of the digits that are lost, where most are: of such points the most ordinary. The stable
+        formula is named, where σ is an activation that is known by name. Far out alone it is a note."""
+        near = where & (np.abs(self.x) <= FAR)
+        at = np.flatnonzero(near if near.any() else where)
+        with np.errstate(all="ignore"):
+            part = np.minimum(self.error[at] / np.abs(self.exact.hi[at]), 1)
+            far = np.abs(np.log(np.abs(self.x[at])))
+        i = int(at[np.argmin(np.where(part >= 0.999 * part.max(), far, np.inf))])
+        stable = STABLE["Z" if self.what == "value" else "delta"].get(name, "")
+        more = {"remedy": f"Stable, where a is x and z is σ(x): {stable}."} if stable else {}
+        more |= {} if near.any() else {"severity": "note"}
+        return self._finding("cancellation", where, i, **more)
+
+    def _finding(self, kind: str, where: Mask, i: int, **more: Any) -> Finding:
+        """What was found at some points, as it shows at one."""
+        at = np.flatnonzero(where)
         low, high = float(self.low[i]), float(self.high[i])
         shown = f"{low:.17g}" if low == high else f"between {low:.17g} and {high:.17g}"
         return finding(

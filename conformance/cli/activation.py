@@ -81,7 +81,9 @@ class _Domain(click.ParamType):  # type: ignore[type-arg]
     metavar="LOW:HIGH",
     help="Judge σ on these arguments alone.",
 )
-@click.option("--strict", is_flag=True, help="Warnings make the verdict wrong.")
+@click.option(
+    "--strict", is_flag=True, help="Warnings make the verdict wrong; inaccurate is exit code 1."
+)
 @click.option(
     "--network/--no-network",
     default=True,
@@ -112,7 +114,7 @@ def activation(
 ) -> int:
     """Whether SIGMA_PRIME is the derivative of SIGMA: everywhere, with proof. Both are FILE.py:NAME, NumPy.
 
-    Exit codes: 0, right; 1, wrong; 2, could not be judged.
+    Exit codes: 0, right, or inaccurate by losing digits; 1, wrong; 2, could not be judged.
     """
     from conformance.activation.check import CheckError, check, specification
     from conformance.activation.terminal import describe

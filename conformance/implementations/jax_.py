@@ -81,8 +81,8 @@ def _affine(Z: Any, W: Any, b: Any, tap: Any) -> Any:
 
 
 @partial(jax.jit, static_argnums=1)
-def _activated(A: Any, sigma: str) -> Any:
-    return ACTIVATIONS[sigma](A)
+def _activated(A: Any, f: Callable[[Any], Any]) -> Any:
+    return f(A)  # compiled for the function and not for its name, which somebody's own may have
 
 
 @partial(jax.jit, static_argnums=2)
@@ -112,7 +112,7 @@ def _step(
         A, Z = {}, {0: X}
         for l in range(1, L + 1):
             A[l] = _affine(Z[l - 1], W[l], b.get(l), taps[l])
-            Z[l] = _activated(A[l], sigma[l - 1])
+            Z[l] = _activated(A[l], ACTIVATIONS[sigma[l - 1]])
         return _loss(Z[L], Y, loss), (A, Z)
 
     differentiated = jax.value_and_grad(network, argnums=(0, 1, 2), has_aux=True)

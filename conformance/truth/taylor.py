@@ -786,5 +786,8 @@ PREDICATES: Mapping[str, Callable[..., bool]] = {
 def expand(pieces: Any, breaks: Any, x: Taylor) -> Taylor:
     """A definition by pieces (definitions.py) at a Taylor: the piece is chosen by comparisons, as code would."""
     i = sum(1 for b in breaks if decide(apart(x, float(b))) > 0)
-    s = pieces[i](arb_series([x.c0, ONE], 3))
+    try:
+        s = pieces[i](arb_series([x.c0, ONE], 3))
+    except ValueError:  # a ball so wide that a denominator may be 0
+        s = [arb("nan")] * 3
     return x.lifted(s[0], s[1], 2 * s[2])

@@ -264,7 +264,10 @@ def test_the_verdict_is_a_word_and_a_sign(verdict: str, sign: str) -> None:
 
 
 def test_signs_tell_severities_and_verdicts_apart() -> None:
-    for words in (("error", "warning", "note"), ("right", "wrong", "loses digits", "not judged")):
+    for words in (
+        ("error", "inaccurate", "warning", "note"),
+        ("right", "inaccurate", "wrong", "tail", "not judged"),
+    ):
         assert len({TAGS[word].sign for word in words}) == len(words)
 
 

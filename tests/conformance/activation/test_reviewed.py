@@ -103,7 +103,7 @@ def test_the_verdict_does_not_hang_on_the_name() -> None:
         return f
 
     found = [check_activation(make(n), np.tanh) for n in ("f", "logcosh")]
-    assert [c["verdict"] for c in found] == ["right"] * 2
+    assert [c["verdict"] for c in found] == ["inaccurate"] * 2  # it cancels near 0, under any name
     assert [n["ratio"] for n in found[0]["networks"]] == [n["ratio"] for n in found[1]["networks"]]
 
 

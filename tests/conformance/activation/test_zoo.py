@@ -34,10 +34,10 @@ def kinks(c: Any) -> int:
 def test_a_right_one_is_right(name: str) -> None:
     row = RIGHT[name]
     c = check_activation(row.sigma, row.prime)
-    assert c["verdict"] == "right", c["message"]
+    assert c["verdict"] == row.verdict, c["message"]
     assert c["exit_code"] == 0
     assert kinks(c) == row.kinks
-    assert severities(c, "warning") >= set(row.warnings)
+    assert severities(c, "warning") | severities(c, "inaccurate") >= set(row.warnings)
     assert not c["unsupported"]
     assert {n["verdict"] for n in c["networks"]} <= {"conforms", "undecided"}
     assert sum(n["verdict"] == "conforms" for n in c["networks"]) >= len(c["networks"]) / 2
@@ -47,7 +47,7 @@ def test_a_right_one_is_right(name: str) -> None:
 def test_a_right_one_equals_its_definition(name: str) -> None:
     row = RIGHT[name]
     c = check_activation(row.sigma, row.prime, truth=row.truth, network=False)
-    assert c["verdict"] == "right", c["message"]
+    assert c["verdict"] == row.verdict, c["message"]
     assert kinks(c) == row.kinks
 
 
@@ -83,12 +83,14 @@ def test_a_wrong_one_is_named(name: str) -> None:
     found = [f for f in c["findings"] if f["kind"] == row.finding and f["of"] == row.of]
     assert found, (c["message"], [(f["kind"], f["of"]) for f in c["findings"]])
     assert c["verdict"] == row.verdict
-    severity = {"wrong": "error", "right": "warning", "not judged": "note"}[row.verdict]
+    severity = {"wrong": "error", "right": "warning", "not judged": "note"}.get(
+        row.verdict, row.verdict
+    )
     assert found[0]["severity"] == severity
     assert found[0]["explanation"]
     assert found[0]["remedy"]
     assert row.like in found[0]["looks_like"]
-    assert not verdict(c["findings"], strict=True) or row.verdict == "not judged"
+    assert verdict(c["findings"], strict=True) != "right" or row.verdict == "not judged"
 
 
 def test_the_worst_point_is_named_with_what_is_right_there() -> None:
@@ -112,7 +114,8 @@ def test_a_wrong_derivative_is_wrong_in_a_network_too() -> None:
 def test_a_derivative_alone_is_held_against_a_named_definition() -> None:
     from right import gelu_prime, silu_prime
 
-    assert check_activation(None, gelu_prime, truth="gelu", network=False)["verdict"] == "right"
+    c = check_activation(None, gelu_prime, truth="gelu", network=False)
+    assert c["verdict"] == "inaccurate"  # 1 + erf(x/√2) cancels
     c = check_activation(None, silu_prime, truth="gelu", network=False)
     assert c["verdict"] == "wrong"
     assert c["findings"][0]["looks_like"] == "the derivative of silu"
