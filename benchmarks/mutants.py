@@ -1,4 +1,4 @@
-"""Mutation testing of what verdicts rest on: every mutant is killed, or stands in mutants.toml with its reason.
+"""Mutation testing of what verdicts rest on: each mutant is killed, or listed in mutants.toml with a reason.
 
 `make mutants` runs it: mutmut writes each function of the files that pyproject.toml names once for each
 small mistake (another operator, another constant), and runs the tests that reach it. Exit code 1: one
@@ -90,8 +90,8 @@ def main() -> int:
         )
     killed, total = sum(count[s] for s in KILLED), len(statuses)
     print(
-        f"{total:,} mutants: {killed:,} killed ({killed / total:.1%}), {len(alive) - len(unlisted)} equivalent "
-        f"and listed, {len(unlisted)} alive."
+        f"{total:,} mutants: {killed:,} killed ({killed / total:.1%}), "
+        f"{len(alive) - len(unlisted)} equivalent and listed, {len(unlisted)} alive."
     )
     return int(bool(unlisted or idle))
 

@@ -25,5 +25,5 @@ class Tinygrad:
         return Trace(*({l: next(of) for l in p.W} for _ in range(4)))
 
 
-class Everything(Tinygrad):  # the others too: docs/implementations.md says how they deviate
+class Everything(Tinygrad):  # the others too: docs/implementations.md says what they lose
     sigma = (*Tinygrad.sigma, "elu", "leaky_relu", "relu6", "selu", "sigmoid", "softplus", "tanh")

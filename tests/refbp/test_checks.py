@@ -124,7 +124,7 @@ def test_a_matrix_that_fits(dtype: Any) -> None:
 
 def test_a_matrix_of_objects_among_floats_is_of_another_dtype() -> None:
     M = np.ones((3, 2))
-    with pytest.raises(InputError, match="^M has dtype object where X = Z"):
+    with pytest.raises(InputError, match=r"^M has dtype object where X = Z"):
         check_matrix("M", M.astype(object), like=M)
 
 

@@ -210,5 +210,5 @@ def test_what_is_wrong_with_x_and_y_names_them() -> None:
         single_example.propagate(W_OK, [[1.0]], {1: TANH, 2: TANH})
     with pytest.raises(InputError, match=r"^y is a list; expected a NumPy array"):
         single_example.evaluate_loss(np.ones((1, 1)), [[1.0]])
-    with pytest.raises(InputError, match="^y has dtype float32"):
+    with pytest.raises(InputError, match=r"^y has dtype float32"):
         single_example.evaluate_loss(np.ones((1, 1)), narrow)
