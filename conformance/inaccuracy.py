@@ -28,7 +28,7 @@ MIDDLE = 2.0**14.5
 """Between 1, a loss of digits, and 2²⁹, a mistake: u of float32 over u of float64."""
 
 NEIGHBOURS = 16
-"""Twins that are asked at most, where rounding happens to be kind in the first: X, X(1 + 1/64), …"""
+"""Twins that are asked at most, where rounding is kind in the first: X and biases times 1 + j/64."""
 
 LOGARITHMS = ("minus_log", "minus_log1m")
 
@@ -253,7 +253,7 @@ def _as_large(
 
 
 def _twins(subject: Subject) -> Iterator[Subject]:
-    """The same numbers in the other dtype, and neighbours of them.
+    """The same numbers in the other dtype, and neighbours of them: other examples, and other biases.
 
     Where float32 has no number of that size, the nearest normal one stands: a zero would lose nothing.
     """
@@ -270,7 +270,7 @@ def _twins(subject: Subject) -> Iterator[Subject]:
     for j in range(NEIGHBOURS):
         twin = replace(
             p,
-            W={l: other(M) for l, M in p.W.items()},
+            W={l: other(_moved(M, j / 64) if p.bias else M) for l, M in p.W.items()},
             X=other(p.X.astype(float) * (1 + j / 64)),
             Y=other(p.Y),
             alpha=float(np.dtype(name).type(p.alpha)),
@@ -278,6 +278,11 @@ def _twins(subject: Subject) -> Iterator[Subject]:
         found = Subject(replace(subject.case, dtype=name), subject.own, memo=subject.memo)
         found.__dict__["problem"], found.__dict__["alone"] = twin, None
         yield found
+
+
+def _moved(W: Floats, by: float) -> Floats:
+    """With another bias: where examples are 0, or all but 0, they move nothing."""
+    return np.vstack([W[:-1], W[-1:].astype(float) * (1 + by)])
 
 
 # --- what is said ---------------------------------------------------------------------------------

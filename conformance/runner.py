@@ -70,6 +70,7 @@ __all__ = [
     "judged_by",
     "looked_at",
     "pools",
+    "result_of",
     "rounds_every_value",
     "run",
     "runs",
@@ -335,6 +336,14 @@ def pools(shares: Iterable[int]) -> Iterator[list[ProcessPool]]:
             for pool in found:
                 pool.stop()  # type: ignore[no-untyped-call]
             raise
+
+
+def result_of(future: Any, what: str) -> Any:
+    """What a process of a pool made of it. Raises RunError where it ended instead."""
+    try:
+        return future.result()
+    except ProcessExpired as e:
+        raise RunError(f"{what} ended its process (exit code {e.exitcode}).") from e
 
 
 @contextmanager

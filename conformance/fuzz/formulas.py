@@ -1,7 +1,7 @@
 """Other legal formulas: of every σ and σ', and of the losses and their gradients.
 
-`variant(i)` takes the i-th of each row, in turn, so that a few implementations try every formula. All are
-written as people write them. Most are good to a few units in the last place; some lose digits where numbers
+A variant takes the i-th of each row, so that a few implementations try every formula. All are written as
+people write them. Most are good to a few units in the last place; some lose digits where numbers
 cancel (1 + tanh, exp − 1, a minus a logarithm of a sum): `inaccurate` they may be called, and never wrong.
 """
 
@@ -13,10 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from refbp.activations import Activation, Elementwise, RowWise
-from refbp.losses import Loss
-
-__all__ = ["LOSSES", "SIGMAS", "VARIANTS", "variant"]
+__all__ = ["LOSSES", "SIGMAS", "VARIANTS"]
 
 A = Any  # a matrix, float32 or float64
 Pair = tuple[Callable[..., Any], Callable[..., Any]]
@@ -179,7 +176,7 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
     "selu": (
         (lambda a: SCALE * _below_zero(lambda x: ALPHA * np.expm1(x))(a),
          lambda a: SCALE * _below_zero(lambda x: ALPHA * np.exp(x), _one)(a)),
-        (_below_zero(lambda x: SCALE * ALPHA * np.expm1(x), lambda x: SCALE * x),
+        (_below_zero(lambda x: SCALE * (ALPHA * np.exp(x) - ALPHA), lambda x: SCALE * x),
          _below_zero(lambda x: SCALE * ALPHA * np.expm1(x) + SCALE * ALPHA, lambda x: SCALE * _one(x))),
     ),
     "celu": (
@@ -346,17 +343,4 @@ LOSSES: Mapping[str, tuple[Pair, ...]] = {
 # fmt: on
 
 VARIANTS = 4
-"""So many, and each formula of a row is in one."""
-
-
-def variant(i: int) -> tuple[Callable[[str], Activation], Callable[[str], Loss]]:
-    """σ and losses by name, of the i-th formulas."""
-
-    def sigma(name: str) -> Activation:
-        value, slope = SIGMAS[name][i % len(SIGMAS[name])]
-        return (RowWise if "softmax" in name else Elementwise)(name, value, slope)
-
-    def loss(name: str) -> Loss:
-        return Loss(name, *LOSSES[name][i % len(LOSSES[name])])
-
-    return sigma, loss
+"""So many, and each formula of a row is in one: the i-th of a row, counted round."""

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 import refbp
-from conformance.fuzz.formulas import VARIANTS, variant
+from conformance.fuzz.formulas import LOSSES, SIGMAS, VARIANTS
 from conformance.implementations import implementation
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
-from refbp.activations import Activation
+from refbp.activations import Activation, Elementwise, RowWise
 from refbp.losses import Loss
 
-__all__ = ["LEGAL", "Legal"]
+__all__ = ["LEGAL", "Legal", "variant"]
 
 Product = Callable[[Floats, Floats], Floats]
 Formulas = tuple[Callable[[str], Activation], Callable[[str], Loss]]
@@ -112,6 +112,16 @@ def _from_outputs(name: str, A: Floats, Z: Floats, G: Floats) -> Floats | None:
     if name == "softmax":
         return np.asarray(G * Z - Z * (G * Z).sum(axis=1, keepdims=True))
     return None
+
+
+def variant(i: int) -> Formulas:
+    """σ and losses by name, of the i-th formulas."""
+
+    def sigma(name: str) -> Activation:
+        value, slope = SIGMAS[name][i % len(SIGMAS[name])]
+        return (RowWise if "softmax" in name else Elementwise)(name, value, slope)
+
+    return sigma, lambda name: Loss(name, *LOSSES[name][i % len(LOSSES[name])])
 
 
 class Legal:

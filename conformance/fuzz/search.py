@@ -23,7 +23,6 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import Flaky
-from pebble import ProcessExpired
 
 from conformance.cases import Case
 from conformance.fuzz.legal import LEGAL
@@ -32,7 +31,7 @@ from conformance.implementations import Implementation
 from conformance.judge import Subject
 from conformance.problem import Problem
 from conformance.results import Result
-from conformance.runner import RunError, judged_by, pools, started
+from conformance.runner import RunError, judged_by, pools, result_of, started
 
 __all__ = ["OURS", "Found", "search"]
 
@@ -133,16 +132,9 @@ def _found(
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 b = running.pop(future)
-                found = _ended(future, b)
+                found = result_of(future, f"block {b}")
                 failed = failed or found.result is not None
                 yield b, found
-
-
-def _ended(future: Future[Found], b: int) -> Found:
-    try:
-        return future.result()
-    except ProcessExpired as e:
-        raise RunError(f"block {b} ended its process (exit code {e.exitcode}).") from e
 
 
 def _block(names: tuple[str, ...], seed: int, kept: Path | None, b: int, count: int) -> Found:

@@ -18,7 +18,7 @@ from conformance.judge import Subject, judge
 from conformance.problem import QUANTITIES, Problem, Trace
 from conformance.results import Result, size
 from conformance.runner import judged_by
-from refbp.activations import RowWise
+from refbp.activations import Elementwise, RowWise
 from tests.meta.test_innocent import run as in_order
 
 OURS = ("refbp", "torch-cpu", "jax-cpu")
@@ -72,6 +72,24 @@ def test_a_softmax_that_loses_digits_loses_them_in_what_follows_too(dtype: str) 
                 np.ones((3, 2), dtype), {1: "softmax", 2: "silu"}, "huber", True, 0.125)  # fmt: skip
     r = judged_by(Subject(Case.of(p, close=False)), unshifted.name, unshifted)
     assert r["verdict"] == "inaccurate", r["message"]
+
+
+def test_a_loss_of_digits_at_a_bias_alone_has_neighbours() -> None:
+    """1.6 times: no example moved A, so that all 16 twins were one, and that one was kind."""
+
+    def lossy(a: Any) -> Any:
+        return 1.0507009873554805 * np.where(
+            a > 0, a, 1.6732632423543772 * np.exp(a) - 1.6732632423543772
+        )
+
+    selu = Elementwise("selu", lossy, refbp.activation("selu").derivative)
+    net = Legal("lossy", formulas=(lambda s: selu, refbp.loss))
+    verdicts = set()
+    for b in np.linspace(-0.03, -0.12, 60):
+        p = Problem({1: np.array([[0.5], [b]])}, np.zeros((1, 1)), np.zeros((1, 1)), {1: "selu"},
+                    "mean_squared_error", True, 0.125)  # fmt: skip
+        verdicts.add(judged_by(Subject(Case.of(p, close=False)), net.name, net)["verdict"])
+    assert verdicts == {"conforms", "inaccurate"}
 
 
 @pytest.mark.parametrize("low", [16777184, 16777200, 3e7])

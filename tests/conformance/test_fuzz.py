@@ -16,8 +16,8 @@ import refbp
 from conformance import check_problem
 from conformance.cli import main
 from conformance.fuzz import search as searching
-from conformance.fuzz.formulas import LOSSES, SIGMAS, VARIANTS, variant
-from conformance.fuzz.legal import LEGAL, PRODUCTS
+from conformance.fuzz.formulas import LOSSES, SIGMAS, VARIANTS
+from conformance.fuzz.legal import LEGAL, PRODUCTS, variant
 from conformance.fuzz.networks import network
 from conformance.fuzz.paste import pasted
 from conformance.fuzz.search import search
