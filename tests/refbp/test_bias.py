@@ -248,6 +248,18 @@ def test_what_cannot_be_absorbed(W: Any, b: Any, message: str) -> None:
             "(weights) or 0 (a gradient): the constant unit has been changed.",
             id="constant changed",
         ),
+        pytest.param(
+            {1: np.array([[5.0, 7.0, 0.0], [6.0, 8.0, 0.5], [9.0, 4.0, 1.0]]), 2: np.ones((3, 1))},
+            "W_tilde[1] has the last column [0.0, 0.5, 1.0]; expected 0, …, 0 and then 1 "
+            "(weights) or 0 (a gradient): the constant unit has been changed.",
+            id="constant column changed in the middle",
+        ),
+        pytest.param(
+            {1: np.array([[5.0, 7.0, 0.0], [6.0, 8.0, 0.0], [9.0, 4.0, 2.0]]), 2: np.ones((3, 1))},
+            "W_tilde[1] has the last column [0.0, 0.0, 2.0]; expected 0, …, 0 and then 1 "
+            "(weights) or 0 (a gradient): the constant unit has been changed.",
+            id="constant of the last row changed",
+        ),
     ],
 )
 def test_what_cannot_be_split(W_tilde: Any, message: str) -> None:

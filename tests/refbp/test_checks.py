@@ -385,6 +385,15 @@ def test_a_forward_pass_that_does_not_fit(weights: Any, X: Any, sigma: Any, mess
             id="Z_1 of another dtype",
         ),
         pytest.param(
+            {1: W[1], 2: W[2].astype(np.float32)},
+            A,
+            Z,
+            SIGMA,
+            "W[2] has dtype float32 where X = Z[0] has float64; expected one dtype throughout, "
+            "so that nothing is promoted unseen.",
+            id="W_2 of another dtype",
+        ),
+        pytest.param(
             [W[1], W[2]],
             A,
             Z,
@@ -456,6 +465,11 @@ def test_a_rate_that_is_not_finite(alpha: Any) -> None:
     assert refusal.value.args == (f"alpha is {float(alpha)}; expected a finite number.",)
 
 
+def test_a_fraction_is_no_rate_for_floats() -> None:
+    with pytest.raises(InputError, match=r"^alpha is Fraction\(1, 2\); expected a finite number"):
+        check_rate(Fraction(1, 2))
+
+
 @pytest.mark.parametrize("alpha", [np.float64(0.5), 0.5, np.float32(0.5)])
 def test_an_update_promotes_nothing(alpha: Any) -> None:
     weights = {l: M.astype(np.float32) for l, M in W.items()}
@@ -506,7 +520,7 @@ def test_a_rate_that_is_no_number(alpha: Any, shown: str) -> None:
         ({1: [[1.0]]}, {1: np.ones((1, 1))}, "W[1] is a list; expected a NumPy array of two dimensions."),
         ({1: np.ones((2, 2))}, {}, "dL_dW has the layers []; expected a dict with the keys 1 to 1, numbered "
          "as the notes number the layers."),
-        ([np.ones((2, 2))], {1: np.ones((2, 2))}, "W is a list; expected a dict with the keys 1 to 1, "
+        ([np.ones((2, 2)), np.ones((2, 2))], {1: np.ones((2, 2))}, "W is a list; expected a dict with the keys 1 to 1, "
          "numbered as the notes number the layers."),
     ],
 )  # fmt: skip

@@ -173,6 +173,14 @@ def linear(x: float) -> tuple[Network, Array, Array]:
             "the loss is inf; expected finite numbers. Take a smaller alpha.",
             id="the loss",
         ),
+        pytest.param(
+            1.0,
+            1e100,
+            3,
+            "alpha is 1e+100, too large here: after epoch 2, "
+            "the loss is inf; expected finite numbers. Take a smaller alpha.",
+            id="the loss of a later epoch",
+        ),
     ],
 )
 def test_a_training_that_diverges_says_where(
@@ -182,3 +190,12 @@ def test_a_training_that_diverges_says_where(
     with pytest.raises(InputError) as refusal:
         sgd(network, X, Y, alpha=alpha, batch_size=1, epochs=epochs, seed=0)
     assert refusal.value.args == (message,)
+
+
+def test_what_is_no_number_in_an_update_is_reported_and_warns_of_nothing() -> None:
+    """∂L/∂W_1 overflows, and α = 0 times infinity is NaN."""
+    network = Network.from_lists(
+        [np.array([[1e-300]]), np.array([[1e200]])], ["identity"] * 2, "huber"
+    )
+    with pytest.raises(InputError, match=r"in epoch 1, mini-batch 1, W\[1\]\[0, 0\] is nan"):
+        sgd(network, np.array([[1e200]]), np.array([[0.0]]), 0.0, 1, 1, 0)
