@@ -222,18 +222,19 @@ class _InDtype(NamedTuple):
         if lost.any():
             found.append(t.loses_most(lost, self.name))
         bad = near | wrong | t.holes
+        few = lost & (np.abs(t.x) <= FAR)
         word = (
             "wrong"
             if bad.any()
             else "overflows"
             if far.any()
             else "inaccurate"
-            if (lost & (np.abs(t.x) <= FAR)).any()
+            if few.any()
             else "known-difference"
             if known.any()
             else "right"
         )
-        return found, t.way(word, bad | far), t
+        return found, t.way(word, few if word == "inaccurate" else bad | far), t
 
     def _kind_of_value(self, t: Trial, wrong: Mask) -> str:
         """Another function than the definition, or the same in less precision."""
@@ -407,7 +408,16 @@ class _InDtype(NamedTuple):
         word = "wrong" if (bad | near).any() else "overflows" if t.overflows.any() else "right"
         if word == "right":
             word = "tail" if lost.any() else "known-difference" if known.any() else word
+        if word == "right" and (few := self._few_digits(t)).any():
+            if said["native"]:  # else it is σ's own formula, of which it is told already
+                found.append(t.loses_most(few, self.name))
+            return found, t.way("inaccurate", few), t
         return found, t.way(word, bad | t.overflows), t
+
+    def _few_digits(self, t: Trial) -> Mask:
+        """Where a value has lost digits, though it is off by no more than is allowed."""
+        few = t.lost & ~t.off & (t.error > self.row["value"]) & (np.abs(t.x) <= FAR)
+        return few if t.what == "value" else few & False
 
     def _as_known(self, way: str | None, t: Trial) -> tuple[list[Finding], Mask]:
         """What a framework is known to compute instead; of a black box (""), any of them."""

@@ -185,3 +185,13 @@ def test_what_nobody_can_keep_is_not_lost() -> None:
     c = check_activation(lambda x: np.exp(-x * x / 2), lambda x: -x * np.exp(-x * x / 2), network=False)  # fmt: skip
     assert c["verdict"] == "right", c["message"]
     assert check_activation(silu, truth="silu", network=False)["verdict"] == "right"
+
+
+def test_each_way_that_loses_digits_says_so_in_its_row() -> None:
+    """torch and JAX run the same formula: a row with no digit right is not called right."""
+    found = check_activation(elu, lambda x: np.where(x > 0, 1.0, safe_exp(x)), network=False)
+    values = [w for w in found["ways"] if w["of"] == "value" and w["dtype"] != "bfloat16"]
+    assert {w["verdict"] for w in values} == {"inaccurate"}
+    assert len(values) == 6
+    kinds = [f["of"] for f in found["findings"] if f["kind"] == "cancellation"]
+    assert kinds == ["sigma"]  # told once, of the formula
