@@ -520,7 +520,7 @@ def test_a_rate_that_is_no_number(alpha: Any, shown: str) -> None:
         ({1: [[1.0]]}, {1: np.ones((1, 1))}, "W[1] is a list; expected a NumPy array of two dimensions."),
         ({1: np.ones((2, 2))}, {}, "dL_dW has the layers []; expected a dict with the keys 1 to 1, numbered "
          "as the notes number the layers."),
-        ([np.ones((2, 2)), np.ones((2, 2))], {1: np.ones((2, 2))}, "W is a list; expected a dict with the keys 1 to 1, "
+        ([np.ones((2, 2))] * 2, {1: np.ones((2, 2))}, "W is a list; expected a dict with the keys 1 to 1, "
          "numbered as the notes number the layers."),
     ],
 )  # fmt: skip
