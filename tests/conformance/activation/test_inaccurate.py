@@ -196,4 +196,4 @@ def test_each_way_that_loses_digits_says_so_in_its_row() -> None:
     assert {w["verdict"] for w in values} == {"inaccurate"}
     assert len(values) == 6
     kinds = [f["of"] for f in found["findings"] if f["kind"] == "cancellation"]
-    assert kinds == ["sigma"]  # told once, of the formula
+    assert kinds == ["σ"]  # told once, of the formula
