@@ -50,9 +50,9 @@ class Equivalent(NamedTuple):
         )
 
 
-def _listed() -> list[Equivalent]:
-    rows = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))["equivalent"]
-    return [Equivalent(r.get("function", ""), r["was"], r["now"], r["reason"]) for r in rows]
+def _table(name: str) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = tomllib.loads((HERE / "mutants.toml").read_text("utf-8"))[name]
+    return rows
 
 
 def _said(*words: str) -> str:
@@ -64,7 +64,13 @@ def _mutant(name: str) -> Mutant:
     """Of its diff the lines that differ."""
     lines = [l for l in _said("show", name).splitlines() if not l.startswith(("---", "+++"))]
     was, now = (" ".join(l[1:].strip() for l in lines if l.startswith(sign)) for sign in "-+")
-    return Mutant(name.rpartition("__mutmut_")[0].replace(".x_", "."), was, now)
+    return Mutant(_function(name), was, now)
+
+
+def _function(name: str) -> str:
+    """refbp.losses.loss of refbp.losses.x_loss__mutmut_1, and Class.method of xǁClassǁmethod."""
+    module, _, rest = name.rpartition("__mutmut_")[0].rpartition(".")
+    return f"{module}.{rest.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
 
 
 def main() -> int:
@@ -76,10 +82,18 @@ def main() -> int:
     rows = [
         line.strip().rpartition(": ") for line in _said("results", "--all", "true").splitlines()
     ]
-    statuses = {name: status for name, _, status in rows if "__mutmut_" in name}
+    early = {row["function"] for row in _table("at_import")}
+    statuses = {
+        name: status
+        for name, _, status in rows
+        if "__mutmut_" in name and _function(name) not in early
+    }
     count = Counter(statuses.values())
     alive = {_mutant(n): s for n, s in statuses.items() if s not in KILLED}
-    listed = _listed()
+    listed = [
+        Equivalent(r.get("function", ""), r["was"], r["now"], r["reason"])
+        for r in _table("equivalent")
+    ]
     unlisted = [m for m in alive if not any(row.fits(m) for row in listed)]
     idle = [row for row in listed if not any(row.fits(m) for m in alive)]
     for m in unlisted:

@@ -379,7 +379,7 @@ def _worst_layers(judged: Sequence[Judged]) -> list[Judged]:
 def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
     """The gate `repeat`: how many numbers differ between two runs on the same input, and the first."""
     pairs = [(q, l, M, again.layers(q)[l]) for q in QUANTITIES for l, M in t.layers(q).items()]
-    if t.loss is not None and again.loss is not None:
+    if t.loss is not None:
         pairs.append(("loss", L, np.asarray(t.loss), np.asarray(again.loss)))
     bits = f"u{pairs[0][2].itemsize}"
     unequal = [one.view(bits) != other.view(bits) for _, _, one, other in pairs]

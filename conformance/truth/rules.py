@@ -10,7 +10,7 @@ docs/tolerances.md derives each rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from math import log, sqrt
 from typing import Any
 
@@ -73,16 +73,12 @@ def _each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
     return found
 
 
-def _times(most: float) -> Callable[..., Any]:
+def _times(most: float, model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
     """The value is rounded once, or, by some, so many times."""
-
-    def rounding(model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
-        size = (most if model.worst else 1) * model.u * np.abs(y) + model.arithmetic.tiny
-        if flushed := model.arithmetic.flushed:
-            size = size + flushed * sum(np.abs(x) for x in operands)
-        return size
-
-    return rounding
+    size = (most if model.worst else 1) * model.u * np.abs(y) + model.arithmetic.tiny
+    if flushed := model.arithmetic.flushed:
+        size = size + flushed * sum(np.abs(x) for x in operands)
+    return size
 
 
 class _Record:
@@ -273,12 +269,9 @@ def _expansion_keys(salt: int, y: Any, operands: Any, **_: Any) -> Any:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def _rows(f: Callable[[list[Ball]], list[Ball]]) -> Callable[..., Balls]:
-    def ball(_: Any, a: Balls) -> Balls:
-        rows = a.reshape(-1, a.shape[-1])
-        return balls_of((z for row in rows for z in f(row.tolist())), a.shape)
-
-    return ball
+def _rows(f: Callable[[list[Ball]], list[Ball]], _: Any, a: Balls) -> Balls:
+    rows = a.reshape(-1, a.shape[-1])
+    return balls_of((z for row in rows for z in f(row.tolist())), a.shape)
 
 
 def _soft(a: Reals) -> tuple[Reals, Reals, Any]:
@@ -431,16 +424,16 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in (
          lambda m, E, y, o: E[0] + m(-1.0) * E[1], _added, _each),
     Rule("multiply", _same, lambda _, a, b: a * b,
          lambda g, y, a, b: (_summed_to(op.multiply(g, b), a), _summed_to(op.multiply(g, a), b)),
-         _multiplied, _times(1), _each),
+         _multiplied, partial(_times, 1), _each),
     Rule("hadamard", _same, _weighed,  # a product that some round twice: 0 where a is, as for weigh
          None,
-         _multiplied, _times(2), _each),
+         _multiplied, partial(_times, 2), _each),
     Rule("weigh", _same, _weighed,  # w x, and 0 where w is 0, whatever x is
          lambda g, y, w, x: (None, op.weigh(w, g)),
-         _weighed_carried, _times(1), _each),
+         _weighed_carried, partial(_times, 1), _each),
     Rule("divide", _same, lambda _, a, b: a / b,  # by a constant
          lambda g, y, a, b: (_summed_to(op.divide(g, b), a), None),
-         _divided, _times(1), _each),
+         _divided, partial(_times, 1), _each),
     Rule("negative", _same, lambda _, a: -a,
          lambda g, y, a: (op.negative(g),),
          lambda m, E, y, o: m(-1.0) * E[0], None, None),
@@ -463,10 +456,10 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in (
     Rule("slope", lambda e: e[1:], lambda _, e: e[1],  # f' of an expansion
          None,
          lambda m, E, y, o: E[0][:, 1], None, None),
-    Rule("softmax", _same, _rows(ROW_WISE["softmax"]),
+    Rule("softmax", _same, partial(_rows, ROW_WISE["softmax"]),
          _softmax_reverse,
          _softmax_carried, _softmax_rounding, _row_keys),
-    Rule("log_softmax", _same, _rows(ROW_WISE["log_softmax"]),
+    Rule("log_softmax", _same, partial(_rows, ROW_WISE["log_softmax"]),
          _log_softmax_reverse,
          _log_softmax_carried, _log_softmax_rounding, _row_keys),
     Rule("mark", _same, lambda _, a: a,

@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+import refbp
 from conformance.cases import Case, find
 from conformance.implementations import implementation
-from conformance.judge import Subject, judge, judge_exception
+from conformance.judge import (
+    Subject,
+    compared,
+    judge,
+    judge_exception,
+    right_as_a_whole,
+    steps_of,
+    whole_of,
+)
 from conformance.known_differences import amend
 from conformance.problem import Problem, Trace
 from conformance.results import Result
@@ -226,6 +235,83 @@ def test_how_many_numbers_differ_and_the_first_of_them() -> None:
     )
     assert result["message"].startswith("Z_1[1, 2] is not the same the second time: got ")
     assert result["message"].endswith("; 5 in all.")
+
+
+@pytest.mark.parametrize("case", [TYPICAL, "typical/tanh/L2/n64/float32/bias"])
+def test_the_record_of_two_runs(case: str) -> None:
+    t = refbp_trace(subject(case).problem)
+    same = {"quantity": "all", "layer": 0, "gate": "repeat", "error": 0.0, "tolerance": 0.0, "ratio": 0.0,
+            "ulps": 0.0, "index": []}  # fmt: skip
+    assert verdict_on(case, t, t)["records"][-1] == same
+    other = replace(t, loss=np.nextafter(t.loss, t.loss.dtype.type(9)))
+    result = verdict_on(case, t, other)
+    assert result["records"][-1] == {**same, "error": 1.0, "ratio": "inf"}
+    first = result["first_deviation"]
+    assert (first["quantity"], first["layer"], first["index"]) == ("loss", 2, [])
+    assert (first["tolerance"], first["gate"]) == (0.0, "repeat")
+    assert float.fromhex(first["got_hex"]) == float(other.loss)
+
+
+def test_a_loss_that_is_not_returned_is_not_compared() -> None:
+    t = replace(refbp_trace(subject(TYPICAL).problem), loss=None)
+    result = judge(subject(TYPICAL), "refbp", t, t, whole=False)
+    assert (result["verdict"], result["records"][-1]["error"]) == ("conforms", 0.0)
+
+
+# --- one gate by itself ---------------------------------------------------------------------------
+
+
+def test_the_gates_by_themselves_are_those_of_the_whole() -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+    wrong = _with(t, "delta", 1, lambda M: np.multiply(M, 1 + 1e-9, out=M))
+    result = judge(subject(TYPICAL), "refbp", wrong)
+    steps = steps_of(subject(TYPICAL), "refbp", wrong)
+    whole = whole_of(subject(TYPICAL), "refbp", wrong)
+    assert [j.record for j in (*steps, *whole)] == result["records"]
+    off = [(j.comparison.quantity, j.comparison.layer) for j in steps if j.verdict != "conforms"]
+    assert off == [("delta", 1), ("dW", 1)]  # of this δ_1 it is not the gradient
+    right = right_as_a_whole(subject(TYPICAL), "refbp", wrong)
+    assert {(r["quantity"], r["layer"]) for r in result["records"]} - right == {("delta", 1)}
+    pairs = compared(subject(TYPICAL), "refbp", wrong)
+    of = {(c.gate, c.quantity, c.layer): c for c in pairs}
+    for j in (*steps, *whole):
+        c = of.pop((j.comparison.gate, j.comparison.quantity, j.comparison.layer))
+        assert (c.value == j.comparison.value).all()
+        assert (c.tolerance == j.comparison.tolerance).all()
+        assert (c.truth.hi == j.comparison.truth.hi).all()
+    assert not of
+
+
+def test_a_step_that_is_a_known_difference_conforms_to_that() -> None:
+    """JAX's leaky_relu' at 0 is 1; nobody else's is."""
+    kinks = find("kinks/leaky_relu/L1/n7/float64")
+    t = refbp_trace(Subject(kinks).problem)
+    at = np.argwhere(t.A[1] == 0)
+    assert len(at)
+    G = refbp.loss("mean_squared_error").gradient(t.Z[1], Subject(kinks).problem.Y)
+
+    def as_jax(M: Any) -> None:
+        M[t.A[1] == 0] = G[t.A[1] == 0]
+
+    theirs = _with(t, "delta", 1, as_jax)
+    for name, expected in (("jax-cpu", "conforms"), ("torch-cpu", "deviates"), ("", "deviates")):
+        verdicts = {
+            j.comparison.quantity: j.verdict for j in steps_of(Subject(kinks), name, theirs)
+        }
+        assert verdicts["delta"] == expected
+    ours = {j.comparison.quantity: j.verdict for j in steps_of(Subject(kinks), "jax-cpu", t)}
+    assert ours["delta"] == "conforms"  # as the convention has it
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_whoever_rounds_every_value_is_allowed_less(rounded: bool) -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+    usual = [j.comparison for j in steps_of(subject(TYPICAL), "", t)]
+    held = [j.comparison for j in steps_of(subject(TYPICAL), "", t, rounded)]
+    less = [
+        c.quantity for c, d in zip(held, usual, strict=True) if (c.tolerance < d.tolerance).any()
+    ]
+    assert bool(less) == rounded
 
 
 def test_a_second_run_of_another_form() -> None:
