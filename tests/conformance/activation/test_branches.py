@@ -99,6 +99,7 @@ def test_what_looked_undecided_is_decided(f: Any, expected: list[tuple[float, st
     assert found(f) == expected
 
 
+@pytest.mark.zoo
 @pytest.mark.parametrize("f", [np.floor, np.round, lambda x: np.where(np.sin(x) > 0, x, 0 * x)])
 def test_branch_points_without_end(f: Any) -> None:
     """Those where values live are found, and what is left is named."""

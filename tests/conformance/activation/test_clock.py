@@ -12,6 +12,8 @@ import pytest
 
 from conformance import check_activation
 
+pytestmark = pytest.mark.zoo  # the tracer makes these three times as slow
+
 Function = Callable[[Any], Any]
 
 
