@@ -11,6 +11,8 @@ from scipy.special import erf, expit
 
 from conformance import check_activation
 
+pytestmark = pytest.mark.zoo
+
 Function = Callable[[Any], Any]
 
 
