@@ -107,6 +107,7 @@ def test_the_verdict_does_not_hang_on_the_name() -> None:
     assert [n["ratio"] for n in found[0]["networks"]] == [n["ratio"] for n in found[1]["networks"]]
 
 
+@pytest.mark.zoo
 def test_more_kinks_than_can_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A spline of many knots: its kinks among the points are found, and judged as kinks."""
     monkeypatch.setattr("conformance.activation.branches.MOST_EVALUATIONS", 100)
