@@ -34,7 +34,9 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
+TINYGRAD = "run --profile quick --implementation examples/with_tinygrad.py:Everything"
 NARROWED = {
+    TINYGRAD: "--select activation=softplus,depth=2 --jobs 0",  # in tinygrad's interpreter
     "run": "--select activation=tanh,depth=2 --jobs 0",
     "faults": "--fault sign-flipped --select depth=2 --jobs 0",
     "vectors export": "--select depth=2,activation=tanh",
