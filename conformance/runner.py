@@ -225,8 +225,8 @@ def looked_at(
     subject: Subject, like: str, ran: Runs, result: Result, run: Run, rounded: bool | None
 ) -> Result:
     """A result that deviates, looked at again: it loses digits, or this is what the mistake looks like."""
-    if result["verdict"] != "deviates":
-        return result
+    if result["verdict"] != "deviates" or not result["records"]:
+        return result  # what has another form than was asked for has no records
     from conformance.inaccuracy import inaccurate
 
     if found := inaccurate(subject, like, ran, result, run, rounded):

@@ -152,7 +152,7 @@ def _in_its_place(fault: Fault, result: Result, case: Case) -> bool:
     L, l = case.depth, first["layer"]
     fits = {"L": l == L, "<L": l < L, ">1": l > 1, "any": True}[fault.where]
     # in the gate `row` only the worst layer of each quantity is kept
-    return first["quantity"] == fault.shows and (fits or first["gate"] == "row")
+    return first["quantity"] in (fault.shows, fault.or_in) and (fits or first["gate"] == "row")
 
 
 def tried(name: str, chosen: Sequence[Case]) -> FaultRow:

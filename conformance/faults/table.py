@@ -40,6 +40,8 @@ class Fault:
     hint: str = ""
     looks: Mapping[str, Callable[[State, int], Floats]] = field(default_factory=dict)
     """Of a quantity that is overwritten after its step: what is found in its place."""
+    or_in: str = ""
+    """Another quantity that may be blamed first, where the fault changes nothing in the one it `shows` in."""
 
 
 # --- how a step is wrapped ------------------------------------------------------------------------
@@ -745,7 +747,8 @@ ROWS: tuple[Fault, ...] = (
     # forward
     Fault("terms-lost", "terms of the product beyond a multiple of 128 are lost", "A", "any", "step",
           _terms_lost(128),
-          "Z_{k} W_{l} over the first whole tiles of 128 terms alone", "Handle the rest of a dimension that is no multiple of the tile."),
+          "Z_{k} W_{l} over the first whole tiles of 128 terms alone", "Handle the rest of a dimension that is no multiple of the tile.",
+          or_in="dW"),  # whose terms are the batch
     Fault("terms-lost-in-small-tiles", "terms of the product beyond a multiple of 32 are lost", "A", "any", "step",
           _terms_lost(32),
           "Z_{k} W_{l} over the first whole tiles of 32 terms alone", "Handle the rest of a dimension that is no multiple of the tile."),
