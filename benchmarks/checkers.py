@@ -179,12 +179,9 @@ def found(
     """The verdict of `check_activation`, and the names of its findings by severity, without networks."""
     with quietly():
         answer = check_activation(sigma, prime, kinks=kinks, network=False)
-    kinds: dict[str, set[str]] = {
-        s: set() for s in ("error", "inaccurate", "warning", "note", "milder")
-    }
+    kinds: dict[str, set[str]] = {s: set() for s in ("error", "inaccurate", "warning", "note")}
     for finding in answer["findings"]:
         kinds[finding["severity"]].add(finding["kind"])
-    kinds["milder"] = kinds["inaccurate"] | kinds["warning"]
     return answer["verdict"], kinds
 
 
@@ -203,10 +200,8 @@ def ours_on_wrong(name: str) -> Outcome:
         return Outcome(f"{verdict}: {row.finding}", True)
     if verdict == "wrong":
         return Outcome(f"error: {_names(kinds['error'])}, not {row.finding}", True)
-    if kinds["milder"]:
-        return Outcome(
-            f"passes, with a warning of something else: {_names(kinds['milder'])}", False
-        )
+    if mild := kinds["inaccurate"] | kinds["warning"]:
+        return Outcome(f"passes, with a warning of something else: {_names(mild)}", False)
     return Outcome(PASSES if verdict == "right" else verdict, False)
 
 
@@ -216,9 +211,10 @@ def ours_on_right(name: str) -> Outcome:
     verdict, kinds = found(row.sigma, row.prime)
     if verdict not in ("right", "inaccurate"):
         return Outcome(f"{verdict}: {_names(kinds['error'])}", True)
-    if unlisted := kinds["milder"] - set(row.warnings):
+    mild = kinds["inaccurate"] | kinds["warning"]
+    if unlisted := mild - set(row.warnings):
         return Outcome(f"warning: {_names(unlisted)}", False)
-    return Outcome(LISTED if kinds["milder"] else PASSES, False)
+    return Outcome(LISTED if mild else PASSES, False)
 
 
 def _names(kinds: Iterable[str]) -> str:

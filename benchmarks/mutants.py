@@ -32,16 +32,16 @@ class Mutant(NamedTuple):
 
 
 class Equivalent(NamedTuple):
-    """A row of mutants.toml: in one function, or anywhere, what may stand for what."""
+    """A row of mutants.toml: in a function, a module or a package, what may stand for what."""
 
-    function: str
+    within: str
     was: str
     now: str
     reason: str
 
     def fits(self, m: Mutant) -> bool:
         """Whether the mutant is this one, or this at one place of its lines."""
-        if self.function and self.function != m.function:
+        if not f"{m.function}.".startswith(f"{self.within}."):
             return False
         parts = m.was.split(self.was)
         return any(
@@ -91,17 +91,14 @@ def main() -> int:
     count = Counter(statuses.values())
     alive = {_mutant(n): s for n, s in statuses.items() if s not in KILLED}
     listed = [
-        Equivalent(r.get("function", ""), r["was"], r["now"], r["reason"])
-        for r in _table("equivalent")
+        Equivalent(r["within"], r["was"], r["now"], r["reason"]) for r in _table("equivalent")
     ]
     unlisted = [m for m in alive if not any(row.fits(m) for row in listed)]
     idle = [row for row in listed if not any(row.fits(m) for m in alive)]
     for m in unlisted:
         print(f"{alive[m]}: {m.function}\n  - {m.was}\n  + {m.now}")
     for row in idle:
-        print(
-            f"listed, and none such is alive: {row.function or 'anywhere'}: {row.was} → {row.now}"
-        )
+        print(f"listed, and none such is alive: {row.within}: {row.was} → {row.now}")
     killed, total = sum(count[s] for s in KILLED), len(statuses)
     print(
         f"{total:,} mutants: {killed:,} killed ({killed / total:.1%}), "

@@ -70,7 +70,7 @@ __all__ = [
     "judged_by",
     "looked_at",
     "pools",
-    "result_of",
+    "processes",
     "rounds_every_value",
     "run",
     "runs",
@@ -338,16 +338,13 @@ def pools(shares: Iterable[int]) -> Iterator[list[ProcessPool]]:
             raise
 
 
-def result_of(future: Any, what: str) -> Any:
-    """What a process of a pool made of it. Raises RunError where it ended instead."""
-    try:
-        return future.result()
-    except ProcessExpired as e:
-        raise RunError(f"{what} ended its process (exit code {e.exitcode}).") from e
+def processes(jobs: int | None) -> int:
+    """As many as asked for, or one a core."""
+    return (os.cpu_count() or 1) if jobs is None else jobs
 
 
 @contextmanager
-def _pools(jobs: int) -> Iterator[dict[str, ProcessPool]]:
+def _pools_by_dtype(jobs: int) -> Iterator[dict[str, ProcessPool]]:
     """A pool a dtype: what JAX has compiled for one is of no use to the other."""
     shares = [jobs - jobs // 2, jobs // 2]
     with pools(filter(None, shares)) as found:
@@ -358,15 +355,15 @@ def _in_parallel(
     names: Sequence[str], pairs: Sequence[Pair], jobs: int, progress: Progress
 ) -> tuple[list[ImplementationRow], list[Result]]:
     results: list[Result] = []
-    with _pools(jobs) as pools:
-        sides = list(pools.values())
+    with _pools_by_dtype(jobs) as by_dtype:
+        sides = list(by_dtype.values())
         starting = [
             sides[i % 2].schedule(_start_task, args=[n], timeout=TIMEOUT)
             for i, n in enumerate(names)
         ]
 
         def schedule(chunk: list[Pair]) -> tuple[list[Pair], Any]:
-            pool = pools[chunk[0][0].dtype]
+            pool = by_dtype[chunk[0][0].dtype]
             return chunk, pool.schedule(_task, args=[chunk], timeout=TIMEOUT)
 
         waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
@@ -494,7 +491,7 @@ def _run(
     fields = SHAPES if profile == "quick" else SPANNED
     sample = set(chosen if everything else spanning(covering(chosen), fields))
     pairs = [(c, tuple(n for n in names if c in sample or not _row_of(n).jitted)) for c in chosen]
-    jobs = (os.cpu_count() or 1) if jobs is None else jobs
+    jobs = processes(jobs)
     try:
         rows, found = (
             _in_this_process(names, pairs, progress)

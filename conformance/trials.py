@@ -7,7 +7,6 @@ Where it changes a number it must be caught; what is changed by less than roundi
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from conformance.faults.table import FAULTS, Fault, fault
 from conformance.judge import Subject, judge
 from conformance.problem import QUANTITIES, Floats, Runs
 from conformance.results import GATES, Dialled, FaultRow, GateCell, Result, Trials, number
-from conformance.runner import runs
+from conformance.runner import processes, runs
 from conformance.summary import environment
 
 __all__ = ["DIALS", "FaultRow", "Trials", "smallest_seen", "trials", "tried"]
@@ -345,7 +344,7 @@ def trials(
     for name in names:
         fault(name)
     chosen = select(cases(profile), wanted)
-    jobs = (os.cpu_count() or 1) if jobs is None else jobs
+    jobs = processes(jobs)
     tasks = _tasks(names or list(FAULTS), chosen, dials)
     outcomes = dict(zip(range(len(tasks)), _done(tasks, jobs, progress), strict=True))
     by_kind: dict[str, list[Any]] = {"right": [], "fault": [], "dial": []}

@@ -382,15 +382,16 @@ def _inaccurate(findings: Sequence[Finding]) -> str:
     first, *rest = (f for f in findings if f["severity"] == "inaccurate")
     others = [f for f in rest if f["of"] != first["of"]]
     so = "".join(f" So does {f['of']} at x = {f['x']}." for f in others)
-    lost = _title(first).replace(f": {first['title']}", " loses digits", 1)
-    return f"no mistake, but {lost}. {first['remedy']}{so}"
+    return f"no mistake, but {_title(first, ' loses digits')}. {first['remedy']}{so}"
 
 
-def _title(f: Finding) -> str:
+def _title(f: Finding, said: str = "") -> str:
+    """What was found, or `said` of it, and where."""
     at = f" at x = {f['x']}" if f["x"] is not None else ""
     like = f"; it looks like {f['looks_like']}" if f["looks_like"] else ""
     got = f": got {f['got']}, expected {f['expected']}" if f["got"] else ""
-    return f"{f['of']}: {f['title']}{at}{got}{like}"
+    said = said or f": {f['title']}"
+    return f"{f['of']}{said}{at}{got}{like}"
 
 
 # --- plots --------------------------------------------------------------------------------------------

@@ -384,9 +384,7 @@ class _InDtype(NamedTuple):
             like = looks_like(self.facts.lookalikes, t.low, t.high, t.got, t.x, off)
             more: dict[str, Any] = {"looks_like": like} if t.what == "derivative" else {}
             kind = kinds["off"] if said["native"] or gross.any() else "autodiff-off"
-            if kind == "autodiff-off" and self._counts(
-                said
-            ):  # the formula is σ's own: it is rounding
+            if kind == "autodiff-off" and self._counts(said):  # σ's own formula: it is rounding
                 more["severity"] = "inaccurate"
             if said["native"] and t.what == "derivative" and gross.any():
                 kind = "wrong-derivative"  # in bfloat16 too, by its own u
@@ -408,16 +406,12 @@ class _InDtype(NamedTuple):
         word = "wrong" if (bad | near).any() else "overflows" if t.overflows.any() else "right"
         if word == "right":
             word = "tail" if lost.any() else "known-difference" if known.any() else word
-        if word == "right" and (few := self._few_digits(t)).any():
+        few = t.lost & ~t.off & (t.error > self.row["value"]) & (np.abs(t.x) <= FAR)
+        if word == "right" and t.what == "value" and few.any():
             if said["native"]:  # else it is σ's own formula, of which it is told already
                 found.append(t.loses_most(few, self.name))
             return found, t.way("inaccurate", few), t
         return found, t.way(word, bad | t.overflows), t
-
-    def _few_digits(self, t: Trial) -> Mask:
-        """Where a value has lost digits, though it is off by no more than is allowed."""
-        few = t.lost & ~t.off & (t.error > self.row["value"]) & (np.abs(t.x) <= FAR)
-        return few if t.what == "value" else few & False
 
     def _as_known(self, way: str | None, t: Trial) -> tuple[list[Finding], Mask]:
         """What a framework is known to compute instead; of a black box (""), any of them."""

@@ -11,9 +11,8 @@ from conformance.known_differences import Difference, amend, known_differences
 from conformance.tolerance import accuracy
 from conformance.truth.balls import scalar, working_precision
 from conformance.truth.definitions import ACTIVATIONS
-from conformance.truth.rounding import Accuracy
 
-__all__ = ["concerning", "measured", "recognised", "row_of", "says"]
+__all__ = ["concerning", "measured", "recognised", "says"]
 
 Reals = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -42,21 +41,17 @@ def _values(name: str, x: Reals) -> Reals:
         return np.array([float(ACTIVATIONS[name](scalar(v)).value) for v in x.tolist()])
 
 
-def row_of(name: str, dtype: str) -> Accuracy:
-    """The widest row of an activation in a dtype: who computes it is not known."""
-    return accuracy("", dtype, name)
-
-
 def measured(name: str, c: Curve, x: Reals, p: Precision) -> tuple[Reals, Reals]:
-    """What its row allows σ and σ' to lose at the points; nothing, where it is no activation we know."""
+    """What its widest row allows σ and σ' to lose at the points, since who computes it is not known; nothing,
+    where it is no activation we know."""
     if not name:
         return np.zeros(len(x)), np.zeros(len(x))
-    of = row_of(name, p.name)
+    of = accuracy("", p.name, name)
     value, first, size = np.abs(c.value.hi), np.abs(c.first.hi), np.abs(x)
     with np.errstate(all="ignore"):
         lost = p.normal * (1 + size)
-        of_value = p.u * (of.c * value + of.e * size + of.h) + lost
-        of_first = p.u * (of.c1 * first + of.g * value + of.d + of.f * size) + lost
+        of_value = sum(of.value(p.u, value, size)) + lost
+        of_first = sum(of.slope(p.u, value, first, size)) + lost
     return np.nan_to_num(of_value, posinf=0), np.nan_to_num(of_first, posinf=0)
 
 

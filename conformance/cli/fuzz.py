@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,12 +52,12 @@ def fuzz(
     """
     from conformance.fuzz.paste import pasted
     from conformance.fuzz.search import search
+    from conformance.runner import processes
 
     def progress(done: int) -> None:
         click.echo(f"{done:,} networks", err=True)
 
-    jobs = jobs or os.cpu_count() or 1
-    found = search(names, examples, seed, database, minutes, jobs, progress)
+    found = search(names, examples, seed, database, minutes, processes(jobs), progress)
     table(_counts(found))
     if found.result is None or found.problem is None:
         click.echo(f"\nconforms: none of {found.networks:,} networks deviates (seed {seed}).")

@@ -17,7 +17,7 @@ import refbp
 from conformance.fuzz.formulas import LOSSES, SIGMAS, VARIANTS
 from conformance.implementations import implementation
 from conformance.problem import QUANTITIES, Floats, Problem, Trace
-from refbp.activations import Activation, Elementwise, RowWise
+from refbp.activations import Activation
 from refbp.losses import Loss
 
 __all__ = ["LEGAL", "Legal", "variant"]
@@ -119,7 +119,7 @@ def variant(i: int) -> Formulas:
 
     def sigma(name: str) -> Activation:
         value, slope = SIGMAS[name][i % len(SIGMAS[name])]
-        return (RowWise if "softmax" in name else Elementwise)(name, value, slope)
+        return type(refbp.activation(name))(name, value, slope)
 
     return sigma, lambda name: Loss(name, *LOSSES[name][i % len(LOSSES[name])])
 

@@ -23,6 +23,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import Flaky
+from pebble import ProcessExpired
 
 from conformance.cases import Case
 from conformance.fuzz.legal import LEGAL
@@ -31,7 +32,7 @@ from conformance.implementations import Implementation
 from conformance.judge import Subject
 from conformance.problem import Problem
 from conformance.results import Result
-from conformance.runner import RunError, judged_by, pools, result_of, started
+from conformance.runner import RunError, judged_by, pools, started
 
 __all__ = ["OURS", "Found", "search"]
 
@@ -132,7 +133,10 @@ def _found(
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 b = running.pop(future)
-                found = result_of(future, f"block {b}")
+                try:
+                    found = future.result()
+                except ProcessExpired as e:
+                    raise RunError(f"block {b} ended its process ({e.exitcode}).") from e
                 failed = failed or found.result is not None
                 yield b, found
 

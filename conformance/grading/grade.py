@@ -1,6 +1,6 @@
 """From a file and a rubric to a grade: points, and the first mistake, without giving the solution away.
 
-No message holds a number that is expected, nor a formula.
+No message about a mistake holds a number that is expected, nor a formula.
 """
 
 from __future__ import annotations

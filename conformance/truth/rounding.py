@@ -58,6 +58,14 @@ class Accuracy:
     f: float
     h: float = 0.0  # of no implementation in the table
 
+    def value(self, u: float, f: Any, a: Any) -> tuple[Any, ...]:
+        """What f may lose at a, part by part, signs left as they are."""
+        return u * self.c * f, u * self.e * a, u * self.h
+
+    def slope(self, u: float, f: Any, f1: Any, a: Any) -> tuple[Any, ...]:
+        """What f' may lose there."""
+        return u * self.c1 * f1, u * self.g * f, u * self.d, u * self.f * a
+
 
 @dataclass(frozen=True)
 class Arithmetic:

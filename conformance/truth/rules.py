@@ -250,8 +250,8 @@ def _expansion_rounding(
     second = _by(size, y[2] * size)
     if sigma.steeper is not None:
         second = np.abs(second) + size * sigma.steeper(a)
-    value = (u * of.c * y[0], u * of.e * a, u * of.h, lost, second, _by(size, near))
-    slope = (u * of.c1 * y[1], u * of.g * y[0], u * of.d, u * of.f * a, lost, near)
+    value = (*of.value(u, y[0], a), lost, second, _by(size, near))
+    slope = (*of.slope(u, y[0], y[1], a), lost, near)
     added = _summed if model.worst else _hypot
     return np.stack([added(*value) + 0 * a, added(*slope) + 0 * a])
 

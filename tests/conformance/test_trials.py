@@ -82,6 +82,19 @@ def test_a_fault_that_is_seen_in_another_place_survives(planted: Any, said: dict
     assert (row["verdict"], row["misplaced"]) == ("survives", 1)
 
 
+def test_terms_that_only_the_batch_has_are_lost_in_the_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No width is beyond a tile of 128 and the batch is: ∂L/∂W is the first product that is wrong."""
+    name, case = (
+        "terms-lost",
+        find("wide/tanh>identity+mean_squared_error/L2/n129/float64/w33-65-10"),
+    )
+    assert trials.tried(name, [case])["verdict"] == "caught"
+    monkeypatch.setitem(FAULTS, name, replace(FAULTS[name], or_in=""))
+    assert trials.tried(name, [case])["verdict"] == "survives"
+
+
 def test_where_refbp_itself_refuses_is_counted(planted: Any) -> None:
     name = planted(
         replace(
