@@ -125,6 +125,27 @@ def test_a_row_holds_in_its_framework_and_at_its_point_alone() -> None:
     assert of("jax hardsigmoid", early)["verdict"] == "wrong"
 
 
+def test_at_its_point_a_row_allows_what_it_says_and_nothing_else() -> None:
+    """One float below 3 JAX's hardsigmoid' is 0; 0.05 is nobody's."""
+
+    @jax.custom_jvp
+    def other(x: Any) -> Any:
+        return jax.nn.hard_sigmoid(x)
+
+    @other.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        (x,), (t,) = primals, tangents
+        last = (x < 3) & (x > 3 - 1e-15)
+        return other(x), t * jnp.where(jnp.abs(x) < 3, jnp.where(last, 0.05, 1 / 6), 0.0).astype(
+            x.dtype
+        )
+
+    c = of("jax hardsigmoid", other)
+    assert c["verdict"] == "wrong"
+    (f,) = (f for f in c["findings"] if f["kind"] == "wrong-derivative")
+    assert (f["x"], f["dtype"]) == (np.nextafter(3, 0), "float64")
+
+
 def test_it_is_no_excuse_for_numpy_code_that_can_be_read() -> None:
     def prime(x: Any) -> Any:
         return np.where(np.abs(x) < 3, float(np.float32(1 / 6)), 0.0).astype(x.dtype)
