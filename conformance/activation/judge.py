@@ -234,7 +234,7 @@ class _InDtype(NamedTuple):
             if known.any()
             else "right"
         )
-        return found, t.way(word, few if word == "inaccurate" else bad | far), t
+        return found, t.way(word, bad | far, few), t
 
     def _kind_of_value(self, t: Trial, wrong: Mask) -> str:
         """Another function than the definition, or the same in less precision."""
@@ -410,7 +410,7 @@ class _InDtype(NamedTuple):
         if word == "right" and t.what == "value" and few.any():
             if said["native"]:  # else it is σ's own formula, of which it is told already
                 found.append(t.loses_most(few, self.name))
-            return found, t.way("inaccurate", few), t
+            return found, t.way("inaccurate", bad, few), t
         return found, t.way(word, bad | t.overflows), t
 
     def _as_known(self, way: str | None, t: Trial) -> tuple[list[Finding], Mask]:

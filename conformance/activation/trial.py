@@ -228,15 +228,19 @@ class Trial:
         truth = np.where(np.isnan(self.exact.hi), 0.0, np.abs(self.exact.hi))
         return self.p.ulp(np.maximum(truth, self.p.normal))
 
-    def way(self, verdict: str, wrong: Mask) -> Way:
-        """Its row in the table: the worst of what is wrong, or of all that was asked."""
+    def way(self, verdict: str, wrong: Mask, few: Mask | None = None) -> Way:
+        """Its row in the table: the worst of what is wrong, of what loses digits (`few`), or of all.
+
+        What loses digits is within its tolerance, so it is shown and not counted as beyond it.
+        """
         asked = self.comparable
         with np.errstate(all="ignore"):
             ratio = np.where(asked, self.error / self.room, 0.0)
         ratio = np.where(np.isnan(ratio), np.where(self.error == 0, 0.0, np.inf), ratio)
         i = int(np.argmax(ratio))
-        if wrong.any():
-            at = np.flatnonzero(wrong)
+        shown = wrong if wrong.any() or few is None else few
+        if shown.any():
+            at = np.flatnonzero(shown)
             i = int(at[_first_of_worst((self.error / self.size)[at], self.x[at])])
         return Way(
             way=NAMES[self.of],
