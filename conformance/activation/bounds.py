@@ -125,30 +125,39 @@ def unseen_derivative(c: Curve, x: Reals, p: Precision, way: str = "") -> Reals:
     return np.asarray(np.where(np.isnan(t), np.inf, t))
 
 
+def reach(b: Branch, p: Precision) -> float:
+    """How far from a branch point rounding may decide the side; 0 where x is compared with a number.
+
+    A few units in the last place where the point is no number of the dtype, and twice what the error of
+    the comparison makes of it: x + 2 < 2 is decided by rounding for |x| below 2u.
+    """
+    given = float(np.float32(b.at)) if p.name == "float32" else b.at
+    if b.exact and not b.reach and given == b.at:
+        return 0.0
+    ulps = 16 * float(p.ulp(np.array([max(abs(b.at), p.normal)]))[0])
+    return max(ulps, 2 * p.u * b.reach)
+
+
 def hulls(
     of: Iterable[Branch], x: Reals, first: Reals, p: Precision
 ) -> tuple[Reals, Reals, NDArray[np.bool_]]:
     """The derivatives allowed at each x: σ'(x), and at a kink all between the one-sided ones.
 
-    Beside a kink the side is known, unless rounding decides it: where the kink is no number of the dtype,
-    or the comparison is of computed numbers; there both sides are allowed, within a few units in the last
-    place.
+    Beside a kink the side is known, unless rounding decides it (`reach`): there both sides are allowed.
     """
     low, high = first.copy(), first.copy()  # of a curve that is `continued`
     touched = np.zeros(len(x), bool)
     for b in of:
         if b.kind == "smooth":
             continue
-        given = float(np.float32(b.at)) if p.name == "float32" else b.at
-        sharp = b.exact and not b.shaky and given == b.at
-        reach = 0.0 if sharp else 16 * float(p.ulp(np.array([max(abs(b.at), p.normal)]))[0])
-        at = np.abs(x - b.at) <= reach
+        far = reach(b, p)
+        at = np.abs(x - b.at) <= far
         sides = [s for s in (*b.hull,) if np.isfinite(s)]
         if not sides:
             touched |= at
             low[at], high[at] = -np.inf, np.inf
             continue
-        low[at] = np.fmin(low[at], min(sides)) if reach else min(sides)
-        high[at] = np.fmax(high[at], max(sides)) if reach else max(sides)
+        low[at] = np.fmin(low[at], min(sides)) if far else min(sides)
+        high[at] = np.fmax(high[at], max(sides)) if far else max(sides)
         touched |= at
     return low, high, touched

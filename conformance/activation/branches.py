@@ -56,7 +56,7 @@ class Branch:
 
     at: float
     exact: bool  # whether the point is a float
-    shaky: bool  # whether rounding decides the comparison near it
+    reach: float  # within this many u of it, rounding decides the comparison; 0 where x itself is compared
     kind: str  # smooth, kink, jump or unknown
     left: Side
     right: Side
@@ -227,12 +227,24 @@ def _branch(points: _Points, low: int, high: int) -> Branch:
     where = interval(at_order(n), at_order(n)) if own else interval(*map(at_order, sides))
     beside = [points[m] for m in sides]
     left, right = (_continued(points.f, p, where) for p in beside)
-    shaky = not own or any(math.isfinite(p.margin) for p in beside)
     here = points[n].t
     value = math.nan if here is None else float(here.c0)
+    reach = _reach([*beside, points[n]])
     return Branch(
-        at_order(n), bool(own), shaky, _kind((left, right)), _side(left), _side(right), value
+        at_order(n), bool(own), reach, _kind((left, right)), _side(left), _side(right), value
     )
+
+
+def _reach(at: Sequence[_Point]) -> float:
+    """How far from a branch point rounding decides: where |d| ≤ e u, d what is compared, e u its error.
+
+    d is c1·(x − point) there. Of several comparisons that flip, the farthest.
+    """
+    answers = [p.decisions for p in at if p.decisions is not None]
+    flips = [i for i, each in enumerate(zip(*answers, strict=False)) if len(set(each)) > 1]
+    compared = [p.compared[i] for p in at for i in flips if i in p.compared]
+    steep = [(d.e, float(d.c1.abs_lower())) for d in compared]
+    return max((e / c1 for e, c1 in steep if e > 0 and c1 > 0), default=0.0)
 
 
 def _continued(f: Function, beside: _Point, to: Any) -> Taylor | None:

@@ -55,7 +55,7 @@ def packed_branch(b: Branch) -> dict[str, Any]:
     """A branch point."""
     sides = [getattr(side, name).hex() for side in (b.left, b.right) for name in _SIDE]
     return {
-        "at": b.at.hex(), "exact": b.exact, "shaky": b.shaky, "kind": b.kind,
+        "at": b.at.hex(), "exact": b.exact, "reach": b.reach.hex(), "kind": b.kind,
         "sides": sides, "value": b.value.hex(),
     }  # fmt: skip
 
@@ -64,6 +64,6 @@ def branch(found: Any) -> Branch:
     """The branch point again."""
     s = [float.fromhex(x) for x in found["sides"]]
     return Branch(
-        float.fromhex(found["at"]), bool(found["exact"]), bool(found["shaky"]), str(found["kind"]),
+        float.fromhex(found["at"]), bool(found["exact"]), float.fromhex(found["reach"]), str(found["kind"]),
         Side(*s[:3]), Side(*s[3:]), float.fromhex(found["value"]),
     )  # fmt: skip

@@ -14,11 +14,13 @@ from conformance.activation.bounds import (
     Precision,
     continued,
     hulls,
+    reach,
     rounded_argument,
     scale,
     unseen_derivative,
     unseen_value,
 )
+from conformance.activation.branches import Branch
 from conformance.activation.curve import Curve
 from conformance.activation.facts import DTYPES, Facts
 from conformance.activation.findings import KINDS, Finding, finding
@@ -124,6 +126,13 @@ def _observed(facts: Facts, of: str, o: Mapping[str, Any]) -> Finding:
 Judged = tuple[list[Finding], Way, Trial]
 
 
+def _as_compared(facts: Facts) -> list[Branch]:
+    """The branch points of σ; each reaches as far as rounding decides it in σ or in σ'."""
+    own = {b.at: b.reach for b in facts.branches.get("derivative", [])}
+    truth = facts.branches.get("truth", [])
+    return [replace(b, reach=max(b.reach, own.get(b.at, 0.0))) for b in truth]
+
+
 class _InDtype(NamedTuple):
     """Everything of one dtype, against the certified σ and σ'."""
 
@@ -140,7 +149,7 @@ class _InDtype(NamedTuple):
     @classmethod
     def of(cls, facts: Facts, dtype: str, name: str) -> _InDtype:
         """Of a dtype whose truth is known."""
-        of, x, p = facts.branches.get("truth", []), facts.x[dtype], Precision.of(dtype)
+        of, x, p = _as_compared(facts), facts.x[dtype], Precision.of(dtype)
         c = continued(facts.curves["truth", dtype], of, x)
         value, first = measured(name, c, x, p)
         row = {"value": value, "derivative": first}
@@ -186,8 +195,8 @@ class _InDtype(NamedTuple):
         touched = np.zeros(len(self.x), bool)
         for b in self.facts.branches.get("truth", []):
             if b.kind == "jump":
-                reach = 16 * float(self.p.ulp(np.array([max(abs(b.at), self.p.normal)]))[0])
-                at = np.abs(self.x - b.at) <= reach
+                ulp = float(self.p.ulp(np.array([max(abs(b.at), self.p.normal)]))[0])
+                at = np.abs(self.x - b.at) <= max(reach(b, self.p), 16 * ulp)
                 values = [v for v in (b.left.value, b.right.value, b.value) if np.isfinite(v)]
                 low[at] = np.fmin(low[at], min(values))
                 high[at] = np.fmax(high[at], max(values))

@@ -49,7 +49,7 @@ def test_a_branch_point_between_two_floats() -> None:
     left, right = branches(lambda x: np.where(x * x > 2, x * x, 2 + 0 * x), WHOLE).found
     for b, sign in ((left, -1), (right, 1)):
         assert not b.exact
-        assert b.shaky
+        assert b.reach > 0
         assert b.kind == "kink"
         assert b.at == pytest.approx(sign * ROOT2, rel=1e-15)
     assert (right.left.first, right.right.first) == (0, pytest.approx(2 * ROOT2))
@@ -58,7 +58,7 @@ def test_a_branch_point_between_two_floats() -> None:
 
 def test_one_sided_values_and_derivatives() -> None:
     (b,) = branches(lambda x: np.where(x > 1, 3 * x, x * x), WHOLE).found
-    assert (b.kind, b.exact, b.shaky) == ("jump", True, False)
+    assert (b.kind, b.exact, b.reach) == ("jump", True, 0)
     assert (b.left.value, b.right.value, b.value) == (1, 3, 1)
     assert (b.left.first, b.right.first) == (2, 3)
 

@@ -253,6 +253,15 @@ def test_the_neighbour_of_a_kink_counts_however_small() -> None:
     assert c["findings"][0]["x"] == 5e-324
 
 
+@pytest.mark.parametrize(("most", "verdict"), [(2.0, "right"), (2 - 1e-12, "wrong")])
+def test_the_side_that_rounding_decides(most: float, verdict: str) -> None:
+    """x + 2 < 2 does not hold of x = −1e-17, nor does σ differ there from what it is at 0."""
+    c = fast(
+        lambda x: np.clip(x + 2, 0, 2), lambda x: ((x + 2 > 0) & (x + 2 < most)).astype(x.dtype)
+    )
+    assert c["verdict"] == verdict, c["message"]
+
+
 def test_a_clip_that_shows_far_out_is_a_warning() -> None:
     c = fast(
         lambda x: x * np.tanh(x), lambda x: np.tanh(x) + x / np.cosh(np.clip(x, -300, 300)) ** 2
