@@ -122,7 +122,7 @@ ONLY_IN = {
         "conformance.truth.balls", "conformance.truth.definitions", "conformance.truth.rules",
         "conformance.truth.taylor", "conformance.known_differences",
     },
-    "pebble": {"conformance.runner"},
+    "pebble": {"conformance.runner", "conformance.fuzz.search"},
     "hypothesis": {"conformance.fuzz.search"},
     "click": {"conformance.cli"},
     "pytest": {"conformance.pytest_plugin"},
