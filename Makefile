@@ -76,7 +76,7 @@ screens: setup ## look at the site with Chromium: a picture of each page in repo
 	$(BIN)/python tests/screens.py site reports/screens
 
 accuracy: setup ## measure what each σ and σ' loses, beside what accuracy.toml says
-	$(BIN)/python -m conformance.measure
+	$(BIN)/python -m conformance.judge.measure
 
 clean: ## remove what was made, .venv too
 	rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.* reports/conformance.html reports/conformance.json reports/faults.html reports/faults.json

@@ -49,8 +49,8 @@ if str(ZOO) not in sys.path:
 from right import RIGHT
 from wrong import WRONG
 
-from conformance.activation.asserting import check_activation
-from conformance.activation.findings import KINDS
+from conformance.commands.activation.asserting import check_activation
+from conformance.commands.activation.findings import KINDS
 
 SEED, LENGTH = 20, 100
 PASSES, LISTED = "passes", "listed warning"

@@ -12,9 +12,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from conformance.cases import cases
+from conformance.cases.catalogue import cases
 from conformance.implementations import implementation
-from conformance.judge import Subject, compared
+from conformance.judge.gates import Subject, compared
 
 FAMILIES = ("typical", "heads", "mixed", "trained-digits")
 

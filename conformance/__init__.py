@@ -6,18 +6,23 @@ returns a `Trace`, or the name of one. `conformance.report.render` makes its res
 results, and whatever shows them.
 
 `assert_activation_conforms(sigma, sigma_prime)` is for one's own tests; `check_activation` returns the same
-answer as a value. `check_problem(problem, ["refbp", mine])` judges one network of one's own.
+answer as a value. `check_problem(problem, ["refbp", mine])` judges one network of one's own. `equation` marks
+an equation of one's own notes for `conformance audit`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from conformance.activation.asserting import assert_activation_conforms, check_activation
-    from conformance.checking import ProblemError, check_problem
+    from conformance.commands.activation.asserting import (
+        assert_activation_conforms,
+        check_activation,
+    )
+    from conformance.commands.audit.own import equation
     from conformance.implementations import NotRunError
-    from conformance.judging import run
-    from conformance.problem import Problem, Trace, with_ones
+    from conformance.judge.api import run
+    from conformance.judge.one import ProblemError, check_problem
+    from conformance.model.problem import Problem, Trace, with_ones
 
 __all__ = [
     "NotRunError",
@@ -27,20 +32,22 @@ __all__ = [
     "assert_activation_conforms",
     "check_activation",
     "check_problem",
+    "equation",
     "run",
     "with_ones",
 ]
 
 _WHERE = {
     "NotRunError": "implementations",
-    "Problem": "problem",
-    "ProblemError": "checking",
-    "Trace": "problem",
-    "assert_activation_conforms": "activation.asserting",
-    "check_activation": "activation.asserting",
-    "check_problem": "checking",
-    "run": "judging",
-    "with_ones": "problem",
+    "Problem": "model.problem",
+    "ProblemError": "judge.one",
+    "Trace": "model.problem",
+    "assert_activation_conforms": "commands.activation.asserting",
+    "check_activation": "commands.activation.asserting",
+    "check_problem": "judge.one",
+    "equation": "commands.audit.own",
+    "run": "judge.api",
+    "with_ones": "model.problem",
 }
 
 

@@ -48,7 +48,7 @@ def _ending() -> Iterator[None]:
     """Without its report the run is not green: exit code 2, and a sentence."""
     import pytest
 
-    from conformance.trouble import sentence
+    from conformance.tools.trouble import sentence
 
     try:
         yield
@@ -62,8 +62,8 @@ def _folder(config: pytest.Config) -> Path:
 
 def _writer() -> Callable[[Path, Any], None]:
     """What writes a check as JSON and as a page, without the ending."""
-    from conformance.activation.report import render
-    from conformance.results import write_atomically, write_json
+    from conformance.commands.activation.report import render
+    from conformance.tools.files import write_atomically, write_json
 
     def write(path: Path, check: Any) -> None:
         write_json(f"{path}.json", check)
@@ -76,7 +76,7 @@ def _checked() -> list[Any]:
     """What this process checked, if anything was: without importing what was not used."""
     import sys
 
-    asserting = sys.modules.get("conformance.activation.asserting")
+    asserting = sys.modules.get("conformance.commands.activation.asserting")
     return list(asserting.checked) if asserting is not None else []
 
 

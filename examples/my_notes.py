@@ -5,7 +5,7 @@ equal the right value that `equals` names. The first is right. The second is a s
 derivative is taken at Z_l instead of A_l.
 """
 
-from conformance.audit import equation
+from conformance import equation
 
 
 @equation(

@@ -41,7 +41,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     Under the name "refbp" it is held to refbp's own tolerances.
     """
     from conformance.implementations import IMPLEMENTATIONS
-    from conformance.runner import started
+    from conformance.judge.runner import started
 
     def planted(name: str, impl: Any, jitted: bool = False, module: str = "planted_") -> None:
         row = SimpleNamespace(
@@ -63,7 +63,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 def time_is_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
     """time_is_up(happened): for processes that are asked, the time is over once that has happened, however
     long it takes on a busy machine, and not before."""
-    from conformance.implementations import process
+    from conformance.implementations import program as process
 
     monotonic, selected = time.monotonic, select.select
 

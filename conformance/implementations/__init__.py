@@ -15,16 +15,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from conformance.problem import Problem, Trace
-from conformance.trouble import RefusedError
+from conformance.model.problem import Problem, Trace
 
 __all__ = [
     "IMPLEMENTATIONS",
-    "ChildError",
     "Implementation",
     "MalformedError",
     "NotRunError",
-    "NotStartedError",
     "given",
     "handed",
     "implementation",
@@ -41,14 +38,6 @@ class NotRunError(Exception):
 
 class MalformedError(Exception):
     """What an implementation returned is no trace of the problem it was given."""
-
-
-class ChildError(Exception):
-    """A process that gave no answer, or said what went wrong: a sentence for whoever reads the results."""
-
-
-class NotStartedError(ChildError, RefusedError):
-    """A process that this machine would not start: nothing that is judged is at fault."""
 
 
 class Implementation(Protocol):
@@ -105,7 +94,7 @@ IMPLEMENTATIONS: Mapping[str, Row] = {
     "jax-cuda-jit":   Row("jax_",   "Jax",    "cuda", "the same function, jitted, on a CUDA device", jitted=True),
 }
 
-PROGRAM = Row("process", "Program", "cpu", "a program, over standard input and output",               whole=False)
+PROGRAM = Row("program", "Program", "cpu", "a program, over standard input and output",               whole=False)
 FILE    = Row("student", "Student", "cpu", "a file with forward_pass and backward_prop, on its own",  whole=False)
 OBJECT  = Row("own",     "own",     "cpu", "an object of somebody's own",                             whole=False)
 # fmt: on

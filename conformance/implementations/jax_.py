@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from conformance.implementations import NotRunError
-from conformance.problem import Problem, Trace
+from conformance.model.problem import Problem, Trace
 
 if TYPE_CHECKING:
     from conformance.implementations import Row

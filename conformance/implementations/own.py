@@ -15,8 +15,8 @@ from conformance.implementations import (
     announced,
     handed,
 )
-from conformance.load import LoadError, load
-from conformance.problem import Problem, Trace
+from conformance.model.problem import Problem, Trace
+from conformance.tools.load import LoadError, load
 
 if TYPE_CHECKING:
     from conformance.implementations import Row

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import refbp
-from conformance.problem import Problem, Trace
+from conformance.model.problem import Problem, Trace
 from refbp.types import Array, LossFunction, Transition
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.implementations import MalformedError, NotRunError, NotStartedError
-from conformance.implementations.process import Child, ChildError, Limits, Program
-from conformance.problem import QUANTITIES, Problem, Trace
+from conformance.implementations import MalformedError, NotRunError
+from conformance.implementations.program import Program
+from conformance.model.problem import QUANTITIES, Problem, Trace
+from conformance.tools.child import Child, ChildError, Limits, NotStartedError
 
 if TYPE_CHECKING:
     from conformance.implementations import Row

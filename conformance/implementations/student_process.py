@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 import refbp
-from conformance.exchange import ExchangeError, hexed, line, problem_from, read_line
-from conformance.orphan import end_with
-from conformance.problem import Problem
+from conformance.model.exchange import ExchangeError, hexed, line, problem_from, read_line
+from conformance.model.problem import Problem
+from conformance.tools.orphan import end_with
 
 __all__ = ["main"]
 

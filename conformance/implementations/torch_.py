@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from conformance.implementations import NotRunError
-from conformance.problem import Problem, Trace
+from conformance.model.problem import Problem, Trace
 
 if TYPE_CHECKING:
     from conformance.implementations import Row

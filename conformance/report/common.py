@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conformance.explain import BAD as FAILING
-from conformance.explain import common, only_where, told
+from conformance.model.results import Finding, Verdict
+from conformance.report.explain import BAD as FAILING
+from conformance.report.explain import common, only_where, told
 from conformance.report.view import Judged, View
-from conformance.results import Finding, Verdict
 
 __all__ = ["FAILING", "Explained", "explained"]
 

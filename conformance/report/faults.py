@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from conformance.model.results import Trials
 from conformance.report.html import environment, own_file
 from conformance.report.sections.trials import shown
-from conformance.results import Trials
 
 __all__ = ["render"]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from conformance.model.results import Results
 from conformance.report.links import anchor, filtered
 from conformance.report.numbers import count, level, over, short
 from conformance.report.sections import (
@@ -25,7 +26,6 @@ from conformance.report.sections import (
 )
 from conformance.report.svg import mark
 from conformance.report.view import View, isolate, symbol, where
-from conformance.results import Results
 
 __all__ = ["SECTIONS", "SIGNS", "Section", "environment", "own_file", "render", "render_files"]
 

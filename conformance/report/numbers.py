@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from conformance.results import Number, size
+from conformance.model.results import Number, size
 
 __all__ = ["LEVELS", "count", "level", "over", "percentile", "power", "short", "size"]
 

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from conformance.model.results import CaseRow, Implementation, Record, Result, Results
 from conformance.report.numbers import size
-from conformance.results import CaseRow, Implementation, Record, Result, Results
 
 __all__ = [
     "DTYPES",

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from conformance.problem import QUANTITIES, Problem, Trace
+from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, TERMS, Definition, Term
+from conformance.truth.nodes import Value
 from conformance.truth.readings import Memo, Reading, errors, in_balls
 from conformance.truth.rounding import Accuracy, Arithmetic, Model, Reals
-from conformance.truth.rules import elementwise, op
-from conformance.truth.tape import Tape, Value
+from conformance.truth.rules import LEAF, elementwise, op
+from conformance.truth.tape import Tape
 
 __all__ = ["Layered", "Mathematics", "Network", "Spread", "Truth"]
 
@@ -167,7 +168,7 @@ def _activated(A: Value, sigma: str, maths: Mathematics) -> Value:
 
 def _terms(Z: Value, Y: Value, loss: str, maths: Mathematics) -> Value:
     """The terms of the loss, entry by entry."""
-    one = Z.tape.leaf(1.0)
+    one = Z.tape.record(LEAF, numbers=1.0)
 
     def term(of: Term) -> Value:
         f = maths.terms[of.f]

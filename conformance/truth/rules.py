@@ -19,8 +19,8 @@ from flint import arb, arb_mat
 
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import ROW_WISE, Definition
+from conformance.truth.nodes import Rule, Shape, Value
 from conformance.truth.rounding import Accuracy, Model, Reals, alike, along, keys
-from conformance.truth.tape import Rule, Shape, Value
 
 __all__ = ["LEAF", "MOVES", "RULES", "balls_of", "elementwise", "exactly", "op"]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import refbp
-from conformance.cases import Case, cases, cycle
-from conformance.fuzz.legal import Legal
+from conformance.cases.catalogue import Case, cases, cycle
+from conformance.commands.fuzz.legal import Legal
 from conformance.implementations import Implementation, implementation
-from conformance.judge import Subject, judge
-from conformance.problem import QUANTITIES, Problem, Trace
-from conformance.results import Result, size
-from conformance.runner import judged_by
+from conformance.judge.gates import Subject, judge
+from conformance.judge.runner import judged_by
+from conformance.model.problem import QUANTITIES, Problem, Trace
+from conformance.model.results import Result, size
 from refbp.activations import Elementwise, RowWise
 from tests.meta.test_innocent import run as in_order
 

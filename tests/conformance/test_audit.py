@@ -20,21 +20,23 @@ import pytest
 from click.testing import CliRunner, Result
 from flint import arb
 
-from conformance.audit import AuditError, audit_file, audit_notes, equations
-from conformance.audit.conditions import CONDITIONS, explaining, names, read
-from conformance.audit.equations import NOTES, Equation
-from conformance.audit.formats import as_json, as_markdown, as_text
-from conformance.audit.named import MissingError
-from conformance.audit.net import Net
-from conformance.audit.notes import PRINTED
-from conformance.audit.places import Index, Place
-from conformance.audit.right import DEFINITIONS, derivative
-from conformance.audit.run import entry, source_line
-from conformance.audit.settings import SETTINGS, Setting, right_of
-from conformance.audit.values import NAMES, is_name, value
-from conformance.audit.verdict import KINDS
-from conformance.cli import main
-from conformance.problem import Problem
+from conformance.commands.audit import equations
+from conformance.commands.audit.apart import audit_file
+from conformance.commands.audit.conditions import CONDITIONS, explaining, names, read
+from conformance.commands.audit.equations import NOTES, Equation
+from conformance.commands.audit.formats import as_json, as_markdown, as_text
+from conformance.commands.audit.named import MissingError
+from conformance.commands.audit.net import Net
+from conformance.commands.audit.notes import PRINTED
+from conformance.commands.audit.own import AuditError
+from conformance.commands.audit.places import Index, Place
+from conformance.commands.audit.right import DEFINITIONS, derivative
+from conformance.commands.audit.run import audit_notes, entry, source_line
+from conformance.commands.audit.settings import SETTINGS, Setting, right_of
+from conformance.commands.audit.values import NAMES, is_name, value
+from conformance.commands.audit.verdict import KINDS
+from conformance.commands.main import main
+from conformance.model.problem import Problem
 from conformance.report.audit import CLASSES, COUNTED, HEADS, render
 from conformance.report.formulas import formula
 from conformance.truth.definitions import ACTIVATIONS, Point
@@ -799,7 +801,7 @@ def invoke(*arguments: str) -> Result:
 
 def own(folder: Path, text: str) -> Path:
     path = folder / "own.py"
-    path.write_text("from conformance.audit import equation\n" + text, encoding="utf-8")
+    path.write_text("from conformance import equation\n" + text, encoding="utf-8")
     return path
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from conformance import Problem, ProblemError, check_problem, report
-from conformance.cases import find
-from conformance.cli.run import print_summary
+from conformance.cases.catalogue import find
+from conformance.commands.run import print_summary
 from conformance.implementations import implementation
-from conformance.results import read, write_results
-from conformance.runner import RunError, run
+from conformance.judge.runner import RunError, run
+from conformance.model.results_file import read, write_results
 
 W1, W2 = np.arange(12.0).reshape(4, 3) / 8, np.ones((4, 2))
 X, Y = np.arange(15.0).reshape(5, 3) / 4, np.zeros((5, 2))

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from conformance import runner
-from conformance.cases import FAMILIES, PROFILES, cases
-from conformance.cli import command, main
+from conformance.cases.catalogue import FAMILIES, PROFILES, cases
+from conformance.commands import command
+from conformance.commands.main import main
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation
-from conformance.problem import Problem, Trace
-from conformance.results import read
+from conformance.judge import runner
+from conformance.model.problem import Problem, Trace
+from conformance.model.results_file import read
 
 FEW = "family=square,activation=tanh"
 ONE = "typical/tanh/L2/n7/float64/bias"
@@ -126,7 +127,7 @@ def test_many_deviations_are_told_on_one_screen(plant: Callable[..., None]) -> N
 
 
 def test_a_stale_row_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from conformance.known_differences import Difference
+    from conformance.judge.known_differences import Difference
 
     row = Difference(
         "made-up", "refbp", "what", "why", "where", "square", "tanh", takes=((0.5, 9.0),)
@@ -303,7 +304,7 @@ def test_a_report_needs_no_framework(written: Path, tmp_path: Path) -> None:
         import sys
         for name in ("torch", "jax", "jaxlib", "sklearn"):
             sys.modules[name] = None
-        from conformance.cli import main
+        from conformance.commands.main import main
         main(["report", sys.argv[1], "--html", sys.argv[2]])
         """
     )
@@ -540,7 +541,7 @@ def test_python_m_conformance() -> None:
 
 def test_the_commands_that_only_read_start_without_numerics() -> None:
     """`conformance list` and `--help` import neither framework."""
-    code = "import sys; from conformance.cli import main\nmain(['list'], standalone_mode=False)\n"
+    code = "import sys; from conformance.commands.main import main\nmain(['list'], standalone_mode=False)\n"
     code += "print({'torch', 'jax', 'sklearn'} & set(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "set()\n")

@@ -14,18 +14,18 @@ import pytest
 from click.testing import CliRunner
 
 import conformance
-from conformance.cases import find
-from conformance.cli import main
-from conformance.explain import common, explained, smallest
-from conformance.faults.loop import STEPS, Loop, planted
-from conformance.faults.table import FAULTS
+from conformance.cases.catalogue import find
+from conformance.commands.main import main
+from conformance.commands.show import describe
 from conformance.implementations import NotRunError
-from conformance.judge import Subject, judge
-from conformance.problem import QUANTITIES, Problem, Trace
+from conformance.judge.gates import Subject, judge
+from conformance.judge.mistakes.loop import STEPS, Loop, planted
+from conformance.judge.mistakes.table import FAULTS
+from conformance.judge.runner import judged_by
+from conformance.model.problem import QUANTITIES, Problem, Trace
+from conformance.model.results import Result, Results
 from conformance.report import render
-from conformance.results import Result, Results
-from conformance.runner import judged_by
-from conformance.show import describe
+from conformance.report.explain import common, explained, smallest
 
 TYPICAL = "typical/tanh/L3/n7/float64"
 
@@ -440,8 +440,8 @@ def test_a_step_on_operands_that_are_no_numbers_is_not_blamed() -> None:
 
 
 def test_a_step_by_hand() -> None:
-    from conformance.runner import runs
-    from conformance.show import by_hand
+    from conformance.commands.show import by_hand
+    from conformance.judge.runner import runs
 
     impl: Any = Partial("derivative-at-the-output")
     ran = runs(subject("typical/tanh/L2/n2/float64"), impl)
@@ -472,7 +472,7 @@ def told_of(*verdicts: str) -> Any:
 
 
 def test_what_all_failures_have_and_nothing_else() -> None:
-    from conformance.explain import only_where
+    from conformance.report.explain import only_where
 
     cases = rows({"loss": "mse"}, {"loss": "huber"}, {"loss": "mae"}, {"loss": "mse"})
     own = told_of("conforms", "deviates", "deviates", "conforms")

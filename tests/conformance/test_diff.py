@@ -13,10 +13,12 @@ import pytest
 from click.testing import CliRunner
 from test_report import HOSTILE, Page, synthetic
 
-from conformance.cli import main
-from conformance.diff import compare, direction, gathered, render
-from conformance.results import VERDICTS, Results, ResultsError, write_results
-from conformance.summary import summary
+from conformance.commands.diff.compare import compare, direction, gathered, render
+from conformance.commands.main import main
+from conformance.judge.summary import summary
+from conformance.model.results import VERDICTS, Results
+from conformance.model.results_file import write_results
+from conformance.tools.files import FileError
 
 CASES = 12
 
@@ -342,7 +344,7 @@ def test_runs_of_no_case_in_common(old: Results, new: Results, diff: Callable[..
         '(old: "standard"; new: "quick", "depth=3"). '
         "Run both with the same --profile and --select."
     )
-    with pytest.raises(ResultsError) as refusal:
+    with pytest.raises(FileError) as refusal:
         compare(old, new, ("a", "b"))
     assert refusal.value.args == (expected,)
     done = diff("--html", "d.html")
@@ -358,11 +360,11 @@ def test_runs_of_no_implementation_in_common(old: Results, new: Results) -> None
         '(old: "mine"; new: "mine.py:Network"). '
         "Run both with the same --implementation."
     )
-    with pytest.raises(ResultsError) as refusal:
+    with pytest.raises(FileError) as refusal:
         compare(old, new, ("a", "b"))
     assert refusal.value.args == (expected,)
     new["implementations"] = []
-    with pytest.raises(ResultsError, match=r'\(old: "mine"; new: nothing\)'):
+    with pytest.raises(FileError, match=r'\(old: "mine"; new: nothing\)'):
         compare(old, new)
 
 

@@ -17,9 +17,9 @@ from sklearn.neural_network import MLPRegressor
 
 import conformance
 from conformance import Problem, Trace, implementations
-from conformance.load import load
-from conformance.results import Results
-from conformance.runner import started
+from conformance.judge.runner import started
+from conformance.model.results import Results
+from conformance.tools.load import load
 
 FOLDER = Path(__file__).parents[2] / "examples"
 LINES = 30

@@ -11,8 +11,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import conformance
-from conformance.cases import cases
-from conformance.exchange import (
+from conformance.cases.catalogue import cases
+from conformance.implementations import implementation
+from conformance.model.exchange import (
     ExchangeError,
     hexed,
     line,
@@ -22,8 +23,7 @@ from conformance.exchange import (
     trace_from,
     trace_json,
 )
-from conformance.implementations import implementation
-from conformance.problem import QUANTITIES, Problem, Trace
+from conformance.model.problem import QUANTITIES, Problem, Trace
 
 SCHEMAS = Path(conformance.__file__).parent / "vectors/schema"
 ANSWER = Draft202012Validator(json.loads((SCHEMAS / "answer.schema.json").read_text("utf-8")))

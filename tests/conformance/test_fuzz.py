@@ -14,15 +14,15 @@ from click.testing import CliRunner, Result
 
 import refbp
 from conformance import check_problem
-from conformance.cli import main
-from conformance.fuzz import search as searching
-from conformance.fuzz.formulas import LOSSES, SIGMAS, VARIANTS
-from conformance.fuzz.legal import LEGAL, PRODUCTS, variant
-from conformance.fuzz.networks import network
-from conformance.fuzz.paste import pasted
-from conformance.fuzz.search import search
+from conformance.commands.fuzz import search as searching
+from conformance.commands.fuzz.formulas import LOSSES, SIGMAS, VARIANTS
+from conformance.commands.fuzz.legal import LEGAL, PRODUCTS, variant
+from conformance.commands.fuzz.networks import network
+from conformance.commands.fuzz.paste import pasted
+from conformance.commands.fuzz.search import search
+from conformance.commands.main import main
 from conformance.implementations import implementation
-from conformance.problem import Problem, Trace
+from conformance.model.problem import Problem, Trace
 
 WRONG = '''
 import numpy as np
@@ -236,7 +236,7 @@ def test_what_is_loaded_besides_changes_no_network(tmp_path: Path) -> None:
     code = """
 import sys, zlib
 {0}
-from conformance.fuzz import search as s
+from conformance.commands.fuzz import search as s
 keep, real = [], s.network
 def noting(choose):
     n = real(choose)

@@ -22,13 +22,13 @@ from hostile import APART, HANGS, HOSTILE, RIGHT, SECONDS, UPDATE, in_backward, 
 from jsonschema import Draft202012Validator
 
 import conformance
-from conformance.cases import cases
-from conformance.cli import main
-from conformance.grading.formats import FORMATS
-from conformance.grading.grade import Grade, grade
-from conformance.grading.plain import plain
-from conformance.grading.rubric import ALLOWABLE, Rubric, RubricError, read
-from conformance.grading.submission import MOST, File, SubmissionError, find, opened
+from conformance.cases.catalogue import cases
+from conformance.commands.grading.formats import FORMATS
+from conformance.commands.grading.grade import Grade, grade
+from conformance.commands.grading.plain import plain
+from conformance.commands.grading.rubric import ALLOWABLE, Rubric, RubricError, read
+from conformance.commands.grading.submission import MOST, File, SubmissionError, find, opened
+from conformance.commands.main import main
 from conformance.implementations import implementation
 from conformance.implementations.student_process import FORBIDDEN
 
@@ -281,7 +281,7 @@ def test_without_hints_there_are_points_alone() -> None:
 def test_what_a_mistake_looks_like_is_told_where_it_is_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from conformance import diagnosis
+    from conformance.judge.mistakes import diagnosis
 
     change, _, _ = MISTAKES["twice the gradient"]
     g = graded(with_(*change), hints="what")
@@ -564,7 +564,7 @@ def test_a_process_that_this_machine_does_not_start_costs_no_points(
 
     path = tmp_path / "student.py"
     path.write_text(RIGHT)
-    monkeypatch.setattr("conformance.implementations.process.subprocess.Popen", busy)
+    monkeypatch.setattr("conformance.implementations.program.subprocess.Popen", busy)
     said = refused(path, "--output", tmp_path / "grade.json")
     assert said == "student.py: it could not be started: Resource temporarily unavailable."
     assert not (tmp_path / "grade.json").exists()
@@ -615,7 +615,7 @@ def test_a_file_that_means_no_good_gets_a_grade_and_an_explanation(
 ) -> None:
     source, points, explained = HOSTILE[name]
     if name == "loops when imported":
-        monkeypatch.setattr("conformance.grading.asking.STARTING", 1)
+        monkeypatch.setattr("conformance.commands.grading.asking.STARTING", 1)
     g = graded(source, SHORT if name in HANGS else QUICK)
     assert scores(g) == points
     assert explained in said(g)
@@ -629,7 +629,7 @@ def test_a_file_that_means_no_good_gets_a_grade_and_an_explanation(
 def test_the_time_of_all_networks_together_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where starting takes 100 s by the clock, and so does each network."""
     clock = SimpleNamespace(monotonic=itertools.count(0, 100).__next__)
-    monkeypatch.setattr("conformance.grading.asking.time", clock)
+    monkeypatch.setattr("conformance.commands.grading.asking.time", clock)
     g = graded(RIGHT, QUICK.replace("total_seconds = 600", "total_seconds = 250"))
     assert [sum(n["right"].values()) for n in g["networks"]] == [4, 4, 0]
     assert "the 250 s for all networks were used up before there was an answer" in said(g)

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 import conformance
-from conformance.cli import main
-from conformance.grading.rubric import read
+from conformance.commands.grading.rubric import read
+from conformance.commands.main import main
 
 ROOT = Path(conformance.__file__).parents[1]
 RIGHT = (ROOT / "examples" / "student.py").read_text(encoding="utf-8")

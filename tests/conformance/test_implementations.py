@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import Case, cases
+from conformance.cases.catalogue import Case, cases
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation
-from conformance.judge import Subject, judge
-from conformance.problem import QUANTITIES, Problem, Trace
+from conformance.judge.gates import Subject, judge
+from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE
 
 HERE = ("refbp", "torch-cpu", "jax-cpu", "jax-cpu-jit")

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from conformance.cases import Case, find
-from conformance.cli import main
-from conformance.faults.loop import STEPS, Loop, State, planted
-from conformance.faults.table import FAULTS
+from conformance.cases.catalogue import Case, find
+from conformance.commands.main import main
 from conformance.implementations import NotRunError, given
-from conformance.judge import Subject, judge
-from conformance.problem import Floats, Problem, Trace
-from conformance.results import Result
-from conformance.runner import judged_by
+from conformance.judge.gates import Subject, judge
+from conformance.judge.mistakes.loop import STEPS, Loop, State, planted
+from conformance.judge.mistakes.table import FAULTS
+from conformance.judge.runner import judged_by
+from conformance.model.problem import Floats, Problem, Trace
+from conformance.model.results import Result
 
 Steps = Mapping[str, Callable[..., Any]]
 
@@ -376,7 +376,7 @@ def test_it_is_exit_code_0_and_1_if_strict(command: list[str], tmp_path: Path) -
     file = tmp_path / "naive.py"
     file.write_text(
         "import numpy as np\n"
-        "from conformance.faults.loop import STEPS, Loop\n"
+        "from conformance.judge.mistakes.loop import STEPS, Loop\n"
         "class Naive:\n"
         "    name = 'naive'\n"
         "    def run(self, p):\n"
@@ -392,7 +392,7 @@ def test_it_is_exit_code_0_and_1_if_strict(command: list[str], tmp_path: Path) -
 
 def test_an_implementation_may_say_that_it_rounds_every_value() -> None:
     """Then the step gate judges it more narrowly."""
-    from conformance.runner import rounds_every_value
+    from conformance.judge.runner import rounds_every_value
 
     impl: Any = Mine({})
     assert not rounds_every_value(impl)

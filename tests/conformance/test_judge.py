@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import refbp
-from conformance.cases import Case, find
+from conformance.cases.catalogue import Case, find
 from conformance.implementations import implementation
-from conformance.judge import (
+from conformance.judge.gates import (
     Subject,
     compared,
     judge,
@@ -21,9 +21,9 @@ from conformance.judge import (
     steps_of,
     whole_of,
 )
-from conformance.known_differences import amend
-from conformance.problem import Problem, Trace
-from conformance.results import Result
+from conformance.judge.known_differences import amend
+from conformance.model.problem import Problem, Trace
+from conformance.model.results import Result
 from conformance.truth import balls
 
 INTEGERS = "integers/relu/L2/n2/float64"

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from flint import arb
 
-from conformance import judge as judge_module
-from conformance import runner
-from conformance.cases import FAMILIES, Case, cases, find
+from conformance.cases.catalogue import FAMILIES, Case, cases, find
 from conformance.implementations import IMPLEMENTATIONS
-from conformance.judge import Subject, judge
-from conformance.known_differences import (
+from conformance.judge import gates as judge_module
+from conformance.judge import runner
+from conformance.judge.gates import Subject, judge
+from conformance.judge.known_differences import (
     AS_BUILT,
     TERMS_AS_BUILT,
     Difference,
     amend,
     known_differences,
 )
-from conformance.problem import Trace
-from conformance.results import Result
-from conformance.runner import judged, run, started
+from conformance.judge.runner import judged, run, started
+from conformance.model.problem import Trace
+from conformance.model.results import Result
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, TERMS, Point, loss_at
 
 ROWS = known_differences()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.load import LoadError, load, split, user_lines
+from conformance.tools.load import LoadError, load, split, user_lines
 
 FILE = str(Path(__file__).parent / "activation" / "under_test.py")
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance import measure
 from conformance.implementations import implementation
-from conformance.known_differences import amend, known_differences
-from conformance.measure import LEAST, MARGIN, POINTS, measured, points
-from conformance.problem import Problem, Trace
-from conformance.tolerance import accuracy
+from conformance.judge import measure
+from conformance.judge.known_differences import amend, known_differences
+from conformance.judge.measure import LEAST, MARGIN, POINTS, measured, points
+from conformance.judge.tolerance import accuracy
+from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import ACTIVATIONS, TERMS
 from conformance.truth.rounding import ALGEBRAIC
 
@@ -335,7 +335,7 @@ def test_a_row_is_never_made_smaller() -> None:
 
 def test_the_module_is_the_programme() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "conformance.measure", "--help"],
+        [sys.executable, "-m", "conformance.judge.measure", "--help"],
         capture_output=True,
         text=True,
         check=True,

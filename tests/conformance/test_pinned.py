@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 
 import refbp
-from conformance.cases import Case
+from conformance.cases.catalogue import Case
 from conformance.implementations import implementation
-from conformance.judge import Subject
-from conformance.problem import QUANTITIES, Problem
-from conformance.tolerance import LAMBDA, accuracy
+from conformance.judge.gates import Subject
+from conformance.judge.tolerance import LAMBDA, accuracy
+from conformance.model.problem import QUANTITIES, Problem
 from conformance.truth.definitions import ACTIVATIONS
 from conformance.truth.network import Network
 from conformance.truth.rounding import Arithmetic

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from conformance.implementations import implementation
-from conformance.probes import objection, probe
-from conformance.problem import Problem, Trace
+from conformance.implementations.probes import objection, probe
+from conformance.model.problem import Problem, Trace
 
 RIGHT = {"tf32": "no", "x64": "yes", "subnormals": "kept"}
 

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import find
-from conformance.exchange import trace_json
+from conformance.cases.catalogue import find
 from conformance.implementations import (
     PROGRAM,
     MalformedError,
     NotRunError,
     implementation,
 )
-from conformance.implementations.process import Child, ChildError, Limits, Program
-from conformance.problem import Problem
-from conformance.runner import judged, run, started
+from conformance.implementations.program import Program
+from conformance.judge.runner import judged, run, started
+from conformance.model.exchange import trace_json
+from conformance.model.problem import Problem
+from conformance.tools.child import Child, ChildError, Limits
 
 PATIENT = Limits(seconds=60.0)  # where the limit is not what is tested
 SHORTLY = Limits(seconds=0.3)  # where there will be no answer, however long one waits
@@ -304,7 +305,7 @@ def test_a_child_as_nobody_that_there_is() -> None:
 
 def test_an_interpreter_that_ends_says_nothing_of_a_child_that_is_still_there() -> None:
     program = (
-        "import sys; from conformance.implementations.process import Child, Limits\n"
+        "import sys; from conformance.implementations.program import Child, Limits\n"
         "echo = 'for l in iter(input, 0): print(l, flush=True)'\n"
         "sys.kept = Child([sys.executable, '-c', echo], Limits(60.0))\n"
         "assert sys.kept.ask('1\\n').strip() == '1'; print(sys.kept.process.pid)"

@@ -22,7 +22,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from conformance.cli import main
+from conformance.commands.main import main
+from conformance.judge.summary import summary
+from conformance.model.results import VERDICTS, Results, number
+from conformance.model.results_file import read, write_results
 from conformance.report import render, render_files
 from conformance.report.common import explained
 from conformance.report.formulas import FORMULAS, mathml
@@ -33,8 +36,6 @@ from conformance.report.sections.cases import digits
 from conformance.report.sections.failures import CARDS, command
 from conformance.report.svg import LogAxis, name
 from conformance.report.view import View, in_order, where
-from conformance.results import VERDICTS, Results, number, read, write_results
-from conformance.summary import summary
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -15,11 +15,11 @@ from urllib.parse import quote
 import pytest
 from test_report import HOSTILE, _deviate, many, synthetic
 
-from conformance.diff import compare
-from conformance.diff import render as render_diff
+from conformance.commands.diff.compare import compare
+from conformance.commands.diff.compare import render as render_diff
+from conformance.model.results import Results
 from conformance.report import render, render_files
 from conformance.report.links import filtered
-from conformance.results import Results
 
 pytestmark = pytest.mark.browser
 ONE = "typical-mish-4x10-float64-b7-82"  # refbp deviates in it

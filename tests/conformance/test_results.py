@@ -21,29 +21,26 @@ from click.testing import CliRunner
 from test_report import _deviate as deviate
 from test_report import synthetic
 
-from conformance.cli import main
-from conformance.contradictions import contradictions
-from conformance.diff import compare
-from conformance.diff import render as render_diff
-from conformance.report import render
-from conformance.results import (
+from conformance.commands.diff.compare import compare
+from conformance.commands.diff.compare import render as render_diff
+from conformance.commands.faults.trials import trials
+from conformance.commands.main import main
+from conformance.judge.runner import run
+from conformance.judge.summary import summary
+from conformance.model.contradictions import contradictions
+from conformance.model.results import (
     FAULTS,
     RUN,
     SCHEMA_VERSION,
     VERDICTS,
     WRITERS,
     Results,
-    ResultsError,
     Trials,
     number,
-    read,
-    read_trials,
-    write_atomically,
-    write_results,
 )
-from conformance.runner import run
-from conformance.summary import summary
-from conformance.trials import trials
+from conformance.model.results_file import read, read_trials, write_results
+from conformance.report import render
+from conformance.tools.files import FileError, write_atomically
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +106,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(ResultsError) as refusal:
+    with pytest.raises(FileError) as refusal:
         write_atomically(tmp_path / "x.txt", "text")
     assert refusal.value.args == (f"cannot write {tmp_path / 'x.txt'}: No space left on device.",)
     assert list(tmp_path.iterdir()) == []
@@ -121,7 +118,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_a_path_that_cannot_be_written(where: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResultsError) as refusal:
+    with pytest.raises(FileError) as refusal:
         write_atomically(tmp_path / where, "text")
     assert refusal.value.args == (
         f"cannot write {tmp_path / where}: {why}. Expected a folder that exists and may be written to.",
@@ -130,7 +127,7 @@ def test_a_path_that_cannot_be_written(where: str, why: str, tmp_path: Path) -> 
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="Is a directory"):
+    with pytest.raises(FileError, match="Is a directory"):
         write_atomically(tmp_path, "text")
     assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
 
@@ -198,7 +195,7 @@ OURS = "expected what `{}` writes: name such a file, or write one."
 
 def refusal(path: Path, reader: Callable[[Path], Any] = read) -> str:
     """What is said of a file, after its name."""
-    with pytest.raises(ResultsError) as found:
+    with pytest.raises(FileError) as found:
         reader(path)
     (said,) = found.value.args
     assert "\n" not in said
@@ -297,10 +294,10 @@ def test_another_schema_version(results: Results, version: Any, said: str, tmp_p
 
 def test_the_other_files_of_this_project_are_told_by_their_keys() -> None:
     """Every kind has keys that no other has all of; the types say so, so that none can change unseen."""
-    from conformance.activation.check import Check
-    from conformance.diff import Diff
-    from conformance.grading.grade import Grade
-    from conformance.vectors.files import Index
+    from conformance.commands.activation.check import Check
+    from conformance.commands.diff.compare import Diff
+    from conformance.commands.grading.grade import Grade
+    from conformance.commands.vectors.files import Index
 
     types: dict[str, Any] = {
         RUN: Results, FAULTS: Trials, "conformance activation --json": Check,
@@ -783,12 +780,12 @@ def test_what_is_read_can_be_shown(whole: Results, changed: Callable[..., Path])
         path = changed(value, *at)
         try:
             found = read(path)
-        except ResultsError:
+        except FileError:
             continue
         shown += 1
         assert render(found).endswith("</html>")
         for old, new in ((whole, found), (found, whole)):
-            with suppress(ResultsError):  # of two that have nothing in common
+            with suppress(FileError):  # of two that have nothing in common
                 d = compare(old, new)
                 assert render_diff(d).endswith("</html>")
                 json.dumps(d, allow_nan=False, ensure_ascii=False).encode()

@@ -13,10 +13,11 @@ from flint import arb
 
 from conformance.truth.balls import working_precision
 from conformance.truth.definitions import ACTIVATIONS, TERMS
+from conformance.truth.nodes import Rule
 from conformance.truth.readings import errors, in_balls
 from conformance.truth.rounding import DRAWS, Accuracy, Arithmetic, Model, alike, keys, rms, signs
 from conformance.truth.rules import MOVES, RULES, elementwise, exactly, op
-from conformance.truth.tape import Rule, Tape
+from conformance.truth.tape import Tape
 
 U = 2.0**-53
 rng = np.random.default_rng(0)

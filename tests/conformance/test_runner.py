@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance import runner
-from conformance import summary as summary_module
-from conformance.cases import cases, covering, find, select
+from conformance.cases.catalogue import cases, covering, find, select
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, Row, implementation
-from conformance.problem import Problem, Trace
-from conformance.results import VERDICTS
-from conformance.runner import RunError, judged, run, started
-from conformance.summary import summary
+from conformance.judge import runner
+from conformance.judge import summary as summary_module
+from conformance.judge.runner import RunError, judged, run, started
+from conformance.judge.summary import summary
+from conformance.model.problem import Problem, Trace
+from conformance.model.results import VERDICTS
 
 ONE = "id=typical/tanh/L2/n7/float64/bias"
 THREE = "family=typical,activation=tanh,dtype=float64,bias=true,batch=1"  # depths 2, 5 and 16
@@ -602,7 +602,7 @@ HOSTILE = textwrap.dedent('''
     import numpy as np
 
     from conformance.implementations import IMPLEMENTATIONS, implementation
-    from conformance.runner import _start_task as real_start, _task as real_task
+    from conformance.judge.runner import _start_task as real_start, _task as real_task
 
 
     class Hostile:
@@ -761,12 +761,12 @@ def test_a_case_is_judged_with_the_truth_of_it_computed_once(
 def test_a_script_that_workers_would_run_again_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from conformance.runner import run\n"
+        "from conformance.judge.runner import run\n"
         "run('quick', ['refbp'], 'family=integers')\n"  # not under `if __name__ == "__main__":`
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.rstrip().splitlines()[-1] == (
-        "conformance.runner.RunError: no worker process could start. In a script, call run under "
+        "conformance.judge.runner.RunError: no worker process could start. In a script, call run under "
         '`if __name__ == "__main__":`, since a worker imports the script again; or pass jobs=0.'
     )

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import FAMILIES, Case, find
+from conformance.cases.catalogue import FAMILIES, Case, find
+from conformance.commands.show import describe
 from conformance.implementations import implementation
-from conformance.judge import Subject, judge, judge_exception
-from conformance.problem import Problem, Trace
-from conformance.show import describe
+from conformance.judge.gates import Subject, judge, judge_exception
+from conformance.model.problem import Problem, Trace
 
 INTEGERS = "integers/relu/L1/n2/float64/bias"
 TYPICAL = "typical/tanh/L2/n7/float64/bias"

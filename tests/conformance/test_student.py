@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import Case
-from conformance.cases import find as found
+from conformance.cases.catalogue import Case
+from conformance.cases.catalogue import find as found
 from conformance.implementations import MalformedError, NotRunError
-from conformance.implementations.process import ChildError, Limits
 from conformance.implementations.student import Student
-from conformance.judge import Subject
-from conformance.problem import Trace
-from conformance.results import Result
-from conformance.runner import judged_by
+from conformance.judge.gates import Subject
+from conformance.judge.runner import judged_by
+from conformance.model.problem import Trace
+from conformance.model.results import Result
+from conformance.tools.child import ChildError, Limits
 
 find: Callable[[str], Case] = cache(found)
 RIGHT = (Path(__file__).parents[2] / "examples" / "student.py").read_text(encoding="utf-8")

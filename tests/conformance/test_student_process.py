@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import find
-from conformance.exchange import trace_from
+from conformance.cases.catalogue import find
 from conformance.implementations import implementation
 from conformance.implementations.student_process import Harness
+from conformance.model.exchange import trace_from
 
 RIGHT = (Path(__file__).parents[2] / "examples" / "student.py").read_text(encoding="utf-8")
 BIASED = "typical/tanh/L2/n7/float64/bias"

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import Case, cycle, find
+from conformance.cases.catalogue import Case, cycle, find
 from conformance.implementations import implementation
-from conformance.judge import Subject
-from conformance.known_differences import amend
-from conformance.problem import Problem, Trace
-from conformance.tolerance import LAMBDA, accuracy
+from conformance.judge.gates import Subject
+from conformance.judge.known_differences import amend
+from conformance.judge.tolerance import LAMBDA, accuracy
+from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import TERMS
 from conformance.truth.network import Network, Spread
 from conformance.truth.rounding import Accuracy, Arithmetic

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import refbp
-from conformance.cases import Case, cases
-from conformance.problem import Floats
-from conformance.runner import judged
-from conformance.trained import trained_network
+from conformance.cases.catalogue import Case, cases
+from conformance.cases.trained import trained_network
+from conformance.judge.runner import judged
+from conformance.model.problem import Floats
 
 DATA = [(d, s) for d in ("digits", "diabetes") for s in ("tanh", "relu")]
 

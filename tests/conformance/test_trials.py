@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from conformance import trials
-from conformance.cases import Case, find
-from conformance.cli import main
-from conformance.faults import table
-from conformance.faults.table import FAULTS, Fault
+from conformance.cases.catalogue import Case, find
+from conformance.commands.faults import trials
+from conformance.commands.main import main
+from conformance.judge.mistakes import table
+from conformance.judge.mistakes.table import FAULTS, Fault
+from conformance.model.results import Trials
 from conformance.report.faults import render
-from conformance.results import Trials
 
 TYPICAL = find("typical/tanh/L3/n7/float64")
 SMALL = find("typical/tanh/L1/n1/float64")
@@ -131,7 +131,7 @@ def test_lines_that_deviate_without_a_fault_are_false_alarms(
 
 
 def table_of_wrong() -> Any:
-    from conformance.faults.loop import planted as with_faults
+    from conformance.judge.mistakes.loop import planted as with_faults
 
     return with_faults(FAULTS["sign-flipped"].wrong)
 

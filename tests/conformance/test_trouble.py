@@ -14,10 +14,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from conformance import trouble
-from conformance.cli import main
-from conformance.cli.command import hand_over
-from conformance.results import read, read_trials
+from conformance.commands.command import hand_over
+from conformance.commands.main import main
+from conformance.model.results_file import read, read_trials
+from conformance.tools import trouble
 
 FEW = "family=square,activation=tanh"
 
@@ -187,7 +187,7 @@ def test_click_that_is_broken(text: str, said: str, tmp_path: Path) -> None:
 
 
 def test_a_traceback_is_there_for_whoever_asks() -> None:
-    code = "from conformance.trouble import ending\nwith ending(): 1 / 0"
+    code = "from conformance.tools.trouble import ending\nwith ending(): 1 / 0"
     done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("Traceback (most recent call last):\n")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from flint import arb, arb_mat
 
-from conformance.cases import find
-from conformance.problem import Problem, Trace
+from conformance.cases.catalogue import find
+from conformance.model.problem import Problem, Trace
 from conformance.truth import balls
 from conformance.truth.balls import (
     PRECISIONS,

@@ -19,20 +19,20 @@ from flint import arb, arb_mat
 from jsonschema import Draft202012Validator
 
 import conformance
-from conformance.cases import FAMILIES, Case, cases
-from conformance.cli import main
-from conformance.exchange import line, problem_from, problem_json, trace_json
-from conformance.faults.loop import STEPS, Loop, State
+from conformance.cases.catalogue import FAMILIES, Case, cases
+from conformance.commands.main import main
+from conformance.commands.vectors import export as exporting
+from conformance.commands.vectors.bounds import bounds
+from conformance.commands.vectors.export import names, vector
 from conformance.implementations import implementation
-from conformance.judge import Subject
-from conformance.problem import QUANTITIES, Problem
-from conformance.results import read
-from conformance.tolerance import LAMBDA
+from conformance.judge.gates import Subject
+from conformance.judge.mistakes.loop import STEPS, Loop, State
+from conformance.judge.tolerance import LAMBDA
+from conformance.model.exchange import line, problem_from, problem_json, trace_json
+from conformance.model.problem import QUANTITIES, Problem
+from conformance.model.results_file import read
 from conformance.truth.balls import Enclosure, matrix, working_precision
 from conformance.truth.definitions import ACTIVATIONS, ROW_WISE, loss_at
-from conformance.vectors import export as exporting
-from conformance.vectors.bounds import bounds
-from conformance.vectors.export import names, vector
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = Path(conformance.__file__).parent / "vectors/schema"

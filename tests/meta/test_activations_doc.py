@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conformance.activation.findings import KINDS
+from conformance.commands.activation.findings import KINDS
 
 DOC = Path(__file__).parents[2] / "docs" / "activations.md"
 

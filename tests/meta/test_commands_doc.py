@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from conformance.cli import main
+from conformance.commands.main import main
 
 DOC = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
 HEAD = """# Commands

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import cases, find
-from conformance.diagnosis import diagnosis
-from conformance.faults.loop import STEPS as RIGHT
-from conformance.faults.loop import Loop as Planted
-from conformance.faults.loop import State, planted
-from conformance.faults.table import FAULTS, FaultError, fault
+from conformance.cases.catalogue import cases, find
 from conformance.implementations import implementation
-from conformance.judge import Subject, compared, judge
-from conformance.problem import QUANTITIES, Problem, Runs, Trace
-from conformance.results import Finding, Result
-from conformance.runner import judged, judged_by, runs, started
+from conformance.judge.gates import Subject, compared, judge
+from conformance.judge.mistakes.diagnosis import diagnosis
+from conformance.judge.mistakes.loop import STEPS as RIGHT
+from conformance.judge.mistakes.loop import Loop as Planted
+from conformance.judge.mistakes.loop import State, planted
+from conformance.judge.mistakes.table import FAULTS, FaultError, fault
+from conformance.judge.runner import judged, judged_by, runs, started
+from conformance.model.problem import QUANTITIES, Problem, Runs, Trace
+from conformance.model.results import Finding, Result
 from conformance.truth.definitions import ACTIVATIONS
 
 

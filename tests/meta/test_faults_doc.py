@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conformance.faults.table import FAULTS
+from conformance.judge.mistakes.table import FAULTS
 
 DOC = Path(__file__).parents[2] / "docs" / "faults.md"
 SYMBOLS = {"delta": "δ", "dW": "∂L/∂W", "W_new": "new W", "loss": "the loss", "A": "A", "Z": "Z"}

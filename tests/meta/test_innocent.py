@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import refbp
-from conformance.cases import FAMILIES, Case
+from conformance.cases.catalogue import FAMILIES, Case
 from conformance.implementations import implementation
-from conformance.judge import Subject, judge
-from conformance.problem import Problem, Trace
+from conformance.judge.gates import Subject, judge
+from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import ACTIVATIONS
 from refbp import algorithm
 

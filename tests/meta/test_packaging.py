@@ -66,8 +66,8 @@ def test_the_wheel_holds_all_that_is_not_python_too(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as z:
         names = {n for n in z.namelist() if ".dist-info/" not in n}
     assert names >= {
-        "refbp/py.typed", "conformance/py.typed", "conformance/accuracy.toml",
-        "conformance/known_differences.toml", "conformance/report/report.css",
+        "refbp/py.typed", "conformance/py.typed", "conformance/judge/accuracy.toml",
+        "conformance/judge/known_differences.toml", "conformance/report/report.css",
         "conformance/report/report.js",
     }  # fmt: skip
     templates = {p.name for p in (ROOT / "conformance/report/templates").iterdir()}

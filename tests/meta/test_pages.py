@@ -27,7 +27,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
-from conformance.cli import main
+from conformance.commands.main import main
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -56,7 +56,7 @@ ELSEWHERE = {  # first words: what runs it
     "make": "CI, whose `.ci/run` calls the same targets",
     "pytest": "`make test`",
     "python -m pytest": "`make test`",
-    "python -m conformance.measure": "tests/conformance/test_measure.py",
+    "python -m conformance.judge.measure": "tests/conformance/test_measure.py",
     "python benchmarks/checkers.py": "tests/meta/test_checkers_doc.py, three entries of it",
 }
 SHOWN_ELSEWHERE = {  # blocks that are no output of the page's commands

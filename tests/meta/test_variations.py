@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases import find
-from conformance.faults.loop import STEPS, Loop, State
-from conformance.judge import Subject, judge
-from conformance.problem import QUANTITIES
-from conformance.runner import runs
+from conformance.cases.catalogue import find
+from conformance.judge.gates import Subject, judge
+from conformance.judge.mistakes.loop import STEPS, Loop, State
+from conformance.judge.runner import runs
+from conformance.model.problem import QUANTITIES
 
 CASES = (
     "typical/tanh/L3/n7/float64",

@@ -21,9 +21,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
+from conformance.model.results import VERDICTS, CaseRow, Number, Record, Results
 from conformance.report.common import FAILING
 from conformance.report.view import GATES, QUANTITIES, Judged, View, in_order
-from conformance.results import VERDICTS, CaseRow, Number, Record, Results
 
 __all__ = ["context", "digits", "pack"]
 

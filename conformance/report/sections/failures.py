@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from conformance.explain import again
+from conformance.model.results import VERDICTS, Element, Number, Verdict
 from conformance.report.common import FAILING, explained
+from conformance.report.explain import again
 from conformance.report.numbers import size
 from conformance.report.view import DTYPES, Judged, View, in_order, symbol
-from conformance.results import VERDICTS, Element, Number, Verdict
 
 __all__ = ["command", "context", "number"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conformance.model.results import VERDICTS, Number
 from conformance.report.numbers import LEVELS, level, short, size
 from conformance.report.view import Judged, View, in_order
-from conformance.results import VERDICTS, Number
 
 __all__ = ["context"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from conformance.model.results import VERDICTS, Number, Worst
 from conformance.report import svg
 from conformance.report.numbers import over, short, size
 from conformance.report.view import View, isolate, where
-from conformance.results import VERDICTS, Number, Worst
 
 __all__ = ["context"]
 

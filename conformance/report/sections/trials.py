@@ -7,10 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from conformance.model.results import GATES, Dialled, Trials
 from conformance.report import svg
 from conformance.report.numbers import size
 from conformance.report.view import View
-from conformance.results import GATES, Dialled, Trials
 
 __all__ = ["context", "number", "shown"]
 

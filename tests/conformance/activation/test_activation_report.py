@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from conformance.activation import plots
-from conformance.activation.report import CARDS, PRINTED, SECTIONS, TAGS, render
+from conformance.commands.activation import plots
+from conformance.commands.activation.report import CARDS, PRINTED, SECTIONS, TAGS, render
 from conformance.report.svg import LinearAxis, SymLogAxis, marks
 
 HOSTILE = (
@@ -390,7 +390,7 @@ def test_is_small(html: str) -> None:
 def test_is_the_same_every_time(html: str, tmp_path: Path) -> None:
     assert render(synthetic()) == html
     check, code = tmp_path / "c.json", (
-        "import json, sys; from conformance.activation.report import render; "
+        "import json, sys; from conformance.commands.activation.report import render; "
         "sys.stdout.buffer.write(render(json.load(open(sys.argv[1]))).encode())"
     )  # fmt: skip
     check.write_text(json.dumps(synthetic()))
@@ -408,7 +408,7 @@ def test_is_the_same_every_time(html: str, tmp_path: Path) -> None:
 
 def test_needs_no_framework() -> None:
     code = (
-        "import sys, conformance.activation.report; "
+        "import sys, conformance.commands.activation.report; "
         "print(sorted({'torch', 'jax', 'flint', 'refbp', 'numpy'} & set(sys.modules)))"
     )
     out = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 from right import RIGHT
 from wrong import WRONG, buffered
 
-from conformance.activation.behaviour import behaviour
+from conformance.commands.activation.behaviour import behaviour
 
 LINE = (-math.inf, math.inf)
 NEW = ("not-elementwise", "wrong-shape", "reuses-buffer", "not-deterministic", "mutates")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from conformance.activation import branches as module
-from conformance.activation.branches import at_order, branches, local_branches, order
+from conformance.commands.activation import branches as module
+from conformance.commands.activation.branches import at_order, branches, local_branches, order
 
 WHOLE = (-float(np.finfo(float).max), float(np.finfo(float).max))
 ROOT2 = math.sqrt(2)

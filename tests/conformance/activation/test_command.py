@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import conformance
 from conformance import assert_activation_conforms
-from conformance.cli import main
+from conformance.commands.main import main
 
 FILE = str(Path(__file__).with_name("under_test.py"))
 SILU, PRIME, TWICE = (f"{FILE}:{name}" for name in ("silu", "silu_prime", "twice"))
@@ -239,7 +239,7 @@ def test_a_framework_that_is_asked_for_and_not_installed_is_never_green(
     from under_test import silu, silu_prime
 
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "conformance.activation.torch_", raising=False)
+    monkeypatch.delitem(sys.modules, "conformance.commands.activation.torch_", raising=False)
     with pytest.raises(AssertionError, match=r"^not judged: Torch does not start: "):
         assert_activation_conforms(silu, silu_prime, network=False, autodiff=["torch"])
 

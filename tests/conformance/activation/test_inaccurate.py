@@ -14,8 +14,8 @@ from scipy.special import erfc, expit
 from under_test import silu
 
 from conformance import assert_activation_conforms, check_activation
-from conformance.cli import main
-from conformance.inaccuracy import STABLE
+from conformance.commands.main import main
+from conformance.judge.inaccuracy import STABLE
 
 pytestmark = pytest.mark.zoo
 

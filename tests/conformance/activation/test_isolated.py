@@ -113,7 +113,7 @@ def test_a_derivative_that_cannot_be_seen_into_is_judged_by_its_values(tmp_path:
     ],
 )
 def test_a_name_that_cannot_be_read(spec: str, why: str) -> None:
-    from conformance.load import LoadError
+    from conformance.tools.load import LoadError
 
     with pytest.raises(LoadError, match=why):
         check_activation(spec)

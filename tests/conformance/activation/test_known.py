@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from conformance import check_activation
 from conformance.implementations.jax_ import ACTIVATIONS as JAX
 from conformance.implementations.torch_ import MODULES
-from conformance.known_differences import known_differences
+from conformance.judge.known_differences import known_differences
 from conformance.truth.definitions import ACTIVATIONS
 
 pytestmark = pytest.mark.zoo

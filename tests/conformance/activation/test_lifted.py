@@ -12,11 +12,11 @@ import pytest
 import scipy.special
 from numpy import asarray, zeros
 
-from conformance.activation.balls import BALLS
-from conformance.activation.curve import curve
-from conformance.activation.jax_ import Jax
-from conformance.activation.lifted import Lifted, UnsupportedError, evaluate, numpy_for
-from conformance.activation.torch_ import Torch
+from conformance.commands.activation.balls import BALLS
+from conformance.commands.activation.curve import curve
+from conformance.commands.activation.jax_ import Jax
+from conformance.commands.activation.lifted import Lifted, UnsupportedError, evaluate, numpy_for
+from conformance.commands.activation.torch_ import Torch
 from conformance.truth.balls import scalar
 from conformance.truth.taylor import variable
 

@@ -17,15 +17,15 @@ from click.testing import CliRunner
 from under_test import silu, silu_prime
 
 from conformance import check_activation
-from conformance.activation.asserting import checked
-from conformance.activation.check import (
+from conformance.commands.activation.asserting import checked
+from conformance.commands.activation.check import (
     CheckError,
     _framework_problems,
     _networks_that_failed,
     _problems,
 )
-from conformance.activation.facts import Facts, plain
-from conformance.cli import main
+from conformance.commands.activation.facts import Facts, plain
+from conformance.commands.main import main
 
 FILE = str(Path(__file__).with_name("under_test.py"))
 
@@ -110,7 +110,7 @@ def test_the_verdict_does_not_hang_on_the_name() -> None:
 @pytest.mark.zoo
 def test_more_kinks_than_can_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A spline of many knots: its kinks among the points are found, and judged as kinks."""
-    monkeypatch.setattr("conformance.activation.branches.MOST_EVALUATIONS", 100)
+    monkeypatch.setattr("conformance.commands.activation.branches.MOST_EVALUATIONS", 100)
     knots = np.arange(-6, 7) / 2
 
     def spline(x: Any) -> Any:

@@ -152,8 +152,8 @@ def test_not_a_number_compares_as_numpys_does() -> None:
 
 def test_the_running_error_bounds_what_numpy_does() -> None:
     """In float64 and float32, on a formula that loses digits, everywhere."""
-    from conformance.activation.curve import curve
-    from conformance.activation.points import points
+    from conformance.commands.activation.curve import curve
+    from conformance.commands.activation.points import points
 
     for dtype in ("float64", "float32"):
         f = np.finfo(dtype)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conformance import check_activation
-from conformance.activation.terminal import describe
+from conformance.commands.activation.terminal import describe
 
 
 def test_the_table_of_ways_and_of_branch_points() -> None:

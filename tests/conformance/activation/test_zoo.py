@@ -12,7 +12,7 @@ from wrong import WRONG
 
 import refbp
 from conformance import check_activation
-from conformance.activation.judge import verdict
+from conformance.commands.activation.judge import verdict
 
 pytestmark = pytest.mark.zoo
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from conformance.handout.document import Handout, Wish, made, rendered
-from conformance.handout.example import Example, read
+from conformance.commands.handout.document import Handout, Wish, made
+from conformance.commands.handout.example import Example, read
+from conformance.commands.handout.formats import rendered
 
 NAMES = (
     "two-layers", "two-layers-batch", "three-hidden-layers", "softmax", "xor", "dead-relu",

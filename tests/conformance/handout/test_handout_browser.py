@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from handed_out import NAMES, STEPPED, WIDE, shown, wide
 
-from conformance.handout.document import Wish, made, rendered
-from conformance.handout.example import read
-from conformance.handout.html import Entry, index
+from conformance.commands.handout.document import Wish, made
+from conformance.commands.handout.example import read
+from conformance.commands.handout.formats import rendered
+from conformance.commands.handout.html import Entry, index
 
 pytestmark = pytest.mark.browser
 LONG, KEY = Wish(digits=15), Wish(blanks=True, key=True)

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner, Result
 from handed_out import FORMATS, NAMES
 
-from conformance.cli import main
-from conformance.handout import agreement
+from conformance.commands.handout import agreement
+from conformance.commands.main import main
 
 
 @pytest.fixture(autouse=True)
 def _refbp_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The frameworks are asked in the tests of the steps."""
-    from conformance.handout import document
+    from conformance.commands.handout import document
 
     monkeypatch.setattr(document, "ASKED", ("refbp",))
     monkeypatch.setattr(document.made, "__defaults__", (None, ("refbp",)))
@@ -100,7 +100,7 @@ def test_one_that_is_installed_and_broken_is_heard_of(
     args: tuple[str, ...], tmp_path: Path, plant: Callable[..., None]
 ) -> None:
     """The handout is written, and says so; who is not installed is only left out."""
-    from conformance.handout import document
+    from conformance.commands.handout import document
 
     class Broken:
         description = "planted"

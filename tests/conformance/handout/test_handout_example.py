@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.handout import text
-from conformance.handout.document import Wish, made
-from conformance.handout.example import HandoutError, read
+from conformance.commands.handout import text
+from conformance.commands.handout.document import Wish, made
+from conformance.commands.handout.example import HandoutError, read
 
 RIGHT = """
 title = "T"

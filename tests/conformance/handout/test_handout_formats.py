@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from handed_out import FORMATS, NAMES, STEPPED, WIDE, shown, wide, worked
 
-from conformance.handout import md, text
-from conformance.handout.document import BOX, Wish, made, rendered
-from conformance.handout.example import Example, HandoutError, Published, read
-from conformance.handout.html import Entry, index
-from conformance.handout.layout import width
+from conformance.commands.handout import md, text
+from conformance.commands.handout.document import BOX, Wish, made
+from conformance.commands.handout.example import Example, HandoutError, Published, read
+from conformance.commands.handout.formats import rendered
+from conformance.commands.handout.html import Entry, index
+from conformance.commands.handout.layout import width
 from conformance.report.formulas import math
 
 ROOT = Path(__file__).parents[3]
@@ -99,8 +100,9 @@ def test_every_example_in_every_format(name: str, form: str) -> None:
 
 def test_the_same_bytes_in_another_process() -> None:
     code = (
-        "from conformance.handout.document import made, rendered, Wish\n"
-        "from conformance.handout.example import read\n"
+        "from conformance.commands.handout.document import made, Wish\n"
+        "from conformance.commands.handout.formats import rendered\n"
+        "from conformance.commands.handout.example import read\n"
         "import hashlib\n"
         "h = made(read('xor'), Wish(blanks=True), ('refbp',))\n"
         "for f in ('html', 'tex', 'md', 'ipynb'): print(hashlib.sha256(rendered(h, f).encode()).hexdigest())"

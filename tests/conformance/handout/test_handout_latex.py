@@ -14,10 +14,20 @@ import numpy as np
 import pytest
 from handed_out import NAMES, STEPPED, WIDE, shown, wide, worked
 
-from conformance.handout import layout, tex
-from conformance.handout.document import Wish, made, rendered
-from conformance.handout.example import read
-from conformance.handout.layout import Piece, balanced, narrowed, packed, rows, strut, whole, width
+from conformance.commands.handout import layout, tex
+from conformance.commands.handout.document import Wish, made
+from conformance.commands.handout.example import read
+from conformance.commands.handout.formats import rendered
+from conformance.commands.handout.layout import (
+    Piece,
+    balanced,
+    narrowed,
+    packed,
+    rows,
+    strut,
+    whole,
+    width,
+)
 
 needs_latex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on the PATH")
 DIGITS = (2, 6, 12, 15)

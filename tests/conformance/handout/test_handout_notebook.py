@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from handed_out import NAMES, STEPPED, shown, worked
 
-from conformance.handout.checking import judged, leads, source
-from conformance.handout.document import Wish
+from conformance.commands.handout.checking import judged, leads, source
+from conformance.commands.handout.document import Wish
 
 BLANKS = Wish(blanks=True)
 
@@ -242,10 +242,10 @@ def test_a_list_becomes_an_array_that_the_next_line_can_use() -> None:
 @pytest.mark.parametrize("digits", [2, 4, 6, 12])
 def test_an_answer_by_hand_from_the_numbers_shown_is_right(digits: int) -> None:
     """Each step computed from what the handout shows, and written down as it shows it."""
-    from conformance.handout.example import read
-    from conformance.handout.numbers import shown as as_shown
-    from conformance.handout.passes import environment, numbers
-    from conformance.handout.steps import recomputed
+    from conformance.commands.handout.example import read
+    from conformance.commands.handout.numbers import shown as as_shown
+    from conformance.commands.handout.passes import environment, numbers
+    from conformance.commands.handout.steps import recomputed
 
     for name in ("two-layers-batch", "softmax", "mazur"):
         e, wish = read(name), Wish(digits, blanks=True)

@@ -11,15 +11,15 @@ import pytest
 from handed_out import NAMES, STEPPED, worked
 
 import refbp
-from conformance.handout import agreement
-from conformance.handout.agreement import check, digits_of, truth
-from conformance.handout.document import Wish, made
-from conformance.handout.example import Example, HandoutError, Published, names, read
-from conformance.handout.formulas import LOSSES, Num, sigma_prime
-from conformance.handout.layout import whole
-from conformance.handout.numbers import certified, latex, plain, shown, unit
-from conformance.handout.passes import environment, numbers
-from conformance.handout.steps import PARTS, pieces, recomputed, recount, steps, written
+from conformance.commands.handout import agreement
+from conformance.commands.handout.agreement import check, digits_of, truth
+from conformance.commands.handout.document import Wish, made
+from conformance.commands.handout.example import Example, HandoutError, Published, names, read
+from conformance.commands.handout.formulas import LOSSES, Num, sigma_prime
+from conformance.commands.handout.layout import whole
+from conformance.commands.handout.numbers import certified, latex, plain, shown, unit
+from conformance.commands.handout.passes import environment, numbers
+from conformance.commands.handout.steps import PARTS, pieces, recomputed, recount, steps, written
 from conformance.truth.balls import Enclosure
 from refbp import single_example
 

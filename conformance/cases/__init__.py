@@ -1,0 +1,1 @@
+"""Which networks are judged, and why: families, profiles, their numbers."""

@@ -1,0 +1,87 @@
+"""For one's own tests: `assert_activation_conforms`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from conformance.commands.activation.check import Check, check, check_functions, specification
+from conformance.commands.activation.terminal import describe
+
+__all__ = ["assert_activation_conforms", "check_activation", "checked"]
+
+Given: TypeAlias = Callable[..., Any] | str | None
+
+checked: list[Check] = []
+"""What was checked in this process, for `pytest --conformance-report`."""
+
+
+def check_activation(
+    sigma: Given = None,
+    sigma_prime: Given = None,
+    *,
+    truth: Given = None,
+    torch: Any = None,
+    jax: Given = None,
+    kinks: Mapping[float, float] | None = None,
+    domain: tuple[float, float] = (-math.inf, math.inf),
+    strict: bool = False,
+    autodiff: bool | Iterable[str] = False,
+    network: bool = True,
+    timeout: float = 20.0,
+) -> Check:
+    """Whether σ' is the derivative of σ: the same answer that the command line gives, as a value.
+
+    `sigma` and `sigma_prime` are functions of a NumPy array of any shape, in float64 and float32, that
+    return one of the same shape and dtype; or names of such, 'my.py:mish'. `truth` is a definition of σ in
+    NumPy, or the name of a known activation. `torch` and `jax` are one's own versions. `kinks` maps kinks to
+    σ' there. `autodiff` compares torch's and JAX's autodiff of σ too. Functions at hand run in this process;
+    where every one is a name, each runs in its own, with a limit of `timeout` seconds.
+
+    Raises CheckError or LoadError where there is nothing to check. What the functions raise is a finding.
+    """
+    given = {"sigma": sigma, "derivative": sigma_prime, "truth": truth, "torch": torch, "jax": jax}
+    functions = {k: f for k, f in given.items() if f is not None}
+    names = {k: f if isinstance(f, str) else _name(f) for k, f in functions.items()}
+    at_hand = not all(isinstance(f, str) for f in functions.values())
+    spec = specification(
+        **names, kinks=kinks, domain=domain, timeout=timeout, network=network, at_hand=at_hand
+    )
+    frameworks = ("torch", "jax") if autodiff is True else tuple(autodiff or ())
+    if not at_hand:
+        return check(spec, frameworks, strict)
+    from conformance.commands.activation.definitions import definition
+    from conformance.tools.load import load
+
+    loaded = {
+        k: f
+        if not isinstance(f, str)
+        else definition(f)
+        if k == "truth" and ":" not in f
+        else load(f)
+        for k, f in functions.items()
+    }
+    return check_functions(loaded, spec, frameworks, strict)
+
+
+def _name(f: Any) -> str:
+    """What a function is called, as FILE.py:NAME where it has a file."""
+    f = getattr(f, "pyfunc", f)
+    while hasattr(f, "__wrapped__"):
+        f = f.__wrapped__
+    code = getattr(f, "__code__", None)
+    name = getattr(f, "__qualname__", type(f).__name__)
+    return f"{code.co_filename}:{name}" if code else f"{getattr(f, '__module__', '')}:{name}"
+
+
+def assert_activation_conforms(sigma: Given = None, sigma_prime: Given = None, **more: Any) -> None:
+    """Raise AssertionError, with every finding, unless σ' is the derivative of σ. See `check_activation`.
+
+    What is inaccurate, by losing digits alone, raises only if `strict`.
+    """
+    __tracebackhide__ = True
+    found = check_activation(sigma, sigma_prime, **more)
+    checked.append(found)
+    if found["exit_code"]:
+        raise AssertionError(describe(found))

@@ -1,0 +1,160 @@
+"""conformance activation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from conformance.commands.command import ending_in_order, hand_over, main, may_be_written, outputs
+from conformance.tools.files import FileError, write_atomically, write_json
+from conformance.tools.trouble import RefusedError
+
+if TYPE_CHECKING:
+    from conformance.commands.activation.check import Check
+
+__all__: list[str] = []
+
+
+class _Pair(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.5
+    """X=D, two numbers."""
+
+    name = "X=D"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
+        """The two."""
+        try:
+            at, _, derivative = str(value).partition("=")
+            return float(at), float(derivative)
+        except ValueError:
+            self.fail(f"{value!r} is not X=DERIVATIVE, such as 0=0.5.", param, ctx)
+
+
+class _Domain(click.ParamType):  # type: ignore[type-arg]
+    """LOW:HIGH."""
+
+    name = "LOW:HIGH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
+        """The two."""
+        if isinstance(value, tuple):
+            return value
+        low, _, high = str(value).partition(":")
+        try:
+            return float(low or "-inf"), float(high or "inf")
+        except ValueError:
+            self.fail(f"{value!r} is not LOW:HIGH, such as -50:50.", param, ctx)
+
+
+@main.command(context_settings={"ignore_unknown_options": False})
+@click.argument("sigma", default="", metavar="[SIGMA]")
+@click.argument("derivative", default="", metavar="[SIGMA_PRIME]")
+@click.option("--prime", default="", metavar="F.py:NAME", help="σ', where σ itself is not given.")
+@click.option(
+    "--truth", default="", metavar="F.py:NAME", help="A definition of σ in NumPy, or a known name."
+)
+@click.option(
+    "--torch",
+    default="",
+    metavar="F.py:NAME",
+    help="Your torch version: Function, module or function.",
+)
+@click.option(
+    "--jax",
+    default="",
+    metavar="F.py:NAME",
+    help="Your JAX version: custom_vjp, custom_jvp or function.",
+)
+@click.option(
+    "--autodiff/--no-autodiff",
+    default=None,
+    help="Compare torch's and JAX's autodiff of σ (on, where they are installed).",
+)
+@click.option(
+    "--kink", "kinks", multiple=True, type=_Pair(), help="Declare a kink and σ' there (repeatable)."
+)
+@click.option(
+    "--domain",
+    type=_Domain(),
+    default=":",
+    metavar="LOW:HIGH",
+    help="Judge σ on these arguments alone.",
+)
+@click.option(
+    "--strict", is_flag=True, help="Warnings make the verdict wrong; inaccurate is exit code 1."
+)
+@click.option(
+    "--network/--no-network",
+    default=True,
+    help="Also judge whole networks with it (on by default).",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.5, 3600),
+    default=20.0,
+    help="Seconds for each process (20).",
+)
+@outputs("findings")
+def activation(
+    sigma: str,
+    derivative: str,
+    prime: str,
+    truth: str,
+    torch: str,
+    jax: str,
+    autodiff: bool | None,
+    kinks: tuple[tuple[float, float], ...],
+    domain: tuple[float, float],
+    strict: bool,
+    network: bool,
+    timeout: float,
+    report: Path | None,
+    json_path: Path | None,
+) -> int:
+    """Whether SIGMA_PRIME is the derivative of SIGMA: everywhere, with proof. Both are FILE.py:NAME, NumPy.
+
+    Exit codes: 0, right, or inaccurate by losing digits; 1, wrong; 2, could not be judged.
+    """
+    from conformance.commands.activation.check import CheckError, check, specification
+    from conformance.commands.activation.terminal import describe
+
+    may_be_written(report, json_path, "findings")
+    for path in (report, json_path):
+        given = (s.rpartition(":")[0] for s in (sigma, derivative, prime, truth, torch, jax))
+        if path and any(Path(g).resolve() == path.resolve() for g in given if g):
+            raise FileError(f"cannot write {path}: it is the file under test.")
+    if len({at for at, _ in kinks}) < len(kinks):
+        raise CheckError("a kink is stated twice with --kink.")
+    if derivative and prime:
+        raise CheckError("σ' is given twice: as SIGMA_PRIME and with --prime.")
+    spec = specification(
+        sigma, derivative or prime, truth, torch, jax, dict(kinks), domain, timeout, network
+    )
+    with ending_in_order():
+        found = check(spec, _frameworks(autodiff), strict)
+    hand_over(
+        lambda: click.echo(describe(found)),
+        "",  # it stands at the top, over its evidence
+        ("findings", json_path, lambda path: write_json(path, found)),
+        ("report", report, lambda path: _write_report(path, found)),
+    )
+    return found["exit_code"]
+
+
+def _write_report(path: Path, found: Check) -> None:
+    from conformance.commands.activation.report import render
+
+    write_atomically(path, render(found))
+
+
+def _frameworks(wanted: bool | None) -> list[str]:
+    """Those whose autodiff is compared: all that are installed, unless it is not wanted."""
+    from importlib.util import find_spec
+
+    there = [name for name in ("torch", "jax") if find_spec(name) is not None]
+    if wanted and not there:
+        raise RefusedError(
+            "--autodiff: neither torch nor jax is installed. pip install torch, or jax."
+        )
+    return there if wanted is not False else []

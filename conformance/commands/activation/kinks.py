@@ -1,0 +1,175 @@
+"""What is said at branch points: the table, and what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from conformance.commands.activation.branches import Branch, Interval, order
+from conformance.commands.activation.facts import Facts
+from conformance.commands.activation.findings import Finding, finding
+from conformance.model.results import Number, number
+
+__all__ = ["Kink", "branch_findings", "intervals", "kink_findings", "kinks"]
+
+U = 2.0**-53
+MOST = 12  # rows, where there are too many branch points to list them
+WAYS = {"σ'": "derivative", "torch": "torch", "jax": "jax"}
+
+
+class Kink(TypedDict):
+    """A branch point, and what each says the derivative there is."""
+
+    at: Number
+    exact: bool
+    kind: str
+    of: str
+    left: Number
+    right: Number
+    left_value: Number
+    right_value: Number
+    stated: Number | None
+    says: dict[str, Number]
+    within: dict[str, bool]
+
+
+def kinks(facts: Facts) -> list[Kink]:
+    """Those of σ, and of σ' those that σ has not, in order."""
+    found: dict[float, Kink] = {}
+    for b in facts.branches.get("derivative", []):
+        found[b.at] = _of_derivative(facts, b)
+    for b in facts.branches.get("truth", []):
+        found[b.at] = _of_sigma(facts, b)
+    listed = sorted(found, key=abs)[:MOST] if "truth" in facts.unsearched else found
+    return [found[at] for at in sorted(listed)]
+
+
+def _said(facts: Facts, b: Branch) -> dict[str, float]:
+    """σ' at the point, by each way, in float64."""
+    at = np.flatnonzero(facts.x["float64"] == b.at) if facts.x and b.exact else np.zeros(0, int)
+    arrays = {
+        "σ'": facts.values.get(("derivative", "float64")),
+        "torch": facts.autodiff.get(("torch", "float64"), {}).get("d"),
+        "jax": facts.autodiff.get(("jax", "float64"), {}).get("d"),
+    }
+    return {way: float(d[at[0]]) for way, d in arrays.items() if d is not None and len(at)}
+
+
+def _row(facts: Facts, b: Branch, of: str, kind: str, first: tuple[float, float]) -> Kink:
+    said = _said(facts, b)
+    low, high = min(first), max(first)
+    room = 64 * U * max(1.0, abs(low), abs(high))
+    between = (
+        {w: low - room <= d <= high + room for w, d in said.items()}
+        if math.isfinite(low + high)
+        else {}
+    )
+    stated = facts.kinks_stated.get(b.at)
+    return Kink(
+        at=number(b.at, 17),
+        exact=b.exact,
+        kind=kind,
+        of=of,
+        left=number(first[0], 10),
+        right=number(first[1], 10),
+        left_value=number(b.left.value, 10),
+        right_value=number(b.right.value, 10),
+        stated=None if stated is None else number(stated, 17),
+        says={w: number(d, 10) for w, d in said.items()},
+        within=between,
+    )
+
+
+def _of_sigma(facts: Facts, b: Branch) -> Kink:
+    return _row(facts, b, "σ", b.kind, (b.left.first, b.right.first))
+
+
+def _of_derivative(facts: Facts, b: Branch) -> Kink:
+    """A branch point of σ' alone: its values are what is one-sided."""
+    kind = "smooth" if b.kind == "smooth" else f"{b.kind} of σ'"
+    return _row(facts, b, "σ'", kind, (math.nan, math.nan))
+
+
+def branch_findings(facts: Facts) -> Iterator[Finding]:
+    """Jumps, and more branch points than can be listed."""
+    for role, where in facts.unsearched.items():
+        many = {"got": "more than can be examined", "expected": "a few"}
+        yield finding(
+            facts.spec, "many-branches", facts.named(role), where=intervals(where), **many
+        )
+    for b in facts.branches.get("truth", []) if "truth" not in facts.unsearched else ():
+        if b.kind == "jump":
+            yield finding(
+                facts.spec,
+                "jump",
+                "sigma",
+                x=number(b.at, 17),
+                got=f"{b.left.value:.10g} from the left",
+                expected=f"{b.right.value:.10g} from the right",
+                dtype="float64",
+            )
+
+
+def intervals(of: Sequence[Interval], most: int = 6) -> str:
+    """Where they lie, in words: the widest first, and how many more there are."""
+    widest = sorted(of, key=lambda i: order(i[0]) - order(i[1]))
+    shown = [f"{low:.6g} ≤ x ≤ {high:.6g}" for low, high in widest[:most]]
+    more = [f"{len(of) - most} more intervals"] if len(of) > most else []
+    return ", ".join(shown + more)
+
+
+def kink_findings(facts: Facts, found: Sequence[Kink]) -> Iterator[Finding]:
+    """Against what was declared, and against the one-sided derivatives."""
+    if "truth" not in facts.branches:
+        return
+    real = {float(k["at"]): k for k in found if k["of"] == "σ" and k["kind"] not in ("smooth",)}
+    stated = facts.kinks_stated
+    for at in stated.keys() - real.keys():
+        yield finding(
+            facts.spec, "no-such-kink", "sigma", x=number(at, 17), got="smooth", expected="a kink"
+        )
+    for at, k in real.items():
+        if at in stated:
+            yield from _against_statement(facts, k, stated[at])
+        elif stated and k["kind"] == "kink":
+            sides = f"{k['left']} from the left, {k['right']} from the right"
+            more = {"got": sides, "expected": "declared with --kink"}
+            yield finding(facts.spec, "undeclared-kink", "sigma", x=k["at"], **more)
+        if k["kind"] == "kink":
+            yield from _outside(facts, k)
+
+
+def _judged(facts: Facts, way: str) -> bool:
+    """Whether it is the user's own: a framework's convention is no finding."""
+    return way == "σ'" or facts.native.get(way, False)
+
+
+def _against_statement(facts: Facts, k: Kink, value: float) -> Iterator[Finding]:
+    for way, got in k["says"].items():
+        if _judged(facts, way) and not abs(float(got) - value) <= 1e-9 * max(1.0, abs(value)):
+            yield finding(
+                facts.spec,
+                "convention",
+                WAYS[way],
+                dtype="float64",
+                x=k["at"],
+                got=f"{float(got):.10g}",
+                expected=f"{value:.10g}, as stated",
+            )
+
+
+def _outside(facts: Facts, k: Kink) -> Iterator[Finding]:
+    for way, fine in k["within"].items():
+        if not fine and way != "σ'" and _judged(facts, way):  # σ' is judged with all its points
+            yield finding(
+                facts.spec,
+                "outside-clarke",
+                WAYS[way],
+                dtype="float64",
+                x=k["at"],
+                got=f"{float(k['says'][way]):.17g}",
+                expected=f"between {k['left']} and {k['right']}",
+            )

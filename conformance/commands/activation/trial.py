@@ -1,0 +1,272 @@
+"""One array of numbers against what it should be: errors, the worst of them, a row of the table of ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.commands.activation.bounds import Precision
+from conformance.commands.activation.findings import NAMES, Finding, digits, finding
+from conformance.judge.inaccuracy import STABLE
+from conformance.model.results import Number, number
+from conformance.truth.balls import Enclosure
+
+__all__ = ["FAR", "Trial", "Way"]
+
+Reals = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+LOST = 2.0**10  # u: from here on digits count as lost
+FAR = 1000.0  # what goes wrong beyond is no matter of ordinary arguments
+
+
+class Way(TypedDict):
+    """One way to a value or a derivative, in one dtype, against the certified one."""
+
+    way: str
+    dtype: str
+    of: str  # value or derivative
+    verdict: str
+    points: int
+    beyond: int
+    undecided: int
+    worst_x: Number | None
+    got: Number | None
+    expected: Number | None
+    ratio: Number
+    ulps: Number
+    digits: float | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`got` at x, to lie in [low, high]: one number, `exact`, but at kinks and jumps (`touched`)."""
+
+    spec: Mapping[str, Any]
+    of: str  # sigma, derivative, torch, jax
+    what: str  # value or derivative
+    p: Precision
+    x: Reals
+    got: Reals
+    exact: Enclosure
+    low: Reals
+    high: Reals
+    touched: Mask
+    allowed: Reals
+    scale: float  # what an error is small against
+    argument: Reals  # what a few roundings of x and of the result do, in any formula
+    skipped: Mask | None = None  # where nothing is asked
+
+    @cached_property
+    def known(self) -> Mask:
+        """Where anything is known of the truth."""
+        return np.asarray(~np.isnan(self.exact.hi) | self.touched)
+
+    @cached_property
+    def error(self) -> Reals:
+        """How far each is off, to the last digit; infinite where it is no number."""
+        with np.errstate(invalid="ignore"):
+            outside = np.maximum(np.maximum(self.low - self.got, self.got - self.high), 0.0)
+        infinite = np.isinf(self.got) & (self.got != self.low)
+        outside = np.where(np.isnan(self.got) | infinite, np.inf, outside)
+        one = (self.low == self.high) & ~self.touched
+        return np.asarray(np.where(one, self.exact.distance(self.got), outside))
+
+    @cached_property
+    def room(self) -> Reals:
+        """What is allowed, and what is not known."""
+        return np.asarray(self.allowed + self.exact.rad)
+
+    @cached_property
+    def overflows(self) -> Mask:
+        """Where the truth is a number of the dtype and what was got is none."""
+        within = (np.abs(self.low) <= self.p.largest) & (np.abs(self.high) <= self.p.largest)
+        over = self.known & within & ~np.isfinite(self.got)
+        return np.asarray(over if self.skipped is None else over & ~self.skipped)
+
+    @cached_property
+    def asked(self) -> Mask:
+        """Where a finite answer can be compared: not where the truth itself leaves the dtype."""
+        return np.asarray(self.comparable & ~self.overflows)
+
+    @cached_property
+    def comparable(self) -> Mask:
+        """Where anything is asked: not where the truth itself leaves the dtype."""
+        asked = self.known & ~(np.abs(self.low) > self.p.largest)
+        return np.asarray(asked if self.skipped is None else asked & ~self.skipped)
+
+    @cached_property
+    def off(self) -> Mask:
+        """Where it is off by more than is allowed."""
+        return np.asarray(self.asked & (self.error > self.room))
+
+    @cached_property
+    def size(self) -> Reals:
+        """|truth|, but for what is small among the others: errors are worst relative to this."""
+        truth = np.where(np.isfinite(self.exact.hi), np.abs(self.exact.hi), 0.0)
+        return np.asarray(truth + 1e-3 * self.scale)
+
+    @cached_property
+    def lost(self) -> Mask:
+        """Where most digits are wrong, though by no more than is allowed, of a number far from subnormal.
+
+        Not by what rounding x would do: no formula keeps those, e^{−x²/2} at −30 for example.
+        """
+        truth = np.where(
+            self.low == self.high, np.abs(self.low), np.fmax(np.abs(self.low), np.abs(self.high))
+        )
+        with np.errstate(all="ignore"):
+            least = np.fmax(LOST * self.p.u * truth, self.argument)
+            many = self.error - self.exact.rad > least
+            return np.asarray(self.asked & many & (truth > self.p.normal / self.p.u))
+
+    @cached_property
+    def holes(self) -> Mask:
+        """Where NaN was got and nothing is known, between neighbours that are known: 0/0 at one point."""
+        hole = ~self.known & np.isnan(self.got) & (np.abs(self.x) <= FAR)
+        hole[[0, -1]] = False
+        fine = self.known & np.isfinite(self.got)
+        hole[1:-1] &= fine[:-2] & fine[2:]
+        return hole
+
+    def filled(self) -> Trial:
+        """With the value of the next point expected in holes."""
+        low, high = self.low.copy(), self.high.copy()
+        at = np.flatnonzero(self.holes)
+        low[at] = high[at] = self.low[at + 1]
+        return replace(self, low=low, high=high)
+
+    def expected(self, i: int) -> float:
+        """The nearest right number to what was got at a point."""
+        got = float(self.got[i])
+        return (
+            float(self.low[i])
+            if not math.isfinite(got)
+            else float(np.clip(got, self.low[i], self.high[i]))
+        )
+
+    @cached_property
+    def nothing_right(self) -> Mask:
+        """Where no digit is right, though by no more than is allowed: a tail that is lost, as a rule.
+
+        Not where the truth is all but subnormal, nor far out, nor beside a kink.
+        """
+        with np.errstate(all="ignore"):
+            none = self.error >= np.abs(self.low) / 2
+            there = (self.low == self.high) & (np.abs(self.low) > self.p.normal / self.p.u)
+            within = ~self.touched & (np.abs(self.x) <= FAR)
+            return np.asarray(self.asked & ~self.off & none & there & within)
+
+    @property
+    def above_rounding(self) -> Mask:
+        """Where the truth is larger than what a few roundings of numbers of its scale may hide."""
+        return np.asarray(np.abs(self.low) > 4 * self.p.u * self.scale)
+
+    def worst(self, kind: str, where: Mask, begins: bool = False, **more: Any) -> Finding:
+        """A finding of the worst of the points where it shows; of those equally bad, the nearest 0.
+
+        `begins`: of the nearest 0 of them all.
+        """
+        at = np.flatnonzero(where)
+        badness = (self.error / self.size)[at]
+        i = np.argmin(np.abs(self.x[at])) if begins else _first_of_worst(badness, self.x[at])
+        return self._finding(kind, where, int(at[i]), **more)
+
+    def loses_most(self, where: Mask, name: str) -> Finding:
+        """A finding of the digits that are lost, where most are: of such points the most ordinary. The stable
+        formula is named, where σ is an activation that is known by name. Far out alone it is a note."""
+        near = where & (np.abs(self.x) <= FAR)
+        at = np.flatnonzero(near if near.any() else where)
+        with np.errstate(all="ignore"):
+            part = np.minimum(self.error[at] / np.abs(self.exact.hi[at]), 1)
+            far = np.abs(np.log(np.abs(self.x[at])))
+        i = int(at[np.argmin(np.where(part >= 0.999 * part.max(), far, np.inf))])
+        stable = STABLE["Z" if self.what == "value" else "delta"].get(name, "")
+        more = {"remedy": f"Stable, where a is x and z is σ(x): {stable}."} if stable else {}
+        more |= {} if near.any() else {"severity": "note"}
+        return self._finding("cancellation", where, i, **more)
+
+    def _finding(self, kind: str, where: Mask, i: int, **more: Any) -> Finding:
+        """What was found at some points, as it shows at one."""
+        at = np.flatnonzero(where)
+        low, high = float(self.low[i]), float(self.high[i])
+        shown = f"{low:.17g}" if low == high else f"between {low:.17g} and {high:.17g}"
+        return finding(
+            self.spec,
+            kind,
+            self.of,
+            dtype=self.p.name,
+            x=number(float(self.x[i]), 17),
+            got=f"{float(self.got[i]):.17g}",
+            expected=shown,
+            digits=digits(float(self.got[i]), self.expected(i)),
+            count=int(where.sum()),
+            points=int(self.known.sum()),
+            where=_range(self.x[at]),
+            **more,
+        )
+
+    @cached_property
+    def ulps(self) -> Reals:
+        """The error in units in the last place of the truth; NaN where nothing is asked."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.where(self.comparable, self.error / self._ulp, np.nan))
+
+    @cached_property
+    def room_in_ulps(self) -> Reals:
+        """What is allowed, in the same."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.where(self.comparable, self.room / self._ulp, np.nan))
+
+    @cached_property
+    def _ulp(self) -> Reals:
+        truth = np.where(np.isnan(self.exact.hi), 0.0, np.abs(self.exact.hi))
+        return self.p.ulp(np.maximum(truth, self.p.normal))
+
+    def way(self, verdict: str, wrong: Mask, few: Mask | None = None) -> Way:
+        """Its row in the table: the worst of what is wrong, of what loses digits (`few`), or of all.
+
+        What loses digits is within its tolerance, so it is shown and not counted as beyond it.
+        """
+        asked = self.comparable
+        with np.errstate(all="ignore"):
+            ratio = np.where(asked, self.error / self.room, 0.0)
+        ratio = np.where(np.isnan(ratio), np.where(self.error == 0, 0.0, np.inf), ratio)
+        i = int(np.argmax(ratio))
+        shown = wrong if wrong.any() or few is None else few
+        if shown.any():
+            at = np.flatnonzero(shown)
+            i = int(at[_first_of_worst((self.error / self.size)[at], self.x[at])])
+        return Way(
+            way=NAMES[self.of],
+            dtype=self.p.name,
+            of=self.what,
+            verdict=verdict,
+            points=int(asked.sum()),
+            beyond=int(wrong.sum()),
+            undecided=int((~self.known).sum()),
+            worst_x=number(float(self.x[i]), 17),
+            got=number(float(self.got[i]), 17),
+            expected=number(self.expected(i), 17),
+            ratio=number(float(ratio[i])),
+            ulps=number(float(np.where(np.isfinite(self.ulps), self.ulps, 0.0).max(initial=0.0))),
+            digits=digits(float(self.got[i]), self.expected(i)),
+        )
+
+
+def _first_of_worst(badness: Reals, x: Reals) -> int:
+    """The worst finite one; of those nearly as bad, the one nearest 0, which is the easiest to look at."""
+    finite = np.where(np.isfinite(badness), badness, -1.0)
+    nearly = finite >= 0.999 * finite.max() if finite.max() > 0 else np.ones(len(x), bool)
+    return int(np.argmin(np.where(nearly, np.abs(x), np.inf)))
+
+
+def _range(x: Reals) -> str:
+    """Where the points lie, in words."""
+    low, high = float(x.min()), float(x.max())
+    return f"x = {low:.6g}" if low == high else f"{low:.6g} ≤ x ≤ {high:.6g}"

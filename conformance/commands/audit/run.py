@@ -1,0 +1,361 @@
+"""The audit: every equation run in every network that it is about, and what comes of it as a document.
+
+An equation is asked in every network that it is about, and there for every layer l that it is about. What
+it gives is compared with the right value (`compare.py`), and the verdict is read off the pattern
+(`verdict.py`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import refbp
+from conformance.commands.audit import conditions
+from conformance.commands.audit.compare import OUTCOMES, Tried, compare, kind_of, shape_of
+from conformance.commands.audit.equations import NOTES, Equation
+from conformance.commands.audit.named import MissingError, UsageError, nearest
+from conformance.commands.audit.notes import PRINTED
+from conformance.commands.audit.places import Index, Place
+from conformance.commands.audit.settings import SETTINGS
+from conformance.commands.audit.values import NAMES, Value, index_of, is_name, value
+from conformance.commands.audit.verdict import KINDS, Verdict, judge, not_judged
+from conformance.report.formulas import formula
+from conformance.tools.load import user_lines
+from refbp.errata import ERRATA
+
+__all__ = ["audit_notes", "described", "document", "entry", "source_line", "tries"]
+
+LARGEST = 64  # numbers of a matrix that are shown
+
+
+# ---- one try -----------------------------------------------------------------------------------
+
+
+def tries(row: Equation, form: Callable[[Any], Any] | None = None) -> list[Tried]:
+    """Every try of a row, or of another form of it."""
+    return [_try(form or row.printed, at, due) for at, due in _asked(row)]
+
+
+def _index(row: Equation) -> Index:
+    """How it writes its layer: l, L or a number."""
+    named = isinstance(row.equals, str) and not row.layer
+    return Index(index_of(str(row.equals)).base if named else row.layer or "L")
+
+
+def _asked(row: Equation) -> list[tuple[Place, Value]]:
+    """The places that a row is about, with the right value of each."""
+    only = [c for name in conditions.split(row.only) if (c := conditions.read(name))]
+    base = _index(row)
+    found = []
+    for setting in SETTINGS:
+        layers = range(1, setting.L + 1) if base.base == "l" else [base.of(Place(setting, 0))]
+        for at in (Place(setting, l) for l in layers if l <= setting.L):
+            due = value(row.equals, at) if isinstance(row.equals, str) else row.equals(at)
+            if due is not None and all(c.holds(at) for c in only):
+                found.append((at, due))
+    return found
+
+
+def _try(form: Callable[[Any], Any], at: Place, due: Value) -> Tried:
+    """Run it in this process. Whatever it raises or returns is an outcome."""
+    net = at.net
+    try:
+        with (
+            redirect_stdout(sys.stderr),
+            warnings.catch_warnings(action="ignore"),
+            np.errstate(all="ignore"),
+        ):
+            got = form(net)
+    except (KeyboardInterrupt, ImportError, MemoryError):  # nothing that the equation says
+        raise
+    except BaseException as e:
+        outcome = _of_exception(e)
+        where = "" if outcome in ("shapes", "missing") else _where(e)
+        return Tried(at, outcome, None, due, f"{_said(e)}{where}", read=net.seen)
+    if isinstance(got, np.ndarray):
+        got = got.copy()  # it may be written to when the equation is next called
+    return compare(at, got, due)._replace(read=net.seen)
+
+
+_SHAPE_WORDS = ("shape", "dimension", "broadcast", "matmul", "size ", "align", "reshape")
+
+
+def _of_exception(e: BaseException) -> str:
+    if isinstance(e, MissingError):
+        return "missing"
+    if isinstance(e, refbp.InputError) or (
+        isinstance(e, ValueError) and any(word in str(e) for word in _SHAPE_WORDS)
+    ):
+        return "shapes"
+    return "raises"
+
+
+def _said(e: BaseException) -> str:
+    """What it raised, in a line."""
+    try:
+        text = " ".join(str(e).split())
+    except Exception:
+        text = "an error that cannot be printed"
+    product = re.search(r"matmul: .*\(size (\d+) is different from (\d+)\)", text)
+    if product:
+        return (
+            f"a product of matrices does not fit: {product[2]} columns, and then {product[1]} rows."
+        )
+    if isinstance(e, (UsageError, refbp.InputError)):
+        return text
+    return f"{type(e).__name__}: {text[:300]}" if text else type(e).__name__
+
+
+def _where(e: BaseException) -> str:
+    lines = user_lines(e)
+    return f" ({lines[-1]})" if lines else ""
+
+
+# ---- as a document -----------------------------------------------------------------------------
+
+
+def audit_notes() -> dict[str, Any]:
+    """The audit of the course notes, as `docs/audit.md` describes it."""
+    return document("the course notes", [entry(row) for row in NOTES.values()], exits=False)
+
+
+def document(of: str, entries: list[dict[str, Any]], exits: bool) -> dict[str, Any]:
+    """The whole audit. `exits` says whether what does not hold is an error."""
+    counts = Counter(e["verdict"]["kind"] for e in entries)
+    return {
+        "format": "conformance-audit/1",
+        "of": of,
+        "exit_code": _exit_code(counts) if exits else 0,
+        "counts": {kind: counts[kind] for kind in KINDS if counts[kind]},
+        "versions": {"refbp": refbp.__version__, "numpy": np.__version__},
+        "networks": [{"name": s.name, "words": s.words} for s in SETTINGS],
+        "equations": entries,
+    }
+
+
+def _exit_code(counts: Counter[str]) -> int:
+    """1, an equation does not hold; else 2, one could not be judged; else 0."""
+    if any(counts[k] for k in KINDS if k not in ("holds", "not-judged")):
+        return 1
+    return 2 if counts["not-judged"] else 0
+
+
+def entry(row: Equation) -> dict[str, Any]:
+    """One equation of the document."""
+    why = _problem(row)
+    tried: list[Tried] = []
+    if not why:
+        try:
+            tried = tries(row)
+        except (ImportError, MemoryError) as e:
+            why = f"it could not be run here: {_said(e)}{_where(e)}."
+    why = why or ("" if tried else _nowhere(row))
+    verdict = not_judged(_in(row, why)) if why else judge(tried, _index(row))
+    return described(row) | {
+        "equals": _equals(row, tried),
+        "verdict": vars(verdict),
+        "tries": _counts(tried),
+        "evidence": _evidence(tried, verdict),
+        "corrected_holds": _corrected(row),
+    }
+
+
+def described(row: Equation) -> dict[str, Any]:
+    """One equation of the document before it is run."""
+    erratum = ERRATA.get(row.erratum)
+    return {
+        "id": row.id,
+        "where": row.where,
+        "latex": row.latex,
+        "printed": [PRINTED[key]._asdict() for key in row.prints],
+        "transcription": _text(row.shown or row.printed),
+        "equals": _equals(row, []),
+        "only": row.only,
+        "verdict": vars(not_judged("")),
+        "tries": _counts([]),
+        "evidence": [],
+        "corrected_latex": row.corrected_latex,
+        "corrected_holds": None,
+        "source": source_line(*row.source),
+        "erratum": erratum
+        and {"id": row.erratum, "verdict": erratum.verdict, "holds": erratum.holds},
+        "note": row.note or _of_latex(row),
+    }
+
+
+def _in(row: Equation, why: str) -> str:
+    """Why, and in which equation of which file."""
+    return f"{row.place}: {why}" if row.place else why
+
+
+def _of_latex(row: Equation) -> str:
+    """What is to be said of LaTeX that a page cannot show."""
+    if not row.latex.strip():
+        return 'It has no LaTeX: what latex=r"…" gives is shown as printed.'
+    broken = [latex for latex in (row.latex, row.corrected_latex) if latex and not formula(latex)]
+    if broken:
+        return "Its LaTeX is shown as it is written: not all of it is known here."
+    return ""
+
+
+# ---- why a row cannot be judged --------------------------------------------------------------------
+
+
+def _problem(row: Equation) -> str:
+    """Why a row cannot be judged at all; "" where it can."""
+    unknown = [name for name in conditions.split(row.only) if conditions.read(name) is None]
+    if trouble := _no_function(row.printed):
+        return trouble
+    if isinstance(row.equals, str) and not is_name(row.equals):
+        return (
+            f"equals={row.equals!r} names no right value; expected one of {', '.join(NAMES)}, "
+            f"with l, L or a number for the layer.{nearest(row.equals, NAMES)}"
+        )
+    if unknown:
+        known = conditions.names()
+        return (
+            f"only={row.only!r} has {unknown[0]!r}, which is no condition; expected one of, or several "
+            f"joined by and: {'; '.join(known)}.{nearest(unknown[0], known)}"
+        )
+    return ""
+
+
+def _no_function(form: Any) -> str:
+    """What it is, where it is no function of one network."""
+    if not callable(form) or isinstance(form, type):
+        return f"it is {kind_of(form)}; expected a function of one network."
+    try:
+        inspect.signature(form).bind(None)
+    except TypeError:
+        takes = str(inspect.signature(form))
+        return f"its function takes {takes}; expected one parameter, net."
+    except ValueError:  # one that is built in, and does not say
+        return ""
+    return ""
+
+
+def _nowhere(row: Equation) -> str:
+    """Why there is no network to run it in."""
+    most = max(s.L for s in SETTINGS)
+    within = f", where only={row.only!r}" if row.only else ""
+    return (
+        f"no network here has a right value equals={row.equals!r}{within}; the networks have 1 to {most} "
+        "layers, and a derivative of a vector there is for n = 1 alone."
+    )
+
+
+def _corrected(row: Equation) -> dict[str, int] | None:
+    """In how many tries the corrected form is right."""
+    if row.corrected is None:
+        return None
+    tried = tries(row, row.corrected)
+    return {"right": sum(t.outcome == "right" for t in tried), "tries": len(tried)}
+
+
+def _equals(row: Equation, tried: Sequence[Tried]) -> str:
+    if isinstance(row.equals, str):
+        return row.equals
+    return tried[0].due.symbol if tried else ""
+
+
+def _counts(tried: Sequence[Tried]) -> dict[str, int]:
+    """Outcome -> how often; and in how many networks it was tried."""
+    outcomes = Counter(t.outcome for t in tried)
+    networks = len({t.at.setting for t in tried})
+    return {"all": len(tried), "networks": networks} | {
+        k: outcomes[k] for k in OUTCOMES if outcomes[k]
+    }
+
+
+def _evidence(tried: Sequence[Tried], verdict: Verdict) -> list[dict[str, Any]]:
+    """The smallest try of each way to be wrong, the silent one first; where a factor is named, one by it."""
+    found = []
+    for outcome in ("wrong", "shapes", "incomplete", "missing", "no-numbers", "raises"):
+        of = [t for t in tried if t.outcome == outcome]
+        if of:
+            by_it = [t for t in of if t.factor is not None] if verdict.factor else []
+            found.append(_shown(min(by_it or of, key=_size)))
+    return found[:2]
+
+
+def _size(t: Tried) -> tuple[bool, int, int]:
+    """How much there is to read. One number is too few to see what is wrong."""
+    right = t.due.right
+    several = list(right.values()) if isinstance(right, dict) else [right]
+    numbers = sum(np.size(M) for M in (*t.read.values(), *several))
+    return sum(np.size(M) for M in several) <= len(several), t.at.setting.L, numbers
+
+
+def _shown(t: Tried) -> dict[str, Any]:
+    return {
+        "network": t.at.setting.name,
+        "words": t.at.setting.words,
+        "layer": t.at.l,
+        "outcome": t.outcome,
+        "message": t.message,
+        "factor": t.factor,
+        "read": _named(t.read),
+        "value": t.due.symbol,
+        "got": _plain(t.got),
+        "right": _plain(t.due.right),
+    }
+
+
+def _named(read: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, "numbers": _plain(M)} for name, M in read.items()]
+
+
+def _plain(M: Any) -> Any:
+    """Numbers for JSON: a list of rows; NaN by its name; {name: numbers} where there are several."""
+    if M is None:
+        return None
+    if isinstance(M, dict):
+        named = {f"new W_{k}" if isinstance(k, int) else str(k): v for k, v in M.items()}
+        return {k: _plain(v) for k, v in list(named.items())[:LARGEST]}
+    if isinstance(M, (list, tuple, range)) and all(isinstance(x, int) for x in M):
+        return [int(x) for x in M][:LARGEST]
+    try:
+        if np.iscomplexobj(M):
+            return "complex numbers"
+        array = np.asarray(M, dtype=float)
+    except Exception:
+        return kind_of(M)
+    if array.size > LARGEST:
+        return f"{shape_of(array.shape)}, too many to show"
+    return _rounded(array.tolist())
+
+
+def _rounded(x: Any) -> Any:
+    """To twelve significant digits."""
+    if isinstance(x, list):
+        return [_rounded(y) for y in x]
+    return float(f"{x:.12g}") if np.isfinite(x) else str(x)
+
+
+def _text(function: Any) -> str:
+    """The function as it is written."""
+    try:
+        return inspect.cleandoc("\n" + inspect.getsource(function))
+    except Exception:
+        return ""
+
+
+def source_line(file: str, text: str) -> dict[str, Any] | None:
+    """Where the text stands now: found by searching, so that it cannot go stale. None where it does not."""
+    if not file:
+        return None
+    path = Path(refbp.__file__).parents[1] / file
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if text in line:
+            return {"file": file, "line": number, "text": text}
+    return None

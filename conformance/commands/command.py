@@ -1,0 +1,241 @@
+"""What every command of the command line shares: the group, its exit codes, and what it hands over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import click
+
+from conformance.tools.files import FileError, try_to_write
+from conformance.tools.trouble import RefusedError, ending, plain
+
+__all__ = [
+    "Commands",
+    "ending_in_order",
+    "form_of",
+    "hand_over",
+    "main",
+    "may_be_written",
+    "must_be_writable",
+    "must_not_replace",
+    "outputs",
+    "progress_shown",
+    "table",
+]
+
+
+class Commands(click.Group):
+    """Commands that return their exit code. Nothing else makes it 0 or 1: no exception, no exit from the code
+    that is judged, and not click, which says 1 at Ctrl-C and where nobody reads."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **more: Any,
+    ) -> Any:
+        """Run a command line, and exit."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **more)
+        arguments = list(sys.argv[1:] if args is None else args)
+        with ending():
+            code = self._code(prog_name or "conformance", arguments, more)
+        sys.exit(code)
+
+    def _code(self, name: str, arguments: list[str], more: dict[str, Any]) -> int:
+        try:
+            with self.make_context(name, arguments, **more) as context:
+                code: int | None = self.invoke(context)
+            click.echo(nl=False)  # flush what was printed by others
+        except click.exceptions.Exit as e:  # --help
+            return e.exit_code
+        except click.Abort as e:
+            raise KeyboardInterrupt from e
+        except click.ClickException as e:
+            return _shown(e)
+        except OSError as e:
+            if _printing(e):
+                # or the interpreter tries to print it again when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                raise RefusedError(f"cannot write to standard output: {e.strerror or e}.") from e
+            raise
+        return code or 0
+
+
+def _shown(e: click.ClickException) -> int:
+    """How the command is used, on standard error: what was typed is in it."""
+    text = StringIO()
+    e.show(text)
+    for line in text.getvalue().splitlines():
+        click.echo(plain(line), err=True)
+    return 2
+
+
+def _printing(e: OSError) -> bool:
+    """Whether it was raised by printing, and not by any other file."""
+    frames = traceback.walk_tb(e.__traceback__)
+    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
+
+
+File = tuple[str, Path | None, Callable[[Path], None]]
+"""What is in it, where it is wanted, and what writes it there."""
+
+
+def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
+    """Write the files that were asked for and show what was found, the answer last, each whatever becomes of
+    the others: without jinja2 there is no report, but there are results and a verdict. Then raise what was
+    raised first.
+    """
+    raised: list[Exception] = []
+
+    def attempt(do: Callable[..., None], *arguments: Any) -> bool:
+        try:
+            do(*arguments)
+        except Exception as e:
+            raised.append(e)
+            return False
+        return True
+
+    def show() -> None:
+        screen()
+        if done:
+            click.echo()
+        for kind, path in done:
+            click.echo(f"{kind}: {plain(str(path))}")
+        if answer:
+            click.echo(answer)
+
+    done = [(kind, path) for kind, path, write in files if path and attempt(write, path)]
+    attempt(show)
+    if raised:
+        raise raised[0]
+
+
+def form_of(
+    output: Path | None, asked: str | None, endings: Mapping[str, str], default: str
+) -> str:
+    """The format that is asked for, or that the file's ending says. Raises RefusedError where the two differ,
+    or where the ending is of none of them."""
+    if output is None:
+        return asked or default
+    ending = output.suffix.lower().removeprefix(".")
+    said = endings.get(ending)
+    if said is None and asked is None:
+        known = ", ".join(f".{e}" for e in endings)
+        raise RefusedError(
+            f"cannot tell the format of {output}; expected an ending of {known}, or --to."
+        )
+    if said and asked and said != asked:
+        raise RefusedError(f"{output} ends in .{ending}, which is {said}, and --to says {asked}.")
+    return asked or said or default
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="refbp", prog_name="conformance")
+def main() -> None:
+    """Is this backpropagation right? Every quantity of every layer, judged against certified truth.
+
+    Exit codes: 0, all that ran conforms; 1, something deviates; 2, the tool could not do its job.
+    """
+
+
+def outputs(what: str) -> Callable[[Any], Any]:
+    """The options --report and --json of a command that makes both."""
+
+    def decorate(command: Any) -> Any:
+        path = click.Path(path_type=Path)
+        as_json = click.option(
+            "--json", "json_path", type=path, metavar="F.json", help=f"Write the {what}."
+        )
+        as_html = click.option(
+            "--report", type=path, metavar="F.html", help="Write the HTML report."
+        )
+        return as_html(as_json(command))
+
+    return decorate
+
+
+def may_be_written(report: Path | None, json_path: Path | None, what: str) -> None:
+    """Refuse before a minute's work, not after."""
+    if report and json_path and report.resolve() == json_path.resolve():
+        raise FileError(f"cannot write {report}: the report and the {what} have one name.")
+    for path in (report, json_path):
+        must_be_writable(path)
+
+
+def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
+    """What a command writes is none of what it reads."""
+    for path in filter(None, outputs):
+        if any(path.resolve() == i.resolve() for i in inputs):
+            raise FileError(f"cannot write {path}: it is read by this command. Name another file.")
+
+
+def must_be_writable(path: Path | None) -> None:
+    """A file that is there to be replaced, or a folder to put one in."""
+    if path is None:
+        return
+    try:
+        if path.is_dir():
+            raise FileError(f"cannot write {path}: it is a folder; expected the name of a file.")
+        if path.exists() and not path.is_file():
+            raise FileError(f"cannot write {path}: it is no file, and would be replaced by one.")
+    except OSError as e:
+        raise FileError(f"cannot write {path}: {e.strerror}.") from e
+    if not path.parent.is_dir():
+        raise FileError(f"cannot write {path}: there is no folder {path.parent}.")
+    try_to_write(path)
+
+
+@contextmanager
+def progress_shown() -> Iterator[Any]:
+    """A bar on a terminal; elsewhere a line at each tenth."""
+    if sys.stderr.isatty():
+        with click.progressbar(length=1, label="judging", file=sys.stderr, show_pos=True) as bar:
+
+            def advance(done: int, total: int, case: str) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            yield advance
+        return
+    tenths = [0]
+
+    def line(done: int, total: int, case: str) -> None:
+        if total and done * 10 // total > tenths[0]:
+            tenths[0] = done * 10 // total
+            click.echo(f"{done:,} of {total:,} results", err=True)
+
+    yield line
+
+
+def table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they need to be; numbers to the right."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    for r in rows:
+        cells = (
+            c.ljust(w) if i == 0 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(r, widths, strict=True))
+        )
+        click.echo("  ".join(cells).rstrip())
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Told to end, end as at Ctrl-C: the workers and their folder go first."""
+    numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    before = {n: signal.signal(n, lambda number, frame: sys.exit(128 + number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,473 @@
+"""Two runs held against each other: what got better, worse, new, gone, and by how much.
+
+A result that is not there counts as not run, on either side, and what ran and does not run any more is
+worse whatever it was before: skipped is never green. Otherwise the order of `VERDICTS` decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from conformance.model.results import (
+    SYMBOLS,
+    VERDICTS,
+    Implementation,
+    KnownDifference,
+    Number,
+    Result,
+    Results,
+    Verdict,
+)
+from conformance.report.html import environment, own_file
+from conformance.report.numbers import size
+from conformance.report.view import GATES, in_order
+from conformance.tools.files import FileError
+from conformance.tools.typed import as_json
+
+__all__ = ["Change", "Diff", "compare", "direction", "gathered", "render"]
+
+SCHEMA_VERSION = 1
+ABSENT: Literal["absent"] = "absent"
+State = Verdict | Literal["absent"]
+Direction = Literal["worse", "better"]
+FAILING: tuple[State, ...] = ("error", "deviates", "undecided")
+SEVERITY: dict[str, int] = {v: i for i, v in enumerate(("error", "deviates", "undecided"))} | {
+    "absent": 3, "not-run": 4, "inaccurate": 5, "known-difference": 6, "conforms": 7,
+}  # fmt: skip
+"""How bad it is to arrive there; the worst changes come first."""
+VOLATILE = {"command", "finished", "seconds", "processes"}
+"""What of the environment differs between any two runs, and says nothing."""
+
+
+class Change(TypedDict):
+    """One implementation's answer to one case, which is another one now."""
+
+    implementation: str
+    case: str
+    direction: Direction
+    old: State
+    new: State
+    old_ratio: Number | None  # the largest error over tolerance
+    new_ratio: Number | None
+    lost: bool  # the new result judges less than the old one, though its verdict is no worse
+    message: str  # what is judged no more; else what the new result says, or why there is none
+
+
+class Ratio(TypedDict):
+    """The largest error over tolerance of one gate, over the cases that both runs judged."""
+
+    implementation: str
+    gate: str
+    old: Number
+    old_case: str
+    new: Number
+    new_case: str
+    factor: Number  # new over old
+    worse: bool  # by more than the threshold, where there is one
+
+
+class Presence(TypedDict):
+    """An implementation that began or ceased to run."""
+
+    name: str
+    old: str  # "ran", "not-run", "error", "absent"
+    new: str
+    reason: str
+
+
+class Setting(TypedDict):
+    """A version, a device, a probe that is another one now."""
+
+    what: str
+    old: str
+    new: str
+
+
+class Known(TypedDict):
+    """A known difference that appeared, vanished or changed its status."""
+
+    id: str
+    implementation: str
+    what: str
+    old: str  # "differs", "stale", "not-run", "absent"
+    new: str
+    old_seen: int
+    new_seen: int
+
+
+class Counts(TypedDict):
+    """One implementation, in numbers of cases."""
+
+    worse: int
+    better: int
+    new: int
+    gone: int
+    same: int
+
+
+class Run(TypedDict):
+    """Which run it was."""
+
+    file: str
+    finished: str
+    profile: str
+    select: str
+    cases: int
+    verdict: str
+
+
+class Diff(TypedDict):
+    """Everything that `conformance diff --json` writes."""
+
+    schema_version: int
+    old: Run
+    new: Run
+    threshold: float | None
+    exit_code: int
+    message: str
+    counts: dict[str, Counts]
+    changes: list[Change]  # the worse first, the worst of them at the top
+    ratios: list[Ratio]
+    implementations: list[Presence]
+    new_cases: list[str]
+    gone_cases: list[str]
+    settings: list[Setting]
+    known_differences: list[Known]
+
+
+Pair = tuple[str, str]  # implementation, case
+
+
+def compare(
+    old: Results, new: Results, files: tuple[str, str] = ("", ""), threshold: float | None = None
+) -> Diff:
+    """What changed. A threshold makes a largest ratio worse that grew by more than this factor.
+
+    Raises FileError for two runs that have nothing in common to compare.
+    """
+    _must_be_comparable(old, new, files)
+    before, after = _results(old), _results(new)
+    changes = sorted(_changes(old, new, before, after), key=_order)
+    ratios = _ratios(before, after, threshold)
+    worse = [c for c in changes if c["direction"] == "worse"]
+    grown = [r for r in ratios if r["worse"]]
+    was, now = ({c["id"]: None for c in run["cases"]} for run in (old, new))
+    return Diff(
+        schema_version=SCHEMA_VERSION,
+        old=_run(old, files[0]),
+        new=_run(new, files[1]),
+        threshold=threshold,
+        exit_code=1 if worse or grown else 0,
+        message=_message(changes, grown, threshold) + _unlike(old, new),
+        counts=_counts(before, after, changes),
+        changes=changes,
+        ratios=ratios,
+        implementations=list(_presence(old, new)),
+        new_cases=[c for c in now if c not in was],
+        gone_cases=[c for c in was if c not in now],
+        settings=_settings(old, new),
+        known_differences=list(_known(old, new)),
+    )
+
+
+def _must_be_comparable(old: Results, new: Results, files: tuple[str, str]) -> None:
+    """With everything new and everything gone they are no two runs of one thing."""
+    names = [[i["name"] for i in run["implementations"]] for run in (old, new)]
+    ids = [[c["id"] for c in run["cases"]] for run in (old, new)]
+    chosen = [[p["name"], p["select"]] for p in (old["profile"], new["profile"])]
+    for kind, had, said, option in (
+        ("implementation", names, names, "--implementation"),
+        ("case", ids, chosen, "--profile and --select"),
+    ):
+        if set(had[0]).isdisjoint(had[1]):
+            a, b = (", ".join(as_json(x) for x in some[:3] if x) or "nothing" for some in said)
+            raise FileError(
+                f"cannot compare {files[0]} and {files[1]}: they have no {kind} in common "
+                f"(old: {a}; new: {b}). Run both with the same {option}."
+            )
+
+
+def _results(run: Results) -> dict[Pair, Result]:
+    return {(r["implementation"], r["case"]): r for r in run["results"]}
+
+
+def _run(run: Results, file: str) -> Run:
+    profile = run["profile"]
+    return Run(
+        file=file,
+        finished=str(run["environment"].get("finished", "")),
+        profile=profile["name"],
+        select=profile["select"],
+        cases=profile["cases"],
+        verdict=run["summary"]["verdict"],
+    )
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+def direction(old: State, new: State) -> Direction | None:
+    """Is that worse or better? Not to be judged is worse than any answer, and a failure than that."""
+    ran = [state not in (ABSENT, "not-run") for state in (old, new)]
+    if ran == [False, False] or old == new:
+        return None
+    if ran == [False, True]:
+        return "worse" if new in FAILING else "better"
+    if ran == [True, False]:
+        return "worse"
+    return "worse" if VERDICTS.index(new) < VERDICTS.index(old) else "better"
+
+
+def _changes(
+    old: Results, new: Results, before: Mapping[Pair, Result], after: Mapping[Pair, Result]
+) -> Iterator[Change]:
+    reasons = {i["name"]: i["reason"] for i in new["implementations"] if i["status"] != "ran"}
+    listed = {c["id"] for c in new["cases"]}
+    for pair in dict.fromkeys([*before, *after]):
+        was, now = before.get(pair), after.get(pair)
+        states = _state(was), _state(now)
+        lost = _lost(was, now)
+        way = "worse" if lost else direction(*states)
+        if way:
+            name, case = pair
+            gone = reasons.get(name) or ("" if case in listed else "the case is gone")
+            yield Change(
+                implementation=name,
+                case=case,
+                direction=way,
+                old=states[0],
+                new=states[1],
+                old_ratio=_largest(was),
+                new_ratio=_largest(now),
+                lost=bool(lost),
+                message=lost or (now["message"] if now else gone or "no result"),
+            )
+
+
+def _lost(was: Result | None, now: Result | None) -> str:
+    """What was judged and is not any more, though no verdict is worse for it: what is not returned cannot
+    be wrong. In words; "" for nothing."""
+    if not was or not now or not now["records"] or direction(_state(was), _state(now)) == "worse":
+        return ""
+    judged = {(r["gate"], r["quantity"]) for r in now["records"]}
+    gates: dict[str, list[str]] = {}
+    for gate, quantity in dict.fromkeys((r["gate"], r["quantity"]) for r in was["records"]):
+        if (gate, quantity) not in judged:
+            gates.setdefault(gate, []).append(SYMBOLS.get(quantity, "everything"))
+    return "; ".join(
+        f"no longer judged at the {gate} gate: {', '.join(of)}" for gate, of in gates.items()
+    )
+
+
+def _state(result: Result | None) -> State:
+    return result["verdict"] if result else ABSENT
+
+
+def _largest(result: Result | None) -> Number | None:
+    ratios = [r["ratio"] for r in result["records"]] if result else []
+    return max(ratios, key=size, default=None)
+
+
+def _order(change: Change) -> tuple[bool, int, int, float, str, str]:
+    ratio = change["new_ratio"]
+    return (
+        change["direction"] == "better",
+        SEVERITY[change["new"]],
+        -SEVERITY[change["old"]],
+        -size(ratio) if ratio is not None else 0.0,
+        change["implementation"],
+        change["case"],
+    )
+
+
+def gathered(changes: Sequence[Change], way: Direction) -> list[tuple[Change, int]]:
+    """The changes in one direction, each with the number of cases that it stands for: a failure for
+    itself, of what merely began or ceased to run or conforms now the first for all alike."""
+    groups: dict[tuple[str, ...], list[Change]] = {}
+    for n, c in enumerate(c for c in changes if c["direction"] == way):
+        alone = (str(n),) if c["new"] in FAILING else ()
+        key = c["implementation"], c["old"], c["new"], c["message"], *alone
+        groups.setdefault(key, []).append(c)
+    return [(members[0], len(members)) for members in groups.values()]
+
+
+def _counts(
+    before: Mapping[Pair, Result], after: Mapping[Pair, Result], changes: list[Change]
+) -> dict[str, Counts]:
+    """By implementation; new and gone are among the better and the worse, where they ran."""
+    names = dict.fromkeys(name for name, _ in [*before, *after])
+    found = {name: Counts(worse=0, better=0, new=0, gone=0, same=0) for name in names}
+    for c in changes:
+        found[c["implementation"]][c["direction"]] += 1
+    changed = {(c["implementation"], c["case"]) for c in changes}
+    for pair in dict.fromkeys([*before, *after]):
+        own = found[pair[0]]
+        own["new"] += pair not in before
+        own["gone"] += pair not in after
+        own["same"] += pair in before and pair in after and pair not in changed
+    return found
+
+
+def _message(changes: list[Change], grown: list[Ratio], threshold: float | None) -> str:
+    ways = Counter(c["direction"] for c in changes)
+    skipped = sum(c["direction"] == "worse" and c["new"] in (ABSENT, "not-run") for c in changes)
+    less = sum(c["lost"] for c in changes)
+    asides = [f"{skipped:,} no longer run"] * bool(skipped) + [f"{less:,} judged less"] * bool(less)
+    said = []
+    if ways["worse"]:
+        said.append(f"{ways['worse']:,} worse" + (f" ({', '.join(asides)})" if asides else ""))
+    if grown:
+        said.append(f"{len(grown):,} of the largest ratios grew more than {threshold:g} times")
+    if ways["better"]:
+        said.append(f"{ways['better']:,} better")
+    return "; ".join(said) + "." if said else "no verdict changed."
+
+
+def _unlike(old: Results, new: Results) -> str:
+    chosen = [(run["profile"]["name"], run["profile"]["select"]) for run in (old, new)]
+    return (
+        "" if chosen[0] == chosen[1] else " The two runs are of different profiles or selections."
+    )
+
+
+# --- ratios ---------------------------------------------------------------------------------------
+
+
+def _ratios(
+    before: Mapping[Pair, Result], after: Mapping[Pair, Result], threshold: float | None
+) -> list[Ratio]:
+    """The largest of each gate, over the cases in which both runs have records; what stayed is left out."""
+    both = [
+        pair
+        for pair in before
+        if pair in after and before[pair]["records"] and after[pair]["records"]
+    ]
+    was, now = (_by_gate(run, both) for run in (before, after))
+    names = in_order((name for name, _ in both), ())
+    found = []
+    for name in names:
+        for gate in in_order((g for n, g in was if n == name and (n, g) in now), GATES):
+            (old, old_case), (new, new_case) = was[name, gate], now[name, gate]
+            if old != new:
+                factor = _factor(old, new)
+                worse = threshold is not None and factor > threshold
+                found.append(
+                    Ratio(
+                        implementation=name, gate=gate, old=old, old_case=old_case, new=new,
+                        new_case=new_case, factor=_named(factor), worse=worse,
+                    )
+                )  # fmt: skip
+    return sorted(found, key=lambda r: -size(r["factor"]))
+
+
+def _by_gate(run: Mapping[Pair, Result], pairs: list[Pair]) -> dict[Pair, tuple[Number, str]]:
+    """(implementation, gate) -> its largest ratio and the case that has it."""
+    largest: dict[Pair, tuple[Number, str]] = {}
+    for name, case in pairs:
+        for r in run[name, case]["records"]:
+            key = name, r["gate"]
+            if key not in largest or size(r["ratio"]) > size(largest[key][0]):
+                largest[key] = r["ratio"], case
+    return largest
+
+
+def _factor(old: Number, new: Number) -> float:
+    a, b = size(old), size(new)
+    if a == b:
+        return 1.0
+    return b / a if 0 < a < float("inf") else float("inf") if b > a else 0.0
+
+
+def _named(x: float) -> Number:
+    return "inf" if x == float("inf") else float(f"{x:.3e}")
+
+
+# --- what ran, and with what ----------------------------------------------------------------------
+
+
+def _presence(old: Results, new: Results) -> Iterator[Presence]:
+    was, now = ({i["name"]: i for i in run["implementations"]} for run in (old, new))
+    for name in dict.fromkeys([*was, *now]):
+        states = _status(was.get(name)), _status(now.get(name))
+        if states[0] != states[1]:
+            reason = now[name]["reason"] if name in now else "not in the new run"
+            yield Presence(name=name, old=states[0], new=states[1], reason=reason)
+
+
+def _status(implementation: Implementation | None) -> str:
+    return implementation["status"] if implementation else ABSENT
+
+
+def _settings(old: Results, new: Results) -> list[Setting]:
+    ran = [
+        {i["name"] for i in run["implementations"] if i["status"] == "ran"} for run in (old, new)
+    ]
+    was, now = (dict(_flat(run, ran[0] & ran[1])) for run in (old, new))
+    found: dict[Setting | tuple[str, ...], Setting] = {}
+    for what in dict.fromkeys([*was, *now]):
+        a, b = was.get(what, "–"), now.get(what, "–")
+        if a != b:  # a version stands in the environment and at each implementation: once is enough
+            key = what[-1], a, b
+            found.setdefault(key, Setting(what=" ".join(what), old=a, new=b))
+    return list(found.values())
+
+
+def _flat(run: Results, names: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    yield from _leaves({k: v for k, v in run["environment"].items() if k not in VOLATILE}, ())
+    for i in run["implementations"]:
+        if i["name"] in names:
+            own = {"device": i["device"], **i["versions"], **i["probes"]}
+            yield from _leaves(own, (f"{i['name']}:",))
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            grouped = key == "packages" and isinstance(inner, dict)
+            yield from _leaves(inner, path if grouped else (*path, key))
+    else:
+        yield path, str(value)
+
+
+def _known(old: Results, new: Results) -> Iterator[Known]:
+    was, now = ({k["id"]: k for k in run["known_differences"]} for run in (old, new))
+    for id_ in dict.fromkeys([*was, *now]):
+        a, b = was.get(id_), now.get(id_)
+        row = b or a
+        if row and _shown(a) != _shown(b):
+            yield Known(
+                id=id_,
+                implementation=row["implementation"],
+                what=row["what"],
+                old=_shown(a),
+                new=_shown(b),
+                old_seen=a["seen"] if a else 0,
+                new_seen=b["seen"] if b else 0,
+            )
+
+
+def _shown(row: KnownDifference | None) -> str:
+    return row["status"] if row else ABSENT
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+ROWS = 2000  # changes that the page lists; the JSON has all
+
+
+def render(diff: Diff) -> str:
+    """One self-contained HTML file without a script, the same bytes for the same two runs."""
+    html = (
+        environment()
+        .get_template("diff.html")
+        .render(
+            diff=diff,
+            lists={way: gathered(diff["changes"], way) for way in ("worse", "better")},
+            most=ROWS,
+            answer=("conforms", "deviates")[diff["exit_code"]],
+            css=own_file("report.css"),
+        )
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8

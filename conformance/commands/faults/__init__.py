@@ -1,0 +1,1 @@
+"""Every known mistake planted, and every gate tried on it."""

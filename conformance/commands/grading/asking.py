@@ -1,0 +1,122 @@
+"""The file asked for every network, whatever it does: answers, each with what went wrong on the way."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from conformance.cases.catalogue import Case
+from conformance.commands.grading.plain import plain
+from conformance.commands.grading.submission import Submission
+from conformance.model.problem import Problem, Trace
+
+__all__ = ["FUNCTIONS", "Answer", "Asking", "Trouble"]
+
+FUNCTIONS = ("forward_pass", "backward_prop", "update")
+STARTING = 10.0  # seconds more where Python starts and the file is imported
+STRIKES = 2  # a function that ended its process that often is not called again
+
+Trouble = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the file returned for one network."""
+
+    trace: Trace = field(default_factory=Trace)
+    troubles: tuple[Trouble, ...] = ()  # kind, function, text: all of it plain text
+    printed: str = ""
+
+
+class Asking:
+    """One submission, network after network, in the time that it has."""
+
+    def __init__(self, submission: Submission, seconds: float, total: float, update: bool) -> None:
+        self.submission, self.seconds, self.left = submission, seconds, total
+        self.total = total
+        self.calls = FUNCTIONS if update else FUNCTIONS[:2]
+        self.strikes: Counter[str] = Counter()
+        self.why: dict[str, Trouble] = {}
+        self.dead: Trouble | None = None  # the file cannot be loaded at all
+
+    def all(self, cases: Iterable[Case]) -> dict[Case, Answer]:
+        """An answer for each."""
+        return {case: self._answer(case.problem()) for case in cases}
+
+    def _answer(self, problem: Problem) -> Answer:
+        trace, troubles = self._network(problem)
+        shown = tuple(
+            {"kind": t["kind"], "function": plain(t["function"], 80), "text": plain(t["text"], 500)}
+            for t in troubles[:10]
+            if t["kind"] != "skipped"
+        )
+        return Answer(trace, shown, plain(self.submission.child.printed(500), 500, lines=True))
+
+    def _network(self, problem: Problem) -> tuple[Trace, list[Trouble]]:
+        """What is returned when the functions that end the process are left out, one after another."""
+        ended = {name: self._again(name) for name in self.calls if self.strikes[name] >= STRIKES}
+        while True:
+            calls = [name for name in self.calls if name not in ended]
+            trace, troubles = self._attempt(problem, calls)
+            if not _ended(troubles) or self.dead or self.left <= 0 or not calls:
+                return trace, [*ended.values(), *troubles]
+            name = self._culprit(problem, calls)
+            self.strikes[name] += 1
+            self.why[name] = ended[name] = _of(name, troubles[0])
+
+    def _culprit(self, problem: Problem, calls: Sequence[str]) -> str:
+        """Which of the functions ends the process: the first that does so after those before it."""
+        for i in range(1, len(calls)):
+            if _ended(self._attempt(problem, calls[:i])[1]):
+                return calls[i - 1]
+        return calls[-1]
+
+    def _again(self, name: str) -> Trouble:
+        why = self.why[name]
+        return {**why, "text": f"was not called again, since {STRIKES} times it {why['text']}"}
+
+    def _attempt(self, problem: Problem, calls: Sequence[str]) -> tuple[Trace, list[Trouble]]:
+        """One question, with only those functions called."""
+        if self.submission.child.process is None and not self.dead:
+            self._load(problem)
+        return self._ask(problem, calls, self.seconds)
+
+    def _load(self, problem: Problem) -> None:
+        """Start the process and have it import the file, calling nothing."""
+        _, troubles = self._ask(problem, (), self.seconds + STARTING)
+        bad = [t for t in troubles if t["kind"] in ("import", "ended")]
+        if bad and self.left > 0:
+            name = self.submission.file.name
+            self.dead = bad[0] if bad[0]["function"] else _of(f"importing {name}", bad[0])
+
+    def _used_up(self) -> Trouble:
+        text = f"the {self.total:g} s for all networks were used up before there was an answer"
+        return {"kind": "ended", "function": "", "text": text}
+
+    def _ask(
+        self, problem: Problem, calls: Sequence[str], seconds: float
+    ) -> tuple[Trace, list[Trouble]]:
+        if self.dead:
+            return Trace(), [self.dead]
+        if self.left <= 0:
+            return Trace(), [self._used_up()]
+        self.submission.ready(problem, min(seconds, self.left))
+        begun = time.monotonic()
+        skip = [name for name in FUNCTIONS if name not in calls]
+        trace, troubles = self.submission.attempt(problem, skip)
+        self.left -= time.monotonic() - begun
+        if _ended(troubles) and self.left <= 0:
+            return trace, [self._used_up()]
+        return trace, troubles
+
+
+def _of(name: str, trouble: Trouble) -> Trouble:
+    """A process's end, as that of the function that was running."""
+    text = trouble["text"].removeprefix("it ").replace("ended (", "ended its process (", 1)
+    return {**trouble, "function": name, "text": text}
+
+
+def _ended(troubles: Sequence[Trouble]) -> bool:
+    return any(t["kind"] == "ended" for t in troubles)

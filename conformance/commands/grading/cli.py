@@ -1,0 +1,113 @@
+"""conformance grade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conformance.commands.command import ending_in_order, main, must_be_writable
+from conformance.tools.files import FileError, write_atomically
+from conformance.tools.trouble import RefusedError
+
+if TYPE_CHECKING:
+    from conformance.commands.grading.grade import Grade
+    from conformance.commands.grading.rubric import Rubric
+
+__all__: list[str] = []
+
+FORMATS = ("gradescope", "json", "text")
+HINTS = ("none", "where", "what")
+
+
+@main.command()
+@click.argument("student", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--rubric",
+    "rubric_path",
+    type=click.Path(path_type=Path),
+    metavar="F.toml",
+    help="What is asked for, and the points (without it, the one that comes along).",
+)
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="text", help="How it is written (text)."
+)
+@click.option(
+    "--hints", type=click.Choice(HINTS), help="What is said of a mistake (else as the rubric says)."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, not here."
+)
+@click.option(
+    "--package",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Grade nothing: write an autograder for Gradescope there.",
+)
+def grade(
+    student: Path | None,
+    rubric_path: Path | None,
+    form: str,
+    hints: str | None,
+    output: Path | None,
+    package: Path | None,
+) -> None:
+    """Grade STUDENT, a file with forward_pass and backward_prop, or the folder that it was handed in in.
+
+    Exit codes: 0, there is a grade, whatever it is; 2, there is none.
+    """
+    from conformance.commands.grading.rubric import read
+
+    rubric = read(rubric_path)
+    if package is not None:
+        if student or output or hints:
+            raise RefusedError("--package takes a --rubric and nothing else; hints stand in it.")
+        _write_package(package, rubric)
+        return
+    if student is None:
+        raise RefusedError("there is nothing to grade: expected STUDENT.py, or --package DIR.")
+    _may_be_written(output, student, rubric_path)
+    with ending_in_order():
+        text = _written(_graded(student, rubric, hints or ""), form)
+    if output:
+        write_atomically(output, text)
+    click.echo(f"grade: {output}" if output else text, nl=bool(output))
+
+
+def _may_be_written(output: Path | None, *inputs: Path | None) -> None:
+    """Refuse before the work, not after."""
+    must_be_writable(output)
+    if output and any(output.resolve() == p.resolve() for p in inputs if p):
+        raise FileError(f"cannot write {output}: it is one of the files that are read.")
+
+
+def _graded(student: Path, rubric: Rubric, hints: str) -> Grade:
+    """A grade; of nothing, where what was handed in is not one file."""
+    from conformance.commands.grading.grade import grade as graded
+    from conformance.commands.grading.grade import nothing
+    from conformance.commands.grading.submission import SubmissionError, find, opened
+
+    try:
+        file = opened(find(student, rubric.file) if student.is_dir() else student)
+    except SubmissionError as e:
+        return nothing(rubric, str(e), hints)
+    except OSError as e:
+        raise RefusedError(
+            f"cannot read {student}: {e.strerror or e}; expected a Python file with forward_pass and "
+            "backward_prop."
+        ) from e
+    return graded(file, rubric, hints)
+
+
+def _written(found: Grade, form: str) -> str:
+    from conformance.commands.grading.formats import FORMATS as WRITTEN
+
+    return WRITTEN[form](found)
+
+
+def _write_package(folder: Path, rubric: Rubric) -> None:
+    from conformance.commands.grading.package import write
+
+    for path in write(folder, rubric):
+        click.echo(str(path))

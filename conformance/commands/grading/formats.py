@@ -1,0 +1,110 @@
+"""A grade as Gradescope's results.json, as JSON, and on a terminal."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from conformance.commands.grading.grade import Grade, Mistake, TestGrade
+
+__all__ = ["FORMATS"]
+
+
+def gradescope(g: Grade) -> dict[str, Any]:
+    """results.json as Gradescope documents it. The score is the sum of the tests'. All text is text."""
+    return {
+        "execution_time": g["seconds"],
+        "output": "\n\n".join(_summary(g)),
+        "output_format": "text",
+        "test_output_format": "text",
+        "test_name_format": "text",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "extra_data": {"isolation": g["isolation"]},
+        "tests": [_row(i, t) for i, t in enumerate(g["tests"], start=1)],
+    }
+
+
+def _row(i: int, t: TestGrade) -> dict[str, Any]:
+    return {
+        "name": t["name"],
+        "name_format": "text",
+        "number": str(i),
+        "score": t["score"],
+        "max_score": t["max_score"],
+        "status": "passed" if t["passed"] else "failed",
+        "output": "\n\n".join(_lines(t)),
+        "output_format": "text",
+        "visibility": t["visibility"],
+        "tags": t["quantities"],
+    }
+
+
+def _lines(t: TestGrade) -> Iterator[str]:
+    """What is said of one test."""
+    yield _share(t)
+    if t["mistake"]:
+        yield "The first mistake: " + _mistake(t["mistake"])
+
+
+def _share(t: TestGrade) -> str:
+    worst = min(t["right"].values())
+    said = f"Right in {worst} of {t['networks']} networks."
+    if len(t["right"]) > 1:
+        each = ", ".join(f"{q} in {n}" for q, n in t["right"].items())
+        said = f"Right of {t['networks']} networks: {each}."
+    return said + (" All or nothing." if t["all_or_nothing"] and not t["passed"] else "")
+
+
+def _mistake(m: Mistake) -> str:
+    looks = [f"It looks like this: {said}." for said in m["looks_like"]]
+    return "\n".join([m["text"], *looks])
+
+
+def _summary(g: Grade) -> Iterator[str]:
+    """What is said of the whole, to whoever handed it in: nothing of tests that are hidden."""
+    yield from g["notes"]
+    if g["first_mistake"] and not g["notes"]:
+        yield "The first mistake: " + _mistake(g["first_mistake"])
+    if g["inaccurate"]:
+        yield "\n".join(g["inaccurate"])
+    if g["printed"]:
+        yield "The file printed (the end of it, on one network):\n" + g["printed"]
+    if all(t["passed"] for t in g["tests"] if t["visibility"] == "visible"):
+        yield "Every step that is shown is right."
+
+
+def as_text(g: Grade) -> str:
+    """One screen: the tests with their points, and the first mistake."""
+    return "\n".join(_screen(g)) + "\n"
+
+
+def _screen(g: Grade) -> Iterator[str]:
+    yield f"{g['title']}: {g['file']}"
+    yield ""
+    width = max(len(t["name"]) for t in g["tests"])
+    for t in g["tests"]:
+        shown = "" if t["visibility"] == "visible" else f"  ({t['visibility']})"
+        points = f"{t['score']:7.2f} of {t['max_score']:g}"
+        yield f"  {t['name']:{width}}  {points:16}  {_share(t)}{shown}"
+    yield f"  {'':{width}}  {g['score']:7.2f} of {g['max_score']:g}"
+    for part in _summary(g):
+        yield ""
+        yield from (textwrap.fill(line, 100) for line in part.splitlines())
+    yield ""
+    ran = f"{g['seconds']:.1f} s, in {g['isolation']}." if g["isolation"] else "Nothing was run."
+    yield textwrap.fill(ran, 100)
+
+
+def as_json(g: Mapping[str, Any]) -> str:
+    """Valid JSON, NaN nowhere."""
+    return json.dumps(g, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Grade], str]] = {
+    "gradescope": lambda g: as_json(gradescope(g)),
+    "json": as_json,
+    "text": as_text,
+}

@@ -1,0 +1,253 @@
+"""From a file and a rubric to a grade: points, and the first mistake, without giving the solution away.
+
+No message about a mistake holds a number that is expected, nor a formula.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TypedDict
+
+from conformance.cases.catalogue import Case
+from conformance.commands.grading.asking import Asking
+from conformance.commands.grading.plain import plain
+from conformance.commands.grading.rubric import Rubric, Test
+from conformance.commands.grading.steps import Judged, Wrong, judged, looks_like
+from conformance.commands.grading.submission import File, Submission
+from conformance.model.results import SYMBOLS
+from conformance.tools.trouble import RefusedError, to_install
+
+__all__ = ["SCHEMA_VERSION", "Grade", "Mistake", "TestGrade", "grade", "nothing"]
+
+SCHEMA_VERSION = 1
+RETURNED_BY = {"A": "forward_pass", "Z": "forward_pass", "W_new": "update"}
+
+
+class Mistake(TypedDict):
+    """The first mistake of some quantities: where, never what would be right."""
+
+    case: str
+    quantity: str
+    layer: int  # 0: all of it is missing
+    gate: str  # how it was judged: step, end-to-end; "" where there was nothing to judge
+    network: str
+    text: str
+    looks_like: list[str]  # with the hints `what` alone
+
+
+class TestGrade(TypedDict):
+    """A row of the grade."""
+
+    name: str
+    quantities: list[str]
+    score: float
+    max_score: float
+    passed: bool
+    visibility: str
+    gate: str
+    all_or_nothing: bool
+    networks: int
+    right: dict[str, int]  # of each quantity: in how many of the networks
+    mistake: Mistake | None
+
+
+class Network(TypedDict):
+    """One network of the grade."""
+
+    case: str
+    network: str
+    right: dict[str, bool]  # of each quantity that is asked for
+    troubles: list[str]
+
+
+class Grade(TypedDict):
+    """All of it."""
+
+    schema_version: int
+    title: str
+    file: str
+    score: float
+    max_score: float
+    hints: str
+    isolation: str
+    seconds: float
+    notes: list[str]  # for whoever handed it in, whatever the hints
+    inaccurate: list[str]  # steps that count as right though they lose digits, and what would not
+    printed: str  # the end of what the file printed on the first network it printed anything on
+    first_mistake: Mistake | None  # of the visible tests
+    tests: list[TestGrade]
+    networks: list[Network]
+
+
+def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
+    """The grade of a file. What it does costs points at most; what this machine lacks raises RefusedError."""
+    for name in rubric.allow:
+        if find_spec(name) is None:
+            raise RefusedError(
+                f"the rubric allows {name}, which is not installed here: {to_install(name)}."
+            )
+    begun = time.monotonic()
+    wanted = {case: None for t in _visible_first(rubric) for case in t.cases}
+    update = any("W_new" in t.quantities for t in rubric.tests)
+    with Submission.of(file, rubric) as submission:
+        asking = Asking(submission, rubric.seconds, rubric.total_seconds, update)
+        answers = asking.all(wanted)
+        isolation = submission.isolation
+    found = {case: judged(case, answer) for case, answer in answers.items()}
+    made = _graded(rubric, hints or rubric.hints, found)
+    notes = [_said(asking.dead)] if asking.dead else []
+    made["isolation"], made["seconds"] = isolation, round(time.monotonic() - begun, 2)
+    return _closed({**made, "file": plain(file.name, 100), "notes": [plain(n, 600) for n in notes]})
+
+
+def nothing(rubric: Rubric, reason: str, hints: str = "") -> Grade:
+    """The grade where there is nothing to grade."""
+    made = _graded(rubric, hints or rubric.hints, {})
+    return _closed({**made, "notes": [plain(reason, 600)]})
+
+
+def _visible_first(rubric: Rubric) -> list[Test]:
+    return sorted(rubric.tests, key=lambda t: t.visibility != "visible")
+
+
+def _graded(rubric: Rubric, hints: str, found: Mapping[Case, Judged]) -> Grade:
+    rows = [_test(t, [found[c] for c in t.cases if c in found], hints) for t in rubric.tests]
+    seen = {c for t in rubric.tests if t.visibility == "visible" for c in t.cases}
+    return Grade(
+        schema_version=SCHEMA_VERSION,
+        title=rubric.title,
+        file=rubric.file,
+        score=round(math.fsum(r["score"] for r in rows), 2),
+        max_score=round(rubric.points, 2),
+        hints=hints,
+        isolation="",
+        seconds=0.0,
+        notes=[],
+        inaccurate=list(
+            dict.fromkeys(text for c, j in found.items() if c in seen for text in j.lost)
+        ),
+        printed=next((j.printed for c, j in found.items() if c in seen and j.printed), ""),
+        first_mistake=_first(rubric, found, rows),
+        tests=rows,
+        networks=[_network(rubric, j) for j in found.values()],
+    )
+
+
+def _closed(made: Grade) -> Grade:
+    """Without what the hints `none` keep back."""
+    if made["hints"] != "none":
+        return made
+    networks = [Network({**n, "troubles": []}) for n in made["networks"]]
+    return {**made, "inaccurate": [], "printed": "", "networks": networks}
+
+
+def _test(t: Test, on: Sequence[Judged], hints: str) -> TestGrade:
+    """A test's points: of each quantity the share of the networks in which it is right."""
+    right = {q: sum(j.wrong[t.gate, q] is None for j in on) for q in t.quantities}
+    passed = all(n == len(t.cases) for n in right.values())
+    share = sum(right.values()) / (len(right) * len(t.cases))
+    score = t.points * share if passed or not t.all_or_nothing else 0.0
+    return TestGrade(
+        name=plain(t.name, 200),
+        quantities=list(t.quantities),
+        score=round(score, 2),
+        max_score=t.points,
+        passed=passed,
+        visibility=t.visibility,
+        gate=t.gate,
+        all_or_nothing=t.all_or_nothing,
+        networks=len(t.cases),
+        right=right,
+        mistake=None if passed or hints == "none" else _mistake(t, on, hints),
+    )
+
+
+def _mistake(t: Test, on: Sequence[Judged], hints: str) -> Mistake | None:
+    """In the first network that has one; they are in order, the smallest first."""
+    for j in on:
+        if w := j.first(t.quantities, t.gate):
+            alike = [(k, v) for k in on if (v := k.wrong[t.gate, w.quantity]) and v.layer]
+            found = looks_like(alike) if hints == "what" and w.layer else []
+            return Mistake(
+                case=j.case.id,
+                quantity=w.quantity,
+                layer=w.layer,
+                gate=w.gate,
+                network=_described(j.case),
+                text=_text(j, w),
+                looks_like=list(dict.fromkeys(plain(text, 400) for text in found)),
+            )
+    return None
+
+
+def _first(
+    rubric: Rubric, found: Mapping[Case, Judged], rows: Sequence[TestGrade]
+) -> Mistake | None:
+    """The first of the visible tests' mistakes: the smallest network, and there the first step."""
+    turns = {}
+    for t, row in zip(rubric.tests, rows, strict=True):
+        if t.visibility == "visible" and (m := row["mistake"]):
+            j = next(j for j in found.values() if j.case.id == m["case"])
+            turn = j.turn(Wrong(m["quantity"], m["layer"]))
+            turns[j.case.depth, j.case.batch, sum(j.case.widths), j.case.id, turn] = m
+    return turns[min(turns)] if turns else None
+
+
+# --- in words -------------------------------------------------------------------------------------
+
+
+def _described(case: Case) -> str:
+    """A network, as its owner would say it."""
+    sigma = list(case.sigma().values())
+    layers = "1 layer" if case.depth == 1 else f"{case.depth} layers"
+    batch = "one example" if case.batch == 1 else f"a batch of {case.batch}"
+    same = (
+        f"σ is {sigma[0]}"
+        if len(set(sigma)) == 1
+        else f"σ_1 … σ_{case.depth} are {', '.join(sigma)}"
+    )
+    bias = ", with biases absorbed into W" if case.bias else ""
+    widths = "-".join(map(str, case.widths))
+    return f"{layers} of widths {widths}, {same}, {case.loss}, {batch}{bias}"
+
+
+def _text(j: Judged, w: Wrong) -> str:
+    """One mistake, in one or two sentences."""
+    on = f"in the network of {_described(j.case)}"
+    symbol = SYMBOLS[w.quantity]
+    if not w.layer:
+        return f"{symbol} is missing {on}: {_missing(j, w.quantity)}."
+    how = {
+        "step": "It was judged on your own values of what it is computed from: this step is wrong.",
+        "end-to-end": "It was judged from the inputs on: this step is wrong, or one before it.",
+    }[w.gate]
+    holds = "" if w.finite else " It holds NaN or infinity."
+    name = f"{symbol}_{w.layer}"
+    return f"{name} is wrong {on}.{holds} {how}"
+
+
+def _missing(j: Judged, q: str) -> str:
+    """Why a quantity was not returned: its function's trouble, or the first there is."""
+    function = RETURNED_BY.get(q, "backward_prop")
+    own = [t for t in j.troubles if t["function"] == function]
+    if own or j.troubles:
+        return _said((own or j.troubles)[0]).rstrip(".")
+    if q == "W_new":
+        return "the file does not define update(W, dW, alpha)"
+    return f"{function} did not return it"
+
+
+def _said(trouble: Mapping[str, str] | None) -> str:
+    return f"{trouble['function']} {trouble['text']}".strip() if trouble else ""
+
+
+def _network(rubric: Rubric, j: Judged) -> Network:
+    right: dict[str, bool] = {}
+    for t in rubric.tests:
+        if j.case in t.cases:
+            right |= {q: j.wrong[t.gate, q] is None for q in t.quantities}
+    troubles = [*(_said(t) for t in j.troubles), *j.lost]
+    return Network(case=j.case.id, network=_described(j.case), right=right, troubles=troubles)

@@ -1,0 +1,273 @@
+"""The rubric: what is asked for, on which networks, for how many points. A TOML file, strictly read."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from conformance.cases.catalogue import Case, CaseError, cases, select
+from conformance.model.problem import QUANTITIES
+from conformance.tools.names import unknown
+from conformance.tools.toml import (
+    Fields,
+    Reader,
+    UnfitError,
+    as_it_is,
+    flag,
+    number,
+    one_of,
+    string,
+)
+from conformance.tools.trouble import RefusedError
+from conformance.truth.definitions import ROW_WISE
+
+__all__ = ["ALLOWABLE", "GATES", "HINTS", "VISIBILITIES", "Rubric", "RubricError", "Test", "read"]
+
+HINTS = ("none", "where", "what")
+GATES = ("step", "end-to-end")
+VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")  # Gradescope's
+ALLOWABLE = ("torch", "jax", "jaxlib", "autograd", "tensorflow", "tinygrad")
+
+Table = Mapping[str, Any]
+
+
+class RubricError(RefusedError):
+    """What is wrong with a rubric: the file, the line, the field, and what was expected there."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """A row of the grade: some quantities, on some networks, for some points."""
+
+    name: str
+    quantities: tuple[str, ...]
+    points: float
+    cases: tuple[Case, ...]
+    gate: str = "step"
+    visibility: str = "visible"
+    all_or_nothing: bool = False
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """All of it."""
+
+    title: str
+    file: str
+    tests: tuple[Test, ...]
+    allow: tuple[str, ...] = ()
+    hints: str = "where"
+    seconds: float = 5.0
+    total_seconds: float = 60.0
+    memory_mib: int = 2048
+    text: str = ""  # as it was read
+
+    @property
+    def points(self) -> float:
+        """All there are."""
+        return math.fsum(t.points for t in self.tests)
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _file_name(x: Any) -> str:
+    if not isinstance(x, str) or not re.fullmatch(r"[\w.\-]+\.py", x):
+        raise UnfitError(f'is {x!r:.60}; expected the name of a file, such as "student.py".')
+    return x
+
+
+def _list_of(check: Callable[[Any], str], empty: bool = False) -> Callable[[Any], tuple[str, ...]]:
+    """A check of every entry of a list."""
+
+    def every(x: Any) -> tuple[str, ...]:
+        if not isinstance(x, list) or not (x or empty):
+            raise UnfitError(f"is {x!r:.60}; expected a list in brackets, such as ['A', 'Z'].")
+        if len(set(map(str, x))) < len(x):
+            raise UnfitError(f"is {x!r:.60}; expected each of them once.")
+        return tuple(check(one) for one in x)
+
+    return every
+
+
+# --- fields ---------------------------------------------------------------------------------------
+
+CASES: Fields = {
+    "profile": string,
+    "select": string,
+    "ids": _list_of(string),
+    "row_wise": flag,
+}
+TEST: Fields = {
+    "name": string,
+    "quantities": _list_of(one_of("quantity", QUANTITIES)),
+    "points": number(0, 1e6),
+    "cases": as_it_is,
+    "gate": one_of("gate", GATES),
+    "visibility": one_of("visibility", VISIBILITIES),
+    "all_or_nothing": flag,
+}
+LIMITS: Fields = {
+    "seconds": number(0.1, 3600),
+    "total_seconds": number(0.1, 36000),
+    "memory_mib": number(256, 2**20, whole=True),
+}
+RUBRIC: Fields = {
+    "title": string,
+    "file": _file_name,
+    "gate": one_of("gate", GATES),
+    "allow": _list_of(one_of("import", ALLOWABLE), empty=True),
+    "cases": as_it_is,
+    "limits": as_it_is,
+    "hints": as_it_is,
+    "tests": as_it_is,
+}
+HINT: Fields = {"default": one_of("kind of hint", HINTS)}
+
+
+def _line(lines: Sequence[str], table: str, field: str) -> int:
+    """Where a field of a table such as `tests[2]` is, or where its table is; 0: nowhere found."""
+    outer = re.sub(r"\.cases$", "", table) if table.startswith("tests[") else table
+    start, end = _extent(lines, outer)
+    for wanted in (field, table.rpartition(".")[2]):
+        for i in range(start, end):
+            if re.match(rf"\s*[\"']?{re.escape(wanted)}[\"']?\s*=", lines[i]):
+                return i + 1
+    return start if outer else 0
+
+
+def _extent(lines: Sequence[str], table: str) -> tuple[int, int]:
+    """The lines of a table's body, counted from 0: from (the header's line is just before) and to."""
+    name, _, index = table.rstrip("]").partition("[")
+    headers = [i for i, s in enumerate(lines) if re.match(r"\s*\[\[?\s*[\w\"']", s)]
+    if not name:
+        return 0, headers[0] if headers else len(lines)
+    pattern = rf"\s*\[\[?\s*{re.escape(name)}\s*\]"
+    own = [i for i in headers if re.match(pattern, lines[i])]
+    if not own or (index and int(index) > len(own)):
+        return 0, len(lines)
+    start = own[int(index) - 1 if index else 0]
+    return start + 1, next((i for i in headers if i > start), len(lines))
+
+
+# --- the whole ------------------------------------------------------------------------------------
+
+
+def read(path: str | Path | None = None) -> Rubric:
+    """The rubric of a file, or the one that comes along. Raises RubricError, in one sentence."""
+    name = str(path) if path else "default.toml"
+    try:
+        source = Path(path) if path else files(__package__) / "default.toml"
+        text = source.read_text(encoding="utf-8")
+    except OSError as e:
+        raise RubricError(
+            f"cannot read {name}: {e.strerror or e}; expected a rubric, a TOML file."
+        ) from e
+    except UnicodeDecodeError as e:
+        raise RubricError(f"cannot read {name}: it is not UTF-8 text ({e.reason}).") from e
+    try:
+        said = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        raise RubricError(f"cannot read {name}: it is not TOML: {e}.") from e
+    except ValueError as e:  # Python reads no longer ones
+        raise RubricError(
+            f"cannot read {name}: it has a number of thousands of digits; expected fewer."
+        ) from e
+    return _rubric(Reader(name, text, RubricError, _line), said, text)
+
+
+def _rubric(reader: Reader, said: Table, text: str) -> Rubric:
+    found = reader.fields("", said, RUBRIC, ["tests"])
+    limits = reader.fields("limits", found.get("limits", {}), LIMITS)
+    hints = reader.fields("hints", found.get("hints", {}), HINT)
+    rows = found["tests"]
+    if not isinstance(rows, list) or not rows:
+        raise reader.fail("", "tests", "is no list of tables; expected one [[tests]] at least.")
+    given = found.get("cases", _default_cases() if "cases" not in said else None)
+    shared = _cases(reader, "cases", given) if any("cases" not in _table(r) for r in rows) else ()
+    gate = found.get("gate", "step")
+    tests = [_test(reader, f"tests[{i}]", row, shared, gate) for i, row in enumerate(rows, start=1)]
+    _distinct(reader, tests)
+    more: dict[str, Any] = {k: found[k] for k in ("title", "file", "allow") if k in found}
+    if "default" in hints:
+        more["hints"] = hints["default"]
+    whole = {"title": "Backpropagation", "file": "student.py", **more, **limits}
+    return Rubric(tests=tuple(tests), text=text, **whole)
+
+
+def _table(row: Any) -> Table:
+    return row if isinstance(row, dict) else {}
+
+
+def _default_cases() -> Any:
+    """Those of the rubric that comes along."""
+    text = (files(__package__) / "default.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["cases"]
+
+
+def _test(reader: Reader, table: str, row: Any, shared: tuple[Case, ...], gate: str) -> Test:
+    found = dict(reader.fields(table, row, TEST, ["quantities", "points"]))
+    if "cases" in found:
+        found["cases"] = _cases(reader, f"{table}.cases", found["cases"])
+    name = ", ".join(found["quantities"])
+    return Test(**{"name": name, "cases": shared, "gate": gate, **found})
+
+
+def _distinct(reader: Reader, tests: Sequence[Test]) -> None:
+    """Two tests of one name could not be told apart; a grade without points is none."""
+    names = [t.name for t in tests]
+    for i, name in enumerate(names, start=1):
+        if name in names[: i - 1]:
+            raise reader.fail(f"tests[{i}]", "name", f"is {name!r:.60} again; expected another.")
+    if not any(t.points for t in tests):
+        raise reader.fail("", "tests", "have no points together; expected more than 0.")
+
+
+def _cases(reader: Reader, table: str, said: Any) -> tuple[Case, ...]:
+    """The networks: by id, or those of a profile that are selected. Row-wise σ only where wanted."""
+    found = reader.fields(table, said, CASES)
+    if "ids" in found and len(found) > ("row_wise" in found) + 1:
+        raise reader.fail(
+            table, "ids", "stands beside profile or select; expected one or the other."
+        )
+    chosen = (
+        _by_id(reader, table, found["ids"]) if "ids" in found else _selected(reader, table, found)
+    )
+    kept = [
+        c for c in chosen if found.get("row_wise") or not set(ROW_WISE) & set(c.sigma().values())
+    ]
+    if not kept:
+        raise reader.fail(
+            table, "ids" if "ids" in found else "select",
+            "leaves no network: σ of all of them is row-wise; expected row_wise = true, or others.",
+        )  # fmt: skip
+    return tuple(sorted(kept, key=lambda c: (c.depth, c.batch, sum(c.widths), c.id)))
+
+
+@cache
+def _every() -> Mapping[str, Case]:
+    return {c.id: c for c in cases("exhaustive")}
+
+
+def _by_id(reader: Reader, table: str, ids: Sequence[str]) -> list[Case]:
+    for i in ids:
+        if i not in _every():
+            raise reader.fail(table, "ids", f"has an {unknown('case', i, _every())}")
+    return [_every()[i] for i in ids]
+
+
+def _selected(reader: Reader, table: str, found: Table) -> list[Case]:
+    field = "profile"
+    try:
+        of = cases(found.get("profile", "quick"))
+        field = "select"
+        return select(of, found.get("select", "dtype=float64"))
+    except CaseError as e:
+        raise reader.fail(table, field, f"chooses nothing: {e}") from e

@@ -1,0 +1,214 @@
+"""Which quantities of one answer are right: each step on the file's own operands, or end to end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from conformance.cases.catalogue import Case
+from conformance.commands.grading.asking import Answer, Trouble
+from conformance.implementations import implementation
+from conformance.judge.gates import Subject, judge
+from conformance.judge.inaccuracy import small_losses
+from conformance.model.problem import QUANTITIES, Floats, Runs, Trace
+from conformance.model.results import SYMBOLS, Finding
+
+__all__ = ["LIKE", "Judged", "Wrong", "judged", "looks_like"]
+
+LIKE = "refbp"  # whose σ the file is handed, and in whose tolerances it is judged
+FORWARD = ("A", "Z")
+MOST_NETWORKS = 8  # that are looked at for what a mistake looks like
+OPERANDS = {
+    "A": ("Z", -1),
+    "Z": ("A", 0),
+    "delta": ("delta", 1),
+    "dW": ("delta", 0),
+    "W_new": ("dW", 0),
+}
+"""What a step is given of the file's own: a quantity, so many layers further."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Where a quantity of a network is wrong first, as the algorithm goes."""
+
+    quantity: str
+    layer: int  # 0: it was not returned
+    gate: str = ""
+    finite: bool = True
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One network: for each gate and quantity what is wrong first, or None where it is right."""
+
+    case: Case
+    wrong: Mapping[tuple[str, str], Wrong | None]
+    troubles: tuple[Trouble, ...]
+    printed: str
+    returned: frozenset[str]
+    lost: tuple[str, ...]  # steps that are right but for digits that their formulas lose
+    traces: tuple[Trace, Trace]  # as returned, and with the A and Z that backward_prop was given
+
+    def first(self, quantities: tuple[str, ...], gate: str) -> Wrong | None:
+        """The first of some quantities, in the order of the algorithm."""
+        found = [w for q in quantities if (w := self.wrong[gate, q])]
+        return min(found, key=self.turn, default=None)
+
+    def turn(self, w: Wrong) -> tuple[int, ...]:
+        """When the algorithm computes it."""
+        back = w.quantity in ("delta", "dW")
+        part = 0 if w.quantity in FORWARD else 1 if back else 2
+        layer = w.layer or (self.case.depth if back else 1)
+        return part, -layer if back else layer, QUANTITIES.index(w.quantity)
+
+
+def judged(case: Case, answer: Answer) -> Judged:
+    """The answer for a network, held against the truth.
+
+    Where A and Z were not to be had, or are not finite, δ and what follows were computed from the right
+    ones (`student_process`), and are judged on them.
+    """
+    subject, troubles = Subject(case), answer.troubles
+    own = _in_form(subject, answer.trace)
+    if own is None:
+        own = Trace()
+        text = "its answer does not have the shapes of this network"
+        troubles += ({"kind": "malformed", "function": "", "text": text},)
+    mended = _mended(subject, own)
+    forward = _Steps(subject, own)
+    backward = forward if mended is own else _Steps(subject, mended, handed=True)
+    wrong = {
+        (gate, q): (forward if q in FORWARD else backward).first_wrong(q, gate)
+        for gate in ("step", "end-to-end")
+        for q in QUANTITIES
+    }
+    returned = frozenset(q for q in QUANTITIES if own.layers(q))
+    lost = {k: v for s in (forward, backward) for k, v in s.lost.items() if k[0] == "step"}
+    hints = dict.fromkeys(
+        f"{SYMBOLS[q]} loses digits; it counts as right. Stable: {stable}."
+        for (_, q, _), stable in lost.items()
+        if q != "loss"
+    )
+    return Judged(case, wrong, troubles, answer.printed, returned, tuple(hints), (own, mended))
+
+
+def _in_form(subject: Subject, t: Trace) -> Trace | None:
+    """The trace, if every array of it has the shape that it should have."""
+    p = subject.problem
+    for q in QUANTITIES:
+        for l, M in t.layers(q).items():
+            like = p.W[l].shape if q in ("dW", "W_new") else (len(p.X), p.W[l].shape[1])
+            if M.shape != like:
+                return None
+    return t
+
+
+def _mended(subject: Subject, t: Trace) -> Trace:
+    """With the A and Z that backward_prop was given."""
+    if t.A and t.Z and all(_finite(M) for q in FORWARD for M in t.layers(q).values()):
+        return t
+    right = implementation(LIKE).run(subject.problem.copy())
+    return replace(t, A=right.A, Z=right.Z)
+
+
+def _finite(M: Floats) -> bool:
+    return bool(np.isfinite(M).all())
+
+
+class _Steps:
+    """What the judge says of every step of one trace."""
+
+    def __init__(self, subject: Subject, t: Trace, handed: bool = False) -> None:
+        self.L, self.t, self.handed = subject.case.depth, t, handed
+        self.right: dict[tuple[str, str, int], bool] = {}
+        self.lost: dict[tuple[str, str, int], str] = {}  # right but for digits: the stable formula
+        if any(t.layers(q) for q in QUANTITIES):
+            result = judge(subject, LIKE, t, whole=False, rounded=False)
+            self.right = {
+                (r["gate"], r["quantity"], r["layer"]): float(r["ratio"]) <= 1
+                for r in result["records"]
+            }
+            if result["verdict"] == "deviates":
+                self.lost = small_losses(subject, LIKE, t, rounded=False)
+                self.right |= dict.fromkeys(self.lost, True)
+
+    def first_wrong(self, q: str, gate: str) -> Wrong | None:
+        """The first layer that is wrong, in the order in which they are computed."""
+        if not self.t.layers(q):
+            return Wrong(q, 0)
+        found = ((l, self._gate(q, l, gate)) for l in self._order(q))
+        return next(
+            (
+                Wrong(q, l, g, _finite(self.t.layers(q)[l]))
+                for l, g in found
+                if not self._is(q, l, g)
+            ),
+            None,
+        )
+
+    def _order(self, q: str) -> Iterator[int]:
+        back = q in ("delta", "dW")
+        yield from range(self.L, 0, -1) if back else range(1, self.L + 1)
+
+    def _is(self, q: str, l: int, gate: str) -> bool:
+        """Whether it is right. End to end does as well, on operands that were handed over, or that are
+        not those that it was computed from."""
+        if self.right[gate, q, l]:
+            return True
+        operand, further = OPERANDS[q]
+        elsewhere = not self.right.get(("end-to-end", operand, l + further), True)
+        return (self.handed or elsewhere) and self.right["end-to-end", q, l]
+
+    def _gate(self, q: str, l: int, gate: str) -> str:
+        """The step gate where it can judge: with an operand that there is, and that shows something."""
+        if gate == "step" and ("step", q, l) in self.right and not self._hollow(q, l):
+            return "step"
+        return "end-to-end"
+
+    def _hollow(self, q: str, l: int) -> bool:
+        """Whether its operand is wrong, and nothing but zeros or not finite: any formula fits those."""
+        operand, further = OPERANDS[q]
+        M = self.t.layers(operand).get(l + further)
+        if M is None or self.right["end-to-end", operand, l + further]:
+            return False
+        return not M.any() or not _finite(M)
+
+
+def looks_like(wrong: Sequence[tuple[Judged, Wrong]]) -> list[str]:
+    """What is known of a mistake that looks like this one: without the formula that it would be in.
+
+    `wrong`: where one quantity is wrong, the smallest network first. One example alone can look like
+    several mistakes: what most of the networks look like is told.
+    """
+    from conformance.judge.mistakes.table import FAULTS
+
+    found = [f for j, w in wrong[:MOST_NETWORKS] for f in _findings(j, w)[:1]]
+    if not found:
+        return []
+    fault = Counter(f["fault"] for f in found).most_common(1)[0][0]
+    if fault:
+        return [FAULTS[name].what for name in fault.split(" + ")]
+    text = next(f["text"] for f in found if not f["fault"])
+    return [text.rpartition("no known mistake; ")[2].rstrip(".")]
+
+
+def _findings(j: Judged, w: Wrong) -> list[Finding]:
+    """Of one network and quantity."""
+    from conformance.judge.mistakes.diagnosis import diagnosis
+
+    subject, t = Subject(j.case), j.traces[w.quantity not in FORWARD]
+    try:  # a hint is no reason to lose a grade
+        _, found = diagnosis(
+            subject,
+            LIKE,
+            Runs(t),
+            judge(subject, LIKE, t, whole=False, rounded=False),
+            rounded=False,
+        )
+    except Exception:
+        return []
+    return [f for f in found if any(s["quantity"] == w.quantity for s in f["steps"])]

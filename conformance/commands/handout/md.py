@@ -1,0 +1,134 @@
+"""MyST Markdown: $$ … $$ for the steps, pictures as data, and nobody's text as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from conformance.commands.handout.document import BOX, Handout, Line, answered, facts
+from conformance.commands.handout.graph import Figure, data_uri
+from conformance.commands.handout.layout import Formula, Piece, narrowed, packed, width
+from conformance.commands.handout.numbers import plain
+from conformance.commands.handout.steps import Given
+from conformance.commands.handout.text import md
+
+__all__ = [
+    "answer",
+    "compared",
+    "conventions",
+    "display",
+    "figure",
+    "given",
+    "opening",
+    "render",
+    "step",
+    "table",
+]
+
+LINE, WIDEST = 27.0, 34.0
+"""In em: what a line of a display holds, and a matrix that is wider than a column of text is broken."""
+MACROS, LINED = 3000, r"\underline{\phantom{00.0000}}"
+"""MathJax has a box as a macro, and gives up where so many characters have many; a line it has itself."""
+
+
+def render(h: Handout) -> str:
+    """The whole page."""
+    return "\n\n".join(_blocks(h)) + "\n"
+
+
+def _blocks(h: Handout) -> Iterable[str]:
+    yield from opening(h)
+    yield from (figure(f) for f in h.figures)
+    yield "## Given"
+    yield from (given(g, told) for g, told in h.givens)
+    for title, lines in h.sections:
+        yield f"## {md(title)}"
+        yield from (step(line) for line in lines)
+    if h.plots:
+        yield "## What it shows"
+    for f in h.plots:
+        yield figure(f)
+        yield table(f.table)
+    if h.key:
+        yield "## Answer key"
+        yield from (answer(line) for _, lines in h.key for line in lines)
+    yield from compared(h)
+    yield "## Who agrees"
+    yield table([("implementation", "versions", "verdict"), *answered(h)])
+
+
+def opening(h: Handout) -> Iterable[str]:
+    """The title, the text, the network and the conventions."""
+    e = h.example
+    yield f"# {md(e.title)}"
+    yield from map(md, e.text)
+    if e.credit:
+        yield f"*{md(e.credit)}*"
+    yield "\n".join(f"- **{md(k)}:** {md(v)}" for k, v in facts(e))
+    yield conventions(h)
+
+
+def conventions(h: Handout) -> str:
+    """One point each."""
+    return "**How to read it.**\n\n" + "\n".join(f"- {md(n)}" for n in h.notes)
+
+
+def display(left: str, *formulas: Formula) -> str:
+    """left = formula = formula, aligned at the equals sign; each goes on where a line is full."""
+    body: list[str] = []
+    for formula in filter(None, formulas):
+        first, *more = packed(narrowed(formula, WIDEST - width(left)), LINE - width(left))
+        body += [f"{'' if body else left}&= {first}", *(f"&{part}" for part in more)]
+    rows = " \\\\\n".join(body)
+    if len(rows) > MACROS:
+        rows = rows.replace(BOX, LINED)
+    return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
+
+
+def given(g: Given, told: str) -> str:
+    """A number that is handed out."""
+    return display(g.left, (Piece(told),))
+
+
+def answer(line: Line) -> str:
+    """A result, alone."""
+    return display(line.left, (Piece(line.result),))
+
+
+def step(line: Line) -> str:
+    """In words, then the equation, then its mark."""
+    note = f" {md(line.step.note)}" if line.step.note else ""
+    shown = display(line.left, (Piece(line.symbols),), line.filled, (Piece(line.result),))
+    mark = f"\n\n*{md(line.mark)}*" if line.mark else ""
+    return f"**{md(line.step.says)}.**{note}\n\n{shown}{mark}"
+
+
+def figure(f: Figure) -> str:
+    """The picture as data, with its caption as text."""
+    return f"![{md(f.caption)}]({data_uri(f.picture)})\n\n*{md(f.caption)}*"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row heads it."""
+    lines = ["| " + " | ".join(md(c) or " " for c in row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def compared(h: Handout) -> Iterable[str]:
+    """Printed numbers beside ours."""
+    if not h.compared:
+        return
+    yield "## Published, and certified"
+    rows = [
+        (
+            c.published.what,
+            str(c.published.value),
+            plain(c.ours, 12),
+            "agrees" if c.agrees else "differs",
+        )
+        for c in h.compared
+    ]
+    yield table([("number", "published", "certified", ""), *rows])
+    for c in h.compared:
+        if not c.agrees:
+            instead = f" ({plain(c.instead, 12)})" if c.instead is not None else ""
+            yield md(f"{c.published.what}: {c.reason}{instead}")

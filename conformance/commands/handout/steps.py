@@ -1,0 +1,527 @@
+"""The worked steps as data, in the notes' order: one list that every format shows.
+
+A step says what is computed in symbols, with the numbers in it, and what comes out; and the line of NumPy
+that computes it, which the notebook shows and `recomputed` runs. Displayed are columns, where an example
+is one (a_l = W_l z_{l-1}, W_l is d_l×d_{l-1}), or a batch of rows (A_l = Z_{l-1} W_l).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from conformance.commands.handout.example import Example
+from conformance.commands.handout.formulas import (
+    LOSSES,
+    MINUS,
+    ODOT,
+    PLUS,
+    PRODUCT,
+    Break,
+    Grid,
+    Num,
+    Parts,
+    sigma_cell,
+    sigma_prime,
+)
+from conformance.commands.handout.layout import Formula, Piece
+from conformance.commands.handout.numbers import latex, shown, unit
+from conformance.commands.handout.passes import Key, Numbers, environment
+from conformance.model.problem import Floats
+
+__all__ = [
+    "PARTS",
+    "Given",
+    "Recount",
+    "Step",
+    "block",
+    "given",
+    "pieces",
+    "recomputed",
+    "recount",
+    "steps",
+    "written",
+]
+
+PARTS = {
+    "forward": "Step 0: propagate the input forward",
+    "loss": "Step 1: evaluate the loss",
+    "last": "Step 2a: the last layer",
+    "link": "Step 2b: the link for the preceding layer",
+    "rest": "Step 2c: the remaining layers",
+    "update": "Step 2: update the weights",
+}
+"""The parts of the handout, named as the notes name them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One equation: left = symbols = filled = result."""
+
+    key: Key
+    part: str
+    says: str  # in words
+    left: str
+    symbols: str
+    filled: Parts  # none where the symbols say it all
+    result: Floats  # as displayed
+    code: str
+    note: str = ""
+    scalar: bool = False
+
+    @property
+    def variable(self) -> str:
+        """What its line of NumPy assigns to."""
+        return self.code.splitlines()[-1].partition(" = ")[0]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A number that is handed out."""
+
+    key: Key
+    left: str
+    value: Floats
+
+
+def block(M: Floats, key: Key) -> Grid:
+    """A matrix of numbers."""
+    return Grid(tuple(tuple((Num(float(x), key),) for x in row) for row in M))
+
+
+# --- as LaTeX -----------------------------------------------------------------------------------------
+
+Blank = Callable[[Num], str | None]
+"""What stands in the place of a number; None: the number itself."""
+
+
+def _number(x: Num, digits: int, blank: Blank) -> str:
+    box = blank(x)
+    if box is not None:
+        return f"-{box}" if x.minus else box
+    value = -x.value if x.minus else x.value
+    told = latex(value, digits)
+    return f"({told})" if x.wrapped and (told.startswith("-") or r"\times" in told) else told
+
+
+def written(parts: Parts, digits: int, blank: Blank = lambda _: None) -> str:
+    """LaTeX, the numbers filled in to so many digits."""
+    return "".join(_part(p, digits, blank) for p in parts)
+
+
+def pieces(parts: Parts, digits: int, blank: Blank = lambda _: None) -> Formula:
+    """The same, parted where it may be broken."""
+    found = [Piece("")]
+    for p in parts:
+        if isinstance(p, Break):
+            found.append(Piece("", p.within, p.begins))
+        else:
+            found[-1] = found[-1]._replace(latex=found[-1].latex + _part(p, digits, blank))
+    return tuple(found) if parts else ()
+
+
+def _part(p: str | Num | Grid | Break, digits: int, blank: Blank) -> str:
+    if isinstance(p, str):
+        return p
+    if isinstance(p, Break):
+        return p.within
+    if isinstance(p, Num):
+        return _number(p, digits, blank)
+    rows = (" & ".join(written(cell, digits, blank) for cell in row) for row in p.rows)
+    return r"\begin{bmatrix} " + r" \\ ".join(rows) + r" \end{bmatrix}"
+
+
+# --- the words and symbols of a convention ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Words:
+    """How the quantities of an example are written."""
+
+    e: Example
+
+    def v(self, letter: str, l: int | str = "") -> str:
+        """A vector as a column, a matrix as rows: bold."""
+        letter = letter.lower() if self.e.column else letter
+        return rf"\mathbf{{{letter}}}_{{{l}}}" if l != "" else rf"\mathbf{{{letter}}}"
+
+    def W(self, l: int) -> str:
+        return rf"\mathbf{{W}}_{{{l}}}"
+
+    def b(self, l: int) -> str:
+        return rf"\mathbf{{b}}_{{{l}}}" if self.e.column else rf"\mathbf{{b}}_{{{l}}}^\top"
+
+    def d(self, by: str) -> str:
+        return rf"\frac{{\partial \mathcal{{L}}}}{{\partial {by}}}"
+
+    def db(self, l: int) -> str:
+        return self.d(rf"\mathbf{{b}}_{{{l}}}") + ("" if self.e.column else r"^\top")
+
+    def code(self, quantity: str, l: int) -> str:
+        """The variable of A_l or Z_l."""
+        return f"{quantity.lower() if self.e.column else quantity}[{l}]"
+
+    @property
+    def y(self) -> str:
+        return "y" if self.e.column else "Y"
+
+
+class _Writer:
+    """The steps of one example, from its numbers."""
+
+    def __init__(self, e: Example, by: Numbers) -> None:
+        self.e, self.by, self.w = e, by, _Words(e)
+        self.loss = LOSSES[e.loss]
+
+    def M(self, quantity: str, l: int) -> Floats:
+        """As displayed."""
+        return self.e.shaped(self.by[quantity, l])
+
+    def block(self, quantity: str, l: int, transposed: bool = False) -> Grid:
+        M = self.M(quantity, l)
+        return block(M.T if transposed else M, (quantity, l))
+
+    def cells(self, make: Callable[..., Parts], *of: Key) -> Grid:
+        """A cell for each entry, made of the entries there of several matrices."""
+        each = [self.M(*key) for key in of]
+        rows, columns = each[0].shape
+
+        def cell(i: int, j: int) -> Parts:
+            return make(*(Num(float(M[i, j]), key) for M, key in zip(each, of, strict=True)))
+
+        return Grid(tuple(tuple(cell(i, j) for j in range(columns)) for i in range(rows)))
+
+    def product(self, P: Grid, Q: Grid) -> Parts:
+        return (P, PRODUCT, Q)
+
+    # forward
+
+    def forward(self) -> Iterator[Step]:
+        for l in range(1, self.e.L + 1):
+            yield self._pre_activation(l)
+            if ("T", l) in self.by:
+                yield self._exponentials(l)
+            yield self._activation(l)
+
+    def _pre_activation(self, l: int) -> Step:
+        w, e = self.w, self.e
+        Z, W = w.v("Z", l - 1), w.W(l)
+        symbols = rf"{W} {Z}" if e.column else rf"{Z} {W}"
+        pair = (self.block("W", l), self.block("Z", l - 1))
+        filled = self.product(*(pair if e.column else pair[::-1]))
+        code = ("W[{l}] @ {z}" if e.column else "{z} @ W[{l}]").format(l=l, z=w.code("Z", l - 1))
+        if e.b:
+            symbols += f" + {w.b(l)}" if e.column else rf" + \mathbf{{1}}\, {w.b(l)}"
+            filled = (*filled, PLUS, *(() if e.column else (r"\mathbf{1}",)), self.block("b", l))
+            code += f" + b[{l}]"
+        return Step(
+            ("A", l), "forward", f"The pre-activation of layer {l}", w.v("A", l), symbols, filled,
+            self.M("A", l), f"{w.code('A', l)} = {code}",
+        )  # fmt: skip
+
+    def _activation(self, l: int) -> Step:
+        w, name = self.w, self.e.sigma[l]
+        a = w.v("A", l)
+        return Step(
+            ("Z", l), "forward", f"The output of layer {l}, σ_{l} is {name}", w.v("Z", l),
+            rf"\sigma_{{{l}}}({a})", self._sigma(l), self.M("Z", l),
+            f"{w.code('Z', l)} = sigma[{l}]({w.code('A', l)})",
+            note=_OF_A_ROW.get(name, ""),
+        )  # fmt: skip
+
+    def _sigma(self, l: int) -> Parts:
+        name = self.e.sigma[l]
+        if ("T", l) in self.by:
+            return self._of_a_row(l)
+        return (self.cells(lambda a: sigma_cell(name, a), ("A", l)),)
+
+    def _exponentials(self, l: int) -> Step:
+        """What a softmax divides by."""
+        A = self.w.v("A", l)
+        cells = self.cells(lambda a: ("e^{", a, "}"), ("A", l))
+        return Step(
+            ("T", l), "forward", f"The sum of the exponentials of each row, layer {l}", r"\mathbf{t}",
+            rf"e^{{{A}}}\, \mathbf{{1}}", (cells, r"\,\mathbf{1}"), self.M("T", l),
+            f"T[{l}] = np.exp({self.w.code('A', l)}).sum(axis=1, keepdims=True)",
+        )  # fmt: skip
+
+    def _of_a_row(self, l: int) -> Parts:
+        """e^a / t, or a − ln t, with the row's own t."""
+        soft = self.e.sigma[l] == "softmax"
+        rows = []
+        for row, (t,) in zip(self.M("A", l), self.M("T", l), strict=True):
+            total = Num(float(t), ("T", l), wrapped=soft)
+            nums = [Num(float(a), ("A", l)) for a in row]
+            rows.append(
+                tuple(
+                    ("e^{", a, "} / ", total) if soft else (a, r" - \ln(", total, ")") for a in nums
+                )
+            )
+        return (Grid(tuple(rows)),)
+
+    # the loss
+
+    def evaluate(self, part: str = "loss") -> Step:
+        w, e = self.w, self.e
+        many = e.Y.shape[1] > 1
+        i = "i" if e.n > 1 else ""
+        z, y = (rf"{c}_{{{i}j}}" if many else f"{c}_{i}" if i else c for c in "zy")
+        sums = (r"\sum_i " if i else "") + (r"\sum_j " if many else "")
+        over = r"\frac{1}{n} " if i else ""
+        symbols = self.loss.sign + over + sums + self.loss.symbol.format(z=z, y=y)
+        return Step(
+            ("loss", 0), part, f"The loss: {e.loss.replace('_', ' ')}", r"\mathcal{L}", symbols,
+            self._terms(), self.by["loss", 0], f"loss = {self.loss_code(w.code('Z', e.L))}",
+            note=self._loss_note(), scalar=True,
+        )  # fmt: skip
+
+    def loss_code(self, Z: str) -> str:
+        over = " / n" if self.e.n > 1 else ""
+        return f"({self.loss.code.format(z=Z, y=self.w.y)}).sum(){over}"
+
+    def _loss_note(self) -> str:
+        if self.e.loss == "huber":
+            return "h(e) is e²/2 where |e| ≤ 1, and |e| − ½ beyond."
+        if self.e.n == 1 and self.e.loss == "mean_squared_error":
+            return "For one example n = 1, so that the notes' 1/n is 1."
+        return ""
+
+    def _terms(self) -> Parts:
+        """The sum, term by term."""
+        Z, Y = self.M("Z", self.e.L), self.M("Y", 0)
+        pairs = [
+            self.loss.term(Num(float(z), ("Z", self.e.L)), Num(float(y), ("Y", 0)))
+            for z, y in zip(Z.ravel(), Y.ravel(), strict=True)
+        ]
+        front = self.loss.sign + (rf"\frac{{1}}{{{self.e.n}}} " if self.e.n > 1 else "")
+        around = bool(front) and len(pairs) > 1
+        rest = (x for term in pairs[1:] for x in (PLUS, *term))
+        opening, closing = (f"{front}[", "]") if around else (front, "")
+        return (opening, *pairs[0], *rest, closing)
+
+    # backward
+
+    def backward(self) -> Iterator[Step]:
+        L = self.e.L
+        yield self._slope()
+        yield from self._last_link()
+        yield from self._gradients(L, "last")
+        for l in range(L - 1, 0, -1):
+            part = "link" if l == L - 1 else "rest"
+            yield self._derivative(l, part)
+            yield self._link(l, part)
+            yield from self._gradients(l, part)
+
+    def _slope(self) -> Step:
+        """∂L/∂Z_L."""
+        w, e, L = self.w, self.e, self.e.L
+        over = rf"\frac{{1}}{{{e.n}}} " if e.n > 1 else ""
+        slope = self.loss.slope.format(z=w.v("Z", L), y=w.v("Y"))
+        symbols = over.replace(str(e.n), "n") + (f"({slope})" if over else slope)
+        cells = self.cells(self.loss.slope_cell, ("Z", L), ("Y", 0))
+        code = self.loss.slope_code.format(z=w.code("Z", L), y=w.y) + (" / n" if e.n > 1 else "")
+        note = "⊘ divides entry by entry." if r"\oslash" in slope else ""
+        return Step(
+            ("G", L), "last", "How the loss changes with the output", w.d(w.v("Z", L)), symbols,
+            (over, cells), self.M("G", L), f"G[{L}] = {code}", note=note,
+        )  # fmt: skip
+
+    def _last_link(self) -> Iterator[Step]:
+        name, L = self.e.sigma[self.e.L], self.e.L
+        if name in ("softmax", "log_softmax"):
+            yield from self._row_wise(name)
+            return
+        yield self._derivative(L, "last")
+        symbols = rf"{self.w.d(self.w.v('Z', L))} \odot \sigma'_{{{L}}}({self.w.v('A', L)})"
+        filled = (self.block("G", L), ODOT, self.block("D", L))
+        yield self._delta(L, "last", symbols, filled, f"G[{L}] * D[{L}]")
+
+    def _row_wise(self, name: str) -> Iterator[Step]:
+        """Where σ_L takes a row: its Jacobian instead of ⊙ σ'."""
+        w, L = self.w, self.e.L
+        G, Z = w.d(w.v("Z", L)), w.v("Z", L)
+        soft = name == "softmax"
+        inner = rf"\left({G} \odot {Z}\right) \mathbf{{1}}" if soft else rf"{G}\, \mathbf{{1}}"
+        filled: Parts = (self.block("G", L),)
+        if soft:
+            filled = (r"\left(", self.block("G", L), ODOT, self.block("Z", L), r"\right)")
+        code = f"(G[{L}] * {w.code('Z', L)})" if soft else f"G[{L}]"
+        yield Step(
+            ("S", L), "last", "Its sum over each row", r"\mathbf{s}", inner,
+            (*filled, r" \mathbf{1}"), self.M("S", L), f"S[{L}] = {code}.sum(axis=1, keepdims=True)",
+            note=f"{name} takes a whole row, so that the notes' ⊙ σ' does not hold: here is its Jacobian.",
+        )  # fmt: skip
+        if soft:
+            one = (MINUS, self.block("S", L), r" \mathbf{1}^\top")
+            symbols = rf"{Z} \odot \left({G} - \mathbf{{s}} \mathbf{{1}}^\top\right)"
+            filled = (self.block("Z", L), ODOT, r"\left(", self.block("G", L), *one, r"\right)")
+            code = f"{w.code('Z', L)} * (G[{L}] - S[{L}])"
+        else:
+            symbols = rf"{G} - \left(\mathbf{{s}} \mathbf{{1}}^\top\right) \odot e^{{{Z}}}"
+            powers = self.cells(lambda z: ("e^{", z, "}"), ("Z", L))
+            s = (MINUS, r"\left(", self.block("S", L), r" \mathbf{1}^\top\right)")
+            filled = (self.block("G", L), *s, ODOT, powers)
+            code = f"G[{L}] - S[{L}] * np.exp({w.code('Z', L)})"
+        step = self._delta(L, "last", symbols, filled, code)
+        yield replace(step, note=self._meets())
+
+    def _meets(self) -> str:
+        """What softmax and cross entropy become together, where each row of Y sums to 1."""
+        sums = all(self.e.Y.sum(axis=1) == 1)
+        over = "/n" if self.e.n > 1 else ""
+        known = self.e.loss in ("cross_entropy", "log_softmax_cross_entropy")
+        p = "Z" if self.e.sigma[self.e.L] == "softmax" else "softmax(A)"
+        return f"It is ({p} − Y){over}, as the rows of Y sum to 1." if sums and known else ""
+
+    def _derivative(self, l: int, part: str) -> Step:
+        w, name = self.w, self.e.sigma[l]
+        symbols, cell = sigma_prime(name, w.v("A", l), w.v("Z", l))
+        return Step(
+            ("D", l), part, f"The derivative of σ_{l}", rf"\sigma'_{{{l}}}({w.v('A', l)})", symbols,
+            (self.cells(cell, ("A", l), ("Z", l)),) if name != "identity" else (), self.M("D", l),
+            f"D[{l}] = sigma[{l}].derivative({w.code('A', l)})",
+            note="[ ] is 1 where it is true, else 0." if name in ("relu", "leaky_relu") else "",
+        )  # fmt: skip
+
+    def _link(self, l: int, part: str) -> Step:
+        w, e, m = self.w, self.e, l + 1
+        W, d = (self.block("W", m, transposed=True), self.block("delta", m))
+        inner = rf"{w.W(m)}^\top \delta_{{{m}}}" if e.column else rf"\delta_{{{m}}} {w.W(m)}^\top"
+        pair = (W, d) if e.column else (d, W)
+        symbols = rf"\left({inner}\right) \odot \sigma'_{{{l}}}({w.v('A', l)})"
+        filled: Parts = (r"\left(", *self.product(*pair), r"\right)", ODOT, self.block("D", l))
+        code = f"W[{m}].T @ delta[{m}]" if e.column else f"delta[{m}] @ W[{m}].T"
+        return self._delta(l, part, symbols, filled, f"({code}) * D[{l}]")
+
+    def _delta(self, l: int, part: str, symbols: str, filled: Parts, code: str) -> Step:
+        left = rf"\delta_{{{l}}} = {self.w.d(self.w.v('A', l))}"
+        return Step(
+            ("delta", l), part, f"The link of layer {l}", left, symbols, filled,
+            self.M("delta", l), f"delta[{l}] = {code}",
+        )  # fmt: skip
+
+    def _gradients(self, l: int, part: str) -> Iterator[Step]:
+        w, e = self.w, self.e
+        Z, d = w.v("Z", l - 1), rf"\delta_{{{l}}}"
+        zT, D = self.block("Z", l - 1, transposed=True), self.block("delta", l)
+        z = w.code("Z", l - 1)
+        yield Step(
+            ("dW", l), part, f"The gradient of W_{l}", w.d(w.W(l)),
+            rf"{d}\, {Z}^\top" if e.column else rf"{Z}^\top {d}",
+            self.product(*((D, zT) if e.column else (zT, D))), self.M("dW", l),
+            f"dW[{l}] = delta[{l}] @ {z}.T" if e.column else f"dW[{l}] = {z}.T @ delta[{l}]",
+        )  # fmt: skip
+        if e.b and not e.fixed_biases:
+            yield Step(
+                ("db", l), part, f"The gradient of b_{l}", w.db(l),
+                d if e.column else rf"\mathbf{{1}}^\top {d}",
+                () if e.column else (r"\mathbf{1}^\top ", D), self.M("db", l),
+                f"db[{l}] = delta[{l}]" + ("" if e.column else ".sum(axis=0, keepdims=True)"),
+            )  # fmt: skip
+
+    # the update
+
+    def update(self) -> Iterator[Step]:
+        for l in range(1, self.e.L + 1):
+            yield self._updated("W", l)
+            if self.e.b and not self.e.fixed_biases:
+                yield self._updated("b", l)
+        yield self._loss_after()
+
+    def _updated(self, of: str, l: int) -> Step:
+        w = self.w
+        symbol, slope = (w.W(l), w.d(w.W(l))) if of == "W" else (w.b(l), w.db(l))
+        alpha = Num(self.e.alpha, ("alpha", 0))
+        filled: Parts = (self.block(of, l), MINUS, alpha, r" \cdot ", self.block(f"d{of}", l))
+        return Step(
+            (f"{of}_new", l), "update", f"The new {of}_{l}", rf"{symbol}^{{\text{{new}}}}"
+            if of == "W" or self.e.column else rf"\mathbf{{b}}_{{{l}}}^{{\text{{new}}\,\top}}",
+            rf"{symbol} - \alpha {slope}", filled, self.M(f"{of}_new", l),
+            f"{of}_new[{l}] = {of}[{l}] - alpha * d{of}[{l}]",
+        )  # fmt: skip
+
+    def _loss_after(self) -> Step:
+        e, w = self.e, self.w
+        b = "" if not e.b else " + b[l]" if e.fixed_biases else " + b_new[l]"
+        product = "W_new[l] @ h" if e.column else "h @ W_new[l]"
+        code = (
+            f"h = {w.code('Z', 0)}\nfor l in range(1, L + 1):\n    h = sigma[l]({product}{b})\n"
+            f"loss_after = {self.loss_code('h')}"
+        )
+        return Step(
+            ("loss_after", 0), "update", "The loss after the step, by another forward pass",
+            r"\mathcal{L}^{\text{new}}", r"\mathcal{L} \text{ with the new weights}", (),
+            self.by["loss_after", 0], code, scalar=True,
+        )  # fmt: skip
+
+
+_OF_A_ROW = {
+    "softmax": "Each exponential is divided by the sum of its row.",
+    "log_softmax": "The logarithm of the sum of its row is taken from each a.",
+}
+
+
+def steps(e: Example, by: Numbers) -> tuple[Step, ...]:
+    """All of them."""
+    w = _Writer(e, by)
+    return (*w.forward(), w.evaluate(), *w.backward(), *w.update())
+
+
+def given(e: Example, by: Numbers) -> tuple[Given, ...]:
+    """The numbers that are handed out."""
+    w = _Words(e)
+    x, y = ("x", "y") if e.column else ("X", "Y")
+    found = [
+        Given(("Z", 0), rf"\mathbf{{{x}}}", e.shaped(e.X)),
+        Given(("Y", 0), rf"\mathbf{{{y}}}", e.shaped(e.Y)),
+    ]
+    for first, last in e.repeated:
+        for of in ("W", "b") if e.b else ("W",):
+            symbol = w.W if of == "W" else w.b
+            left = symbol(first) + (rf" = \dots = {symbol(last)}" if last > first else "")
+            found.append(Given((of, first), left, e.shaped(by[of, first])))
+    return tuple(found)
+
+
+# --- what the lines of NumPy give ---------------------------------------------------------------------
+
+
+def recomputed(step: Step, names: Mapping[str, object]) -> Floats:
+    """What the step's own line gives from those numbers."""
+    known = {k: dict(v) if isinstance(v, dict) else v for k, v in names.items()}
+    exec(step.code, known)  # our own lines: nothing of a TOML file is in them
+    return np.atleast_2d(np.asarray(eval(step.variable, known), dtype=float))
+
+
+@dataclass(frozen=True)
+class Recount:
+    """The steps done again from the numbers as they are shown."""
+
+    numbers: int
+    differ: int  # come out with another last digit
+    worst: int  # units in the last digit shown
+    lost: int = 0  # cannot be worked out from them: a 0 is divided by
+
+
+def recount(e: Example, by: Numbers, of: tuple[Step, ...], digits: int) -> Recount:
+    """How far a reader with a calculator gets who carries no more digits than are shown."""
+    seen = {
+        k: np.vectorize(lambda x: float(shown(x, digits)), otypes=[float])(M) for k, M in by.items()
+    }
+    names = environment(e, seen)
+    off: list[int] = []
+    lost = 0
+    for step in of:
+        with np.errstate(all="ignore"):
+            got = recomputed(step, names)
+        for x, y in zip(step.result.ravel(), got.ravel(), strict=True):
+            if not np.isfinite(y):
+                lost += 1
+                continue
+            want, have = (float(shown(float(v), digits)) for v in (x, y))
+            off.append(
+                0 if want == have else max(1, round(abs(want - have) / (unit(want, digits) or 1)))
+            )
+    return Recount(len(off) + lost, sum(1 for k in off if k), max(off, default=0), lost)

@@ -1,0 +1,224 @@
+"""A fragment for a LaTeX article: \\input it. amsmath is all that it needs.
+
+It is set for the lines of a plain `article`. What is longer goes on in the next line, a matrix that is wider
+than a line between its columns; the step is then in smaller type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from conformance.commands.handout.document import BOX, Handout, Line, answered, facts
+from conformance.commands.handout.layout import Formula, Piece, narrowed, packed, rows, width
+from conformance.commands.handout.numbers import plain
+from conformance.commands.handout.text import tex
+
+__all__ = ["render"]
+
+LINE = 34.5
+"""Of a plain article, in em at ten points."""
+SIZES = (
+    ("", 1.0),
+    (r"\small\arraycolsep=4.5pt ", 0.925),
+    (r"\footnotesize\arraycolsep=4pt ", 0.86),
+)
+"""Smaller type is a little wider for its size."""
+SMALLER = (
+    SIZES[-1],
+    (r"\scriptsize\arraycolsep=4pt ", 0.79),
+    (r"\tiny\arraycolsep=3pt ", 0.64),
+)
+"""For a matrix that is broken; the last two only where one of its numbers is a line by itself."""
+AROUND = 2.6
+"""What an aligned display keeps to the left, to the right and about its sign."""
+TALL = 25
+"""Lines of a display; a taller one may go on on the next page."""
+TALLEST = 24
+"""Rows of a table; a longer one goes on beside itself."""
+
+
+def render(h: Handout) -> str:
+    """The whole fragment."""
+    return "\n".join(_lines(h)) + "\n"
+
+
+def _lines(h: Handout) -> Iterable[str]:
+    e = h.example
+    yield "% A fragment: \\input it in an article with \\usepackage{amsmath}."
+    yield r"\begingroup\emergencystretch=3em"
+    yield rf"\section*{{{tex(e.title)}}}"
+    for paragraph in e.text:
+        yield f"{tex(paragraph)}\n"
+    if e.credit:
+        yield rf"\emph{{{tex(e.credit)}}}" + "\n"
+    yield _table([(tex(k), _ragged(v)) for k, v in facts(e)], r"lp{0.7\linewidth}", headed=False)
+    yield _paragraph("Conventions") + "\n\n".join(map(tex, h.notes)) + "\n"
+    if e.show == "steps":
+        yield _chain(h)
+    yield r"\subsection*{Given}"
+    yield from _pairs([(g.left, told) for g, told in h.givens])
+    for title, lines in h.sections:
+        yield rf"\subsection*{{{tex(title)}}}"
+        for line in lines:
+            yield from _step(line)
+    for figure in h.plots:
+        yield rf"\par\medskip\noindent\emph{{{tex(figure.caption)}}}"
+        yield _numbers(figure.table)
+    if h.key:
+        yield r"\clearpage"
+        yield r"\section*{Answer key}"
+        for title, lines in h.key:
+            yield rf"\subsubsection*{{{tex(title)}}}"
+            yield from _pairs([(line.left, line.result) for line in lines])
+    yield from _compared(h)
+    yield from _answers(h)
+    yield r"\endgroup"
+
+
+def _paragraph(title: str) -> str:
+    return rf"\paragraph{{{title}}} "
+
+
+# --- formulas -----------------------------------------------------------------------------------------
+
+
+def _step(line: Line) -> Iterable[str]:
+    yield _paragraph(tex(line.step.says) + ".") + tex(line.step.note)
+    formulas = [(Piece(line.symbols),), line.filled, (Piece(line.result),)]
+    yield _display(line.left, formulas, marked=bool(line.mark))
+    if line.mark:
+        yield rf"{{\footnotesize {tex(line.mark)}.}}" + "\n"
+
+
+def _display(left: str, formulas: Sequence[Formula], marked: bool = False) -> str:
+    """left = formula = formula, flush left; each goes on where a line is full."""
+    given = [f for f in formulas if f]
+    how, room = _fitting(left, given)
+    body = []
+    for k, formula in enumerate(given):
+        first, *more = packed(narrowed(formula, room - 1), room)
+        body.append(rf"{left if not k else ''} &= {first} &&".strip())
+        body += [f"&{part} &&" for part in more]
+    shown = "\\begin{flalign*}\n" + " \\\\\n".join(body) + "\n\\end{flalign*}"
+    boxes = BOX in shown
+    if boxes:
+        how += r"\renewcommand{\arraystretch}{1.6}"
+    if marked:
+        how += r"\postdisplaypenalty=10000 "
+    if sum(rows(x) + 0.5 for x in body) * (1.6 if boxes else 1) > TALL:
+        how += r"\allowdisplaybreaks"
+    return f"{{{how}%\n{shown}}}%" if how else shown
+
+
+def _fitting(left: str, formulas: Sequence[Formula]) -> tuple[str, float]:
+    """The largest type in which no piece is wider than a line, and what a line holds of it."""
+    widest = max(width(p.begins + p.latex) for f in formulas for p in f) + 1
+    least = max(width(p.begins + p.latex) for f in formulas for p in narrowed(f, 0)) + 1
+    for sizes, needed in ((SIZES, widest), (SMALLER, least)):
+        for size, scale in sizes:
+            room = (LINE - AROUND) / scale - width(left)
+            if needed <= room:
+                return size, room
+    return size, room
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterable[str]:
+    """Each is left = right, as many beside each other as a line holds; what is wider stands alone."""
+    run: list[str] = []
+    for left, right in pairs:
+        if width(f"{left} = {right}") <= LINE:
+            run.append(rf"$\displaystyle {left} = {right}$")
+            continue
+        yield from _run(run)
+        run = []
+        yield _display(left, [(Piece(right),)])
+    yield from _run(run)
+
+
+def _run(formulas: Sequence[str]) -> Iterable[str]:
+    if formulas:
+        body = "\\qquad\n".join(formulas)
+        yield rf"{{\raggedright\noindent\lineskip=8pt\lineskiplimit=6pt{'%'}"
+        yield f"{body}\\par}}\n"
+
+
+def _chain(h: Handout) -> str:
+    """The computation graph: forward, and back."""
+    e = h.example
+    a, z = (r"\mathbf{a}", r"\mathbf{z}") if e.column else (r"\mathbf{A}", r"\mathbf{Z}")
+    forward, backward = [Piece(f"{z}_0")], [Piece(rf"\partial\mathcal{{L}}/\partial {z}_{e.L}")]
+    for l in range(1, e.L + 1):
+        forward.append(Piece(rf" \xrightarrow{{\mathbf{{W}}_{l}}} {a}_{l}"))
+        forward.append(Piece(rf" \xrightarrow{{\sigma_{l}}} {z}_{l}"))
+    for l in range(e.L, 0, -1):
+        over = "" if l == e.L else rf"\mathbf{{W}}_{l + 1}^\top\!,\;"
+        backward.append(Piece(rf" \xrightarrow{{{over}\sigma'_{l}}} \delta_{l}"))
+    forward.append(Piece(r" \to \mathcal{L}"))
+    lines = [*packed(tuple(forward), LINE - 2), *packed(tuple(backward), LINE - 2)]
+    return "\\begin{gather*}\n" + " \\\\\n".join(lines) + "\n\\end{gather*}"
+
+
+# --- tables -------------------------------------------------------------------------------------------
+
+
+def _table(rows: Sequence[Sequence[str]], columns: str, size: str = "", headed: bool = True) -> str:
+    """A row each; where the first heads it, there is a line below it."""
+    # {}: a row that begins with [ would be a length to the end of the one before
+    lines = ["{}" + " & ".join(row) + r" \tabularnewline" for row in rows]
+    if headed:
+        lines[0] += r" \hline"
+        lines[1:2] = [r"\rule{0pt}{2.6ex}" + x for x in lines[1:2]]
+    begin = rf"\par\medskip\noindent{{{size}\begin{{tabular}}{{@{{}}{columns}@{{}}}}"
+    return "\n".join([begin, *lines, r"\end{tabular}}\par\medskip", ""])
+
+
+def _numbers(table: Sequence[Sequence[str]]) -> str:
+    """A table of numbers; the first row heads it."""
+    head, *rows = [[tex(c) for c in row] for row in table]
+    beside = -(-len(rows) // TALLEST) or 1
+    tall = -(-len(rows) // beside)
+    runs = [rows[k : k + tall] for k in range(0, len(rows), tall)]
+    empty = [""] * len(head)
+    lines = [head * len(runs)]
+    lines += [[c for run in runs for c in (run[i] if i < len(run) else empty)] for i in range(tall)]
+    columns = r"@{\hspace{3em}}".join(["r" * len(head)] * len(runs))
+    wide = sum(max(map(len, column)) / 2 + 1.2 for column in zip(*table, strict=True)) * len(runs)
+    return _table(lines, columns, _small(wide + 3 * (len(runs) - 1)))
+
+
+def _small(wide: float) -> str:
+    """The largest type in which so many em are no wider than a line."""
+    sizes = (("", 1.0), (r"\small ", 0.93), (r"\footnotesize ", 0.86), (r"\scriptsize ", 0.8))
+    return next((size for size, scale in sizes if wide * scale <= LINE), sizes[-1][0])
+
+
+def _compared(h: Handout) -> Iterable[str]:
+    if not h.compared:
+        return
+    yield r"\subsection*{Published, and certified}"
+    told = [
+        (c.published.what, str(c.published.value), plain(c.ours, 12), "yes" if c.agrees else "no")
+        for c in h.compared
+    ]
+    wide = max(len(row[1]) + len(row[2]) for row in told) / 2 + 9
+    lines = [("Number", "Published", "Certified", "Agrees"), *told]
+    column = rf"p{{{0.35 if wide < 22 else 0.2}\linewidth}}"
+    size = _small(wide + LINE * (0.35 if wide < 22 else 0.2))
+    shown = [(_ragged(name), *map(tex, rest)) for name, *rest in lines]
+    yield _table(shown, rf"{column}rrl", size)
+    for c in h.compared:
+        if not c.agrees:
+            instead = f" ({plain(c.instead, 12)})" if c.instead is not None else ""
+            yield tex(f"{c.published.what}: {c.reason}{instead}") + "\n"
+
+
+def _answers(h: Handout) -> Iterable[str]:
+    yield r"\subsection*{Who agrees}"
+    rows = [("Implementation", "Versions", "Verdict"), *answered(h)]
+    shown = [(tex(name), *map(_ragged, rest)) for name, *rest in rows]
+    yield _table(shown, r"lp{0.36\linewidth}p{0.33\linewidth}")
+
+
+def _ragged(text: str) -> str:
+    """In a column of so many lines as it takes."""
+    return rf"\raggedright {tex(text)}"

@@ -1,0 +1,277 @@
+"""conformance run, list, show and report."""
+
+from __future__ import annotations
+
+import gc
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from conformance.cases.catalogue import FAMILIES, PROFILES, cases, find, select
+from conformance.commands.command import (
+    hand_over,
+    main,
+    may_be_written,
+    must_be_writable,
+    must_not_replace,
+    outputs,
+    progress_shown,
+    table,
+)
+from conformance.implementations import IMPLEMENTATIONS
+from conformance.model.results import VERDICTS, Results
+from conformance.model.results_file import read, read_trials, write_results
+from conformance.report.explain import explained
+from conformance.tools.files import FileError, write_atomically
+from conformance.tools.trouble import plain
+
+__all__ = ["answer", "print_summary"]
+
+html_dir = click.option(
+    "--html-dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the HTML report as separate files, for servers that forbid inline script and style.",
+)
+
+strict_option = click.option(
+    "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
+)
+
+EXPLAINED = 2  # how many implementations are explained in the terminal: a screen
+
+
+@main.command()
+@click.option(
+    "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
+)
+@click.option(
+    "--implementation",
+    "implementations",
+    multiple=True,
+    metavar="NAME",
+    help="Run this one (repeatable); if it cannot run here, that is exit code 2.",
+)
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="NAME",
+    help="Of all that are run, this one must (repeatable); if it cannot, that is exit code 2.",
+)
+@click.option(
+    "--select",
+    "wanted",
+    default="",
+    metavar="F=V,…",
+    help="Only these cases: 'activation=tanh,depth=3'.",
+)
+@outputs("results")
+@html_dir
+@click.option(
+    "--faults",
+    "trials",
+    type=click.Path(path_type=Path),
+    metavar="F.json",
+    help="Put what `conformance faults --json` found into the results and the report.",
+)
+@strict_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(0, 256),
+    default=None,
+    help="Worker processes; one a core by default, 0 for none.",
+)
+def run(
+    profile: str,
+    implementations: tuple[str, ...],
+    required: tuple[str, ...],
+    wanted: str,
+    report: Path | None,
+    json_path: Path | None,
+    folder: Path | None,
+    trials: Path | None,
+    strict: bool,
+    jobs: int | None,
+) -> int:
+    """Run the implementations on a profile of cases and judge every quantity of every layer."""
+    from conformance.judge.runner import run as run_profile
+
+    gc.disable()  # results are a tree of a million values and no cycle
+    may_be_written(report, json_path, "results")
+    _must_be_a_folder(folder)
+    planted = read_trials(trials) if trials else None
+    with progress_shown() as progress:
+        results = run_profile(profile, implementations, wanted, jobs, progress, required)
+    if planted:
+        results["faults"] = planted
+    hand_over(
+        lambda: print_summary(results),
+        answer(results),
+        ("results", json_path, lambda path: write_results(path, results)),
+        ("report", report, lambda path: write_report(path, results)),
+        ("report", folder, lambda path: _write_folder(path, results)),
+    )
+    return exit_code(results, strict)
+
+
+def exit_code(results: Results, strict: bool) -> int:
+    """That of the summary; if `strict`, 1 where something is inaccurate and nothing worse."""
+    lossy = any(of["inaccurate"] for of in results["summary"]["verdicts"].values())
+    return results["summary"]["exit_code"] or int(strict and lossy)
+
+
+def write_report(path: Path, results: Results) -> None:
+    """The report, as one file."""
+    from conformance.report import render
+
+    write_atomically(path, render(results))
+
+
+def _must_be_a_folder(path: Path | None) -> None:
+    """A folder to put the report's files in, made where it is not there yet."""
+    if path is None:
+        return
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as e:
+        raise FileError(f"cannot write to the folder {path}: {e.strerror or e}.") from e
+    must_be_writable(path / "index.html")
+
+
+def _write_folder(folder: Path, results: Results) -> None:
+    from conformance.report import render_files
+
+    for name, text in render_files(results).items():
+        write_atomically(folder / name, text)
+
+
+def answer(results: Results) -> str:
+    """The last line: the verdict and its message."""
+    return "\n" + plain(f"{results['summary']['verdict']}: {results['summary']['message']}")
+
+
+def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
+    """A row an implementation, the worst ratio of each gate, and what deviates."""
+    summary, p = results["summary"], results["profile"]
+    worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
+    gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
+    shown = list(reversed(VERDICTS))
+    rows = [["implementation", *shown, *(f"worst {g}" for g in gates)]]
+    for impl in results["implementations"]:
+        counts = summary["verdicts"][impl["name"]]
+        if impl["status"] != "ran":
+            continue
+        found = (worst.get((impl["name"], g)) for g in gates)
+        ratios = ["" if ratio is None else f"{float(ratio):.4g}" for ratio in found]
+        rows.append([impl["name"], *(str(counts[v] or "·") for v in shown), *ratios])
+    which = f"{p['name']}: {p['select']}" if p["select"] else p["name"]
+    click.echo(f"\n{p['cases']:,} cases ({which}); worst: error over tolerance\n")
+    if len(rows) > 1:
+        table(rows)
+    for impl in results["implementations"]:
+        how = f"{impl['status']}: " if impl["status"] != "ran" else ""
+        if how or impl["reason"]:
+            text = plain(f"{impl['name']}: {how}{impl['reason']}")
+            click.echo(textwrap.fill(text, 110, subsequent_indent="  ", break_on_hyphens=False))
+    told = [(impl["name"], explained(results, impl["name"])) for impl in results["implementations"]]
+    told = [(name, lines) for name, lines in told if lines]
+    for _, lines in told[:EXPLAINED]:
+        click.echo("\n" + "\n".join(lines))
+    if len(told) > EXPLAINED:
+        click.echo(f"\nand of {', '.join(name for name, _ in told[EXPLAINED:])}: see the report.")
+    if told_else:
+        click.echo("\n" + "\n".join(told_else))
+    for d in results["known_differences"]:
+        if d["status"] == "stale":
+            click.echo(
+                f"\nstale: the known difference {d['id']} did not show; remove its row, or find out why."
+            )
+
+
+@main.command("list")
+@click.option(
+    "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
+)
+@click.option("--select", "wanted", default="", metavar="F=V,…", help="Only these cases.")
+@click.option("--ids", is_flag=True, help="Every case's id, one a line.")
+def list_(profile: str, wanted: str, ids: bool) -> None:
+    """What there is: implementations, profiles, families and cases."""
+    chosen = select(cases(profile), wanted)
+    if ids:
+        click.echo("\n".join(c.id for c in chosen))
+        return
+    click.echo("implementations")
+    for name, row in IMPLEMENTATIONS.items():
+        click.echo(f"  {name:13} {row.description}")
+    click.echo("\nprofiles")
+    for name, what in PROFILES.items():
+        click.echo(f"  {name:13} {len(cases(name)):6,}  {what}")
+    counts = Counter(c.family for c in chosen)
+    click.echo(
+        f"\nfamilies of {profile}{': ' + wanted if wanted else ''} ({len(chosen):,} cases; --ids lists them)"
+    )
+    for name, family in FAMILIES.items():
+        if counts[name]:
+            click.echo(f"  {name:17} {counts[name]:6,}  {family.why}")
+
+
+@main.command()
+@click.argument("case")
+@click.option(
+    "--implementation", "name", default="refbp", metavar="NAME", help="Which one (default refbp)."
+)
+@strict_option
+def show(case: str, name: str, strict: bool) -> int:
+    """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
+    from conformance.commands.show import by_hand, describe
+    from conformance.judge.gates import Subject
+    from conformance.judge.runner import (
+        RunError,
+        _names,
+        judged_by,
+        rounds_every_value,
+        runs,
+        started,
+    )
+
+    found = find(case)
+    _names([name])
+    status, impl = started(name).row, started(name).ready
+    if impl is None:
+        raise RunError(f"{name} is {status['status']}: {status['reason']}")
+    subject = Subject(found)
+    result, lines = judged_by(subject, name, impl), []
+    if result["blame"]:
+        like = getattr(impl, "like", name)
+        rounded = None if name in IMPLEMENTATIONS else rounds_every_value(impl)
+        lines = by_hand(subject, like, runs(subject, impl, whole=False), result, rounded)
+    click.echo(describe(found, result, lines))
+    codes = {"conforms": 0, "known-difference": 0, "inaccurate": int(strict), "deviates": 1}
+    return codes.get(result["verdict"], 2)
+
+
+@main.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="F.html", help="Write it as one file."
+)
+@html_dir
+def report(results: Path, html: Path | None, folder: Path | None) -> None:
+    """Render the HTML report of a RESULTS file again; needs no framework."""
+    if not html and not folder:
+        raise click.UsageError("where to? Expected --html F.html, --html-dir DIR, or both.")
+    must_not_replace([results], [html])
+    found = read(results)
+    must_be_writable(html)
+    _must_be_a_folder(folder)
+    if html:
+        write_report(html, found)
+    if folder:
+        _write_folder(folder, found)
+    for path in filter(None, (html, folder)):
+        click.echo(f"report: {path}")

@@ -1,0 +1,1 @@
+"""Verdicts: tolerances, gates, known differences, the runner, and what mistakes look like."""

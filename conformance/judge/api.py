@@ -1,0 +1,50 @@
+"""`conformance.run`: somebody's implementations judged, in one call."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, cast
+
+from conformance.implementations import Implementation
+from conformance.judge import runner
+from conformance.model.results import VERDICTS, Results
+
+__all__ = ["run"]
+
+
+def run(
+    *implementations: str | Implementation,
+    profile: str = "quick",
+    select: str = "",
+    jobs: int | None = None,
+) -> Results:
+    """Judge implementations on the cases of a profile: the results, as `conformance run` writes them.
+
+    Each is an object with `name` and `run(problem) -> Trace`, which runs in this process, or a string as
+    --implementation takes it ("student.py", "cmd:./backprop"), which runs in processes of its own, `jobs`
+    of them. `select` is as in --select: "activation=tanh,depth=3". `results["summary"]` has the answer.
+
+    Raises RunError and CaseError, both ValueErrors, for what there is not.
+    """
+    if not implementations:
+        raise runner.RunError("nothing to run; expected an implementation, or its name.")
+    return cast("Results", Shown(runner.run(profile, implementations, select, jobs)))
+
+
+class Shown(dict[str, Any]):
+    """Results that show themselves in a notebook: a row an implementation."""
+
+    def _repr_html_(self) -> str:
+        """The verdicts, and the answer; every name escaped."""
+        summary = self["summary"]
+        shown = [v for v in VERDICTS if any(of[v] for of in summary["verdicts"].values())]
+        head = "".join(f"<th>{escape(v)}</th>" for v in ("implementation", *shown))
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td>{''.join(f'<td>{of[v]}</td>' for v in shown)}</tr>"
+            for name, of in summary["verdicts"].items()
+        )
+        answer = escape(f"{summary['verdict']}: {summary['message']}")
+        return (
+            f"<table><caption>{answer}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )

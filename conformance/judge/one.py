@@ -1,0 +1,190 @@
+"""`conformance.check_problem`: one network of one's own, judged as `conformance.run` judges ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from conformance.cases.catalogue import Case
+from conformance.implementations import Implementation
+from conformance.judge import runner
+from conformance.judge.api import Shown
+from conformance.model.problem import Floats, Problem
+from conformance.model.results import Results
+from conformance.tools.names import unknown
+from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE
+
+__all__ = ["ProblemError", "check_problem", "checked"]
+
+FLOATS = ("float64", "float32")
+SIGMAS = (*ACTIVATIONS, *ROW_WISE)
+
+# A target y is a probability in these; and where there is a logarithm of z, or of 1 − z, so is z.
+PROBABLE = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
+LOGARITHMIC = ("cross_entropy", "binary_cross_entropy")
+BETWEEN_0_AND_1 = ("softmax", "sigmoid", "hardsigmoid", "gaussian")
+
+
+class ProblemError(ValueError):
+    """A problem that is no network with its data: what is wrong with it, where, and what is expected."""
+
+
+def check_problem(
+    problem: Problem,
+    implementations: Sequence[str | Implementation] | str | Implementation,
+    *,
+    jobs: int = 0,
+) -> Results:
+    """Judge implementations on one network of one's own: what `conformance.run` returns, of one case.
+
+    `problem` has n examples and L layers:
+
+        W      {1: W_1, …, L: W_L}, arrays; W_l is d_{l−1}×d_l; with a bias, b_l is one row more, the last
+        X, Y   arrays, n×d_0 and n×d_L
+        sigma  {1: "tanh", …, L: "softmax"}: names; an unknown one is refused with a list of all
+        loss   its name, likewise; the targets of a cross entropy lie between 0 and 1
+        bias   whether there is one
+        alpha  the rate of the update; the float of X's dtype nearest to it is taken
+
+    All arrays are float64, or all float32, and finite. They are copied first.
+
+    Each implementation is an object with `name` and `run(problem) -> Trace`, or a string as --implementation
+    takes it. Everything runs in this process; with `jobs`, strings run in as many processes of their own. The
+    gates `row` and `repeat` are applied too, so that each runs four times.
+
+    Raises ProblemError for a problem that is none, and RunError for implementations that there are not; both
+    are ValueErrors.
+    """
+    listed = isinstance(implementations, Sequence) and not isinstance(implementations, str)
+    asked = cast("list[str | Implementation]", [*implementations] if listed else [implementations])  # type: ignore[misc]
+    if not asked:
+        raise runner.RunError("nothing to run; expected an implementation, or its name.")
+    case = Case.of(checked(problem))
+    return cast("Results", Shown(runner.run(implementations=asked, jobs=jobs, own=[case])))
+
+
+def checked(problem: Problem) -> Problem:
+    """The problem in memory of its own, its α a float of its dtype. Raises ProblemError."""
+    if not isinstance(problem, Problem):
+        raise ProblemError(
+            f"the problem is a {type(problem).__name__}; expected a conformance.Problem."
+        )
+    p = problem
+    _check_layers("W", p.W, "W_1, …, L: W_L")
+    L = len(p.W)
+    _check_layers("sigma", p.sigma, '"tanh", …', L)
+    for name, M in (("X", p.X), *((f"W_{l}", p.W[l]) for l in range(1, L + 1)), ("Y", p.Y)):
+        _check_matrix(name, M, p.X)
+    if not isinstance(p.bias, (bool, np.bool_)):
+        raise ProblemError(f"bias is {p.bias!r:.40}; expected True or False.")
+    _check_shapes(p)
+    _check_names(p)
+    _check_domain(p)
+    W = {l: p.W[l] for l in range(1, L + 1)}
+    sigma = {l: str(p.sigma[l]) for l in range(1, L + 1)}
+    return replace(p, W=W, sigma=sigma, bias=bool(p.bias), alpha=_rate(p)).copy()
+
+
+def _check_layers(what: str, of: Any, like: str, L: int | None = None) -> None:
+    """A dict with the keys 1 to L."""
+    if not isinstance(of, Mapping):
+        raise ProblemError(f"{what} is a {type(of).__name__}; expected a dict {{1: {like}}}.")
+    if not of:
+        raise ProblemError(f"{what} has no layers; expected a dict {{1: {like}}}.")
+    if set(of) != set(range(1, (L or len(of)) + 1)):
+        layers = ", ".join(f"{l!r:.20}" for l in [*of][:10])
+        raise ProblemError(
+            f"{what} has the layers {layers}; expected 1 to {L or len(of)}, without a gap."
+        )
+
+
+def _check_matrix(name: str, M: Any, X: Floats) -> None:
+    """A finite array of two dimensions, neither of them empty, of X's dtype."""
+    if type(M) is not np.ndarray:  # a subclass computes as it likes
+        raise ProblemError(
+            f"{name} is a {type(M).__name__}; expected a numpy.ndarray: numpy.array({name})."
+        )
+    if M.ndim != 2:
+        hint = f": {name}.reshape(-1, 1), for one column" if M.ndim == 1 else ""
+        raise ProblemError(f"{name} has shape {M.shape}; expected two dimensions{hint}.")
+    if not M.size:
+        raise ProblemError(
+            f"{name} has shape {M.shape}; expected no empty batch and no width of 0."
+        )
+    if M.dtype not in FLOATS:
+        raise ProblemError(
+            f"{name} has dtype {M.dtype}; expected float64 or float32: {name}.astype('float64')."
+        )
+    if M.dtype != X.dtype:
+        raise ProblemError(
+            f"{name} has dtype {M.dtype} where X has {X.dtype}; expected one for all."
+        )
+    if not np.isfinite(M).all():
+        raise ProblemError(f"{_first(name, M, ~np.isfinite(M))}; expected finite numbers.")
+
+
+def _first(name: str, M: Floats, wrong: Any) -> str:
+    """“X[3, 1] is nan”: the first of those that are wrong."""
+    i, j = (int(k) for k in np.argwhere(wrong)[0])
+    return f"{name}[{i}, {j}] is {M[i, j]}"
+
+
+def _check_shapes(p: Problem) -> None:
+    """One layer leads to the next, from X to Y."""
+    width, source = p.X.shape[1], "X"
+    for l in range(1, p.depth + 1):
+        rows, columns = p.W[l].shape
+        if rows != width + bool(p.bias):
+            why = f"the {width} columns of {source}" + (", and the bias" if p.bias else "")
+            raise ProblemError(
+                f"W_{l} has shape {p.W[l].shape}; expected {width + bool(p.bias)} rows: {why}."
+            )
+        width, source = columns, f"W_{l}"
+    if p.Y.shape != (len(p.X), width):
+        raise ProblemError(
+            f"Y has shape {p.Y.shape}; expected {(len(p.X), width)}: the rows of X, the columns of {source}."
+        )
+
+
+def _check_names(p: Problem) -> None:
+    for l in range(1, p.depth + 1):
+        if p.sigma[l] not in SIGMAS:
+            raise ProblemError(f"sigma_{l}: {unknown('activation', _name(p.sigma[l]), SIGMAS)}")
+    if not isinstance(p.loss, str) or p.loss not in LOSSES:
+        raise ProblemError(unknown("loss", _name(p.loss), LOSSES))
+
+
+def _name(of: Any) -> str:
+    return of if isinstance(of, str) else f"{of!r:.40}"
+
+
+def _check_domain(p: Problem) -> None:
+    """The loss is defined at the targets, and at whatever σ_L returns."""
+    outside = (p.Y < 0) | (p.Y > 1)
+    if p.loss in PROBABLE and outside.any():
+        raise ProblemError(
+            f"{_first('Y', p.Y, outside)}; expected targets between 0 and 1, as {p.loss} takes them."
+        )
+    if p.loss in LOGARITHMIC and p.sigma[p.depth] not in BETWEEN_0_AND_1:
+        raise ProblemError(
+            f"{p.loss} takes the logarithm of Z_{p.depth}, and sigma_{p.depth} is {p.sigma[p.depth]!r}; "
+            f"expected one of {', '.join(BETWEEN_0_AND_1)}. With log_softmax, the loss is "
+            "log_softmax_cross_entropy."
+        )
+
+
+def _rate(p: Problem) -> float:
+    """α as a float of the problem's dtype."""
+    number = isinstance(p.alpha, (int, float, np.integer, np.floating)) and p.alpha is not True
+    try:
+        with np.errstate(over="ignore"):
+            alpha = float(p.dtype.type(p.alpha)) if number and p.alpha is not False else math.nan
+    except OverflowError:
+        alpha = math.inf
+    if not math.isfinite(alpha):
+        raise ProblemError(f"alpha is {p.alpha!r:.40}; expected a finite number of {p.dtype}.")
+    return alpha

@@ -1,0 +1,295 @@
+"""The results file: what a run found, and everything that is shown of it.
+
+Whatever comes after a run (report, terminal, exit code) reads only this, so that an old file renders
+again on a machine with no framework installed. All numbers are finite: where a value was NaN or
+infinite, the string "nan", "inf" or "-inf" stands.
+
+The types here are also what a file is held to when it is read: keys that they do not name are let be, a later
+program may write more; everything else must be as they have it, and the parts must not contradict each other.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from conformance.tools.typed import AtLeast, Exactly, Having, OneOf, size
+
+__all__ = [
+    "GATES",
+    "SCHEMA_VERSION",
+    "SYMBOLS",
+    "VERDICTS",
+    "Dialled",
+    "FaultRow",
+    "GateCell",
+    "Results",
+    "Trials",
+    "number",
+    "size",
+]
+
+SCHEMA_VERSION = 2
+TRIALS_VERSION = 1
+
+Verdict = Literal[
+    "conforms", "deviates", "known-difference", "inaccurate", "undecided", "not-run", "error"
+]
+VERDICTS: tuple[Verdict, ...] = (
+    "error",
+    "deviates",
+    "undecided",
+    "inaccurate",
+    "known-difference",
+    "not-run",
+    "conforms",
+)
+"""The seven answers, the worst first. They are never merged."""
+
+VerdictName = Annotated[str, OneOf(*VERDICTS)]
+
+SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "new W", "loss": "the loss"}
+"""The quantities, in the order in which they are computed, as they are written for a reader."""
+
+Number = float | Annotated[str, OneOf("nan", "inf", "-inf")]
+"""A finite float, or "nan", "inf", "-inf"."""
+Size = Annotated[Number, AtLeast(0)]
+Count = Annotated[int, AtLeast(0)]
+Positive = Annotated[int, AtLeast(1)]
+ExitCode = Annotated[int, OneOf(0, 1, 2)]
+Quantity = Annotated[str, OneOf(*SYMBOLS, "all")]
+"""In the order in which they are computed; "all" for the gate `repeat`."""
+GATES = ("step", "end-to-end", "exact", "row", "repeat")
+"""In the order in which they are explained."""
+Gate = Annotated[str, OneOf(*GATES)]
+
+
+class Record(TypedDict):
+    """One quantity, layer and gate: the worst element of it, by error over tolerance."""
+
+    quantity: Quantity
+    layer: Count  # 1 … L; the loss stands at L; "all" at 0
+    gate: Gate
+    error: Size  # |value − truth| of the worst element
+    tolerance: Size  # what that element may be off
+    ratio: Size  # error over tolerance; conforms while ≤ 1
+    ulps: Size  # largest error of all elements, in ulps (of the case's dtype) of the largest truth
+    index: list[Count]  # of the worst element, counted from 0: [row, column], [] for the loss
+
+
+class Element(TypedDict):
+    """One number, held against its truth: the worst element of a record."""
+
+    quantity: Quantity
+    layer: Count
+    gate: Gate
+    index: list[Count]
+    got: Number
+    got_hex: str
+    expected: Number
+    expected_hex: str
+    error: Size
+    tolerance: Size
+    ratio: Size
+
+
+class Step(TypedDict):
+    """One equation of one layer."""
+
+    quantity: Quantity
+    layer: Count
+
+
+class Finding(TypedDict):
+    """What a deviation looks like: a known mistake, or the pattern of its error."""
+
+    fault: str  # its name among the faults; "" where it is none of them
+    steps: list[Step]  # the steps that it explains
+    text: str
+    suggestion: str
+
+
+class Result(TypedDict):
+    """What one implementation did with one case."""
+
+    case: str
+    implementation: str
+    verdict: Verdict
+    message: str
+    first_deviation: Element | None  # of the first record that does not conform, in order
+    worst: Element | None  # of the record with the largest ratio
+    known_differences: list[str]  # the ids of the rows without which it would deviate
+    straddling: Count  # entries so near a kink that either one-sided derivative was accepted
+    not_returned: list[Quantity]  # quantities that the implementation leaves out: not judged
+    blame: list[Step]  # the steps that are wrong given their own operands, not their consequences
+    diagnosis: list[Finding]
+    records: list[Record]
+
+
+class Implementation(TypedDict):
+    """Something that ran, or the reason why it did not."""
+
+    name: str
+    description: str
+    status: Literal["ran", "not-run", "error"]
+    reason: str  # why not, or what was left out; "" where there is nothing to say
+    versions: dict[str, str]
+    device: str
+    dtypes: list[str]
+    cases: Count  # how many cases it ran
+    probes: dict[str, str]  # e.g. {"tf32": "no", "x64": "yes", "subnormals": "flushed to zero"}
+
+
+class CaseRow(TypedDict):
+    """One network with its data."""
+
+    id: str
+    why: str
+    activation: str  # σ_1 … σ_{L-1}, but for
+    others: list[str]  # σ_2, σ_3, … up to σ_{L-1}, where they differ from it
+    output: str  # σ_L
+    depth: Positive
+    batch: Positive
+    widths: list[Positive]  # d_0 … d_L
+    dtype: str
+    loss: str
+    bias: bool
+    family: str
+    seed: int
+
+
+class Family(TypedDict):
+    """Why a group of cases exists, and what failing one means."""
+
+    name: str
+    why: str
+    failing_means: str
+    cases: Count
+
+
+class KnownDifference(TypedDict):
+    """A row of known_differences.toml, and whether this run still saw it."""
+
+    id: str
+    implementation: str
+    activation: str
+    what: str
+    reason: str
+    source: str
+    status: Literal["differs", "stale", "not-run"]
+    seen: Count  # results that conform only with this row
+
+
+class Worst(TypedDict):
+    """The largest error over tolerance of one gate and implementation, and where it was."""
+
+    gate: Gate
+    implementation: str
+    ratio: Size
+    ulps: Size
+    quantity: Quantity
+    layer: Count
+    case: str
+
+
+class Summary(TypedDict):
+    """The answer."""
+
+    verdict: Verdict  # the worst there is among those asked for
+    exit_code: ExitCode
+    message: str
+    verdicts: dict[str, dict[VerdictName, Count]]  # implementation -> verdict -> count
+    worst: list[Worst]
+
+
+class Profile(TypedDict):
+    """Which cases were asked for."""
+
+    name: str
+    description: str
+    select: str
+    cases: Count
+
+
+class Results(TypedDict):
+    """The whole file. Two runs differ only in `environment`."""
+
+    schema_version: int
+    environment: dict[str, Any]
+    profile: Profile
+    implementations: list[Implementation]
+    families: list[Family]
+    cases: list[CaseRow]
+    results: list[Result]
+    known_differences: list[KnownDifference]
+    summary: Summary
+    faults: NotRequired[Trials]  # of `conformance faults`, where they were put in
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+class GateCell(TypedDict):
+    """What one gate makes of one fault."""
+
+    caught: Count  # cases
+    smallest: Size  # of the largest errors over tolerance in those cases, the smallest; 0 for none
+    case: str  # where that is
+
+
+class FaultRow(TypedDict):
+    """One fault, over all cases."""
+
+    name: str
+    what: str
+    shows: Quantity
+    where: Annotated[str, OneOf("L", "<L", ">1", "any")]
+    gate: Gate  # that must catch it
+    hint: str
+    equals: str
+    changes: Count  # cases in which it changes a number
+    caught: Count
+    below: Count  # cases in which it changes numbers by less than rounding
+    misplaced: Count  # caught, but first seen in another quantity or layer than it is in
+    raised: Count  # cases in which it makes refbp itself refuse a value
+    gates: Annotated[dict[Gate, GateCell], Having(GATES)]
+    named: Count  # of those caught, those that the diagnosis names, alone or beside another
+    alike: Count  # named another fault, whose outcome in that case is the same
+    other: dict[str, Count]  # what else it was taken for
+    verdict: Annotated[str, OneOf("caught", "survives", "not shown")]
+
+
+class Dialled(TypedDict):
+    """The smallest ε at which a gate sees a mistake of that relative size."""
+
+    dial: str
+    dtype: str
+    gate: Gate
+    case: str
+    smallest: Size  # ε
+    curve: list[Annotated[list[Size], Exactly(2)]]  # [ε, largest error over tolerance]
+
+
+class Trials(TypedDict):
+    """Everything that is found out: what `conformance faults --json` writes."""
+
+    schema_version: Annotated[int, OneOf(TRIALS_VERSION)]
+    environment: dict[str, Any]
+    profile: str
+    select: str
+    cases: Count
+    false_alarms: list[str]  # cases in which refbp's lines with no fault in them deviate
+    faults: list[FaultRow]
+    dials: list[Dialled]
+    exit_code: ExitCode
+    message: str
+
+
+def number(x: float, digits: int = 4) -> Number:
+    """x to `digits` significant digits, or its name where JSON has no number for it."""
+    if math.isnan(x):
+        return "nan"
+    if math.isinf(x):
+        return "inf" if x > 0 else "-inf"
+    rounded = float(f"{x:.{digits - 1}e}")
+    return rounded if math.isfinite(rounded) else x  # the largest floats are rounded up to infinity

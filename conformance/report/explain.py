@@ -1,0 +1,161 @@
+"""What is said of an implementation that deviates, on one screen: from results alone."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from conformance.model.results import SYMBOLS, CaseRow, Finding, Result, Results, Verdict
+
+__all__ = ["BAD", "Common", "again", "common", "explained", "only_where", "smallest", "told"]
+
+BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
+WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
+WIDTH = 100
+
+
+class Common:
+    """A finding that several results share."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding, self.cases = finding, 0
+
+
+UNKNOWN = ""
+
+
+def common(results: Sequence[Result], cases: Sequence[CaseRow]) -> list[Common]:
+    """What the deviations look like, the most frequent first; what nothing explains is one of them.
+
+    A name that fits a few cases, where nothing is found in more, is what those cases happen to look like:
+    it is left out.
+    """
+    found: dict[str, Common] = {}
+    depths: dict[str, set[int]] = {}
+    rows = {c["id"]: c for c in cases}
+    for r in results:
+        for f in {f["fault"]: f for f in r["diagnosis"]}.values():
+            found.setdefault(f["fault"], Common(f)).cases += 1
+            depths.setdefault(f["fault"], set()).add(rows[r["case"]]["depth"])
+    _merged(found, depths)
+    unknown = found[UNKNOWN].cases if UNKNOWN in found else 0
+    kept = [
+        c for f, c in found.items() if f == UNKNOWN or c.cases >= min(unknown, len(results) / 5)
+    ]
+    return sorted(kept, key=lambda c: -c.cases)
+
+
+def _merged(found: dict[str, Common], depths: Mapping[str, set[int]]) -> None:
+    """With one layer, "everywhere" is "at the output": where it is both, it is at the output."""
+    for name in [n for n in found if n.endswith("-at-output")]:
+        everywhere = name.removesuffix("-at-output")
+        if everywhere in found and depths[everywhere] == {1}:
+            found[name].cases += found.pop(everywhere).cases
+
+
+def only_where(bad: Sequence[Result], own: Sequence[Result], cases: Sequence[CaseRow]) -> str:
+    """What all failing cases have and no conforming one: "loss is not mean_squared_error"; "" for nothing."""
+    rows = {c["id"]: c for c in cases}
+    good = [r for r in own if r["verdict"] in ("conforms", "known-difference", "inaccurate")]
+    for field in ("loss", "output", "activation", "dtype", "bias", "depth", "batch", "family"):
+        failing, fine = ({str(rows[r["case"]][field]) for r in of} for of in (bad, good))
+        if fine and not failing & fine:
+            few, word = (failing, "is") if len(failing) <= len(fine) else (fine, "is not")
+            if len(few) <= 4:
+                return f"{field} {word} {' or '.join(sorted(few))}"
+    return ""
+
+
+def smallest(results: Sequence[Result], cases: Sequence[CaseRow]) -> Result:
+    """The failing case that is easiest to follow: fewest layers, smallest batch, float64, narrowest."""
+    rows = {c["id"]: c for c in cases}
+
+    def size(r: Result) -> tuple[int, int, bool, int]:
+        c = rows[r["case"]]
+        return c["depth"], c["batch"], c["dtype"] != "float64", sum(c["widths"])
+
+    return min(results, key=size)
+
+
+def explained(results: Results, name: str) -> list[str]:
+    """The lines about one implementation; none where nothing is wrong."""
+    own = [r for r in results["results"] if r["implementation"] == name]
+    bad = [r for r in own if r["verdict"] in BAD]
+    lossy = [r for r in own if r["verdict"] == "inaccurate"]
+    lines = list(_lines(results, name, own, bad)) if bad else []
+    return lines + list(_losses(results, name, own, lossy)) if lossy else lines
+
+
+def _losses(
+    results: Results, name: str, own: Sequence[Result], lossy: Sequence[Result]
+) -> Iterator[str]:
+    """What loses digits, and the formulas that do not."""
+    judged = sum(r["verdict"] != "not-run" for r in own)
+    yield f"{name}: {len(lossy)} inaccurate, of {judged:,} cases: right but for digits lost to rounding"
+    forms = Counter(
+        (SYMBOLS[f["steps"][0]["quantity"]], f["suggestion"]) for r in lossy for f in r["diagnosis"]
+    )
+    for (symbol, form), n in forms.most_common(3):
+        yield from _entry("loses", f"{symbol} ({n:,} case{'' if n == 1 else 's'})")
+        yield from _entry("", f"→ {form}")
+    yield from _smallest(name, smallest(lossy, results["cases"]))
+
+
+def _smallest(name: str, case: Result) -> Iterator[str]:
+    """The case to look at, and how."""
+    yield from _entry("smallest", case["case"])
+    yield from _entry("", case["message"])
+    yield from _entry("see it", again(case["case"], name))
+
+
+def _lines(
+    results: Results, name: str, own: Sequence[Result], bad: Sequence[Result]
+) -> Iterator[str]:
+    counts = Counter(r["verdict"] for r in bad)
+    said = ", ".join(f"{counts[v]} {v}" for v in BAD if counts[v])
+    judged = sum(r["verdict"] != "not-run" for r in own)
+    yield f"{name}: {said}, of {judged:,} cases"
+    blamed = Counter(SYMBOLS[s["quantity"]] for r in bad for s in _kinds(r))
+    if blamed:
+        parts = ", ".join(
+            f"{q} ({n:,} case{'' if n == 1 else 's'})" for q, n in blamed.most_common()
+        )
+        yield from _entry("to blame", f"{parts}; what follows from it is not counted")
+    if where := only_where(bad, own, results["cases"]):
+        yield from _entry("only where", where)
+    for c in common(bad, results["cases"])[:3]:
+        label = "looks like" if c.finding["fault"] else "unknown"
+        of = f"{c.cases:,} case{'' if c.cases == 1 else 's'}"
+        yield from _entry(label, f"{c.finding['text']} ({of})")
+        yield from _entry("", f"→ {c.finding['suggestion']}")
+    yield from _smallest(name, told(bad, results["cases"]))
+
+
+def again(case: str, name: str) -> str:
+    """What shows a result again: at a prompt, or in Python, where the network is somebody's own."""
+    if case.startswith("own/"):
+        return f"conformance.check_problem(problem, [{name!r}])"
+    return f"conformance show {shlex.quote(case)} --implementation {shlex.quote(name)}"
+
+
+def told(bad: Sequence[Result], cases: Sequence[CaseRow]) -> Result:
+    """The failing result to look at: the smallest of those that say most, of those with a step to blame."""
+    verdict = next(v for v in WORST if any(r["verdict"] == v for r in bad))
+    of = [r for r in bad if r["verdict"] == verdict]
+    return smallest([r for r in of if r["blame"]] or of, cases)
+
+
+def _kinds(r: Result) -> list[dict[str, str]]:
+    return [{"quantity": q} for q in dict.fromkeys(s["quantity"] for s in r["blame"])]
+
+
+def _entry(label: str, text: str) -> Iterator[str]:
+    """A label and its text, wrapped and hanging."""
+    command = label == "see it"
+    lines = [text] if command else textwrap.wrap(text, WIDTH - 14, break_on_hyphens=False) or [""]
+    if len(lines) > 3:
+        lines = [*lines[:2], lines[2][: WIDTH - 18] + " …"]
+    for i, line in enumerate(lines):
+        yield f"  {label if i == 0 else '':<10}  {line}".rstrip()

@@ -1,0 +1,1 @@
+"""What knows no networks: files, names, TOML, child processes, messages."""

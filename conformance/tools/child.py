@@ -1,0 +1,218 @@
+"""Child processes that answer line for line, with a limit of time and of memory.
+
+What a child says is data. One that dies or hangs is ended, and is started again when it is next asked.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import select
+import signal
+import subprocess
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.tools.trouble import RefusedError
+
+__all__ = ["Child", "ChildError", "Limits", "NotStartedError"]
+
+KEPT = 2**16  # bytes of standard error: the last of them
+
+
+class ChildError(Exception):
+    """A process that gave no answer, or said what went wrong: a sentence for whoever reads the results."""
+
+
+class NotStartedError(ChildError, RefusedError):
+    """A process that this machine would not start: nothing that is judged is at fault."""
+
+
+class _EndedError(ChildError):
+    """It ended, in order, before it answered."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a process may take."""
+
+    seconds: float = 20.0  # for one answer
+    memory: int = 4 * 2**30  # bytes of address space
+    user: str | int | None = (
+        None  # whom it runs as, and in that user's group alone; root may choose
+    )
+    answer: int = 2**28  # bytes of one answer
+
+
+class Child:
+    """A process that answers line for line. Started when first asked, and again after it has ended.
+
+    `alone`: nothing of this process's environment is handed down but `env`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        limits: Limits,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        alone: bool = False,
+    ):
+        self.command, self.limits, self.cwd = list(command), limits, cwd
+        self.env = {**({} if alone else os.environ), **(env or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.buffer, self.errors = bytearray(), bytearray()
+        self.until = 0.0  # when the answer must be there
+
+    def ask(self, text: str) -> str:
+        """The answer to a line. Raises ChildError."""
+        fresh = self.process is None
+        if fresh:
+            self._start()
+        try:
+            return self._exchange(text.encode())
+        except ChildError as e:
+            self.close()
+            if isinstance(e, _EndedError) and not fresh:  # after the answer before
+                return self.ask(text)
+            raise
+
+    def _start(self) -> None:
+        self.buffer, self.errors = bytearray(), bytearray()
+        limit = str(self.limits.memory // 1024)
+        limited = ["/bin/sh", "-c", 'ulimit -v "$0" 2>/dev/null; exec "$@"', limit, *self.command]
+        try:
+            self.process = subprocess.Popen(
+                limited, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=self.env, cwd=self.cwd, start_new_session=True, **_as_user(self.limits.user),
+            )  # fmt: skip
+        except (OSError, KeyError) as e:
+            raise NotStartedError(
+                f"it could not be started: {getattr(e, 'strerror', e) or e}"
+            ) from e
+        _OPEN.add(self)
+        for pipe in self._pipes():
+            os.set_blocking(pipe.fileno(), False)
+
+    def _pipes(self) -> tuple[Any, Any, Any]:
+        assert self.process is not None
+        return self.process.stdin, self.process.stdout, self.process.stderr
+
+    def _exchange(self, data: bytes) -> str:
+        self.until = time.monotonic() + self.limits.seconds
+        self._step(memoryview(b""), 0.0)
+        if self.buffer:  # or it would be taken for the answer to this
+            raise ChildError(f"it wrote more than one line for one problem: {self._begun()!r}")
+        left, end = memoryview(data), -1
+        while end < 0:
+            wait = self.until - time.monotonic()
+            if wait <= 0:
+                raise ChildError(f"it gave no answer in {self.limits.seconds:g} s")
+            read = len(self.buffer)
+            left = self._step(left, wait)
+            end = self.buffer.find(b"\n", read)
+            if len(self.buffer) > self.limits.answer:
+                raise ChildError(f"its answer is longer than {self.limits.answer:,} bytes")
+        answer = self.buffer[:end].decode("utf-8", "replace")
+        del self.buffer[: end + 1]
+        return answer
+
+    def _step(self, left: memoryview, wait: float) -> memoryview:
+        """Write and read what can be, having waited for that: what is left to write."""
+        into, out, err = self._pipes()
+        reading = [out] if err.closed else [out, err]
+        ready, free, _ = select.select(reading, [into] if left else [], [], wait)
+        if err in ready:
+            self._hear()
+        if free:
+            try:
+                left = left[os.write(into.fileno(), left[:65536]) :]
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:  # it does not read on; it may answer all the same
+                left = left[:0]
+        if out in ready:
+            got = os.read(out.fileno(), 1 << 20)
+            if not got:
+                raise self._ending()
+            self.buffer += got
+        return left
+
+    def _hear(self) -> None:
+        """Read what there is of standard error, and keep its end."""
+        *_, err = self._pipes()
+        with suppress(BlockingIOError, ValueError):  # ValueError: closed
+            if got := os.read(err.fileno(), KEPT):
+                self.errors = (self.errors + got)[-KEPT:]
+            else:
+                err.close()
+
+    def _begun(self) -> str:
+        return self.buffer[:60].decode("utf-8", "replace")
+
+    def _ending(self) -> ChildError:
+        assert self.process is not None
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=max(0.0, self.until - time.monotonic()))
+        code = self.process.returncode
+        if code is None:
+            seconds = self.limits.seconds
+            return ChildError(f"it closed its standard output, and gave no answer in {seconds:g} s")
+        if code < 0:
+            return ChildError(f"it ended (signal {_signal(-code)})")
+        said = f"it ended (exit code {code})"
+        return ChildError(said) if code or self.buffer else _EndedError(said)
+
+    def printed(self, most: int = 2000) -> str:
+        """The end of what it wrote to standard error."""
+        if self.process is not None:
+            self._hear()
+        return bytes(self.errors[-most:]).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """End it, and whatever it started."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._hear()
+        for pipe in self._pipes():
+            with suppress(OSError):
+                pipe.close()
+        self.process = None
+
+    def __del__(self) -> None:
+        if self.process is not None:
+            with suppress(Exception):
+                self.close()
+
+
+_OPEN: weakref.WeakSet[Child] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """While there is something to close them with: an interpreter that ends takes modules away first."""
+    for child in tuple(_OPEN):
+        with suppress(Exception):
+            child.close()
+
+
+def _as_user(user: str | int | None) -> dict[str, Any]:
+    """The arguments of Popen for somebody else: in no group of ours. KeyError: there is no such user."""
+    if user is None:
+        return {}
+    group = user if isinstance(user, int) else pwd.getpwnam(user).pw_gid
+    return {"user": user, "group": group, "extra_groups": []}
+
+
+def _signal(number: int) -> str:
+    with suppress(ValueError):
+        return signal.Signals(number).name
+    return str(number)

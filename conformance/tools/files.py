@@ -1,0 +1,60 @@
+"""Files: written whole or not at all, and refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from conformance.tools.trouble import RefusedError
+
+__all__ = ["FileError", "try_to_write", "write_atomically", "write_json"]
+
+
+class FileError(RefusedError):
+    """A file that cannot be read, or a path that cannot be written."""
+
+
+def _cannot_write(path: Path, e: OSError) -> FileError:
+    return FileError(
+        f"cannot write {path}: {e.strerror or e}. Expected a folder that exists and may be written to."
+    )
+
+
+def write_atomically(path: str | Path, text: str | Iterable[str]) -> None:
+    """Write a file whole or not at all: a reader never sees half of it."""
+    path = Path(path)
+    try:
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as e:
+        raise _cannot_write(path, e) from e
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8", newline="\n") as f:
+            f.writelines([text] if isinstance(text, str) else text)
+        Path(name).chmod(0o644)  # mkstemp's 0600 would hide a report from the web server beside it
+        Path(name).replace(path)
+    except OSError as e:
+        Path(name).unlink(missing_ok=True)
+        raise FileError(f"cannot write {path}: {e.strerror or e}.") from e
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def try_to_write(path: Path) -> None:
+    """Whether a file could be written there, without doing it."""
+    try:
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as e:
+        raise _cannot_write(path, e) from e
+    os.close(fd)
+    Path(name).unlink()
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write a value as JSON: no bare NaN, atomically. Raises FileError."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
+    write_atomically(path, text + "\n")

@@ -1,0 +1,17 @@
+"""Names that people write: what is meant by one that there is not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["unknown"]
+
+
+def unknown(kind: str, name: str, among: Iterable[str]) -> str:
+    """“unknown …”, with the nearest real name."""
+    names = list(among)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = f" There are: {', '.join(names)}." if len(names) <= 40 else ""
+    return f"unknown {kind} {name!r}.{hint}{listed}"

@@ -1,0 +1,70 @@
+"""What a tape is made of: primitives, in the order in which they were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+__all__ = ["Node", "Nodes", "Rule", "Shape", "Value"]
+
+Shape = tuple[int, ...]
+
+
+class Rule(NamedTuple):
+    """One primitive, in every reading; operands and values are arrays with any number of axes.
+
+    shape(*shapes, **params)             of the value
+    ball(context, *operands, **params)   the value, from arrays of balls
+    reverse(g, y, *operands, **params)   the cotangent of each operand, recorded; None for one that has none
+    carry(m, E, y, operands, **params)   what errors E of the operands do to the value; m is the identity
+                                         for errors with signs, and the absolute value for bounds
+    rounding(model, y, operands, s, **params)  how much the primitive's own rounding may add: a root mean
+                                         square, or a bound where model.worst; s(k) is the size of operand k's
+                                         error; None where nothing is rounded
+    keys(salt, y, operands, **params)    a hash of what each of its roundings depends on
+
+    A row without its reverse, carry or rounding cannot be made: None says that there is none.
+    """
+
+    name: str
+    shape: Callable[..., Shape]
+    ball: Callable[..., Any]
+    reverse: Callable[..., Any] | None
+    carry: Callable[..., Any]
+    rounding: Callable[..., Any] | None
+    keys: Callable[..., Any] | None
+
+
+class Node(NamedTuple):
+    """One primitive on the tape, with the places of its operands."""
+
+    rule: Rule
+    operands: tuple[int, ...]
+    params: Mapping[str, Any]
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A place on a tape."""
+
+    tape: Nodes
+    index: int
+
+    @property
+    def shape(self) -> Shape:
+        return self.tape.nodes[self.index].shape
+
+
+@dataclass(eq=False)
+class Nodes:
+    """The list."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    def record(self, rule: Rule, *operands: Value, **params: Any) -> Value:
+        """One primitive more."""
+        shape = rule.shape(*(x.shape for x in operands), **params)
+        self.nodes.append(Node(rule, tuple(x.index for x in operands), params, shape))
+        return Value(self, len(self.nodes) - 1)
