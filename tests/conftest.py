@@ -63,15 +63,15 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 def time_is_up(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
     """time_is_up(happened): for processes that are asked, the time is over once that has happened, however
     long it takes on a busy machine, and not before."""
-    from conformance.implementations import program as process
+    from conformance.tools import child
 
     monotonic, selected = time.monotonic, select.select
 
     def when(happened: Callable[[], Any]) -> None:
         clock = SimpleNamespace(monotonic=lambda: monotonic() + (1e6 if happened() else 0.0))
         often = SimpleNamespace(select=lambda r, w, x, wait: selected(r, w, x, min(wait, 0.02)))
-        monkeypatch.setattr(process, "time", clock)
-        monkeypatch.setattr(process, "select", often)
+        monkeypatch.setattr(child, "time", clock)
+        monkeypatch.setattr(child, "select", often)
 
     return when
 

@@ -28,17 +28,8 @@ from conformance.commands.main import main
 from conformance.judge.runner import run
 from conformance.judge.summary import summary
 from conformance.model.contradictions import contradictions
-from conformance.model.results import (
-    FAULTS,
-    RUN,
-    SCHEMA_VERSION,
-    VERDICTS,
-    WRITERS,
-    Results,
-    Trials,
-    number,
-)
-from conformance.model.results_file import read, read_trials, write_results
+from conformance.model.results import SCHEMA_VERSION, VERDICTS, Results, Trials, number
+from conformance.model.results_file import FAULTS, RUN, WRITERS, read, read_trials, write_results
 from conformance.report import render
 from conformance.tools.files import FileError, write_atomically
 
