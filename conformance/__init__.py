@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conformance.commands.audit.own import equation
     from conformance.implementations import NotRunError
     from conformance.judge.api import run
-    from conformance.judge.one import ProblemError, check_problem
+    from conformance.judge.check_problem import ProblemError, check_problem
     from conformance.model.problem import Problem, Trace, with_ones
 
 __all__ = [
@@ -40,11 +40,11 @@ __all__ = [
 _WHERE = {
     "NotRunError": "implementations",
     "Problem": "model.problem",
-    "ProblemError": "judge.one",
+    "ProblemError": "judge.check_problem",
     "Trace": "model.problem",
     "assert_activation_conforms": "commands.activation.asserting",
     "check_activation": "commands.activation.asserting",
-    "check_problem": "judge.one",
+    "check_problem": "judge.check_problem",
     "equation": "commands.audit.own",
     "run": "judge.api",
     "with_ones": "model.problem",

@@ -41,7 +41,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     Under the name "refbp" it is held to refbp's own tolerances.
     """
     from conformance.implementations import IMPLEMENTATIONS
-    from conformance.judge.runner import started
+    from conformance.judge.start import started
 
     def planted(name: str, impl: Any, jitted: bool = False, module: str = "planted_") -> None:
         row = SimpleNamespace(

@@ -230,14 +230,9 @@ def show(case: str, name: str, strict: bool) -> int:
     """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
     from conformance.commands.show import by_hand, describe
     from conformance.judge.gates import Subject
-    from conformance.judge.runner import (
-        RunError,
-        _names,
-        judged_by,
-        rounds_every_value,
-        runs,
-        started,
-    )
+    from conformance.judge.result import judged_by, rounds_every_value, runs
+    from conformance.judge.runner import _names
+    from conformance.judge.start import RunError, started
 
     found = find(case)
     _names([name])

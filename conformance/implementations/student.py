@@ -11,6 +11,7 @@ from conformance.implementations import MalformedError, NotRunError
 from conformance.implementations.program import Program
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.tools.child import Child, ChildError, Limits, NotStartedError
+from conformance.tools.pool import ONE_THREAD
 
 if TYPE_CHECKING:
     from conformance.implementations import Row
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Student", "explained"]
 
 PROCESS = Path(__file__).with_name("student_process.py")
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
+ENVIRONMENT = {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Student(Program):

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from conformance.implementations import Implementation
 from conformance.judge import runner
+from conformance.judge.start import RunError
 from conformance.model.results import VERDICTS, Results
 
 __all__ = ["run"]
@@ -27,7 +28,7 @@ def run(
     Raises RunError and CaseError, both ValueErrors, for what there is not.
     """
     if not implementations:
-        raise runner.RunError("nothing to run; expected an implementation, or its name.")
+        raise RunError("nothing to run; expected an implementation, or its name.")
     return cast("Results", Shown(runner.run(profile, implementations, select, jobs)))
 
 

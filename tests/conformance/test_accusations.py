@@ -15,7 +15,7 @@ from conformance.cases.catalogue import Case, cases, cycle
 from conformance.commands.fuzz.legal import Legal
 from conformance.implementations import Implementation, implementation
 from conformance.judge.gates import Subject, judge
-from conformance.judge.runner import judged_by
+from conformance.judge.result import judged_by
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.model.results import Result, size
 from refbp.activations import Elementwise, RowWise

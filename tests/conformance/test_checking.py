@@ -15,7 +15,8 @@ from conformance import Problem, ProblemError, check_problem, report
 from conformance.cases.catalogue import find
 from conformance.commands.run import print_summary
 from conformance.implementations import implementation
-from conformance.judge.runner import RunError, run
+from conformance.judge.runner import run
+from conformance.judge.start import RunError
 from conformance.model.results_file import read, write_results
 
 W1, W2 = np.arange(12.0).reshape(4, 3) / 8, np.ones((4, 2))

@@ -21,7 +21,7 @@ from conformance.implementations import NotRunError
 from conformance.judge.gates import Subject, judge
 from conformance.judge.mistakes.loop import STEPS, Loop, planted
 from conformance.judge.mistakes.table import FAULTS
-from conformance.judge.runner import judged_by
+from conformance.judge.result import judged_by
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.model.results import Result, Results
 from conformance.report import render
@@ -441,7 +441,7 @@ def test_a_step_on_operands_that_are_no_numbers_is_not_blamed() -> None:
 
 def test_a_step_by_hand() -> None:
     from conformance.commands.show import by_hand
-    from conformance.judge.runner import runs
+    from conformance.judge.result import runs
 
     impl: Any = Partial("derivative-at-the-output")
     ran = runs(subject("typical/tanh/L2/n2/float64"), impl)

@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPRegressor
 
 import conformance
 from conformance import Problem, Trace, implementations
-from conformance.judge.runner import started
+from conformance.judge.start import started
 from conformance.model.results import Results
 from conformance.tools.load import load
 

@@ -19,7 +19,7 @@ from conformance.implementations import NotRunError, given
 from conformance.judge.gates import Subject, judge
 from conformance.judge.mistakes.loop import STEPS, Loop, State, planted
 from conformance.judge.mistakes.table import FAULTS
-from conformance.judge.runner import judged_by
+from conformance.judge.result import judged_by
 from conformance.model.problem import Floats, Problem, Trace
 from conformance.model.results import Result
 
@@ -392,7 +392,7 @@ def test_it_is_exit_code_0_and_1_if_strict(command: list[str], tmp_path: Path) -
 
 def test_an_implementation_may_say_that_it_rounds_every_value() -> None:
     """Then the step gate judges it more narrowly."""
-    from conformance.judge.runner import rounds_every_value
+    from conformance.judge.result import rounds_every_value
 
     impl: Any = Mine({})
     assert not rounds_every_value(impl)

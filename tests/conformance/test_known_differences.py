@@ -23,7 +23,9 @@ from conformance.judge.known_differences import (
     amend,
     known_differences,
 )
-from conformance.judge.runner import judged, run, started
+from conformance.judge.result import judged
+from conformance.judge.runner import run
+from conformance.judge.start import started
 from conformance.model.problem import Trace
 from conformance.model.results import Result
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, TERMS, Point, loss_at

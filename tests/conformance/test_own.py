@@ -15,7 +15,7 @@ import pytest
 import conformance
 from conformance import NotRunError, Problem, Trace, report
 from conformance.implementations import IMPLEMENTATIONS, implementation
-from conformance.judge.runner import RunError, started
+from conformance.judge.start import RunError, started
 from conformance.model.results import Results
 
 ONE = "id=typical/tanh/L2/n7/float64/bias"  # d = 4, 3, 4; judged in row and repeat too

@@ -22,7 +22,9 @@ from conformance.implementations import (
     implementation,
 )
 from conformance.implementations.program import Program
-from conformance.judge.runner import judged, run, started
+from conformance.judge.result import judged
+from conformance.judge.runner import run
+from conformance.judge.start import started
 from conformance.model.exchange import trace_json
 from conformance.model.problem import Problem
 from conformance.tools.child import Child, ChildError, Limits

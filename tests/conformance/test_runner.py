@@ -18,10 +18,13 @@ from conformance.cases.catalogue import cases, covering, find, select
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, Row, implementation
 from conformance.judge import runner
 from conformance.judge import summary as summary_module
-from conformance.judge.runner import RunError, judged, run, started
+from conformance.judge.result import judged
+from conformance.judge.runner import run
+from conformance.judge.start import RunError, new_row, started
 from conformance.judge.summary import summary
 from conformance.model.problem import Problem, Trace
 from conformance.model.results import VERDICTS
+from conformance.tools import pool
 
 ONE = "id=typical/tanh/L2/n7/float64/bias"
 THREE = "family=typical,activation=tanh,dtype=float64,bias=true,batch=1"  # depths 2, 5 and 16
@@ -400,7 +403,7 @@ def pairs_of(monkeypatch: pytest.MonkeyPatch, *args: Any) -> dict[str, set[str]]
         for case, of in pairs:
             for name in of:
                 found.setdefault(name, set()).add(case.id)
-        return [runner._new_row(n) for n in names], []
+        return [new_row(n) for n in names], []
 
     monkeypatch.setattr(runner, "_in_this_process", capture)
     run(*args, jobs=0)
@@ -730,7 +733,7 @@ def test_what_a_worker_does(plant: Callable[..., None]) -> None:
 def test_workers_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with runner._one_thread_each():
+    with pool._one_thread_each():
         assert {
             os.environ[n] for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         } == {"1"}

@@ -16,7 +16,7 @@ from conformance.cases.catalogue import find as found
 from conformance.implementations import MalformedError, NotRunError
 from conformance.implementations.student import Student
 from conformance.judge.gates import Subject
-from conformance.judge.runner import judged_by
+from conformance.judge.result import judged_by
 from conformance.model.problem import Trace
 from conformance.model.results import Result
 from conformance.tools.child import ChildError, Limits

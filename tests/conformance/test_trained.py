@@ -11,7 +11,7 @@ import pytest
 import refbp
 from conformance.cases.catalogue import Case, cases
 from conformance.cases.trained import trained_network
-from conformance.judge.runner import judged
+from conformance.judge.result import judged
 from conformance.model.problem import Floats
 
 DATA = [(d, s) for d in ("digits", "diabetes") for s in ("tanh", "relu")]

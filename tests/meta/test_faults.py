@@ -22,7 +22,8 @@ from conformance.judge.mistakes.loop import STEPS as RIGHT
 from conformance.judge.mistakes.loop import Loop as Planted
 from conformance.judge.mistakes.loop import State, planted
 from conformance.judge.mistakes.table import FAULTS, FaultError, fault
-from conformance.judge.runner import judged, judged_by, runs, started
+from conformance.judge.result import judged, judged_by, runs
+from conformance.judge.start import started
 from conformance.model.problem import QUANTITIES, Problem, Runs, Trace
 from conformance.model.results import Finding, Result
 from conformance.truth.definitions import ACTIVATIONS

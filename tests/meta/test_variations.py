@@ -17,7 +17,7 @@ import pytest
 from conformance.cases.catalogue import find
 from conformance.judge.gates import Subject, judge
 from conformance.judge.mistakes.loop import STEPS, Loop, State
-from conformance.judge.runner import runs
+from conformance.judge.result import runs
 from conformance.model.problem import QUANTITIES
 
 CASES = (

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.commands.activation.facts import Facts, plain
+from conformance.tools.pool import ONE_THREAD
 
 __all__ = ["DEFAULT_TIMEOUT", "gather"]
 
@@ -36,12 +37,7 @@ class _Worker:
         self.reading = self.said.open(encoding="utf-8", errors="replace")
         self.part = ""
         self.output = (folder / f"{role}.out").open("wb")
-        env = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-        }
+        env = {**os.environ, **ONE_THREAD}
         env["PYTHONDONTWRITEBYTECODE"] = "1"
         env["CONFORMANCE_DEADLINE"] = str(time.time() + timeout)  # that it may say where it hung
         self.begun = time.monotonic()

@@ -29,7 +29,7 @@ from conformance.implementations import IMPLEMENTATIONS, Implementation
 from conformance.judge.gates import Own, Subject
 from conformance.judge.known_differences import amend
 from conformance.judge.measure import fit
-from conformance.judge.runner import judged_by
+from conformance.judge.result import judged_by
 from conformance.model.results import Result
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import Point

@@ -14,11 +14,11 @@ from conformance.commands.audit.own import AuditError
 from conformance.commands.audit.run import document
 from conformance.commands.audit.verdict import not_judged
 from conformance.tools.child import Child, ChildError, Limits
+from conformance.tools.pool import ONE_THREAD
 
 __all__ = ["SECONDS", "audit_file"]
 
 SECONDS = 30.0  # for the file, and for each of its equations in all of the networks
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def audit_file(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def audit_file(path: Path, seconds: float = SECONDS) -> dict[str, Any]:
     _there_is(path)
     # -P: a json.py where one happens to be is not what the worker means by json
     command = [sys.executable, "-P", "-m", "conformance.commands.audit.worker", str(path)]
-    child = Child(command, Limits(seconds), {**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"})
+    child = Child(command, Limits(seconds), {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": "1"})
     try:
         try:
             listed = _ask(child, ask="equations")

@@ -6,30 +6,37 @@ Where it changes a number it must be caught; what is changed by less than roundi
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
+from pebble import ProcessExpired
 
 from conformance.cases.catalogue import Case, cases, select
 from conformance.judge.gates import Subject, judge
 from conformance.judge.mistakes.diagnosis import diagnosis
 from conformance.judge.mistakes.loop import Loop, State, Step, Wrap, planted
 from conformance.judge.mistakes.table import FAULTS, Fault, fault
-from conformance.judge.runner import processes, runs
+from conformance.judge.result import runs
 from conformance.judge.summary import environment
 from conformance.model.problem import QUANTITIES, Floats, Runs
 from conformance.model.results import GATES, Dialled, FaultRow, GateCell, Result, Trials, number
+from conformance.tools.pool import pools, processes
+from conformance.tools.trouble import RefusedError
 
-__all__ = ["DIALS", "FaultRow", "Trials", "smallest_seen", "trials", "tried"]
+__all__ = ["DIALS", "FaultRow", "TrialError", "Trials", "smallest_seen", "trials", "tried"]
 
 Progress = Callable[[int, int, str], None]
+TIMEOUT = 1800.0  # seconds for one fault in all cases
+
+
+class TrialError(RefusedError):
+    """A fault that could not be tried."""
 
 
 # --- one fault ------------------------------------------------------------------------------------
@@ -309,19 +316,17 @@ def _done(tasks: Sequence[tuple[Any, ...]], jobs: int, progress: Progress) -> li
             found.append(_task(*task))
             progress(i, len(tasks), task[1])
         return found
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(_task, *task) for task in tasks]
+    with pools([jobs]) as (pool,):
+        futures = [pool.schedule(_task, args=task, timeout=TIMEOUT) for task in tasks]
         found = []
-        try:
-            for i, (future, task) in enumerate(zip(futures, tasks, strict=True), start=1):
+        for i, (future, task) in enumerate(zip(futures, tasks, strict=True), start=1):
+            try:
                 found.append(future.result())
-                progress(i, len(tasks), task[1])
-        except BaseException:  # Ctrl-C: do not wait for what is still to do
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.kill()
-            raise
+            except FutureTimeoutError as e:
+                raise TrialError(f"the fault {task[1]} took more than {TIMEOUT:g} s.") from e
+            except ProcessExpired as e:
+                raise TrialError(f"the fault {task[1]} ended its process ({e.exitcode}).") from e
+            progress(i, len(tasks), task[1])
         return found
 
 

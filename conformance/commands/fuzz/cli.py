@@ -52,7 +52,7 @@ def fuzz(
     """
     from conformance.commands.fuzz.paste import pasted
     from conformance.commands.fuzz.search import search
-    from conformance.judge.runner import processes
+    from conformance.tools.pool import processes
 
     def progress(done: int) -> None:
         click.echo(f"{done:,} networks", err=True)

@@ -17,7 +17,7 @@ from conformance.cases.catalogue import PROFILES, Case, cases
 from conformance.commands.vectors.files import Entry, VectorsError, read_index, read_json
 from conformance.judge.gates import Subject, judge, judge_exception, judge_malformed
 from conformance.judge.known_differences import known_differences
-from conformance.judge.runner import looked_at
+from conformance.judge.result import looked_at
 from conformance.judge.summary import difference, environment, families, left_out, summary
 from conformance.model.exchange import VERSION, ExchangeError, problem_json, read_line, trace_from
 from conformance.model.problem import Runs

@@ -13,6 +13,7 @@ from conformance.cases.catalogue import Case
 from conformance.implementations import Implementation
 from conformance.judge import runner
 from conformance.judge.api import Shown
+from conformance.judge.start import RunError
 from conformance.model.problem import Floats, Problem
 from conformance.model.results import Results
 from conformance.tools.names import unknown
@@ -62,7 +63,7 @@ def check_problem(
     listed = isinstance(implementations, Sequence) and not isinstance(implementations, str)
     asked = cast("list[str | Implementation]", [*implementations] if listed else [implementations])  # type: ignore[misc]
     if not asked:
-        raise runner.RunError("nothing to run; expected an implementation, or its name.")
+        raise RunError("nothing to run; expected an implementation, or its name.")
     case = Case.of(checked(problem))
     return cast("Results", Shown(runner.run(implementations=asked, jobs=jobs, own=[case])))
 

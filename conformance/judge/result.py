@@ -1,0 +1,124 @@
+"""The result of one implementation on one case, whatever the implementation does."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from conformance.cases.catalogue import Case
+from conformance.implementations import Implementation, MalformedError, NotRunError, row
+from conformance.judge.gates import Subject, judge, judge_exception, judge_malformed, malformed
+from conformance.judge.start import started_now
+from conformance.model.problem import Problem, Runs, Trace
+from conformance.model.results import Result
+from conformance.tools.child import ChildError
+from conformance.tools.trouble import not_installed, reason, to_install
+
+__all__ = ["judged", "judged_by", "looked_at", "rounds_every_value", "runs"]
+
+Run = Callable[[Problem], Trace | None]
+
+
+def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Result]:
+    """The results of one case, in this process, for those implementations that run here."""
+    subject = Subject(case)
+    ready = ((name, started_now(name, probing).ready) for name in names)
+    return [judged_by(subject, name, impl) for name, impl in ready if impl is not None]
+
+
+def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
+    """The result of one case for one implementation, whatever it does, in this process."""
+    try:
+        _ = subject.problem
+    except Exception as e:
+        if missing := not_installed(e):
+            why = f"not run: {missing} is not installed: {to_install(missing)}."
+            return {**judge_exception(subject.case, name, why), "verdict": "not-run"}
+        return judge_exception(subject.case, name, f"the case could not be made: {reason(e)}")
+    found = row(name)
+    whole = found is None or found.whole
+    try:
+        ran = runs(subject, impl, whole)
+    except NotRunError as e:
+        return {**judge_exception(subject.case, name, f"not run: {e}"), "verdict": "not-run"}
+    except MalformedError as e:
+        return judge_malformed(subject.case, name, str(e))
+    except ChildError as e:
+        return judge_exception(subject.case, name, f"{name}: {e}.".replace("..", "."))
+    except (Exception, SystemExit) as e:
+        return judge_exception(subject.case, name, f"{name} raised {reason(e)} ({_where(e)})")
+    like = getattr(impl, "like", "") or (name if whole else "")
+    rounded = None if whole else rounds_every_value(impl)
+    try:
+        result = judge(subject, like, ran.first, ran.again, ran.alone, whole, rounded)
+        result["implementation"] = name
+        return looked_at(subject, like, ran, result, partial(_if_it_can, impl, whole), rounded)
+    except Exception as e:  # ours: it costs the others nothing
+        return judge_exception(
+            subject.case, name, f"it could not be judged: {reason(e)} ({_where(e)})"
+        )
+
+
+def rounds_every_value(impl: Implementation) -> bool:
+    """Whether somebody's own says that it goes on from the numbers that it returns."""
+    return bool(getattr(impl, "rounds_every_value", False))
+
+
+def _if_it_can(impl: Implementation, whole: bool, problem: Problem) -> Trace | None:
+    """What it computes for another problem; None where it does not: it may know one dtype only."""
+    try:
+        return _run_once(impl, problem, whole)
+    except (Exception, SystemExit):
+        return None
+
+
+def looked_at(
+    subject: Subject, like: str, ran: Runs, result: Result, run: Run, rounded: bool | None
+) -> Result:
+    """A result that deviates, looked at again: it loses digits, or this is what the mistake looks like."""
+    if result["verdict"] != "deviates" or not result["records"]:
+        return result  # what has another form than was asked for has no records
+    from conformance.judge.inaccuracy import inaccurate
+
+    if found := inaccurate(subject, like, ran, result, run, rounded):
+        return found
+    from conformance.judge.mistakes.diagnosis import (
+        diagnosis,  # and with it refbp, which is seldom needed here
+    )
+
+    result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result, rounded)
+    return result
+
+
+def runs(subject: Subject, impl: Implementation, whole: bool = True) -> Runs:
+    """What it computes for a case, as often as the case's gates need. Raises what it raises."""
+    problem, one = subject.problem, subject.alone
+    first, between, again, alone = _run_once(impl, problem, whole), None, None, None
+    if subject.case.closely:  # with another batch in between: nothing of it may be left
+        between = _run_once(impl, problem.another_batch(), whole, "on another batch, ")
+        again = _run_once(impl, problem, whole, "the second time, ")
+    if one is not None:
+        alone = _run_once(impl, one.problem, whole, "of one example alone, ")
+    return Runs(first, between, again, alone)
+
+
+def _where(e: BaseException) -> str:
+    """The file and line that raised it."""
+    last = traceback.extract_tb(e.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
+
+
+def _run_once(impl: Implementation, problem: Problem, whole: bool, when: str = "") -> Trace:
+    """A run on a copy of the problem, and a copy of what it returned: nothing is shared."""
+    copy = problem.copy()
+    try:
+        trace = impl.run(copy)
+    except MalformedError as e:
+        raise MalformedError(f"{when}{e}") from e
+    if wrong := malformed(problem, trace, whole):
+        raise MalformedError(f"{when}{wrong}")
+    if which := copy.changed(problem):
+        raise MalformedError(f"{when}it wrote to its input: {which} is not what it was given.")
+    return trace.copy()
