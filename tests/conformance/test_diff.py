@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from test_report import HOSTILE, Page, synthetic
 
-from conformance.commands.diff.compare import compare, direction, gathered, render
+from conformance.commands.diff.compare import compare, direction, gathered
+from conformance.commands.diff.page import render
 from conformance.commands.main import main
 from conformance.judge.summary import summary
 from conformance.model.results import VERDICTS, Results

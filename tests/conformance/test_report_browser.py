@@ -16,7 +16,7 @@ import pytest
 from test_report import HOSTILE, _deviate, many, synthetic
 
 from conformance.commands.diff.compare import compare
-from conformance.commands.diff.compare import render as render_diff
+from conformance.commands.diff.page import render as render_diff
 from conformance.model.results import Results
 from conformance.report import render, render_files
 from conformance.report.links import filtered

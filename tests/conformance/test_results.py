@@ -22,7 +22,7 @@ from test_report import _deviate as deviate
 from test_report import synthetic
 
 from conformance.commands.diff.compare import compare
-from conformance.commands.diff.compare import render as render_diff
+from conformance.commands.diff.page import render as render_diff
 from conformance.commands.faults.trials import trials
 from conformance.commands.main import main
 from conformance.judge.runner import run

@@ -20,13 +20,12 @@ from conformance.model.results import (
     Results,
     Verdict,
 )
-from conformance.report.html import environment, own_file
 from conformance.report.numbers import size
 from conformance.report.view import GATES, in_order
 from conformance.tools.files import FileError
 from conformance.tools.typed import as_json
 
-__all__ = ["Change", "Diff", "compare", "direction", "gathered", "render"]
+__all__ = ["Change", "Diff", "compare", "direction", "gathered"]
 
 SCHEMA_VERSION = 1
 ABSENT: Literal["absent"] = "absent"
@@ -450,24 +449,3 @@ def _known(old: Results, new: Results) -> Iterator[Known]:
 
 def _shown(row: KnownDifference | None) -> str:
     return row["status"] if row else ABSENT
-
-
-# --- the page -------------------------------------------------------------------------------------
-
-ROWS = 2000  # changes that the page lists; the JSON has all
-
-
-def render(diff: Diff) -> str:
-    """One self-contained HTML file without a script, the same bytes for the same two runs."""
-    html = (
-        environment()
-        .get_template("diff.html")
-        .render(
-            diff=diff,
-            lists={way: gathered(diff["changes"], way) for way in ("worse", "better")},
-            most=ROWS,
-            answer=("conforms", "deviates")[diff["exit_code"]],
-            css=own_file("report.css"),
-        )
-    )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8
