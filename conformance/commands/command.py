@@ -15,10 +15,12 @@ from typing import Any
 import click
 
 from conformance.tools.files import FileError, try_to_write
-from conformance.tools.trouble import RefusedError, ending, plain
+from conformance.tools.plain import plain
+from conformance.tools.trouble import RefusedError, ending
 
 __all__ = [
     "Commands",
+    "echo",
     "ending_in_order",
     "form_of",
     "hand_over",
@@ -77,7 +79,7 @@ def _shown(e: click.ClickException) -> int:
     text = StringIO()
     e.show(text)
     for line in text.getvalue().splitlines():
-        click.echo(plain(line), err=True)
+        echo(line, err=True)
     return 2
 
 
@@ -85,6 +87,11 @@ def _printing(e: OSError) -> bool:
     """Whether it was raised by printing, and not by any other file."""
     frames = traceback.walk_tb(e.__traceback__)
     return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
+
+
+def echo(text: str = "", err: bool = False, nl: bool = True) -> None:
+    """Write to the terminal, which nothing in the text steers: the one way for every command."""
+    click.echo(plain(text, lines=True), err=err, nl=nl)
 
 
 File = tuple[str, Path | None, Callable[[Path], None]]
@@ -109,11 +116,11 @@ def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
     def show() -> None:
         screen()
         if done:
-            click.echo()
+            echo()
         for kind, path in done:
-            click.echo(f"{kind}: {plain(str(path))}")
+            echo(f"{kind}: {plain(str(path))}")
         if answer:
-            click.echo(answer)
+            echo(answer)
 
     done = [(kind, path) for kind, path, write in files if path and attempt(write, path)]
     attempt(show)
@@ -213,7 +220,7 @@ def progress_shown() -> Iterator[Any]:
     def line(done: int, total: int, case: str) -> None:
         if total and done * 10 // total > tenths[0]:
             tenths[0] = done * 10 // total
-            click.echo(f"{done:,} of {total:,} results", err=True)
+            echo(f"{done:,} of {total:,} results", err=True)
 
     yield line
 
@@ -226,7 +233,7 @@ def table(rows: Sequence[Sequence[str]]) -> None:
             c.ljust(w) if i == 0 else c.rjust(w)
             for i, (c, w) in enumerate(zip(r, widths, strict=True))
         )
-        click.echo("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import click
 
 from conformance.cases.catalogue import FAMILIES, PROFILES, cases, find, select
 from conformance.commands.command import (
+    echo,
     hand_over,
     main,
     may_be_written,
@@ -26,7 +27,7 @@ from conformance.model.results import VERDICTS, Results
 from conformance.model.results_file import read, read_trials, write_results
 from conformance.report.explain import explained
 from conformance.tools.files import FileError, write_atomically
-from conformance.tools.trouble import plain
+from conformance.tools.plain import plain
 
 __all__ = ["answer", "print_summary"]
 
@@ -170,25 +171,25 @@ def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
         ratios = ["" if ratio is None else f"{float(ratio):.4g}" for ratio in found]
         rows.append([impl["name"], *(str(counts[v] or "·") for v in shown), *ratios])
     which = f"{p['name']}: {p['select']}" if p["select"] else p["name"]
-    click.echo(f"\n{p['cases']:,} cases ({which}); worst: error over tolerance\n")
+    echo(f"\n{p['cases']:,} cases ({which}); worst: error over tolerance\n")
     if len(rows) > 1:
         table(rows)
     for impl in results["implementations"]:
         how = f"{impl['status']}: " if impl["status"] != "ran" else ""
         if how or impl["reason"]:
             text = plain(f"{impl['name']}: {how}{impl['reason']}")
-            click.echo(textwrap.fill(text, 110, subsequent_indent="  ", break_on_hyphens=False))
+            echo(textwrap.fill(text, 110, subsequent_indent="  ", break_on_hyphens=False))
     told = [(impl["name"], explained(results, impl["name"])) for impl in results["implementations"]]
     told = [(name, lines) for name, lines in told if lines]
     for _, lines in told[:EXPLAINED]:
-        click.echo("\n" + "\n".join(lines))
+        echo("\n" + "\n".join(lines))
     if len(told) > EXPLAINED:
-        click.echo(f"\nand of {', '.join(name for name, _ in told[EXPLAINED:])}: see the report.")
+        echo(f"\nand of {', '.join(name for name, _ in told[EXPLAINED:])}: see the report.")
     if told_else:
-        click.echo("\n" + "\n".join(told_else))
+        echo("\n" + "\n".join(told_else))
     for d in results["known_differences"]:
         if d["status"] == "stale":
-            click.echo(
+            echo(
                 f"\nstale: the known difference {d['id']} did not show; remove its row, or find out why."
             )
 
@@ -203,21 +204,21 @@ def list_(profile: str, wanted: str, ids: bool) -> None:
     """What there is: implementations, profiles, families and cases."""
     chosen = select(cases(profile), wanted)
     if ids:
-        click.echo("\n".join(c.id for c in chosen))
+        echo("\n".join(c.id for c in chosen))
         return
-    click.echo("implementations")
+    echo("implementations")
     for name, row in IMPLEMENTATIONS.items():
-        click.echo(f"  {name:13} {row.description}")
-    click.echo("\nprofiles")
+        echo(f"  {name:13} {row.description}")
+    echo("\nprofiles")
     for name, what in PROFILES.items():
-        click.echo(f"  {name:13} {len(cases(name)):6,}  {what}")
+        echo(f"  {name:13} {len(cases(name)):6,}  {what}")
     counts = Counter(c.family for c in chosen)
-    click.echo(
+    echo(
         f"\nfamilies of {profile}{': ' + wanted if wanted else ''} ({len(chosen):,} cases; --ids lists them)"
     )
     for name, family in FAMILIES.items():
         if counts[name]:
-            click.echo(f"  {name:17} {counts[name]:6,}  {family.why}")
+            echo(f"  {name:17} {counts[name]:6,}  {family.why}")
 
 
 @main.command()
@@ -245,7 +246,7 @@ def show(case: str, name: str, strict: bool) -> int:
         like = getattr(impl, "like", name)
         rounded = None if name in IMPLEMENTATIONS else rounds_every_value(impl)
         lines = by_hand(subject, like, runs(subject, impl, whole=False), result, rounded)
-    click.echo(describe(found, result, lines))
+    echo(describe(found, result, lines))
     codes = {"conforms": 0, "known-difference": 0, "inaccurate": int(strict), "deviates": 1}
     return codes.get(result["verdict"], 2)
 
@@ -269,4 +270,4 @@ def report(results: Path, html: Path | None, folder: Path | None) -> None:
     if folder:
         _write_folder(folder, found)
     for path in filter(None, (html, folder)):
-        click.echo(f"report: {path}")
+        echo(f"report: {path}")

@@ -24,6 +24,7 @@ from conformance.judge.known_differences import Amended, Difference, amend, know
 from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import QUANTITIES, Floats, Problem, Trace
 from conformance.model.results import SYMBOLS, Element, Record, Result, Verdict, number, size
+from conformance.tools.plain import plain
 from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import Definition
 from conformance.truth.network import Network, Spread, Truth
@@ -536,7 +537,7 @@ def _result(case: Case, name: str, verdict: Verdict, message: str, **more: Any) 
         case=case.id,
         implementation=name,
         verdict=verdict,
-        message=message,
+        message=plain(message),  # an exception may say anything
         first_deviation=None,
         worst=None,
         known_differences=[],

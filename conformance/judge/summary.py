@@ -25,6 +25,7 @@ from conformance.model.results import (
     size,
 )
 from conformance.model.results import Implementation as ImplementationRow
+from conformance.tools.plain import plain
 
 __all__ = ["difference", "environment", "families", "left_out", "summary"]
 
@@ -186,13 +187,8 @@ def environment(seconds: float, jobs: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "packages": packages,
-        "command": _printable(" ".join(["conformance", *sys.argv[1:]])),
+        "command": plain(" ".join(["conformance", *sys.argv[1:]])),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "processes": jobs,
     }
-
-
-def _printable(text: str) -> str:
-    """As it is, but that bytes which are no UTF-8 are spelt out."""
-    return text.encode("utf-8", "backslashreplace").decode()

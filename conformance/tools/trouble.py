@@ -14,11 +14,12 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from conformance.tools.plain import plain
+
 __all__ = [
     "RefusedError",
     "ending",
     "not_installed",
-    "plain",
     "reason",
     "sentence",
     "tell",
@@ -33,18 +34,13 @@ class RefusedError(ValueError):
     """What was asked for cannot be done: why, in one sentence, and what to do instead."""
 
 
-def plain(text: str) -> str:
-    """On one line, with nothing in it that would steer a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):x}" for c in text)
-
-
 def reason(e: BaseException) -> str:
     """An exception in a line: its type and what it says."""
     try:
         message = str(e).strip() or "no message"
     except Exception:  # it may be anybody's
         message = "a message that cannot be read"
-    return f"{type(e).__name__}: {message}".replace("\n", " ")
+    return plain(f"{type(e).__name__}: {message}".replace("\n", " "))
 
 
 def not_installed(e: BaseException) -> str:

@@ -643,3 +643,37 @@ def test_python_writes_true_with_a_capital() -> None:
     )
     assert done.exit_code == 0
     assert all("/bias" in line for line in done.output.split())
+
+
+# --- what comes from outside ----------------------------------------------------------------------
+
+SPITEFUL = """
+class Spiteful:
+    name = "spiteful"
+
+    def run(self, problem):
+        raise ValueError("\\x1b[2J\\x07cleared \\u202egnp.exe \\ud800 \\x9b1A")
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--json", "found.json")])
+def test_nothing_that_is_judged_steers_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spiteful.py").write_text(SPITEFUL, encoding="utf-8")
+    wanted = ["--profile", "quick", "--select", "activation=tanh,depth=1", "--jobs", "0"]
+    result = CliRunner().invoke(
+        main, ["run", "--implementation", "spiteful.py:Spiteful", *wanted, *more]
+    )
+    assert result.exit_code == 2
+    assert r"\x1b[2J\x07cleared \u202egnp.exe" in result.output
+    assert not more or read(more[1])["summary"]["exit_code"] == 2
+    assert not set(result.output) & set("\x1b\x07\x9b\u202e\ud800")
+
+
+def test_every_command_writes_through_one_function() -> None:
+    """Which makes what it writes plain; another would be a way round it."""
+    own = Path(command.__file__).parent
+    users = {p.name for p in own.rglob("*.py") if "click.echo" in p.read_text(encoding="utf-8")}
+    assert users == {"command.py"}

@@ -25,12 +25,12 @@ import conformance
 from conformance.cases.catalogue import cases
 from conformance.commands.grading.formats import FORMATS
 from conformance.commands.grading.grade import Grade, grade
-from conformance.commands.grading.plain import plain
 from conformance.commands.grading.rubric import ALLOWABLE, Rubric, RubricError, read
 from conformance.commands.grading.submission import MOST, File, SubmissionError, find, opened
 from conformance.commands.main import main
 from conformance.implementations import implementation
 from conformance.implementations.student_process import FORBIDDEN
+from conformance.tools.plain import without_sequences
 
 ROOT = Path(conformance.__file__).parents[1]
 QUICK = """
@@ -756,11 +756,11 @@ while not os.path.exists(begun):
     assert json.loads((tmp_path / "grade.json").read_text())["score"] == 4
 
 
-# --- plain text -----------------------------------------------------------------------------------
+# --- plain text ---------------------------------------------------------------------------------
 
 
 def test_plain() -> None:
-    assert plain("a\x1b[2Jb\x07\x9b1mc\r\nd\te", 99) == "ab1mc d e"
-    assert plain("a\nb", 99, lines=True) == "a\nb"
-    assert plain("x" * 100, 10) == "x" * 9 + "…"
-    assert plain("\ud800\u202e\u2066 δ", 9) == "δ"
+    assert without_sequences("a\x1b[2Jb\x07\x9b1mc\r\nd\te", 99) == "ab1mc d e"
+    assert without_sequences("a\nb", 99, lines=True) == "a\nb"
+    assert without_sequences("x" * 100, 10) == "x" * 9 + "…"
+    assert without_sequences("\ud800\u202e\u2066 δ", 9) == "δ"

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from conformance.commands.command import ending_in_order, hand_over, main, may_be_written, outputs
+from conformance.commands.command import (
+    echo,
+    ending_in_order,
+    hand_over,
+    main,
+    may_be_written,
+    outputs,
+)
 from conformance.tools.files import FileError, write_atomically, write_json
 from conformance.tools.trouble import RefusedError
 
@@ -134,7 +141,7 @@ def activation(
     with ending_in_order():
         found = check(spec, _frameworks(autodiff), strict)
     hand_over(
-        lambda: click.echo(describe(found)),
+        lambda: echo(describe(found)),
         "",  # it stands at the top, over its evidence
         ("findings", json_path, lambda path: write_json(path, found)),
         ("report", report, lambda path: _write_report(path, found)),

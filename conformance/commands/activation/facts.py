@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,28 +13,13 @@ from conformance.commands.activation import evidence
 from conformance.commands.activation.branches import Branch, Interval
 from conformance.commands.activation.curve import Curve
 from conformance.commands.activation.findings import NAMES
+from conformance.tools.plain import plain_values
 
-__all__ = ["DTYPES", "Facts", "plain"]
+__all__ = ["DTYPES", "Facts"]
 
 Reals = NDArray[np.float64]
 DTYPES = ("float64", "float32", "bfloat16")
 Said = Mapping[str, Any]
-
-
-def plain(x: Any) -> Any:
-    """The same with every string fit to be shown: what would move a cursor, hide or reorder is spelt out."""
-    if isinstance(x, str):
-        return "".join(c if _shown(c) else c.encode("unicode_escape").decode() for c in x)
-    if isinstance(x, Mapping):
-        return {plain(k): plain(v) for k, v in x.items()}
-    return [plain(v) for v in x] if isinstance(x, list) else x
-
-
-def _shown(c: str) -> bool:
-    return c == "\n" or (c.isascii() and c.isprintable()) or unicodedata.category(c) not in HIDDEN
-
-
-HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 @dataclass
@@ -66,7 +50,7 @@ class Facts:
         taker = getattr(self, "_" + str(said.get("event", "")).replace("-", "_"), None)
         try:
             if taker is not None:
-                taker(role, plain(said))
+                taker(role, plain_values(said))
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             text = f"said what cannot be read ({type(e).__name__}: {e})"
             self.problems.append({"role": role, "event": "ended", "text": text})

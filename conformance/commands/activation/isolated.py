@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from conformance.commands.activation.facts import Facts, plain
+from conformance.commands.activation.facts import Facts
+from conformance.tools.plain import plain_values
 from conformance.tools.pool import ONE_THREAD
 
 __all__ = ["DEFAULT_TIMEOUT", "gather"]
@@ -155,7 +156,7 @@ def gather(spec: Mapping[str, Any], roles: Sequence[str]) -> tuple[Facts, dict[s
                 w.kill()
                 w.output.close()
                 w.reading.close()
-        printed = {w.role: plain(w.printed()[:MOST_OUTPUT]) for w in workers}
+        printed = {w.role: plain_values(w.printed()[:MOST_OUTPUT]) for w in workers}
     return facts, printed
 
 

@@ -7,8 +7,6 @@ is escaped, and what could reorder or hide text is spelt out, before anything el
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Mapping
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -16,6 +14,7 @@ from conformance.commands.activation import plots
 from conformance.model.results import Number
 from conformance.report.html import environment, own_file
 from conformance.report.view import in_order
+from conformance.tools.plain import plain_values
 
 if TYPE_CHECKING:
     from conformance.commands.activation.check import Check
@@ -78,7 +77,7 @@ CARDS, ROWS, PRINTED = 60, 200, 4000
 
 def render(check: Check) -> str:
     """One self-contained HTML file, the same bytes for the same check."""
-    seen = cast("Check", _visible(check))
+    seen = cast("Check", plain_values(check))
     env = environment()
     env.globals.update(
         at=_at, differing=_differing, digits=_digits, shown=_shown, style=plots.style, tag=_tag
@@ -86,20 +85,6 @@ def render(check: Check) -> str:
     return env.get_template("activation.html").render(
         check=seen, css=own_file("report.css"), sections=SECTIONS, **_context(seen)
     )
-
-
-def _visible(value: Any) -> Any:
-    """The same with every character spelt out that is not seen, or that turns others around."""
-    if isinstance(value, str):
-        return "".join(c if _plain(c) else f"\\u{ord(c):04x}" for c in value)
-    if isinstance(value, Mapping):
-        return {_visible(k): _visible(v) for k, v in value.items()}
-    return [_visible(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _plain(c: str) -> bool:
-    """Does a character show, and stay where it is?"""
-    return c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def _context(c: Check) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from conformance.commands.audit.own import AuditError
 from conformance.commands.audit.run import document
 from conformance.commands.audit.verdict import not_judged
 from conformance.tools.child import Child, ChildError, Limits
+from conformance.tools.plain import plain
 from conformance.tools.pool import ONE_THREAD
 
 __all__ = ["SECONDS", "audit_file"]
@@ -73,5 +74,5 @@ def _entry(child: Child, i: int, row: dict[str, Any]) -> dict[str, Any]:
 def _hand_on(child: Child) -> None:
     """What the file printed, on standard error; the end of it, where it is much."""
     if said := bytes(child.errors).decode("utf-8", "replace"):
-        print(said, end="", file=sys.stderr)
+        print(plain(said, lines=True), end="", file=sys.stderr)
         child.errors = bytearray()

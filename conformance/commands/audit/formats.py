@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from conformance.tools.plain import plain
+
 __all__ = ["as_json", "as_markdown", "as_text"]
 
 
@@ -21,7 +23,7 @@ def as_json(audit: Mapping[str, Any]) -> str:
 def as_text(audit: Mapping[str, Any]) -> str:
     """A line an equation, and what was found."""
     width = max(len(e["id"]) for e in audit["equations"])
-    lines = [f"{_clean(e['id']):{width}}  {_verdict(e['verdict'])}" for e in audit["equations"]]
+    lines = [f"{plain(e['id']):{width}}  {_verdict(e['verdict'])}" for e in audit["equations"]]
     return "\n".join([*lines, "", _headline(audit)]) + "\n"
 
 
@@ -29,18 +31,13 @@ def _headline(audit: Mapping[str, Any]) -> str:
     holds, all_ = audit["counts"].get("holds", 0), len(audit["equations"])
     word = "holds" if holds == 1 else "hold"
     told = f"{holds} of {all_} equations {word}, run on {len(audit['networks'])} networks"
-    return f"{_clean(audit['of'])}: {told}"
+    return f"{plain(audit['of'])}: {told}"
 
 
 def _verdict(verdict: Mapping[str, str]) -> str:
     """In full: what, elsewhere, why."""
-    parts = [verdict["words"], verdict["elsewhere"], _clean(verdict["why"])]
+    parts = [verdict["words"], verdict["elsewhere"], plain(" ".join(verdict["why"].split()))]
     return "; ".join(part for part in parts if part)
-
-
-def _clean(text: str) -> str:
-    """One line, with nothing that a terminal acts on."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 # ---- Markdown ------------------------------------------------------------------------------------
@@ -111,17 +108,17 @@ def _row(row: Any) -> str:
 
 def _fenced(text: str) -> str:
     """A line that cannot end its fence."""
-    return _clean(text).replace("```", "'''")
+    return plain(text).replace("```", "'''")
 
 
 def _code(text: str) -> str:
     """A name or a line of refbp as code; what could end it early, or be HTML, as text."""
-    return _escaped(text) if re.search("[`<|]", text) else f"`{_clean(text)}`"
+    return _escaped(text) if re.search("[`<|]", text) else f"`{plain(text)}`"
 
 
 def _escaped(text: str) -> str:
     """Text that Markdown and HTML leave as it is."""
-    text = _clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|$~])", r"\\\1", text)
 
 
@@ -129,4 +126,4 @@ def _math(latex: str) -> str:
     """A displayed formula; what could end it early, as text."""
     if "$" in latex or "<" in latex or not latex.strip():
         return _escaped(latex)
-    return f"$$\n{_clean(latex)}\n$$"
+    return f"$$\n{plain(latex)}\n$$"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from conformance.commands.command import hand_over, main, may_be_written, must_not_replace
+from conformance.commands.command import echo, hand_over, main, may_be_written, must_not_replace
 from conformance.model.results_file import read
 from conformance.tools.files import write_atomically, write_json
+from conformance.tools.plain import plain
 
 __all__: list[str] = []
 
@@ -43,16 +44,11 @@ def diff(
         raise click.BadParameter(f"{threshold} is no factor; expected a number from 1 on.")
     must_not_replace((old, new), (html, json_path))
     may_be_written(html, json_path, "differences")
-    found = compare(read(old), read(new), (_printable(old), _printable(new)), threshold)
+    found = compare(read(old), read(new), (plain(str(old)), plain(str(new))), threshold)
     hand_over(
-        lambda: click.echo("\n".join(screen(found))),
+        lambda: echo("\n".join(screen(found))),
         f"\n{'worse' if found['exit_code'] else 'not worse'}: {found['message']}",
         ("differences", json_path, lambda path: write_json(path, found)),
         ("page", html, lambda path: write_atomically(path, render(found))),
     )
     return found["exit_code"]
-
-
-def _printable(path: Path) -> str:
-    """As it is, but that bytes which are no UTF-8 are spelt out."""
-    return str(path).encode("utf-8", "backslashreplace").decode()

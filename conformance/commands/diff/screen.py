@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from conformance.commands.diff.compare import Change, Diff, gathered
 from conformance.report.numbers import short
-from conformance.tools.trouble import plain
+from conformance.tools.plain import plain
 
 __all__ = ["screen"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.commands.command import (
+    echo,
     hand_over,
     main,
     may_be_written,
@@ -73,11 +74,11 @@ def _list() -> None:
     from conformance.judge.mistakes.table import FAULTS
 
     for f in FAULTS.values():
-        click.echo(f"{f.name:34} {f.shows:6} {f.where:4} {f.gate:11} {f.what}")
+        echo(f"{f.name:34} {f.shows:6} {f.where:4} {f.gate:11} {f.what}")
 
 
 def _show(found: Trials) -> None:
-    click.echo(
+    echo(
         f"\n{len(found['faults'])} faults in {found['cases']} cases ({found['profile']}); a cell: the "
         "smallest margin (error over tolerance)\nwhere that gate catches it, and in how many cases; "
         "* the gate that must\n"
@@ -97,7 +98,7 @@ def _show(found: Trials) -> None:
 
 
 def _show_dials(found: Trials) -> None:
-    click.echo("\nthe smallest ε that is caught\n")
+    echo("\nthe smallest ε that is caught\n")
     gates = list(dict.fromkeys(d["gate"] for d in found["dials"]))
     rows = [["mistake", "case", *gates]]
     cells: dict[tuple[str, str], dict[str, str]] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import main, table
+from conformance.commands.command import echo, main, table
 
 if TYPE_CHECKING:
     from conformance.commands.fuzz.search import Found
@@ -55,16 +55,16 @@ def fuzz(
     from conformance.tools.pool import processes
 
     def progress(done: int) -> None:
-        click.echo(f"{done:,} networks", err=True)
+        echo(f"{done:,} networks", err=True)
 
     found = search(names, examples, seed, database, minutes, processes(jobs), progress)
     table(_counts(found))
     if found.result is None or found.problem is None:
-        click.echo(f"\nconforms: none of {found.networks:,} networks deviates (seed {seed}).")
+        echo(f"\nconforms: none of {found.networks:,} networks deviates (seed {seed}).")
         return 0
     r = found.result
-    click.echo(f"\n{pasted(found.problem, [r['implementation']])}\n")
-    click.echo(f"{r['verdict']}: {r['implementation']}: {r['message']}")
+    echo(f"\n{pasted(found.problem, [r['implementation']])}\n")
+    echo(f"{r['verdict']}: {r['implementation']}: {r['message']}")
     return 1 if r["verdict"] == "deviates" else 2
 
 

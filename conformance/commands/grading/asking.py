@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from conformance.cases.catalogue import Case
-from conformance.commands.grading.plain import plain
 from conformance.commands.grading.submission import Submission
 from conformance.model.problem import Problem, Trace
+from conformance.tools.plain import without_sequences
 
 __all__ = ["FUNCTIONS", "Answer", "Asking", "Trouble"]
 
@@ -26,7 +26,7 @@ class Answer:
     """What the file returned for one network."""
 
     trace: Trace = field(default_factory=Trace)
-    troubles: tuple[Trouble, ...] = ()  # kind, function, text: all of it plain text
+    troubles: tuple[Trouble, ...] = ()  # kind, function, text: all of it without_sequences text
     printed: str = ""
 
 
@@ -48,11 +48,17 @@ class Asking:
     def _answer(self, problem: Problem) -> Answer:
         trace, troubles = self._network(problem)
         shown = tuple(
-            {"kind": t["kind"], "function": plain(t["function"], 80), "text": plain(t["text"], 500)}
+            {
+                "kind": t["kind"],
+                "function": without_sequences(t["function"], 80),
+                "text": without_sequences(t["text"], 500),
+            }
             for t in troubles[:10]
             if t["kind"] != "skipped"
         )
-        return Answer(trace, shown, plain(self.submission.child.printed(500), 500, lines=True))
+        return Answer(
+            trace, shown, without_sequences(self.submission.child.printed(500), 500, lines=True)
+        )
 
     def _network(self, problem: Problem) -> tuple[Trace, list[Trouble]]:
         """What is returned when the functions that end the process are left out, one after another."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import ending_in_order, main, must_be_writable
+from conformance.commands.command import echo, ending_in_order, main, must_be_writable
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.trouble import RefusedError
 
@@ -72,7 +72,7 @@ def grade(
         text = _written(_graded(student, rubric, hints or ""), form)
     if output:
         write_atomically(output, text)
-    click.echo(f"grade: {output}" if output else text, nl=bool(output))
+    echo(f"grade: {output}" if output else text, nl=bool(output))
 
 
 def _may_be_written(output: Path | None, *inputs: Path | None) -> None:
@@ -110,4 +110,4 @@ def _write_package(folder: Path, rubric: Rubric) -> None:
     from conformance.commands.grading.package import write
 
     for path in write(folder, rubric):
-        click.echo(str(path))
+        echo(str(path))

@@ -13,11 +13,11 @@ from typing import TypedDict
 
 from conformance.cases.catalogue import Case
 from conformance.commands.grading.asking import Asking
-from conformance.commands.grading.plain import plain
 from conformance.commands.grading.rubric import Rubric, Test
 from conformance.commands.grading.steps import Judged, Wrong, judged, looks_like
 from conformance.commands.grading.submission import File, Submission
 from conformance.model.results import SYMBOLS
+from conformance.tools.plain import without_sequences
 from conformance.tools.trouble import RefusedError, to_install
 
 __all__ = ["SCHEMA_VERSION", "Grade", "Mistake", "TestGrade", "grade", "nothing"]
@@ -100,13 +100,19 @@ def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
     made = _graded(rubric, hints or rubric.hints, found)
     notes = [_said(asking.dead)] if asking.dead else []
     made["isolation"], made["seconds"] = isolation, round(time.monotonic() - begun, 2)
-    return _closed({**made, "file": plain(file.name, 100), "notes": [plain(n, 600) for n in notes]})
+    return _closed(
+        {
+            **made,
+            "file": without_sequences(file.name, 100),
+            "notes": [without_sequences(n, 600) for n in notes],
+        }
+    )
 
 
 def nothing(rubric: Rubric, reason: str, hints: str = "") -> Grade:
     """The grade where there is nothing to grade."""
     made = _graded(rubric, hints or rubric.hints, {})
-    return _closed({**made, "notes": [plain(reason, 600)]})
+    return _closed({**made, "notes": [without_sequences(reason, 600)]})
 
 
 def _visible_first(rubric: Rubric) -> list[Test]:
@@ -151,7 +157,7 @@ def _test(t: Test, on: Sequence[Judged], hints: str) -> TestGrade:
     share = sum(right.values()) / (len(right) * len(t.cases))
     score = t.points * share if passed or not t.all_or_nothing else 0.0
     return TestGrade(
-        name=plain(t.name, 200),
+        name=without_sequences(t.name, 200),
         quantities=list(t.quantities),
         score=round(score, 2),
         max_score=t.points,
@@ -178,7 +184,7 @@ def _mistake(t: Test, on: Sequence[Judged], hints: str) -> Mistake | None:
                 gate=w.gate,
                 network=_described(j.case),
                 text=_text(j, w),
-                looks_like=list(dict.fromkeys(plain(text, 400) for text in found)),
+                looks_like=list(dict.fromkeys(without_sequences(text, 400) for text in found)),
             )
     return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import form_of, main, must_be_writable
+from conformance.commands.command import echo, form_of, main, must_be_writable
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.trouble import RefusedError
 
@@ -96,10 +96,10 @@ def _must_have_answered(handouts: Sequence[Handout]) -> None:
 
 def _hand_out(text: str, output: Path | None) -> None:
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     write_atomically(output, text)
-    click.echo(f"handout: {output}", err=True)
+    echo(f"handout: {output}", err=True)
 
 
 def _list() -> None:
@@ -108,7 +108,7 @@ def _list() -> None:
     found = [read(n.partition("-")[2]) for n in names()]
     widest = max(len(e.name) for e in found)
     for e in found:
-        click.echo(f"{e.name:{widest}}  {e.title}")
+        echo(f"{e.name:{widest}}  {e.title}")
 
 
 def _write_all(folder: Path, wish: Wish) -> None:
@@ -132,7 +132,7 @@ def _write_all(folder: Path, wish: Wish) -> None:
             write_atomically(folder / file, rendered(found, form))
         entries.append(Entry(example, files))
     write_atomically(folder / "index.html", index(entries))
-    click.echo(f"{len(entries)} examples: {folder / 'index.html'}", err=True)
+    echo(f"{len(entries)} examples: {folder / 'index.html'}", err=True)
     _must_have_answered(handouts)
 
 

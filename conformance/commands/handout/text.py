@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
-__all__ = ["TEX_LETTERS", "count", "html", "md", "pieces", "tex", "visible"]
+from conformance.tools.plain import plain
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
+__all__ = ["TEX_LETTERS", "count", "html", "md", "pieces", "tex", "visible"]
 
 
 def visible(text: str) -> str:
     """The same with every character spelt out that is not seen, or that turns others around."""
-    return "".join(
-        c if c == "\n" or unicodedata.category(c) not in _HIDDEN else f"\\u{ord(c):04x}"
-        for c in text.replace("\r\n", "\n").replace("\t", " ")
-    )
+    return plain(text.replace("\r\n", "\n").replace("\t", " "), lines=True)
 
 
 def count(n: int, what: str) -> str:

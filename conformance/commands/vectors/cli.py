@@ -9,7 +9,14 @@ from pathlib import Path
 import click
 
 from conformance.cases.catalogue import PROFILES
-from conformance.commands.command import hand_over, main, may_be_written, outputs, progress_shown
+from conformance.commands.command import (
+    echo,
+    hand_over,
+    main,
+    may_be_written,
+    outputs,
+    progress_shown,
+)
 from conformance.commands.run import answer, exit_code, print_summary, strict_option, write_report
 from conformance.model.results import Results
 from conformance.model.results_file import write_results
@@ -40,7 +47,7 @@ def export(folder: Path, profile: str, wanted: str) -> None:
 
     with progress_shown() as progress:
         index = export_vectors(folder, profile, wanted, progress)
-    click.echo(f"{len(index['files']):,} vectors: {folder / 'index.json'}")
+    echo(f"{len(index['files']):,} vectors: {folder / 'index.json'}")
 
 
 @vectors.command()
@@ -79,9 +86,9 @@ def check(
 
 def _show(results: Results, troubles: Sequence[str]) -> None:
     for trouble in troubles[:SHOWN]:
-        click.echo(f"could not be used: {trouble}")
+        echo(f"could not be used: {trouble}")
     if len(troubles) > SHOWN:
-        click.echo(f"and {len(troubles) - SHOWN} more.")
+        echo(f"and {len(troubles) - SHOWN} more.")
     print_summary({**results, "results": []}, _explanation(results))
 
 

@@ -24,8 +24,9 @@ from conformance.commands.activation.check import (
     _networks_that_failed,
     _problems,
 )
-from conformance.commands.activation.facts import Facts, plain
+from conformance.commands.activation.facts import Facts
 from conformance.commands.main import main
+from conformance.tools.plain import plain_values
 
 FILE = str(Path(__file__).with_name("under_test.py"))
 
@@ -400,7 +401,7 @@ def test_what_cannot_be_shown_is_spelt_out(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["activation", f"{tmp_path}/mine.py:f", "--no-autodiff"])
     assert done.exit_code == 1
     assert "\\ud800 \\x1b[31m \\u202e evil" in done.output
-    assert plain("σ′ → \n") == "σ′ → \n"
+    assert plain_values("σ′ → \n") == "σ′ → \n"
 
 
 @pytest.mark.parametrize(
