@@ -11,7 +11,7 @@ from refbp.errata import ERRATA, Erratum
 from refbp.losses import LOSSES, Loss, loss
 from refbp.network import Network, Trace
 from refbp.training import History, sgd
-from refbp.types import InputError
+from refbp.types import AlphaError, InputError
 
 __version__ = "0.1.0"
 
@@ -19,6 +19,7 @@ __all__ = [
     "ACTIVATIONS",
     "ERRATA",
     "LOSSES",
+    "AlphaError",
     "Elementwise",
     "Erratum",
     "History",

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from refbp.types import Array, InputError
+from refbp.types import AlphaError, Array, InputError
 
 __all__ = [
     "check_backward",
@@ -177,7 +177,7 @@ def check_rate(alpha: Any, exact: bool = False) -> Any:
             return alpha
     except OverflowError:  # a whole number beyond the floats
         pass
-    raise InputError(f"alpha is {alpha!r:.60}; expected a finite number.")
+    raise AlphaError(f"alpha is {alpha!r:.60}; expected a finite number.")
 
 
 def targets(Z: Array, Y: Array) -> Array:

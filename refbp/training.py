@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from refbp.algorithm import update
 from refbp.checks import check_matrix
 from refbp.network import Network
-from refbp.types import Array, InputError
+from refbp.types import AlphaError, Array, InputError
 
 __all__ = ["History", "sgd"]
 
@@ -92,7 +92,7 @@ def _batches(order: NDArray[np.int64], batch_size: int) -> Iterator[NDArray[np.i
 
 def _check_arguments(alpha: float, batch_size: int, epochs: int, seed: int) -> None:
     if not isinstance(alpha, Real) or not math.isfinite(alpha):
-        raise InputError(f"alpha is {alpha!r}; expected a finite number.")
+        raise AlphaError(f"alpha is {alpha!r}; expected a finite number.")
     for name, value, least in (
         ("batch_size", batch_size, 1),
         ("epochs", epochs, 0),
@@ -110,6 +110,6 @@ def _check_finite(network: Network, loss: float, alpha: float, where: str) -> No
         for l, W_l in network.W.items():
             check_matrix(f"W[{l}]", W_l)
     except InputError as error:
-        raise InputError(
+        raise AlphaError(
             f"alpha is {alpha}, too large here: {where}, {error} Take a smaller alpha."
         ) from error

@@ -20,6 +20,10 @@ class InputError(ValueError):
     """Something handed to refbp does not fit: what was got, what was expected, where, what to do."""
 
 
+class AlphaError(InputError):
+    """The step of gradient descent does not fit: no number, or so large that nothing finite comes of it."""
+
+
 class Transition(Protocol):
     """σ_l, the notes' transition function, acting on each row of A (n×d_l)."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.implementations import MalformedError, NotRunError
 from conformance.model.exchange import ExchangeError, line, problem_json, read_line, trace_from
 from conformance.model.problem import Problem, Trace
-from conformance.tools.child import Child, ChildError, Limits
+from conformance.tools.child import Child, ChildError, Limits, SilentError
 
 if TYPE_CHECKING:
     from conformance.implementations import Row
@@ -81,7 +81,7 @@ class Program:
             self.child.close()  # what it writes next would be taken for another answer
             raise MalformedError(str(e)) from e
         except ChildError as e:
-            self.silent += "no answer in" in str(e)
+            self.silent += isinstance(e, SilentError)
             said = self.child.printed(300).strip()
             raise type(e)(f"{e}; it had written: {said}" if said else f"{e}") from e
         if not isinstance(answer, dict):

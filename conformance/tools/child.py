@@ -20,13 +20,17 @@ from typing import Any
 
 from conformance.tools.trouble import RefusedError
 
-__all__ = ["Child", "ChildError", "Limits", "NotStartedError"]
+__all__ = ["Child", "ChildError", "Limits", "NotStartedError", "SilentError"]
 
 KEPT = 2**16  # bytes of standard error: the last of them
 
 
 class ChildError(Exception):
     """A process that gave no answer, or said what went wrong: a sentence for whoever reads the results."""
+
+
+class SilentError(ChildError):
+    """It gave no answer in time."""
 
 
 class NotStartedError(ChildError, RefusedError):
@@ -112,7 +116,7 @@ class Child:
         while end < 0:
             wait = self.until - time.monotonic()
             if wait <= 0:
-                raise ChildError(f"it gave no answer in {self.limits.seconds:g} s")
+                raise SilentError(f"it gave no answer in {self.limits.seconds:g} s")
             read = len(self.buffer)
             left = self._step(left, wait)
             end = self.buffer.find(b"\n", read)
@@ -162,7 +166,9 @@ class Child:
         code = self.process.returncode
         if code is None:
             seconds = self.limits.seconds
-            return ChildError(f"it closed its standard output, and gave no answer in {seconds:g} s")
+            return SilentError(
+                f"it closed its standard output, and gave no answer in {seconds:g} s"
+            )
         if code < 0:
             return ChildError(f"it ended (signal {_signal(-code)})")
         said = f"it ended (exit code {code})"

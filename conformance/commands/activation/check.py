@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from conformance.commands.activation.definitions import definition
-from conformance.commands.activation.facts import Facts
+from conformance.commands.activation.facts import NETWORKS, Facts
 from conformance.commands.activation.findings import NAMES, Finding, finding
 from conformance.commands.activation.isolated import DEFAULT_TIMEOUT, MEMORY, gather
 from conformance.commands.activation.judge import judge, verdict
@@ -259,7 +259,7 @@ def _networks_alone(p: Mapping[str, Any]) -> bool:
     they are not run, with the reason. Code that ends its process, or raises, has its say; where time ran out
     the verdict would hang on the clock."""
     ours = p["event"] == "raised" and not p.get("lines")
-    return ours and str(p.get("stage", "")).startswith("running networks")
+    return ours and p.get("stage") == NETWORKS
 
 
 def _its_own_fault(facts: Facts, p: Mapping[str, Any], lines: str) -> Finding | None:

@@ -20,6 +20,8 @@ __all__ = ["DTYPES", "Facts"]
 Reals = NDArray[np.float64]
 DTYPES = ("float64", "float32", "bfloat16")
 Said = Mapping[str, Any]
+NETWORKS = "running networks"
+"""The stage of a worker that is not the judging of the function itself."""
 
 
 @dataclass

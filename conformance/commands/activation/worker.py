@@ -24,6 +24,7 @@ from conformance.commands.activation.behaviour import behaviour, values, warned
 from conformance.commands.activation.branches import Branch, Search, branches, local_branches
 from conformance.commands.activation.curve import Curve, curve
 from conformance.commands.activation.definitions import definition
+from conformance.commands.activation.facts import NETWORKS
 from conformance.commands.activation.findings import NAMES
 from conformance.commands.activation.lifted import Lifted, UnsupportedError
 from conformance.commands.activation.points import domain_of, points, special
@@ -310,7 +311,7 @@ def _play(
     if of is not None and spec["network"]:
         from conformance.commands.activation.network import numpy_networks
 
-        stage[0] = "running networks"
+        stage[0] = NETWORKS
         emit("stage", text=stage[0])
         numpy_networks(spec, given, of, emit)
 

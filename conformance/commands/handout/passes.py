@@ -137,11 +137,10 @@ def train(e: Example, cells: int = 96) -> Trained | None:
     t = e.training
     try:
         end, history = refbp.sgd(network, X, e.Y, e.alpha / e.scale, t.batch_size, t.epochs, t.seed)
+    except refbp.AlphaError as error:
+        raise e.refused("", "alpha", str(error).removeprefix("alpha ")) from error
     except refbp.InputError as error:
-        told = str(error)
-        if told.startswith("alpha "):
-            raise e.refused("", "alpha", told.removeprefix("alpha ")) from error
-        raise e.refused("training", "", f"fails: {told}") from error
+        raise e.refused("training", "", f"fails: {error}") from error
     losses = tuple(v / e.scale for v in history.epoch_loss)
     outputs = end.forward(X)[1][e.L]
     if (e.X.shape[1], e.Y.shape[1]) != (2, 1):

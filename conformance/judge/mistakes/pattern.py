@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +14,30 @@ __all__ = ["pattern"]
 Mask = Any
 
 
+class Seen(NamedTuple):
+    """A pattern, and what to do about it."""
+
+    text: str
+    advice: str
+
+
+DOMAIN = "Look for 0/0, ∞ − ∞ or log 0 in this step."
+NEVER = "It was never computed, or never stored: look at the bounds of the loop."
+SIGN = "Look for a minus that is missing or one too many."
+CONSTANT = "Look for a constant that is missing or counted twice."
+CAST = "Look for an array that was made without a dtype, or a cast."
+BRANCH = "Look at what the code does differently there: a branch, a mask, the end of a loop."
+BY_HAND = (
+    "Compute this step by hand: `conformance show` prints its operands, and what it should give."
+)
+
+
 def pattern(
     value: Floats, right: Floats, tolerance: Floats, p: Problem, A: Floats | None, quantity: str
 ) -> tuple[str, str]:
     """(what is seen, what to do about it): the first pattern that fits."""
     wrong = ~(np.abs(value - right) <= tolerance)  # NaN is wrong
-    tests: list[Callable[[], str]] = [
+    tests: list[Callable[[], Seen | None]] = [
         lambda: _not_finite(value, right),
         lambda: _factor(value, right, tolerance, wrong, p),
         lambda: _precision(value, right, wrong, p),
@@ -28,26 +46,11 @@ def pattern(
         lambda: _by_axis(value, right, wrong, quantity),
         lambda: _offset(value, right, tolerance, wrong),
     ]
-    said = next((found for test in tests if (found := test())), "")
+    seen = next((found for test in tests if (found := test())), None)
     size = f"{int(wrong.sum())} of {wrong.size} elements are wrong{_relative(value, right)}"
-    text = f"{said}; {size}" if said else f"{size}, in no simple pattern"
-    return text, _advice(said)
-
-
-def _advice(said: str) -> str:
-    if said.startswith("its elements are NaN"):
-        return "Look for 0/0, ∞ − ∞ or log 0 in this step."
-    if said == "it is 0 everywhere":
-        return "It was never computed, or never stored: look at the bounds of the loop."
-    if said.startswith("it has the other sign"):
-        return "Look for a minus that is missing or one too many."
-    if "times what" in said:
-        return "Look for a constant that is missing or counted twice."
-    if "float" in said:
-        return "Look for an array that was made without a dtype, or a cast."
-    if said.startswith("only"):
-        return "Look at what the code does differently there: a branch, a mask, the end of a loop."
-    return "Compute this step by hand: `conformance show` prints its operands, and what it should give."
+    if seen is None:
+        return f"{size}, in no simple pattern", BY_HAND
+    return f"{seen.text}; {size}", seen.advice
 
 
 def _relative(value: Floats, right: Floats) -> str:
@@ -58,32 +61,35 @@ def _relative(value: Floats, right: Floats) -> str:
     return f", by up to {off / largest:.1e} of the largest" if largest else f", by up to {off:.1e}"
 
 
-def _not_finite(value: Floats, right: Floats) -> str:
+def _not_finite(value: Floats, right: Floats) -> Seen | None:
     bad = ~np.isfinite(value) & np.isfinite(right)
     if not bad.any():
-        return ""
+        return None
     kind = "NaN" if np.isnan(value[bad]).all() else "infinite or NaN"
-    return f"its elements are {kind} in {int(bad.sum())} of {bad.size} places"
+    advice = DOMAIN if np.isnan(value[bad]).all() else BY_HAND
+    return Seen(f"its elements are {kind} in {int(bad.sum())} of {bad.size} places", advice)
 
 
-def _factor(value: Floats, right: Floats, tolerance: Floats, wrong: Mask, p: Problem) -> str:
+def _factor(
+    value: Floats, right: Floats, tolerance: Floats, wrong: Mask, p: Problem
+) -> Seen | None:
     """One factor for all of them."""
     known = np.abs(right) > 0
     if not known.any() or not np.isfinite(value).all():
-        return ""
+        return None
     i = np.unravel_index(np.argmax(np.abs(right)), right.shape)
     c = float(value[i] / right[i])
     u = float(np.finfo(p.dtype).eps)
     off = np.abs(value - c * right)
     if not (off <= 8 * tolerance * max(1, abs(c)) + 8 * u * np.abs(value)).all():
-        return ""
+        return None
     if not wrong[known].all() and abs(c - 1) < 1e-6:
-        return ""
+        return None
     if c == 0:
-        return "it is 0 everywhere"
+        return Seen("it is 0 everywhere", NEVER)
     if abs(c + 1) < 1e-6:
-        return "it has the other sign"
-    return f"it is {_named_factor(c, p)} times what it should be"
+        return Seen("it has the other sign", SIGN)
+    return Seen(f"it is {_named_factor(c, p)} times what it should be", CONSTANT)
 
 
 def _named_factor(c: float, p: Problem) -> str:
@@ -94,39 +100,39 @@ def _named_factor(c: float, p: Problem) -> str:
     return f"{digits} (= {near})" if near else digits
 
 
-def _precision(value: Floats, right: Floats, wrong: Mask, p: Problem) -> str:
+def _precision(value: Floats, right: Floats, wrong: Mask, p: Problem) -> Seen | None:
     """Whether every number is one of fewer bits."""
     if np.abs(value - right).max(initial=0) > 0.01 * np.abs(right).max(initial=0):
-        return ""
+        return None
     for name in ("float16", "float32"):
         narrow = np.dtype(name)
         if narrow.itemsize >= p.dtype.itemsize or not np.isfinite(value).all():
             continue
         with np.errstate(over="ignore"):
             if (value.astype(narrow).astype(float) == value).all():
-                return f"each of its numbers is a {name}"
-    return ""
+                return Seen(f"each of its numbers is a {name}", CAST)
+    return None
 
 
-def _place(wrong: Mask, quantity: str) -> str:
+def _place(wrong: Mask, quantity: str) -> Seen | None:
     """One element, row or column."""
     if wrong.ndim != 2 or wrong.all():
-        return ""
+        return None
     rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
     if len(rows) == len(columns) == 1:
-        return f"only the element [{rows[0]}, {columns[0]}] is wrong"
+        return Seen(f"only the element [{rows[0]}, {columns[0]}] is wrong", BRANCH)
     what = "input unit" if quantity in ("dW", "W_new") else "example"
     if len(rows) == 1 and wrong.shape[0] > 1:
-        return f"only row {rows[0]} is wrong, of one {what}"
+        return Seen(f"only row {rows[0]} is wrong, of one {what}", BRANCH)
     if len(columns) == 1 and wrong.shape[1] > 1:
-        return f"only column {columns[0]} is wrong, of one unit"
-    return ""
+        return Seen(f"only column {columns[0]} is wrong, of one unit", BRANCH)
+    return None
 
 
-def _sides(wrong: Mask, A: Floats | None) -> str:
+def _sides(wrong: Mask, A: Floats | None) -> Seen | None:
     """Where A is negative, positive, zero or large."""
     if A is None or A.shape != wrong.shape or wrong.all():
-        return ""
+        return None
     for words, mask in _regions(np.asarray(A, float)):
         if (
             mask.any()
@@ -134,8 +140,8 @@ def _sides(wrong: Mask, A: Floats | None) -> str:
             and (wrong <= mask).all()
             and wrong.sum() >= mask.sum() / 2
         ):
-            return f"only where {words}"
-    return ""
+            return Seen(f"only where {words}", BRANCH)
+    return None
 
 
 def _regions(A: Floats) -> Iterator[tuple[str, Mask]]:
@@ -146,21 +152,21 @@ def _regions(A: Floats) -> Iterator[tuple[str, Mask]]:
         yield f"|A| > {c}", np.abs(A) > c
 
 
-def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> str:
+def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> Seen | None:
     """A factor for each row or column."""
     if value.ndim != 2 or min(value.shape) < 2 or (right == 0).any():
-        return ""
+        return None
     r = value / right
     what = "input unit" if quantity in ("dW", "W_new") else "example"
     for axis, words in ((1, f"row ({what})"), (0, "column (unit)")):
         middle = np.median(r, axis=axis, keepdims=True)
         # of the error: where it is small, all factors are nearly 1
         if (np.abs(r - middle) <= 1e-3 * np.abs(middle - 1)).all():
-            return f"each {words} has a factor of its own"
-    return ""
+            return Seen(f"each {words} has a factor of its own", BY_HAND)
+    return None
 
 
-def _offset(value: Floats, right: Floats, tolerance: Floats, wrong: Mask) -> str:
+def _offset(value: Floats, right: Floats, tolerance: Floats, wrong: Mask) -> Seen | None:
     """One number added to all of them."""
     off = value - right
     c = float(np.median(off))
@@ -170,5 +176,5 @@ def _offset(value: Floats, right: Floats, tolerance: Floats, wrong: Mask) -> str
         and c
         and (np.abs(off - c) <= 1e-6 * abs(c) + 4 * tolerance).all()
     ):
-        return f"it is {c:.6g} more than it should be, in every element"
-    return ""
+        return Seen(f"it is {c:.6g} more than it should be, in every element", BY_HAND)
+    return None
