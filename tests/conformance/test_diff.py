@@ -509,7 +509,7 @@ def test_nothing_steers_the_terminal(diff: Callable[..., Any], new: Results, old
             r["case"] = steering if r["case"] == case else r["case"]
     deviate(result(new))
     lines = diff().output.splitlines()
-    assert any("a\\x1b[31mred\\xaline\\x202e  conforms → deviates" in line for line in lines)
+    assert any("a\\x1b[31mred\\nline\\u202e  conforms → deviates" in line for line in lines)
 
 
 def test_an_old_file_of_schema_version_1_is_read(
