@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from conformance.tools.names import unknown
+from conformance.tools.toml_text import Places
 
 __all__ = [
     "Fields",
@@ -118,21 +119,14 @@ def as_it_is(x: Any) -> Any:
 
 
 class Reader:
-    """One file. `line(lines, table, field)` is where a field stands in it, 0 for nowhere found."""
+    """One file, and where in it each field stands."""
 
-    def __init__(
-        self,
-        name: str,
-        text: str,
-        error: type[ValueError],
-        line: Callable[[Sequence[str], str, str], int],
-    ) -> None:
-        self.name, self.lines, self.error, self.line = name, text.splitlines(), error, line
+    def __init__(self, name: str, text: str, error: type[ValueError]) -> None:
+        self.name, self.error, self.places = name, error, Places(text)
 
     def fail(self, table: str, field: str, what: str) -> ValueError:
-        """The file, the line if it can be told, and the field."""
-        line = self.line(self.lines, table, field)
-        at = f"{self.name}, line {line}" if line else self.name
+        """The file, the line, and the field."""
+        at = f"{self.name}, line {self.places.line(table, field)}"
         where = f"{table}.{field}" if table and field else table or field
         return self.error(f"{at}: {where} {what}")
 

@@ -463,7 +463,7 @@ def test_a_folder_is_a_submission(tmp_path: Path) -> None:
 ONE = '[[tests]]\nname = "a"\nquantities = ["A"]\npoints = 1\n'
 B = ONE.replace('"a"', '"b"')
 BAD = [  # the rubric, and what is said of it: the line, the field, what was expected
-    ("", ": tests is missing; expected it here."),
+    ("", ", line 1: tests is missing; expected it here."),
     ('titel = "x"\n' + ONE, ", line 1: titel is an unknown field 'titel'. Did you mean 'title'?"),
     ("title = 3\n" + ONE, ", line 1: title is 3; expected a text in quotes."),
     ('file = "../x.py"\n' + ONE, ", line 1: file is '../x.py'; expected the name of a file"),
@@ -483,7 +483,7 @@ BAD = [  # the rubric, and what is said of it: the line, the field, what was exp
     (ONE.replace("1", "-1"), ", line 4: tests[1].points is -1; expected a number from 0 to 1e+06."),
     (ONE.replace("1", "true"), ", line 4: tests[1].points is true; expected a number"),
     (ONE.replace("1", "nan"), ", line 4: tests[1].points is nan; expected a number"),
-    (ONE.replace("1", "0"), ": tests have no points together; expected more than 0."),
+    (ONE.replace("1", "0"), ", line 1: tests have no points together; expected more than 0."),
     (ONE.replace("points = 1", ""), ", line 1: tests[1].points is missing; expected it here."),
     (
         ONE.replace('["A"]', "[]"),
@@ -524,6 +524,10 @@ BAD = [  # the rubric, and what is said of it: the line, the field, what was exp
         ONE + "[limits]\n\nmemory_mib = 1024.5",
         ", line 7: limits.memory_mib is 1024.5; expected a whole",
     ),
+    (
+        '[[tests]]\nname = """\npoints = 3\n"""\nquantities = ["A"]\npoints = "x"',
+        ", line 6: tests[1].points is 'x'; expected a number",
+    ),
     (ONE + "[limits]\nsecond = 3", ", line 6: limits.second is an unknown field 'second'. Did you"),
     (
         ONE + '[hints]\ndefault = "were"',
@@ -545,13 +549,18 @@ def test_a_rubric_that_cannot_be_read_says_where_and_why(text: str, message: str
 def test_a_rubric_that_is_no_toml_says_so(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     for data, message in (
-        (b"x = [", "it is not TOML: Invalid value"),
-        (b"x = " + b"1" * 10**6, "it has a number of thousands of digits; expected fewer."),
-        (b"\xff", "it is not UTF-8 text"),
+        (b"x = [", f"{path}, line 1: x has no value; expected a number, a text in quotes, true"),
+        (
+            b"x = 5\nx = 6",
+            f"{path}, line 2: x stands a second time, after line 1; expected it once",
+        ),
+        (b"x = " + b"1" * 10**6, f"{path}, line 1: x has a number of 1,000,000 digits; expected"),
+        (b"\xff", f"cannot read {path}: it is not UTF-8 text"),
     ):
         path.write_bytes(data)
-        with pytest.raises(RubricError, match=f"cannot read {path}: {message}"):
+        with pytest.raises(RubricError) as e:
             read(path)
+        assert str(e.value).startswith(message)
 
 
 def test_a_process_that_this_machine_does_not_start_costs_no_points(

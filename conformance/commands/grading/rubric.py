@@ -25,6 +25,7 @@ from conformance.tools.toml import (
     one_of,
     string,
 )
+from conformance.tools.toml_text import parsed
 from conformance.tools.trouble import RefusedError
 from conformance.truth.definitions import ROW_WISE
 
@@ -132,31 +133,6 @@ RUBRIC: Fields = {
 HINT: Fields = {"default": one_of("kind of hint", HINTS)}
 
 
-def _line(lines: Sequence[str], table: str, field: str) -> int:
-    """Where a field of a table such as `tests[2]` is, or where its table is; 0: nowhere found."""
-    outer = re.sub(r"\.cases$", "", table) if table.startswith("tests[") else table
-    start, end = _extent(lines, outer)
-    for wanted in (field, table.rpartition(".")[2]):
-        for i in range(start, end):
-            if re.match(rf"\s*[\"']?{re.escape(wanted)}[\"']?\s*=", lines[i]):
-                return i + 1
-    return start if outer else 0
-
-
-def _extent(lines: Sequence[str], table: str) -> tuple[int, int]:
-    """The lines of a table's body, counted from 0: from (the header's line is just before) and to."""
-    name, _, index = table.rstrip("]").partition("[")
-    headers = [i for i, s in enumerate(lines) if re.match(r"\s*\[\[?\s*[\w\"']", s)]
-    if not name:
-        return 0, headers[0] if headers else len(lines)
-    pattern = rf"\s*\[\[?\s*{re.escape(name)}\s*\]"
-    own = [i for i in headers if re.match(pattern, lines[i])]
-    if not own or (index and int(index) > len(own)):
-        return 0, len(lines)
-    start = own[int(index) - 1 if index else 0]
-    return start + 1, next((i for i in headers if i > start), len(lines))
-
-
 # --- the whole ------------------------------------------------------------------------------------
 
 
@@ -172,15 +148,8 @@ def read(path: str | Path | None = None) -> Rubric:
         ) from e
     except UnicodeDecodeError as e:
         raise RubricError(f"cannot read {name}: it is not UTF-8 text ({e.reason}).") from e
-    try:
-        said = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as e:
-        raise RubricError(f"cannot read {name}: it is not TOML: {e}.") from e
-    except ValueError as e:  # Python reads no longer ones
-        raise RubricError(
-            f"cannot read {name}: it has a number of thousands of digits; expected fewer."
-        ) from e
-    return _rubric(Reader(name, text, RubricError, _line), said, text)
+    said = parsed(name, text, RubricError, "[[tests]]")
+    return _rubric(Reader(name, text, RubricError), said, text)
 
 
 def _rubric(reader: Reader, said: Table, text: str) -> Rubric:

@@ -23,11 +23,12 @@ from conformance.commands.handout.fields import (
     missing,
 )
 from conformance.commands.handout.formulas import HALF, LOSSES
-from conformance.commands.handout.source import HandoutError, is_file, parsed, text_of
+from conformance.commands.handout.source import HandoutError, is_file, text_of
 from conformance.commands.handout.text import count, visible
 from conformance.model.problem import Floats, Problem
 from conformance.tools.names import unknown
 from conformance.tools.toml import Reader
+from conformance.tools.toml_text import parsed
 from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["Example", "HandoutError", "Published", "Training", "names", "read"]
@@ -162,7 +163,8 @@ def _shipped(name: str) -> str:
 
 
 def _parsed(name: str, text: str) -> Example:
-    said, reader = parsed(name, text)
+    said = parsed(name, text, HandoutError, "[[layers]]")
+    reader = Reader(name, text, HandoutError)
     return _example(reader, said, _plain_name(Path(name).name.removesuffix(".toml")))
 
 

@@ -345,7 +345,9 @@ def test_hostile_text_is_escaped(key: str, text: str) -> None:
     assert "<img" not in html
     assert not [tag for tag, _ in page.elements if tag in {"img", "script"}]
     shown = re.sub(
-        r"[\u202e\u2066\u200f\ud800\x00\x1b]", lambda c: c[0].encode("unicode_escape").decode(), text
+        r"[\u202e\u2066\u200f\ud800\x00\x1b]",
+        lambda c: c[0].encode("unicode_escape").decode(),
+        text,
     )
     assert shown.lower() in "".join(page.texts).lower()
 
