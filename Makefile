@@ -32,10 +32,11 @@ test: setup ## the tests, with coverage (floor 95% of lines and branches), but f
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not zoo' --cov --cov-report=
 	$(BIN)/coverage report --precision=2 --fail-under=95 --show-missing --skip-covered
 
-check: setup ## ruff (lint and format) and mypy, strict
+check: setup ## ruff (lint and format), mypy (strict) and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 bench: setup ## refbp against torch eager and jitted JAX, as ratios
 	$(BIN)/python benchmarks/bench.py
