@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.model.results import SYMBOLS, CaseRow, Finding, Result, Results, Verdict
 
-__all__ = ["BAD", "Common", "again", "common", "explained", "only_where", "smallest", "told"]
+__all__ = ["BAD", "Common", "again", "common", "explained", "headlines", "only_where", "smallest", "told"]
 
 BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
@@ -86,6 +86,39 @@ def explained(results: Results, name: str) -> list[str]:
     lossy = [r for r in own if r["verdict"] == "inaccurate"]
     lines = list(_lines(results, name, own, bad)) if bad else []
     return lines + list(_losses(results, name, own, lossy)) if lossy else lines
+
+
+def headlines(results: Results) -> list[tuple[str, str, str]]:
+    """(implementation, what is wrong with it in a sentence, the command that shows it), of each that fails."""
+    found = []
+    for name in (i["name"] for i in results["implementations"]):
+        own = [r for r in results["results"] if r["implementation"] == name]
+        bad = [r for r in own if r["verdict"] in BAD]
+        if bad:
+            see = again(told(bad, results["cases"])["case"], name)
+            found.append((name, _headline(bad, own, results["cases"]), see))
+    return found
+
+
+def _headline(bad: Sequence[Result], own: Sequence[Result], cases: Sequence[CaseRow]) -> str:
+    """δ of layer 1 is wrong in 26 of 70 cases: the derivative is taken at the output."""
+    judged = sum(r["verdict"] != "not-run" for r in own)
+    verdict = next(v for v in WORST if any(r["verdict"] == v for r in bad))
+    of = [r for r in bad if r["verdict"] == verdict]
+    where = f"in {len(of):,} of {judged:,} cases"
+    if verdict == "undecided":
+        return f"It cannot be decided {where}."
+    if verdict == "error":
+        return f"It fails {where}: {of[0]['message']}"
+    steps = Counter(SYMBOLS[s["quantity"]] for r in of for s in _kinds(r))
+    if not steps:
+        return f"It is wrong {where}: {told(bad, cases)['message']}"
+    symbol, n = steps.most_common(1)[0]
+    layers = {s["layer"] for r in of for s in r["blame"] if SYMBOLS[s["quantity"]] == symbol}
+    layer = f" of layer {layers.pop()}" if len(layers) == 1 and symbol != SYMBOLS["loss"] else ""
+    looks = next(iter(common(bad, cases)), None)
+    why = f": {looks.finding['text']}" if looks and looks.finding["fault"] else ""
+    return f"{symbol}{layer} is wrong in {n:,} of {judged:,} cases{why}".rstrip(".") + "."
 
 
 def _losses(

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from conformance.model.results import VERDICTS, Number, Worst
 from conformance.report import svg
+from conformance.report.explain import headlines
 from conformance.report.numbers import over, short, size
 from conformance.report.view import View, isolate, where
 
@@ -18,6 +19,7 @@ def context(view: View) -> dict[str, object]:
     summary = view.results["summary"]
     worst = summary["worst"]
     return {
+        "headlines": headlines(view.results),
         "totals": [(v, view.verdicts[v]) for v in VERDICTS],
         "counts": {
             i["name"]: {v: summary["verdicts"].get(i["name"], {}).get(v, 0) for v in VERDICTS}
