@@ -30,7 +30,6 @@ __all__ = [
     "must_not_replace",
     "outputs",
     "progress_shown",
-    "table",
 ]
 
 
@@ -223,17 +222,6 @@ def progress_shown() -> Iterator[Any]:
             echo(f"{done:,} of {total:,} results", err=True)
 
     yield line
-
-
-def table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they need to be; numbers to the right."""
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    for r in rows:
-        cells = (
-            c.ljust(w) if i == 0 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(r, widths, strict=True))
-        )
-        echo("  ".join(cells).rstrip())
 
 
 @contextmanager

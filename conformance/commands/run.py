@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import textwrap
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -20,16 +18,15 @@ from conformance.commands.command import (
     must_not_replace,
     outputs,
     progress_shown,
-    table,
 )
 from conformance.implementations import IMPLEMENTATIONS
-from conformance.model.results import VERDICTS, Results
+from conformance.model.results import Results
 from conformance.model.results_file import read, read_trials, write_results
-from conformance.report.explain import explained
+from conformance.report.screen import screen
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.plain import plain
 
-__all__ = ["answer", "print_summary"]
+__all__ = ["answer"]
 
 html_dir = click.option(
     "--html-dir",
@@ -42,8 +39,6 @@ html_dir = click.option(
 strict_option = click.option(
     "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
 )
-
-EXPLAINED = 2  # how many implementations are explained in the terminal: a screen
 
 
 @main.command()
@@ -111,7 +106,7 @@ def run(
     if planted:
         results["faults"] = planted
     hand_over(
-        lambda: print_summary(results),
+        lambda: echo("\n".join(screen(results))),
         answer(results),
         ("results", json_path, lambda path: write_results(path, results)),
         ("report", report, lambda path: write_report(path, results)),
@@ -154,44 +149,6 @@ def _write_folder(folder: Path, results: Results) -> None:
 def answer(results: Results) -> str:
     """The last line: the verdict and its message."""
     return "\n" + plain(f"{results['summary']['verdict']}: {results['summary']['message']}")
-
-
-def print_summary(results: Results, told_else: Sequence[str] = ()) -> None:
-    """A row an implementation, the worst ratio of each gate, and what deviates."""
-    summary, p = results["summary"], results["profile"]
-    worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
-    gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
-    shown = list(reversed(VERDICTS))
-    rows = [["implementation", *shown, *(f"worst {g}" for g in gates)]]
-    for impl in results["implementations"]:
-        counts = summary["verdicts"][impl["name"]]
-        if impl["status"] != "ran":
-            continue
-        found = (worst.get((impl["name"], g)) for g in gates)
-        ratios = ["" if ratio is None else f"{float(ratio):.4g}" for ratio in found]
-        rows.append([impl["name"], *(str(counts[v] or "·") for v in shown), *ratios])
-    which = f"{p['name']}: {p['select']}" if p["select"] else p["name"]
-    echo(f"\n{p['cases']:,} cases ({which}); worst: error over tolerance\n")
-    if len(rows) > 1:
-        table(rows)
-    for impl in results["implementations"]:
-        how = f"{impl['status']}: " if impl["status"] != "ran" else ""
-        if how or impl["reason"]:
-            text = plain(f"{impl['name']}: {how}{impl['reason']}")
-            echo(textwrap.fill(text, 110, subsequent_indent="  ", break_on_hyphens=False))
-    told = [(impl["name"], explained(results, impl["name"])) for impl in results["implementations"]]
-    told = [(name, lines) for name, lines in told if lines]
-    for _, lines in told[:EXPLAINED]:
-        echo("\n" + "\n".join(lines))
-    if len(told) > EXPLAINED:
-        echo(f"\nand of {', '.join(name for name, _ in told[EXPLAINED:])}: see the report.")
-    if told_else:
-        echo("\n" + "\n".join(told_else))
-    for d in results["known_differences"]:
-        if d["status"] == "stale":
-            echo(
-                f"\nstale: the known difference {d['id']} did not show; remove its row, or find out why."
-            )
 
 
 @main.command("list")

@@ -9,7 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.model.results import SYMBOLS, CaseRow, Finding, Result, Results, Verdict
 
-__all__ = ["BAD", "Common", "again", "common", "explained", "headlines", "only_where", "smallest", "told"]
+__all__ = [
+    "BAD",
+    "Common",
+    "again",
+    "common",
+    "explained",
+    "headlines",
+    "only_where",
+    "smallest",
+    "told",
+]
 
 BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
@@ -89,7 +99,7 @@ def explained(results: Results, name: str) -> list[str]:
 
 
 def headlines(results: Results) -> list[tuple[str, str, str]]:
-    """(implementation, what is wrong with it in a sentence, the command that shows it), of each that fails."""
+    """Of each that fails: its name, what is wrong with it in a sentence, the command that shows it."""
     found = []
     for name in (i["name"] for i in results["implementations"]):
         own = [r for r in results["results"] if r["implementation"] == name]

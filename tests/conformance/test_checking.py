@@ -13,11 +13,11 @@ import pytest
 
 from conformance import Problem, ProblemError, check_problem, report
 from conformance.cases.catalogue import find
-from conformance.commands.run import print_summary
 from conformance.implementations import implementation
 from conformance.judge.runner import run
 from conformance.judge.start import RunError
 from conformance.model.results_file import read, write_results
+from conformance.report.screen import screen
 
 W1, W2 = np.arange(12.0).reshape(4, 3) / 8, np.ones((4, 2))
 X, Y = np.arange(15.0).reshape(5, 3) / 4, np.zeros((5, 2))
@@ -59,7 +59,7 @@ def test_it_gives_what_run_gives(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert read(tmp_path / "own.json") == found
     page = report.render(found)
     assert case["id"].replace(">", "&gt;") in page
-    print_summary(found)
+    print("\n".join(screen(found)))
     again = "conformance.check_problem(problem, ['mine'])"
     assert f"see it      {again}" in capsys.readouterr().out
     assert again.replace("'", "&#39;") in page

@@ -25,6 +25,7 @@ from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementa
 from conformance.judge import runner
 from conformance.model.problem import Problem, Trace
 from conformance.model.results_file import read
+from conformance.report.screen import columns
 
 FEW = "family=square,activation=tanh"
 ONE = "typical/tanh/L2/n7/float64/bias"
@@ -583,9 +584,9 @@ def test_progress_elsewhere_is_a_line_a_tenth(capsys: pytest.CaptureFixture[str]
     assert lines == [f"{k * 200:,} of 2,000 results" for k in range(1, 11)]
 
 
-def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
-    command.table([["name", "n"], ["a", "1,000"], ["long name", "7"]])
-    assert capsys.readouterr().out == "name           n\na          1,000\nlong name      7\n"
+def test_numbers_stand_to_the_right() -> None:
+    lines = columns([["name", "n"], ["a", "1,000"], ["long name", "7"]])
+    assert list(lines) == ["name           n", "a          1,000", "long name      7"]
 
 
 # --- how a run may end ----------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from conformance.commands.command import (
     may_be_written,
     outputs,
     progress_shown,
-    table,
 )
 from conformance.model.results import GATES
+from conformance.report.screen import columns
 from conformance.tools.files import write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _show(found: Trials) -> None:
             cells.append(f"{text}{'*' if g == r['gate'] else ' '}")
         right = f"{r['named'] + r['alike']}/{r['caught']}"
         rows.append([r["name"], str(r["changes"]), str(r["caught"]), *cells, right, r["verdict"]])
-    table(rows)
+    echo("\n".join(columns(rows)))
     if found["dials"]:
         _show_dials(found)
 
@@ -105,4 +105,4 @@ def _show_dials(found: Trials) -> None:
     for d in found["dials"]:
         cells.setdefault((d["dial"], d["case"]), {})[d["gate"]] = f"{float(d['smallest']):.1e}"
     rows += [[dial, case, *(of.get(g, "·") for g in gates)] for (dial, case), of in cells.items()]
-    table(rows)
+    echo("\n".join(columns(rows)))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import echo, main, table
+from conformance.commands.command import echo, main
+from conformance.report.screen import columns
 
 if TYPE_CHECKING:
     from conformance.commands.fuzz.search import Found
@@ -58,7 +59,7 @@ def fuzz(
         echo(f"{done:,} networks", err=True)
 
     found = search(names, examples, seed, database, minutes, processes(jobs), progress)
-    table(_counts(found))
+    echo("\n".join(columns(_counts(found))))
     if found.result is None or found.problem is None:
         echo(f"\nconforms: none of {found.networks:,} networks deviates (seed {seed}).")
         return 0

@@ -17,10 +17,11 @@ from conformance.commands.command import (
     outputs,
     progress_shown,
 )
-from conformance.commands.run import answer, exit_code, print_summary, strict_option, write_report
+from conformance.commands.run import answer, exit_code, strict_option, write_report
 from conformance.model.results import Results
 from conformance.model.results_file import write_results
 from conformance.report.explain import explained
+from conformance.report.screen import screen
 
 __all__: list[str] = []
 
@@ -89,7 +90,7 @@ def _show(results: Results, troubles: Sequence[str]) -> None:
         echo(f"could not be used: {trouble}")
     if len(troubles) > SHOWN:
         echo(f"and {len(troubles) - SHOWN} more.")
-    print_summary({**results, "results": []}, _explanation(results))
+    echo("\n".join(screen({**results, "results": []}, _explanation(results))))
 
 
 def _explanation(results: Results) -> list[str]:
