@@ -6,8 +6,9 @@ returns a `Trace`, or the name of one. `conformance.report.render` makes its res
 results, and whatever shows them.
 
 `assert_activation_conforms(sigma, sigma_prime)` is for one's own tests; `check_activation` returns the same
-answer as a value. `check_problem(problem, ["refbp", mine])` judges one network of one's own. `equation` marks
-an equation of one's own notes for `conformance audit`.
+answer as a value. `check_problem(problem, ["refbp", mine])` judges one network of one's own.
+`parametrize_cases(mine)` makes a pytest test of each case. `equation` marks an equation of one's own notes
+for `conformance audit`.
 """
 
 from importlib import import_module
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from conformance.judge.api import run
     from conformance.judge.check_problem import ProblemError, check_problem
     from conformance.model.problem import Problem, Trace, with_ones
+    from conformance.pytest_plugin import parametrize_activations, parametrize_cases
 
 __all__ = [
     "NotRunError",
@@ -33,6 +35,8 @@ __all__ = [
     "check_activation",
     "check_problem",
     "equation",
+    "parametrize_activations",
+    "parametrize_cases",
     "run",
     "with_ones",
 ]
@@ -46,6 +50,8 @@ _WHERE = {
     "check_activation": "commands.activation.asserting",
     "check_problem": "judge.check_problem",
     "equation": "commands.audit.own",
+    "parametrize_activations": "pytest_plugin",
+    "parametrize_cases": "pytest_plugin",
     "run": "judge.api",
     "with_ones": "model.problem",
 }

@@ -1,19 +1,25 @@
-"""The pytest plugin: a marker, and a report of every activation that the tests checked.
+"""The pytest plugin: a marker, a report of every activation that the tests checked, and a test a case.
 
 Found by its entry point wherever this package is installed; it loads nothing until it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pytest
 
+    from conformance.cases.catalogue import Case
+    from conformance.implementations import Implementation
+
 __all__ = [
+    "parametrize_activations",
+    "parametrize_cases",
     "pytest_addoption",
     "pytest_configure",
     "pytest_sessionfinish",
@@ -102,3 +108,74 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for check in found:
         terminalreporter.line(f"{check['verdict']}: {check['name']}: {check['message']}")
     terminalreporter.line(f"reports: {folder}")
+
+
+# --- a test a case --------------------------------------------------------------------------------
+
+
+def parametrize_cases(
+    implementation: str | Implementation,
+    *,
+    profile: str = "quick",
+    select: str = "",
+    strict: bool = False,
+) -> pytest.MarkDecorator:
+    """A test a case, as scikit-learn's parametrize_with_checks has one an estimator and check:
+
+        @conformance.parametrize_cases(Mine(), select="dtype=float64")
+        def test_mine(check):
+            check()
+
+    `implementation` is an object with `name` and `run(problem) -> Trace`, or a string as --implementation
+    takes it; it runs in this process. The ids are those of the cases. What deviates, is undecided or raises
+    fails with what `conformance show` prints of it; what is inaccurate fails if `strict`; a case that the
+    implementation does not do is skipped, with its reason.
+
+    Raises RunError and CaseError, both ValueErrors, for what there is not.
+    """
+    import pytest
+
+    from conformance.cases.catalogue import cases
+    from conformance.cases.catalogue import select as selected
+    from conformance.judge.start import name_of, row_of
+
+    if isinstance(implementation, str):
+        row_of(implementation)
+    else:
+        name_of(implementation)
+    chosen = selected(cases(profile), select)
+    checks = [partial(_check_case, implementation, case, strict) for case in chosen]
+    return pytest.mark.parametrize("check", checks, ids=[case.id for case in chosen])
+
+
+def _check_case(implementation: str | Implementation, case: Case, strict: bool) -> None:
+    """Raise AssertionError unless it conforms."""
+    __tracebackhide__ = True
+    import pytest
+
+    from conformance.commands.show import shown
+
+    result, text = shown(implementation, case)
+    if result["verdict"] == "not-run":
+        pytest.skip(result["message"])
+    if result["verdict"] in ("deviates", "undecided", "error", *["inaccurate"] * strict):
+        raise AssertionError(text)
+
+
+def parametrize_activations(
+    activations: Mapping[str, tuple[Any, Any]], **more: Any
+) -> pytest.MarkDecorator:
+    """A test an activation, of σ and σ' by name: `{"mish": (mish, mish_prime)}`.
+
+        @conformance.parametrize_activations({"mish": (mish, mish_prime)})
+        def test_activation(check):
+            check()
+
+    `more` is as for assert_activation_conforms, which each calls.
+    """
+    import pytest
+
+    from conformance.commands.activation.asserting import assert_activation_conforms
+
+    checks = [partial(assert_activation_conforms, *pair, **more) for pair in activations.values()]
+    return pytest.mark.parametrize("check", checks, ids=list(activations))

@@ -186,24 +186,13 @@ def list_(profile: str, wanted: str, ids: bool) -> None:
 @strict_option
 def show(case: str, name: str, strict: bool) -> int:
     """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
-    from conformance.commands.show import by_hand, describe
-    from conformance.judge.gates import Subject
-    from conformance.judge.result import judged_by, rounds_every_value, runs
+    from conformance.commands.show import shown
     from conformance.judge.runner import _names
-    from conformance.judge.start import RunError, started
 
     found = find(case)
     _names([name])
-    status, impl = started(name).row, started(name).ready
-    if impl is None:
-        raise RunError(f"{name} is {status['status']}: {status['reason']}")
-    subject = Subject(found)
-    result, lines = judged_by(subject, name, impl), []
-    if result["blame"]:
-        like = getattr(impl, "like", name)
-        rounded = None if name in IMPLEMENTATIONS else rounds_every_value(impl)
-        lines = by_hand(subject, like, runs(subject, impl, whole=False), result, rounded)
-    echo(describe(found, result, lines))
+    result, text = shown(name, found)
+    echo(text)
     codes = {"conforms": 0, "known-difference": 0, "inaccurate": int(strict), "deviates": 1}
     return codes.get(result["verdict"], 2)
 

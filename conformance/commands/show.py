@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from conformance.cases.catalogue import Case
+from conformance.implementations import IMPLEMENTATIONS, Implementation, given
 from conformance.judge.gates import Judged, Subject, steps_of
+from conformance.judge.result import judged_by, rounds_every_value, runs
+from conformance.judge.start import RunError, name_of, started_now
 from conformance.model.problem import Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Element, Record, Result
 
-__all__ = ["by_hand", "describe"]
+__all__ = ["by_hand", "describe", "shown"]
 
 
 MOST = 100  # numbers of a matrix that is printed whole
@@ -20,6 +23,26 @@ MOST = 100  # numbers of a matrix that is printed whole
 def describe(case: Case, result: Result, by_hand: Sequence[str] = ()) -> str:
     """What `conformance show` prints."""
     return "\n".join(_lines(case, result, by_hand))
+
+
+def shown(implementation: str | Implementation, case: Case) -> tuple[Result, str]:
+    """One implementation run on one case in this process: the result, and what is printed of it.
+
+    Raises RunError for an implementation that does not start.
+    """
+    name = implementation if isinstance(implementation, str) else name_of(implementation)
+    with given({} if isinstance(implementation, str) else {name: implementation}):
+        start = started_now(name)
+        if start.ready is None:
+            raise RunError(f"{name} is {start.row['status']}: {start.row['reason']}")
+        subject = Subject(case)
+        result, lines = judged_by(subject, name, start.ready), []
+        if result["blame"]:
+            like = getattr(start.ready, "like", name)
+            rounded = None if name in IMPLEMENTATIONS else rounds_every_value(start.ready)
+            ran = runs(subject, start.ready, whole=False)
+            lines = by_hand(subject, like, ran, result, rounded)
+        return result, describe(case, result, lines)
 
 
 def by_hand(
@@ -104,7 +127,7 @@ def _lines(case: Case, result: Result, by_hand: Sequence[str]) -> Iterator[str]:
         yield f"    → {f['suggestion']}"
     if result["blame"]:
         steps = ", ".join(_step(s["quantity"], s["layer"]) for s in result["blame"])
-        yield f"  {'loses digits' if lossy else 'to blame'}: {steps}; what follows from it is not"
+        yield f"  {'loses digits' if lossy else 'to blame'}: {steps}; what follows from it is not to blame"
     if by_hand:
         yield ""
         yield from by_hand
@@ -165,7 +188,7 @@ def _reproduction(case: Case, result: Result) -> Iterator[str]:
     yield "from conformance.cases.catalogue import find"
     yield "from conformance.implementations import implementation"
     yield "from conformance.judge.gates import Subject, judge"
-    yield "from conformance.judge.runner import runs"
+    yield "from conformance.judge.result import runs"
     yield f"impl = implementation({name!r})"
     yield "impl.start()"
     yield f"subject = Subject(find({case.id!r}))"

@@ -37,7 +37,7 @@ from conformance.implementations import (
 from conformance.judge.gates import judge_exception
 from conformance.judge.known_differences import known_differences
 from conformance.judge.result import judged
-from conformance.judge.start import RunError, new_row, row_of, started, started_now
+from conformance.judge.start import RunError, name_of, new_row, row_of, started, started_now
 from conformance.judge.summary import difference, environment, families, left_out, summary
 from conformance.model.results import (
     SCHEMA_VERSION,
@@ -186,7 +186,7 @@ def run(
     verdict (exit code 2). `jobs` is the number of worker processes: one a core where not said, 0 for none.
     Raises RunError and CaseError for what there is not.
     """
-    objects = {_name_of(i): i for i in implementations if not isinstance(i, str)}
+    objects = {name_of(i): i for i in implementations if not isinstance(i, str)}
     asked = [i if isinstance(i, str) else i.name for i in implementations]
     if ours := [n for n in objects if n in IMPLEMENTATIONS]:
         raise RunError(
@@ -196,17 +196,6 @@ def run(
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
     with given(objects):
         return _run(profile, asked, required, wanted, 0 if objects else jobs, progress, own)
-
-
-def _name_of(impl: Any) -> str:
-    """Its name. Raises RunError where it is no implementation."""
-    name = getattr(impl, "name", None)
-    if not isinstance(name, str) or not name or not callable(getattr(impl, "run", None)):
-        raise RunError(
-            f"{impl!r:.80} is no implementation; expected an object with a name and run(problem), "
-            "or a string."
-        )
-    return name
 
 
 def _finished(

@@ -22,7 +22,7 @@ from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.names import unknown
 from conformance.tools.trouble import RefusedError, not_installed, reason, to_install
 
-__all__ = ["RunError", "Started", "new_row", "row_of", "started", "started_now"]
+__all__ = ["RunError", "Started", "name_of", "new_row", "row_of", "started", "started_now"]
 
 
 class RunError(RefusedError):
@@ -109,3 +109,14 @@ def started_now(name: str, probing: bool = True) -> Started:
     """The same, of the object that is given for the name now."""
     of = token(name)
     return started(name, probing) if of is None else started(name, probing, of)
+
+
+def name_of(impl: Any) -> str:
+    """Its name. Raises RunError where it is no implementation."""
+    name = getattr(impl, "name", None)
+    if not isinstance(name, str) or not name or not callable(getattr(impl, "run", None)):
+        raise RunError(
+            f"{impl!r:.80} is no implementation; expected an object with a name and run(problem), "
+            "or a string."
+        )
+    return name

@@ -310,7 +310,7 @@ def test_a_case_shown_has_its_diagnosis() -> None:
         in text
     )
     assert "    → Divide ∂L/∂Z_L by n, the number of examples." in text
-    assert "  to blame: δ_3; what follows from it is not" in text
+    assert "  to blame: δ_3; what follows from it is not to blame" in text
     assert "  not returned, so not judged: the loss" in text
 
 
