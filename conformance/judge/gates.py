@@ -276,13 +276,17 @@ def _judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
     starts = np.cumsum([0, *sizes[:-1]])
     tops, largest, errors = (np.maximum.reduceat(x, starts) for x in (ratio, np.abs(hi), error))
     deviates = np.maximum.reduceat(surely, starts) > 1
+    opens = np.logical_or.reduceat(open_, starts)
     judged = []
     for i, c in enumerate(comparisons):
         part = slice(starts[i], starts[i] + sizes[i])
         verdict: Verdict = "conforms"
         ratios = ratio[part]
         if tops[i] > 1:
-            verdict = "deviates" if deviates[i] else "conforms" if c.hull else "undecided"
+            within = (
+                c.hull and not opens[i]
+            )  # both sides of a kink are known, and it is between them
+            verdict = "deviates" if deviates[i] else "conforms" if within else "undecided"
             ratios = ratios if verdict == "undecided" else surely[part]
         worst = int(ratios.argmax())
         name = c.value.dtype.name

@@ -229,7 +229,7 @@ def _as_large(
         of = subject.accuracy(like, name)
         if name in ALGEBRAIC and name not in LOGARITHMS:
             return of
-        return replace(of, e=max(2, of.e), h=of.c, d=max(of.c1, of.d))
+        return replace(of, e=max(2, of.e), h=of.c, d=max(of.c1, of.d), ends=np.inf)
 
     depth, plain = subject.problem.depth, subject.amend(())
     network, arithmetic = subject.network(plain), subject.arithmetic(plain)

@@ -28,7 +28,7 @@ from conformance.tools.files import write_atomically
 from conformance.tools.names import unknown
 from conformance.truth.balls import Enclosure, certified, enclosure, scalar
 from conformance.truth.definitions import ACTIVATIONS, Definition
-from conformance.truth.rounding import ALGEBRAIC
+from conformance.truth.rounding import ALGEBRAIC, ENDS
 
 __all__ = ["fit", "main", "measured", "points"]
 
@@ -139,9 +139,9 @@ class Losses(NamedTuple):
 
     def row(self, u: float, least: float) -> list[float]:
         """[c, e, c', g, d, f]."""
-        size = np.abs(self.a.astype(float))
+        size = np.minimum(np.abs(self.a.astype(float)), ENDS)
         others = [
-            (self.Z, OF_VALUE, LEAST),
+            (np.minimum(self.Z, ENDS), OF_VALUE, LEAST),
             (np.ones_like(size), ABSOLUTE, 1.0),
             (size, np.inf, 1.0),
         ]
@@ -151,9 +151,9 @@ class Losses(NamedTuple):
     def ratios(self, row: Sequence[float], u: float) -> tuple[Any, Any]:
         """The errors of σ and σ' over what the row allows."""
         c, e, c1, g, d, f = row
-        size = np.abs(self.a.astype(float))
+        size = np.minimum(np.abs(self.a.astype(float)), ENDS)
         value = u * (c * self.Z + e * size) + self.Z_lost
-        first = u * (c1 * self.D + g * self.Z + d + f * size) + self.D_lost
+        first = u * (c1 * self.D + g * np.minimum(self.Z, ENDS) + d + f * size) + self.D_lost
         return self.Z_off / value, self.D_off / first
 
 

@@ -7,13 +7,14 @@ both and shows the evidence for the constants.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from conformance.truth.definitions import TERMS
-from conformance.truth.rounding import Accuracy
+from conformance.truth.rounding import ENDS, Accuracy
 
 __all__ = ["LAMBDA", "accuracy"]
 
@@ -28,6 +29,10 @@ def _table() -> Mapping[str, Any]:
     return tomllib.loads(text)
 
 
+def _row(numbers: Sequence[float]) -> Accuracy:
+    return replace(Accuracy(*numbers), ends=ENDS)
+
+
 @cache
 def accuracy(implementation: str, dtype: str, activation: str) -> Accuracy:
     """The row of accuracy.toml for an implementation: of an activation, or of a term of a loss.
@@ -38,10 +43,10 @@ def accuracy(implementation: str, dtype: str, activation: str) -> Accuracy:
     table = _table()
     own = table.get(f"{implementation}.{dtype}", {})
     if activation in own:
-        return Accuracy(*own[activation])
+        return _row(own[activation])
     usual = table["default"]["term" if activation in TERMS else "any"]
     if own and activation in TERMS:
-        return Accuracy(*usual)
+        return _row(usual)
     rows = [table["default"].get(activation, usual)]
     rows += [t[activation] for n, t in table.items() if n.endswith(f".{dtype}") and activation in t]
-    return Accuracy(*map(max, zip(*rows, strict=True)))
+    return _row(list(map(max, zip(*rows, strict=True))))

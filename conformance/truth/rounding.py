@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 __all__ = [
     "ALGEBRAIC",
     "DRAWS",
+    "ENDS",
     "Accuracy",
     "Arithmetic",
     "Model",
@@ -46,9 +47,18 @@ DRAWS = 32
 """How many sets of random rounding errors the root mean square is taken over."""
 
 
+ENDS = 64.0
+"""Where every activation that the table knows is flat or straight in double precision: e^−64 < u/10."""
+
+
 @dataclass(frozen=True)
 class Accuracy:
-    """What one evaluation of f and f' may lose: u(c|f| + e|a| + h) and u(c'|f'| + g|f| + d + f|a|)."""
+    """What one evaluation of f and f' may lose: u(c|f| + e|a| + h) and u(c'|f'| + g|f| + d + f|a|).
+
+    The sizes |a|, and |f| where it is for f', count up to `ends`: beyond it f is flat or a straight line to
+    the last bit, and what is lost is of f and of f' themselves. Without an end a derivative of 1 could be
+    taken for 2 where |a| is 1/u.
+    """
 
     c: float
     e: float
@@ -57,14 +67,23 @@ class Accuracy:
     d: float
     f: float
     h: float = 0.0  # of no implementation in the table
+    ends: float = np.inf
 
     def value(self, u: float, f: Any, a: Any) -> tuple[Any, ...]:
         """What f may lose at a, part by part, signs left as they are."""
-        return u * self.c * f, u * self.e * a, u * self.h
+        return u * self.c * f, u * self.e * self._within(a), u * self.h
 
     def slope(self, u: float, f: Any, f1: Any, a: Any) -> tuple[Any, ...]:
         """What f' may lose there."""
-        return u * self.c1 * f1, u * self.g * f, u * self.d, u * self.f * a
+        return (
+            u * self.c1 * f1,
+            u * self.g * self._within(f),
+            u * self.d,
+            u * self.f * self._within(a),
+        )
+
+    def _within(self, x: Any) -> Any:
+        return np.clip(x, -self.ends, self.ends)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def decide(d: Taylor) -> int:
         if len(b.decisions) >= len(b.replay):
             raise UndecidedError("more comparisons than there were")
         sign = b.replay[len(b.decisions)]
-    elif c0.is_nan() and d.exact:
+    elif d.nan:
         sign = 2
     elif (proved := _sign_of([c0])) is None and (proved := _by_the_ends(d, b)) is None:
         raise UndecidedError
@@ -153,8 +153,8 @@ def _alike(x: Ball, y: Ball) -> bool:
 def _both(x: Taylor, y: Taylor) -> Taylor:
     """What holds of either."""
     c2 = x.c2.union(y.c2) if x.exact and y.exact else arb("nan")  # σ' may jump on the way
-    e, k, s = (max(getattr(x, name), getattr(y, name)) for name in ("e", "k", "s"))
-    return Taylor(x.c0.union(y.c0), x.c1.union(y.c1), c2, e, k, s, x.exact and y.exact)
+    e, k, s, k1 = (max(getattr(x, name), getattr(y, name)) for name in ("e", "k", "s", "k1"))
+    return Taylor(x.c0.union(y.c0), x.c1.union(y.c1), c2, e, k, s, x.exact and y.exact, k1=k1)
 
 
 def apart(x: Any, y: Any) -> Taylor:
@@ -163,7 +163,8 @@ def apart(x: Any, y: Any) -> Taylor:
     e = sum(t.e for t in (x, y) if not (t.c1.is_zero() and t.c2.is_zero()))
     c1, c2 = x.c1 - y.c1, x.c2 - y.c2
     rises = _together(x.direction, _turned(y.direction, -1))
-    return Taylor(x.c0 - y.c0, c1, c2, e, exact=x.exact and y.exact, rises=rises)
+    void = x.void or y.void
+    return Taylor(x.c0 - y.c0, c1, c2, e, exact=x.exact and y.exact, rises=rises, void=void)
 
 
 def _size(x: Ball) -> float:
@@ -180,12 +181,18 @@ def _product(x: Ball, y: Ball) -> Ball:
     return (x.lower() * y.upper()).union(x.upper() * y.lower())
 
 
+def _product_k1(x: Taylor, a: Ball, y: Taylor, b: Ball) -> float:
+    """What constants do to (xy)' = x'y + xy'."""
+    return _times(b, x.k1) + _times(x.c1, y.k) + _times(y.c1, x.k) + _times(a, y.k1)
+
+
 class Taylor:
     """c0 + c1 t + c2 t², and three bounds on what rounding may do to its value: `e` in units of u, that of
     the arithmetic; `k`, through constants alone, in units of float64's, in which they are read; `s`, through
-    underflow, in units of the smallest normal number."""
+    underflow, in units of the smallest normal number. `k1` is to c1 what k is to c0; what does not say it has
+    as much as k. `void`: it is no number anywhere on the interval that it is of, as the root of one below 0."""
 
-    __slots__ = ("c0", "c1", "c2", "e", "exact", "k", "rises", "s")
+    __slots__ = ("c0", "c1", "c2", "e", "exact", "k", "k1", "rises", "s", "void")
 
     def __init__(
         self,
@@ -198,9 +205,17 @@ class Taylor:
         exact: bool = True,  # it comes from a point, not from an interval
         rises: int
         | None = None,  # where c1 does not show it: a wide ball of positive numbers holds 0
+        k1: float | None = None,
+        void: bool = False,
     ) -> None:
         self.c0, self.c1, self.c2, self.e, self.k, self.s = c0, c1, c2, e, k, s
         self.exact, self.rises = exact, rises
+        self.k1, self.void = k if k1 is None else k1, void
+
+    @property
+    def nan(self) -> bool:
+        """Whether it surely is no number: at a point, or all over its interval."""
+        return bool(self.c0.is_nan()) and (self.exact or self.void)
 
     @property
     def direction(self) -> int | None:
@@ -218,20 +233,25 @@ class Taylor:
         e = _times(f1, self.e)
         if _times(f2, self.e * self.e) * COARSE > e:  # the bound is of first order
             e = math.inf if e else 0.0
+        constant = self.c1.is_zero() and self.c2.is_zero()  # and so is what is made of it: √0 too
         return Taylor(
             f,
-            f1 * self.c1,
-            f1 * self.c2 + f2 * self.c1 * self.c1 / 2,
+            ZERO if constant else f1 * self.c1,
+            ZERO if constant else f1 * self.c2 + f2 * self.c1 * self.c1 / 2,
             e + ulps * _size(f),
             _times(f1, self.k),
             _times(f1, self.s) + 1,
             self.exact,
             _turned(self.direction, 1 if increasing or f1 >= 0 else -1 if f1 <= 0 else None),
+            0.0 if constant else _times(f2 * self.c1, self.k) + _times(f1, self.k1),
+            self.void,
         )
 
     def __neg__(self) -> Taylor:
         rises = _turned(self.direction, -1)
-        return Taylor(-self.c0, -self.c1, -self.c2, self.e, self.k, self.s, self.exact, rises)
+        return Taylor(
+            -self.c0, -self.c1, -self.c2, self.e, self.k, self.s, self.exact, rises, self.k1, self.void
+        )  # fmt: skip
 
     def __add__(self, other: Any) -> Taylor:
         o = taylor(other)
@@ -245,6 +265,8 @@ class Taylor:
             self.s + o.s,
             self.exact and o.exact,
             _together(self.direction, o.direction),
+            self.k1 + o.k1,
+            self.void or o.void,
         )
 
     def __sub__(self, other: Any) -> Taylor:
@@ -265,6 +287,8 @@ class Taylor:
             _together(
                 _turned(self.direction, _sign_of([o.c0])), _turned(o.direction, _sign_of([self.c0]))
             ),
+            _product_k1(self, a, o, b),
+            self.void or o.void,
         )
 
     def __truediv__(self, other: Any) -> Taylor:
@@ -283,6 +307,8 @@ class Taylor:
             _times(r, self.s) + _times(v * r, o.s) + 1,
             self.exact and o.exact,
             _turned(self.direction, _sign_of([o.c0])) if o.direction == 0 else None,
+            _product_k1(self, self.c0, reciprocal(o), r),
+            self.void or o.void,
         )
 
     def __radd__(self, other: Any) -> Taylor:
@@ -370,7 +396,7 @@ def taylor(x: Any, u: float = U) -> Taylor:
         return x
     value = float(x)
     off = 0.0 if _short(value) else CONSTANT * abs(value)
-    return Taylor(arb(value), e=off, k=off * (u / U))
+    return Taylor(arb(value), e=off, k=off * (u / U), k1=0.0)
 
 
 def _short(x: float) -> bool:
@@ -438,19 +464,41 @@ def power(x: Taylor, y: Taylor) -> Taylor:
         return x.lifted(v, n * v1, n * (n - 1) * v2, max(1, n - 1))
     if y.c1.is_zero() and y.c2.is_zero():
         b = y.c0
+        decide(x)  # whether there is a power: a root may have a kink, or an end, where x is 0
         if x.c0.is_zero() and b > 0:
             ends = [ZERO if b > i else arb("nan") for i in (1, 2)]
             return x.lifted(ZERO, ends[0], ends[1])
-        v = x.c0**b
-        found = x.lifted(v, b * x.c0 ** (b - 1), b * (b - 1) * x.c0 ** (b - 2))
-        through = v * x.c0.log() if x.c0 > 0 else ZERO
-        return _more(found, _times(through, y.e), _times(through, y.k))
+        v, v1 = x.c0**b, x.c0 ** (b - 1)
+        found = _ended(x, x.c0 < 0).lifted(v, b * v1, b * (b - 1) * x.c0 ** (b - 2))
+        log = x.c0.log() if x.c0 > 0 else ZERO
+        through, steeper = v * log, v1 * (1 + b * log) * x.c1
+        return _more(found, _times(through, y.e), _times(through, y.k), _times(steeper, y.k))
     general: Taylor = FUNCTIONS["exp"](y * FUNCTIONS["log"](x))
     return general
 
 
-def _more(x: Taylor, e: float, k: float) -> Taylor:
-    return Taylor(x.c0, x.c1, x.c2, x.e + e, x.k + k, x.s, x.exact)
+def _more(x: Taylor, e: float, k: float, k1: float) -> Taylor:
+    return Taylor(
+        x.c0, x.c1, x.c2, x.e + e, x.k + k, x.s, x.exact, k1=x.k1 + k1, void=x.void
+    )  # fmt: skip
+
+
+def _ended(x: Taylor, beyond: bool) -> Taylor:
+    """x, void where it lies beyond the domain of the function that it is handed to."""
+    if not beyond:
+        return x
+    return Taylor(x.c0, x.c1, x.c2, x.e, x.k, x.s, x.exact, x.rises, x.k1, True)
+
+
+def _rooted(x: Taylor) -> Taylor:
+    """√x, which may have a kink where x is 0, and ends there: x is compared with 0, as by code that branches."""
+    decide(x)
+    return _ended(x, x.c0 < 0).lifted(*_sqrt(x.c0), 1, True)
+
+
+def _within(of: Any, beyond: Callable[[Ball], Any]) -> Any:
+    """A function with a domain."""
+    return lambda x: of(_ended(x, bool(beyond(x.c0))))
 
 
 def _function(
@@ -590,7 +638,7 @@ def _logistic(a: Ball) -> Ball:
 def _gammaln(x: Taylor) -> Taylor:
     """log|Γ(x)|: near its zeros at 1 and 2 libraries err in proportion to 1, not to it (SciPy: 2,800u)."""
     a = x.c0
-    return _more(x.lifted(a.lgamma(), a.digamma(), arb(2).zeta(a), 8), 4, 0)
+    return _more(x.lifted(a.lgamma(), a.digamma(), arb(2).zeta(a), 8), 4, 0, 0)
 
 
 def _erfcx(x: Taylor) -> Taylor:
@@ -604,7 +652,7 @@ def _erfcx(x: Taylor) -> Taylor:
 def _meant(c: Ball) -> Taylor:
     """A constant that a library rounds."""
     off = CONSTANT * _size(c)
-    return Taylor(c, e=off, k=off)
+    return Taylor(c, e=off, k=off, k1=0.0)
 
 
 def _ndtr(x: Taylor) -> Taylor:
@@ -639,13 +687,14 @@ def _heaviside(x: Taylor, at_zero: Taylor) -> Taylor:
 
 def _logaddexp(x: Taylor, y: Taylor, base: Ball = ONE) -> Taylor:
     """y + log(1 + e^{x−y}), in logarithms of any base, without overflow; rounded as a library does it."""
-    d = Taylor(x.c0 - y.c0, x.c1 - y.c1, x.c2 - y.c2, x.e + y.e, x.k + y.k, x.s + y.s, x.exact)
+    k, k1 = x.k + y.k, x.k1 + y.k1
+    d = Taylor(x.c0 - y.c0, x.c1 - y.c1, x.c2 - y.c2, x.e + y.e, k, x.s + y.s, x.exact, k1=k1)
     f, f1, f2 = _softplus(d.c0 * base)
     soft = d.lifted(f / base, f1, f2 * base, 0)
     v = y.c0 + soft.c0
     e = x.e + y.e + LIBRARY * _size(v) + max(_size(x.c0), _size(y.c0))  # the sum that may cancel
     c1, c2 = y.c1 + soft.c1, y.c2 + soft.c2
-    return Taylor(v, c1, c2, e, x.k + y.k, x.s + y.s + 1, x.exact and y.exact)
+    return Taylor(v, c1, c2, e, k, x.s + y.s + 1, x.exact and y.exact, k1=y.k1 + soft.k1)
 
 
 def _softplus(a: Ball) -> tuple[Ball, Ball, Ball]:
@@ -656,14 +705,15 @@ def _softplus(a: Ball) -> tuple[Ball, Ball, Ball]:
 
 def _arctan2(y: Taylor, x: Taylor) -> Taylor:
     """The angle of (x, y): its derivatives are those of arctan(y/x), or of arctan(−x/y) where x may be 0."""
+    if decide(x) < 0:
+        decide(y)  # it jumps there by 2π
     turn = _function(LIBRARY, _arctan)
     t = turn(-x / y) if x.c0.contains(0) else turn(y / x)
-    return Taylor(arb.atan2(y.c0, x.c0), t.c1, t.c2, t.e + 2 * LIBRARY, t.k, t.s, t.exact)
+    return Taylor(arb.atan2(y.c0, x.c0), t.c1, t.c2, t.e + 2 * LIBRARY, t.k, t.s, t.exact, k1=t.k1)
 
 
 def _hypot(x: Taylor, y: Taylor) -> Taylor:
-    root: Taylor = _function(1, _sqrt)(x * x + y * y)
-    return root
+    return _rooted(x * x + y * y)
 
 
 def _copysign(x: Taylor, y: Taylor) -> Taylor:
@@ -707,8 +757,28 @@ def _nan_to_num(x: Taylor) -> Taylor:
     """0 for what is no number."""
     if x.c0.is_finite():
         return x
-    if x.exact and x.c0.is_nan():
+    if _is_nan(x):
         return Taylor(ZERO)
+    raise UndecidedError
+
+
+def _is_nan(x: Taylor) -> bool:
+    """Whether it is no number, as a comparison would answer; it is undecided where a part of an interval is."""
+    b = _now[-1]
+    if b.replay is not None:
+        if len(b.decisions) >= len(b.replay):
+            raise UndecidedError("more comparisons than there were")
+        answer = b.replay[len(b.decisions)]
+    elif x.c0.is_nan() and not x.nan:
+        raise UndecidedError
+    else:
+        answer = 2 if x.nan else 1
+    b.decisions.append(answer)
+    return answer == 2
+
+
+def _unknown() -> bool:
+    """What is no real number is ∞ or NaN: which of them is not known."""
     raise UndecidedError
 
 
@@ -746,17 +816,19 @@ FUNCTIONS: Mapping[str, Function] = {
     # exponentials and logarithms
     "exp": _rising(LIBRARY, _exp), "exp2": _rising(LIBRARY, lambda a: _exp(a, _ln(2))),
     "exp10": _rising(LIBRARY, lambda a: _exp(a, _ln(10))), "expm1": _rising(LIBRARY, _expm1),
-    "log": _rising(LIBRARY, _log), "log2": _rising(LIBRARY, lambda a: _log(a, _ln(2))),
-    "log10": _rising(LIBRARY, lambda a: _log(a, _ln(10))), "log1p": _rising(LIBRARY, _log1p),
+    "log": _within(_rising(LIBRARY, _log), lambda a: a < 0),
+    "log2": _within(_rising(LIBRARY, lambda a: _log(a, _ln(2))), lambda a: a < 0),
+    "log10": _within(_rising(LIBRARY, lambda a: _log(a, _ln(10))), lambda a: a < 0),
+    "log1p": _within(_rising(LIBRARY, _log1p), lambda a: a < -1),
     "logaddexp": _logaddexp, "logaddexp2": lambda x, y: _logaddexp(x, y, _ln(2)),
-    "sqrt": _rising(1, _sqrt), "cbrt": _cbrt, "hypot": _hypot,
+    "sqrt": _rooted, "cbrt": _cbrt, "hypot": _hypot,
     # circular and hyperbolic
     "sin": _function(LIBRARY, _sin), "cos": _function(LIBRARY, _cos), "tan": _function(LIBRARY, _tan),
-    "arcsin": _rising(LIBRARY, _arcsin), "arctan": _rising(LIBRARY, _arctan), "arctan2": _arctan2,
+    "arcsin": _within(_rising(LIBRARY, _arcsin), lambda a: abs(a) > 1), "arctan": _rising(LIBRARY, _arctan), "arctan2": _arctan2,
     "arccos": _composed(lambda x: Taylor(arb.pi() / 2) - _function(0, _arcsin)(x), LIBRARY),
     "sinh": _rising(LIBRARY, _sinh), "cosh": _function(LIBRARY, _cosh), "tanh": _rising(LIBRARY, _tanh),
-    "arcsinh": _rising(LIBRARY, _arcsinh), "arccosh": _rising(LIBRARY, _arccosh),
-    "arctanh": _rising(LIBRARY, _arctanh), "sinc": _sinc,
+    "arcsinh": _rising(LIBRARY, _arcsinh), "arccosh": _within(_rising(LIBRARY, _arccosh), lambda a: a < 1),
+    "arctanh": _within(_rising(LIBRARY, _arctanh), lambda a: abs(a) > 1), "sinc": _sinc,
     "deg2rad": lambda x: x / _degrees(), "radians": lambda x: x / _degrees(),
     "rad2deg": lambda x: x * _degrees(), "degrees": lambda x: x * _degrees(),
     # scipy.special
@@ -777,7 +849,7 @@ PREDICATES: Mapping[str, Callable[..., bool]] = {
     "greater_equal": lambda x, y: decide(apart(x, y)) in (0, 1), "less_equal": lambda x, y: decide(apart(x, y)) in (0, -1),
     "equal": lambda x, y: decide(apart(x, y)) == 0, "not_equal": lambda x, y: decide(apart(x, y)) != 0,
     "signbit": lambda x: decide(x) == -1, "logical_not": lambda x: decide(x) == 0,
-    "isnan": lambda x: bool(x.c0.is_nan() and x.exact), "isinf": lambda x: False, "isfinite": lambda x: True,
+    "isnan": _is_nan, "isinf": lambda x: _is_nan(x) and _unknown(), "isfinite": lambda x: not _is_nan(x),
 }
 """What answers yes or no."""
 # fmt: on

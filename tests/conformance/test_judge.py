@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import refbp
+from conformance import check_problem
 from conformance.cases.catalogue import Case, find
 from conformance.implementations import implementation
 from conformance.judge.gates import (
@@ -413,3 +414,57 @@ def test_whose_spread_it_is_depends_on_the_implementation_alone() -> None:
             np.testing.assert_array_equal(
                 shared.spread(second, PLAIN).delta[l], own.spread(second, PLAIN).delta[l]
             )
+
+
+class _Linear:
+    """A network of two linear layers, δ multiplied by a factor."""
+
+    name = "linear"
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def run(self, p: Problem) -> Trace:
+        A1 = p.X @ p.W[1]
+        A2 = A1 @ p.W[2]
+        d2 = p.dtype.type(2 * self.factor) * (A2 - p.Y) / p.dtype.type(len(p.X))
+        d1 = d2 @ p.W[2].T
+        return Trace(
+            A={1: A1, 2: A2}, Z={1: A1, 2: A2}, delta={1: d1, 2: d2},
+            dW={1: p.X.T @ d1, 2: A1.T @ d2},
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e8), ("float64", 1e16)])
+@pytest.mark.parametrize("sigma", ["identity", "relu", "elu", "silu", "gelu_tanh", "softplus"])
+@pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_a_derivative_of_1_is_1_however_large_its_argument(
+    dtype: str, scale: float, sigma: str, factor: float
+) -> None:
+    """σ' may lose u|σ| where it is made of σ, and not where σ is a line: 4u·1e16 is more than 1."""
+    rng = np.random.default_rng(0)
+    W1, W2, X, Y = (
+        np.abs(rng.normal(size=s)).astype(dtype) for s in ((3, 4), (4, 2), (5, 3), (5, 2))
+    )
+    X = (scale * X).astype(dtype)
+    p = Problem({1: W1, 2: W2}, X, Y, {1: sigma, 2: sigma}, "mean_squared_error", False, 0.1)
+    found = check_problem(p, _Linear(factor))["summary"]["verdict"]
+    assert found == ("conforms" if factor == 1 else "deviates")
+
+
+def test_what_has_no_tolerance_is_undecided_beside_a_kink_too() -> None:
+    """A_2 is tanh(x) − tanh(x): its relu is undecided, and a saturated loss has no bound."""
+
+    class Garbage:
+        name = "garbage"
+
+        def run(self, p: Problem) -> Trace:
+            return Trace(dW={l: np.full_like(M, 12345.678) for l, M in p.W.items()})
+
+    W = {1: [[1.0, 1.0]], 2: [[1.0, 3.0], [-1.0, 2.0]], 3: [[1.0], [60.0]]}
+    one = np.array([[1.0]])
+    p = Problem(
+        {l: np.array(M) for l, M in W.items()}, one, one, {1: "tanh", 2: "relu", 3: "sigmoid"},
+        "binary_cross_entropy", False, 0.1,
+    )  # fmt: skip
+    assert check_problem(p, Garbage())["summary"]["verdict"] == "undecided"

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_rules import OPERANDS, expected
 
 import refbp
 from conformance.cases.catalogue import Case
@@ -28,7 +29,8 @@ from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import QUANTITIES, Problem
 from conformance.truth.definitions import ACTIVATIONS
 from conformance.truth.network import Network
-from conformance.truth.rounding import Arithmetic
+from conformance.truth.rounding import Accuracy, Arithmetic, Model
+from conformance.truth.rules import RULES
 
 FILE = Path(__file__).with_name("pinned.json")
 EDGES = [
@@ -137,6 +139,46 @@ def test_the_truth_and_what_is_allowed_are_as_they_were(name: str, dtype: str) -
         assert value == pytest.approx(then[key], rel=1e-7, abs=1e-7), key
 
 
+COARSE = 2.0**-10
+ACCURACIES = {  # told apart by name, and each constant by its size
+    "tanh": Accuracy(3, 5, 7, 11, 13, 17, 19),
+    "softmax": Accuracy(23, 29, 31, 37, 41, 43, 47),
+    "log_softmax": Accuracy(53, 59, 61, 67, 71, 73, 79),
+}
+
+
+def rounded(name: str) -> dict[str, Any]:
+    """What a primitive's rounding and its carried errors are allowed, with nothing in its arithmetic 0."""
+    rule, (two, three, params) = RULES[name], OPERANDS[name]
+    read: dict[str, Any] = {}
+    for k, x in enumerate((two, three)):
+        draw = np.random.default_rng(k)
+        y = expected(name, list(x))
+        sizes = [COARSE * (1 + draw.random(np.shape(a))) for a in x]
+        more = {**params, "shape": (-1,)} if name == "reshape" else params
+        for worst in (False, True):
+            if rule.rounding is None:
+                continue
+            for tiny in (
+                COARSE**2,
+                COARSE**3,
+            ):  # the first is normal: subnormal numbers are flushed
+                arithmetic = Arithmetic(COARSE, tiny, COARSE**2)
+                model = Model(arithmetic, ACCURACIES.__getitem__, worst, reach=2.0)
+                lost = rule.rounding(model, y, list(x), sizes.__getitem__, **more)
+                read[f"rounding {k} {worst} {tiny}"] = _digest(lost)
+    return read
+
+
+ROUNDED = [name for name, rule in RULES.items() if rule.rounding is not None]
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_what_a_primitive_may_lose_is_as_it_was(name: str) -> None:
+    then: dict[str, Any] = json.loads(FILE.read_text("utf-8"))[f"rule {name}"]
+    assert rounded(name) == {key: pytest.approx(v, rel=1e-7, abs=1e-7) for key, v in then.items()}
+
+
 def test_every_activation_is_pinned() -> None:
     assert {name for name, _ in PINNED} > set(ACTIVATIONS)
 
@@ -155,5 +197,6 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["--write"]:
         sys.exit(__doc__)
     everything = {f"{name} {dtype}": found(name, dtype) for name, dtype in PINNED}
+    everything |= {f"rule {name}": rounded(name) for name in ROUNDED}
     lines = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in everything.items()]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -224,6 +224,44 @@ def test_nothing_is_weighed_by_nothing() -> None:
     assert floats(B).tolist() == [0, 6]
 
 
+STACKED = [
+    n for n in OPERANDS if n not in ("sum", "broadcast", "reshape", "value", "slope", "expand")
+]
+
+
+@pytest.mark.parametrize("name", STACKED)
+@pytest.mark.parametrize("worst", [False, True])
+def test_axes_in_front_are_so_many_matrices(name: str, worst: bool) -> None:
+    """Each matrix of a stack has the value, the errors, the rounding and the keys that it has alone."""
+    rule, (two, three, params) = RULES[name], OPERANDS[name]
+    x = [
+        a if np.ndim(a) == 3 else np.broadcast_to(a, (2, *np.shape(b)))
+        for a, b in zip(three, two, strict=True)
+    ]
+    sizes = [1e-3 * np.abs(e) for e in directions(x)]
+
+    def read(x: list[Any], sizes: list[Any]) -> list[Any]:
+        y, E = expected(name, x), [e[None] for e in sizes]
+        m: Any = np.abs if worst else lambda v: v
+        found = [y, rule.carry(m, E, y, x, **params)[0]]
+        if rule.rounding is not None and rule.keys is not None:
+            of = Model(
+                Arithmetic(COARSE, 1e-9, 1e-8), lambda _: Accuracy(2, 3, 5, 7, 11, 13, 17), worst
+            )
+            found.append(rule.rounding(of, y, x, lambda i: sizes[i], **params))
+            found.append(rule.keys(5, y, x, **params))
+        return found
+
+    whole = read(x, sizes)
+    for i in (0, 1):
+        for stacked, alone in zip(
+            whole, read([a[i] for a in x], [e[i] for e in sizes]), strict=True
+        ):
+            np.testing.assert_allclose(
+                np.broadcast_to(stacked, (2, *alone.shape))[i], alone, rtol=1e-12
+            )
+
+
 # --- rounding, against those who round as badly as they may ---------------------------------------
 
 COARSE = 2.0**-24

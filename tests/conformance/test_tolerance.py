@@ -17,7 +17,7 @@ from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import TERMS
 from conformance.truth.network import Network, Spread
-from conformance.truth.rounding import Accuracy, Arithmetic
+from conformance.truth.rounding import ENDS, Accuracy, Arithmetic
 
 U = 2.0**-53
 TINY = 5e-324
@@ -40,11 +40,19 @@ def test_the_arithmetic_of_a_dtype() -> None:
 
 
 def test_a_row_of_the_table_else_the_default() -> None:
-    assert accuracy("refbp", "float64", "identity") == Accuracy(1, 0, 1, 0, 0, 0)
+    assert accuracy("refbp", "float64", "identity") == Accuracy(1, 0, 1, 0, 0, 0, ends=ENDS)
     assert accuracy("torch-cpu", "float64", "sigmoid").g > 0
-    assert accuracy("somebody", "float64", "relu") == Accuracy(8, 0, 8, 4, 0, 0)
-    assert accuracy("refbp", "float64", "cube") == Accuracy(8, 0, 8, 4, 0, 0)
-    assert accuracy("refbp", "float16", "identity") == Accuracy(8, 0, 8, 4, 0, 0)
+    assert accuracy("somebody", "float64", "relu") == Accuracy(8, 0, 8, 0, 0, 0, ends=ENDS)
+    assert accuracy("refbp", "float64", "cube") == Accuracy(8, 0, 8, 4, 0, 0, ends=ENDS)
+    assert accuracy("refbp", "float16", "identity") == Accuracy(8, 0, 8, 0, 0, 0, ends=ENDS)
+
+
+def test_what_an_evaluation_may_lose_has_an_end() -> None:
+    """Beyond |a| = 64 every σ is flat or straight: u|a| of its slope would be all of it at 1/u."""
+    of = Accuracy(1, 2, 3, 5, 7, 11, ends=ENDS)
+    for a in (ENDS, 1e16):
+        assert list(of.slope(U, a, 1.0, -a)) == [3 * U, 5 * U * ENDS, 7 * U, -11 * U * ENDS]
+        assert list(of.value(U, a, -a)) == [U * a, -2 * U * ENDS, 0]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -231,8 +231,9 @@ def _branch(points: _Points, low: int, high: int) -> Branch:
     value = math.nan if here is None else float(here.c0)
     reach = _reach([*beside, points[n]])
     return Branch(
-        at_order(n), bool(own), reach, _kind((left, right)), _side(left), _side(right), value
-    )
+        at_order(n), bool(own), reach, _kind((left, right)),
+        _side(left, beside[0]), _side(right, beside[1]), value,
+    )  # fmt: skip
 
 
 def _reach(at: Sequence[_Point]) -> float:
@@ -266,10 +267,15 @@ def _own_points(points: _Points, low: int, high: int) -> list[int]:
     return [n for n in range(low + 1, high) if points[n].decisions not in sides]
 
 
-def _side(t: Taylor | None) -> Side:
+def _side(t: Taylor | None, beside: _Point) -> Side:
+    """What the function comes to from one side; its derivative that of the neighbour, where it is continued
+    to none: that of √(x²) beside 0."""
     if t is None:
         return Side(math.nan, math.nan, math.nan)
-    return Side(float(t.c0), float(t.c1), 2 * float(t.c2))
+    first, second = float(t.c1), 2 * float(t.c2)
+    if math.isnan(first) and beside.t is not None:
+        first, second = float(beside.t.c1), 2 * float(beside.t.c2)
+    return Side(float(t.c0), first, second)
 
 
 def _kind(sides: Sequence[Taylor | None]) -> str:
@@ -277,7 +283,7 @@ def _kind(sides: Sequence[Taylor | None]) -> str:
     left, right = sides
     if left is None or right is None:
         return "unknown"
-    k = 4 * (left.k + right.k)
+    k, k1 = 4 * (left.k + right.k), 4 * (left.k1 + right.k1)
     size = max(abs(float(left.c0)), abs(float(right.c0)))
     steep = max(abs(float(left.c1)), abs(float(right.c1)))
     jump, kink = left.c0 - right.c0, left.c1 - right.c1
@@ -287,7 +293,7 @@ def _kind(sides: Sequence[Taylor | None]) -> str:
         return "jump"
     if not (kink.is_finite() and math.isfinite(steep)):
         return "kink"  # a vertical tangent, or none
-    return "kink" if _surely(kink, U * (k + 16 * steep)) else "smooth"
+    return "kink" if _surely(kink, U * (k1 + 16 * steep)) else "smooth"
 
 
 def _surely(difference: Any, within: float) -> bool:

@@ -25,7 +25,8 @@ class Curve:
     """σ, σ', σ'' at points; where `known` is False no narrow enclosure was found, or there is no value.
 
     e, k, s: what the operations of the function itself may be off by, each rounded once: in units of u,
-    of that through constants alone, and through underflow in units of the smallest normal number.
+    of that through constants alone, and through underflow in units of the smallest normal number; k1: what
+    constants do to σ'.
     """
 
     value: Enclosure
@@ -34,6 +35,7 @@ class Curve:
     e: Reals
     k: Reals
     s: Reals
+    k1: Reals
     known: NDArray[np.bool_]
 
     def tolerance(self, u: float, normal: float) -> Reals:
@@ -79,7 +81,8 @@ def curve(
     x = np.asarray(x, np.float64)
     n = len(x)
     parts = {
-        name: np.full(n, np.nan) for name in ("v", "vl", "vr", "d", "dl", "dr", "h", "e", "k", "s")
+        name: np.full(n, np.nan)
+        for name in ("v", "vl", "vr", "d", "dl", "dr", "h", "e", "k", "s", "k1")
     }
     known = np.zeros(n, bool)
     left = np.arange(n)
@@ -96,6 +99,7 @@ def curve(
             ("e", [np.nan if t is None else t.e for t in found]),
             ("k", [np.nan if t is None else t.k for t in found]),
             ("s", [np.nan if t is None else t.s for t in found]),
+            ("k1", [np.nan if t is None else t.k1 for t in found]),
         ):  # fmt: skip
             parts[name][left] = column
         good = value.narrow() & ~np.isnan(value.hi)
@@ -106,5 +110,5 @@ def curve(
     p = parts
     return Curve(
         Enclosure(p["v"], p["vl"], p["vr"]), Enclosure(p["d"], p["dl"], p["dr"]),
-        p["h"], p["e"], p["k"], p["s"], known,
+        p["h"], p["e"], p["k"], p["s"], p["k1"], known,
     )  # fmt: skip

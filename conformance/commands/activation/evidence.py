@@ -36,7 +36,7 @@ def packed_curve(c: Curve) -> dict[str, Any]:
     parts = {
         "v": c.value.hi, "vl": c.value.lo, "vr": c.value.rad,
         "d": c.first.hi, "dl": c.first.lo, "dr": c.first.rad,
-        "h": c.second, "e": c.e, "k": c.k, "s": c.s, "known": c.known.astype(float),
+        "h": c.second, "e": c.e, "k": c.k, "s": c.s, "k1": c.k1, "known": c.known.astype(float),
     }  # fmt: skip
     return {name: packed(a) for name, a in parts.items()}
 
@@ -45,7 +45,7 @@ def curve(found: Any) -> Curve:
     """The curve again."""
     p = {name: array(a) for name, a in found.items()}
     value, first = Enclosure(p["v"], p["vl"], p["vr"]), Enclosure(p["d"], p["dl"], p["dr"])
-    return Curve(value, first, p["h"], p["e"], p["k"], p["s"], p["known"] != 0)
+    return Curve(value, first, p["h"], p["e"], p["k"], p["s"], p["k1"], p["known"] != 0)
 
 
 _SIDE = ("value", "first", "second")

@@ -252,9 +252,15 @@ def _into(out: Any, found: Any) -> Any:
     """out[...] = found."""
     if not isinstance(out, Lifted):
         raise _unsupported("out= of an ordinary array", "write out=np.empty_like(x)")
-    out.data = (
-        np.broadcast_to(found, out.shape).copy() if isinstance(found, np.ndarray) else _plain(found)
-    )
+    data = np.broadcast_to(found, out.shape) if isinstance(found, np.ndarray) else _plain(found)
+    if (
+        isinstance(out.data, np.ndarray)
+        and _shape(data) == out.shape
+        and out.data.dtype == np.dtype(object)
+    ):
+        out.data[...] = data  # what it is a view of is written to as well
+    else:
+        out.data = data.copy() if isinstance(found, np.ndarray) else data
     return out
 
 
@@ -316,6 +322,19 @@ def _copy(x: Lifted, a: Any, *_: Any, **__: Any) -> Any:
     return a.copy()
 
 
+def _nan_to_num(
+    x: Lifted, a: Any, copy: Any = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+) -> Any:
+    """Another number for what is none. No number is infinite here."""
+    if posinf is not None or neginf is not None:
+        raise _unsupported("np.nan_to_num with posinf or neginf", "use np.where")
+    found = x._like(x.backend.ufunc("nan_to_num", [_plain(a)], np.shape(a), x.dtype))
+    found = (
+        found if isinstance(nan, int | float) and nan == 0 else np.where(np.isnan(a), nan, found)
+    )
+    return found if copy else _into(a, found)
+
+
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "where": _where,
     "select": _select,
@@ -330,9 +349,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "copy": _copy,
     "real": _same,
     "real_if_close": _same,
-    "nan_to_num": lambda x, a, *_, **__: x._like(
-        x.backend.ufunc("nan_to_num", [_plain(a)], np.shape(a), x.dtype)
-    ),
+    "nan_to_num": _nan_to_num,
     "atleast_1d": _same,
     "asarray": _same,
     "ravel": lambda x, a, *_, **__: a.ravel(),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.special import expit
 from under_test import silu, silu_prime
 
 from conformance import check_activation
@@ -33,6 +34,10 @@ FILE = str(Path(__file__).with_name("under_test.py"))
 
 def fast(f: Any, g: Any, **more: Any) -> Any:
     return check_activation(f, g, network=False, **more)
+
+
+def sech2(x: Any) -> Any:
+    return 1 / np.cosh(np.clip(x, -300, 300)) ** 2
 
 
 def kinks(c: Any) -> list[tuple[float, str]]:
@@ -458,3 +463,153 @@ def test_what_was_checked_is_kept_for_the_plugin_alone() -> None:
     before = len(checked)
     fast(silu, silu_prime)
     assert len(checked) == before
+
+
+# --- what was right or wrong by mistake, found on code that none of us wrote ----------------------
+
+
+def _relu15(x: Any) -> Any:
+    return np.maximum(x + 20, 0) ** 1.5
+
+
+def _guarded(beyond: float) -> Any:
+    def prime(x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            d = 1.5 * np.sqrt(x + 20)
+        return np.where(np.isfinite(d), d, beyond).astype(x.dtype)
+
+    return prime
+
+
+def _dome(x: Any) -> Any:
+    t = np.clip(x / 50, -1, 1)
+    return 25 * (t * np.sqrt(1 - t * t) + np.arcsin(t))
+
+
+def _rim(beyond: float) -> Any:
+    def prime(x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            d = np.sqrt(1 - (x / 50) ** 2)
+        return np.where(np.isnan(d), beyond, d).astype(x.dtype)
+
+    return prime
+
+
+def _gap(x: Any) -> Any:
+    with np.errstate(all="ignore"):
+        hidden = np.isnan(np.log((x - 3.3) * (x - 3.301)))
+    return np.where(hidden, 0.5, 1 / (1 + np.abs(x)) ** 2).astype(x.dtype)
+
+
+def _bump(x: Any) -> Any:
+    with np.errstate(all="ignore"):
+        hidden = np.isnan(np.sqrt((x - 3.3) ** 2 - 1e-6))
+    return np.where(hidden, 5 * x, x).astype(x.dtype)
+
+
+def _vee(at: float) -> Any:
+    return lambda x: np.where(x > 3.25, 1.0, np.where(x < 3.25, -1.0, at)).astype(x.dtype)
+
+
+def _hyp(at: float) -> Any:
+    return lambda x: np.where(x > 0, 1.0, np.where(x < 0, -1.0, at)).astype(x.dtype)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "prime", "verdict"),
+    [
+        # a branch that only asks whether a number is one
+        (_relu15, _guarded(0.0), "right"),
+        (_relu15, _guarded(7.0), "wrong"),
+        (_dome, _rim(0.0), "right"),
+        (_dome, _rim(0.25), "wrong"),
+        (lambda x: x / (1 + np.abs(x)), _gap, "wrong"),
+        (_bump, np.ones_like, "wrong"),
+        # a kink without a comparison
+        (lambda x: np.sqrt((x - 3.25) * (x - 3.25)), _vee(0.5), "right"),
+        (lambda x: np.sqrt((x - 3.25) * (x - 3.25)), _vee(7.0), "wrong"),
+        (lambda x: np.hypot(x, 0), _hyp(-1.0), "right"),
+        (lambda x: np.hypot(x, 0), _hyp(7.0), "wrong"),
+        (lambda x: ((x - 2) ** 2) ** 0.5, lambda x: np.where(x < 2, -1.0, 1.0).astype(x.dtype), "right"),
+        # either side of a kink at −0
+        (np.abs, lambda x: np.copysign(np.ones_like(x), x), "right"),
+        (np.tanh, lambda x: sech2(x) * np.where(np.signbit(x) & (x == 0), 2, 1).astype(x.dtype), "wrong"),
+    ],
+    ids=range(13),
+)  # fmt: skip
+def test_branches_that_compare_nothing(sigma: Any, prime: Any, verdict: str) -> None:
+    c = fast(sigma, prime)
+    assert c["verdict"] == verdict, c["message"]
+
+
+@pytest.mark.parametrize(
+    ("sigma", "prime"),
+    [
+        (lambda x: np.logaddexp(0, x) + 273.15, lambda x: (1 + 1e-13) * expit(x)),
+        (lambda x: np.logaddexp(0, x) + 1234567.8, lambda x: np.where(x > 60, 1 + 8e-10, expit(x))),
+        (lambda x: np.logaddexp(0, x) + 1234567.8, lambda x: np.where(x < -30, 1e-10, expit(x))),
+        (
+            lambda x: 0.7 * x / (1 + np.abs(x)),
+            lambda x: 0.7 / (1 + np.abs(x)) ** 2 * np.where(np.abs(x) > 500, 1 + 1e-10, 1),
+        ),
+        (
+            lambda x: 1.7159 * np.tanh(2 * x / 3),
+            lambda x: 1.7159 * (2 / 3) * sech2(2 * x / 3) * np.where(np.abs(x) > 18, 1 + 1e-6, 1),
+        ),
+    ],
+)
+def test_constants_excuse_what_they_do_to_the_derivative_and_no_more(
+    sigma: Any, prime: Any
+) -> None:
+    """An offset of 1234567.8 has no part in σ'; nor has 0.7 more of it than σ' has itself."""
+    c = fast(sigma, lambda x: prime(x).astype(x.dtype))
+    assert c["verdict"] == "wrong", c["message"]
+
+
+def test_constants_are_excused() -> None:
+    for sigma, prime in (
+        (lambda x: 0.7 * x / (1 + np.abs(x)), lambda x: 0.7 / (1 + np.abs(x)) ** 2),
+        (lambda x: 1.7159 * np.tanh(2 * x / 3), lambda x: 1.7159 * (2 / 3) * sech2(2 * x / 3)),
+        (lambda x: np.logaddexp(0, x) + 273.15, expit),
+    ):
+        c = fast(sigma, prime)
+        assert c["verdict"] == "right", c["message"]
+
+
+def test_what_stands_for_what_is_no_number_is_what_was_said() -> None:
+    def sigma(x: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return np.nan_to_num(x * np.sqrt(x) - 1, nan=-1.0)
+
+    c = fast(sigma, lambda x: 1.5 * np.sqrt(np.maximum(x, 0)))
+    assert c["verdict"] == "right", c["message"]
+
+
+def test_a_view_is_written_through() -> None:
+    def prime(x: Any) -> Any:
+        d = np.empty_like(x)
+        v = d[:]
+        np.exp(-np.abs(x), out=v)
+        np.multiply(v, -np.sign(x), out=v)
+        return d
+
+    c = fast(lambda x: np.exp(-np.abs(x)), prime)
+    assert c["verdict"] == "right", c["message"]
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "inaccurate"), (1 + 1e-9, "wrong")])
+def test_a_frameworks_version_may_lose_what_the_formula_loses(factor: float, verdict: str) -> None:
+    """jax.nn.squareplus is (x + √(x² + 4))/2, which cancels below 0 and overflows beyond 1e154."""
+    pytest.importorskip("jax")
+
+    def squareplus(x: Any) -> Any:
+        import jax
+
+        return jax.nn.squareplus(x) * factor
+
+    c = fast(
+        lambda x: (x + np.sqrt(x * x + 4)) / 2,
+        lambda x: (1 + x / np.sqrt(x * x + 4)) / 2,
+        jax=squareplus,
+    )
+    assert c["verdict"] == verdict, c["message"]
