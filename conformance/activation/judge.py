@@ -387,9 +387,10 @@ class _InDtype(NamedTuple):
         t = replace(t, skipped=skipped)
         found, known = self._as_known(way if said["native"] else None, t)
         off = t.off & ~known
-        # far out it is told of as NumPy's version is; near, what its formula in NumPy may lose is no mistake
-        remote = off & (np.abs(t.x) > (FAR if t.what == "value" else self._remote()))
-        lossy = off & ~remote & (t.error <= self._as_formula(t.what))
+        # somebody's own is told of far out as NumPy's version is; near, what that loses is no mistake
+        own = off & bool(said["native"])
+        remote = own & (np.abs(t.x) > (FAR if t.what == "value" else self._remote()))
+        lossy = own & ~remote & (t.error <= self._as_formula(t.what))
         off = off & ~remote & ~lossy
         gross = off & (t.error > math.sqrt(self.p.u) * np.maximum(t.scale, truth))
         near = t.overflows & (np.abs(t.x) <= (FAR if t.what == "derivative" else NEAR))
