@@ -387,7 +387,7 @@ class _InDtype(NamedTuple):
         t = replace(t, skipped=skipped)
         found, known = self._as_known(way if said["native"] else None, t)
         off = t.off & ~known
-        # somebody's own is told of far out as NumPy's version is; near, what that may lose is no mistake of it
+        # somebody's own is told of far out as NumPy's version is; near, what that loses is no mistake
         own = off & bool(said["native"])
         remote = own & (np.abs(t.x) > (FAR if t.what == "value" else self._remote()))
         lossy = own & ~remote & (t.error <= self._as_formula(t.what))
