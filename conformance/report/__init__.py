@@ -5,6 +5,18 @@ A section is a module in `sections/` (what it says, computed), a template of the
 `templates/` (how it reads), and a row in `html.SECTIONS`.
 """
 
-from conformance.report.html import render, render_files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conformance.report.html import render, render_files
 
 __all__ = ["render", "render_files"]
+
+
+def __getattr__(name: str) -> Any:
+    """The pages, when they are asked for: what is said in the terminal needs no jinja2."""
+    if name in __all__:
+        from conformance.report import html
+
+        return getattr(html, name)
+    raise AttributeError(f"module 'conformance.report' has no attribute {name!r}")

@@ -126,7 +126,7 @@ _OF_END: Rows = (
     (r"^[*/^+-]", "is to be worked out first; expected its value, such as 0.5 for 1/2."),
     (r"^[\]})]", "has a {got} too many; expected as many as are opened."),
     (r"^[0-9a-zA-Z_]", "is a number written wrongly, or two values; expected one, such as 0.5 or 1e-3."),
-    (r"^\\u\w{4}", "has a character that is not seen, {got}; expected none: delete it."),
+    (r"^\\(u\w{4}|x\w{2})", "has a character that is not seen, {got}; expected none: delete it."),
     (r"^\S{1,20}", "has {got} after its value; expected a new line there."),
 )  # fmt: skip
 """What stands where a line is to end."""

@@ -25,7 +25,7 @@ from conformance.model.exchange import (
 )
 from conformance.model.problem import QUANTITIES, Problem, Trace
 
-SCHEMAS = Path(conformance.__file__).parent / "vectors/schema"
+SCHEMAS = Path(conformance.__file__).parent / "commands/vectors/schema"
 ANSWER = Draft202012Validator(json.loads((SCHEMAS / "answer.schema.json").read_text("utf-8")))
 
 

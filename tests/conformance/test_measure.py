@@ -23,7 +23,9 @@ from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import ACTIVATIONS, TERMS
 from conformance.truth.rounding import ALGEBRAIC
 
-TABLE = tomllib.loads(files("conformance").joinpath("accuracy.toml").read_text(encoding="utf-8"))
+TABLE = tomllib.loads(
+    files("conformance.judge").joinpath("accuracy.toml").read_text(encoding="utf-8")
+)
 U = 2.0**-53
 
 
@@ -317,7 +319,7 @@ def test_the_programme(
 
 
 def test_the_file_is_as_the_programme_writes_it() -> None:
-    text = files("conformance").joinpath("accuracy.toml").read_text(encoding="utf-8")
+    text = files("conformance.judge").joinpath("accuracy.toml").read_text(encoding="utf-8")
     assert measure._written(tomllib.loads(text), text) == text
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from conformance.cases.catalogue import cases, covering, find, select
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, Row, implementation
+from conformance.judge import result as result_module
 from conformance.judge import runner
 from conformance.judge import summary as summary_module
 from conformance.judge.result import judged
@@ -369,12 +370,12 @@ def test_a_case_that_cannot_be_made_is_an_error(
 def test_a_case_that_cannot_be_judged_is_an_error_and_costs_the_others_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = runner.judge
+    real = result_module.judge
 
     def judge(subject: Any, *more: Any) -> Any:
         return raising(MemoryError())() if len(subject.problem.W) == 5 else real(subject, *more)
 
-    monkeypatch.setattr(runner, "judge", judge)
+    monkeypatch.setattr(result_module, "judge", judge)
     found = run("standard", ["refbp"], THREE, jobs=0)
     assert [r["verdict"] for r in found["results"]] == ["conforms", "error", "conforms"]
     assert found["results"][1]["message"].startswith(
@@ -770,6 +771,6 @@ def test_a_script_that_workers_would_run_again_is_told_so(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.rstrip().splitlines()[-1] == (
-        "conformance.judge.runner.RunError: no worker process could start. In a script, call run under "
+        "conformance.judge.start.RunError: no worker process could start. In a script, call run under "
         '`if __name__ == "__main__":`, since a worker imports the script again; or pass jobs=0.'
     )

@@ -35,7 +35,7 @@ from conformance.truth.balls import Enclosure, matrix, working_precision
 from conformance.truth.definitions import ACTIVATIONS, ROW_WISE, loss_at
 
 ROOT = Path(__file__).parents[2]
-SCHEMAS = Path(conformance.__file__).parent / "vectors/schema"
+SCHEMAS = Path(conformance.__file__).parent / "commands/vectors/schema"
 VALID = {
     n: Draft202012Validator(json.loads((SCHEMAS / f"{n}.schema.json").read_text("utf-8")))
     for n in ("vector", "answer", "index")

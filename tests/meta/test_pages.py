@@ -184,9 +184,19 @@ class Reader:
         with contextlib.redirect_stdout(io.StringIO()) as said:
             exec(compile(text, self.page, "exec"), self.names)
             for test in [n for n in set(self.names) - before if n.startswith("test_")]:
-                self.names[test]()
+                self.test(self.names[test])
         self.printed += said.getvalue()
         self.ran += 1
+
+    def test(self, f: Any) -> None:
+        """As pytest would; of one with many parameters the first two."""
+        marks = getattr(f, "pytestmark", [])
+        if not marks:
+            f()
+        for mark in marks:
+            for value in mark.args[1][:2]:
+                with contextlib.suppress(pytest.skip.Exception):
+                    f(value)
 
     def shell(self, line: str) -> None:
         if line.startswith("conformance "):

@@ -368,7 +368,7 @@ def test_no_character_turns_others_around_or_hides(html: str) -> None:
     )
     assert html.count("\u2068") == html.count("\u2069")
     assert "\\u202etxt.exe" in html
-    assert "\\u001b[31m" in html
+    assert "\\x1b[31m" in html
     html.encode()
 
 
