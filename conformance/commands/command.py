@@ -21,6 +21,7 @@ from conformance.tools.trouble import RefusedError, ending
 __all__ = [
     "Commands",
     "echo",
+    "echo_document",
     "ending_in_order",
     "form_of",
     "hand_over",
@@ -89,8 +90,14 @@ def _printing(e: OSError) -> bool:
 
 
 def echo(text: str = "", err: bool = False, nl: bool = True) -> None:
-    """Write to the terminal, which nothing in the text steers: the one way for every command."""
+    """Write to the terminal, which nothing in the text steers: the one way for what is told."""
     click.echo(plain(text, lines=True), err=err, nl=nl)
+
+
+def echo_document(text: str) -> None:
+    """Write a page, a notebook or a JSON to standard output: the same bytes as to a file. Whatever wrote the
+    document has made plain what somebody else said in it."""
+    click.echo(text, nl=False)
 
 
 File = tuple[str, Path | None, Callable[[Path], None]]

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from conformance.report.formulas import formula
 from conformance.report.html import SIGNS, environment, own_file
+from conformance.tools.plain import plain_values
 
 __all__ = ["render"]
 
@@ -64,6 +65,7 @@ DIGITS = (4, 6, 9, 12)
 
 def render(audit: Mapping[str, Any]) -> str:
     """One self-contained HTML file without a script, the same bytes for the same audit."""
+    audit = plain_values(audit)  # a teacher's file, and what it raises, are in it
     env = environment()
     env.globals.update(
         formula=formula,

@@ -1081,3 +1081,25 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(AuditError, match=r"the key 'onyl'; .* Did you mean 'only'\?"):
         audit_file(own)
+
+
+# --- what a file of notes says, on its way out ----------------------------------------------------
+
+HOSTILE = r"""
+@equation(id="odd", latex="a &= b \\\\\n c &= d", equals="dL_dW_l")
+def f(net):
+    raise ValueError("bad \x85 \u202e thing\nand more")
+"""
+
+
+@pytest.mark.parametrize("form", ["html", "md", "json"])
+def test_a_document_is_the_same_on_standard_output(tmp_path: Path, form: str) -> None:
+    path, written = own(tmp_path, HOSTILE), tmp_path / f"audit.{form}"
+    shown = invoke(str(path), "--to", form).output
+    invoke(str(path), "--output", str(written))
+    assert shown == written.read_text(encoding="utf-8")
+    assert form == "json" or not set(shown) & set("\x85\u202e")
+
+
+def test_a_formula_of_two_lines_stays_one_in_markdown(tmp_path: Path) -> None:
+    assert r"a &= b \\  c &= d" in invoke(str(own(tmp_path, HOSTILE)), "--to", "md").output

@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
+import grimp
 import pytest
 
 import refbp
@@ -51,6 +53,9 @@ def test_the_contracts_hold(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "planted", "contract"),
     [
+        ("../refbp/losses.py", "import scipy", "refbp imports NumPy"),
+        ("cases/data.py", "import jax", "JAX in its own files"),
+        ("model/problem.py", "import refbp", "refbp where it is judged"),
         ("tools/names.py", "from conformance.model import problem", "The rooms"),
         ("report/svg.py", "from conformance.judge import gates", "The rooms"),
         ("truth/nodes.py", "from conformance.truth import tape", "No circle"),
@@ -76,6 +81,51 @@ def test_a_planted_import_breaks_its_contract(
     finally:
         path.write_text(was, encoding="utf-8")
     assert re.search(rf"{contract}.* BROKEN", told), told
+
+
+ALLOWED = {  # in each: what else may be imported, of other packages and of ours
+    "refbp": ({"numpy"}, ("refbp",)),
+    "conformance.truth": ({"numpy", "flint"}, ("conformance.truth", "conformance.model.problem")),
+    "conformance.report": (
+        {"jinja2", "markupsafe", "latex2mathml"},
+        ("conformance.report", "conformance.model.results", "conformance.tools.plain"),
+    ),
+    "conformance.commands.activation.report": (
+        {"markupsafe"},
+        (
+            "conformance.report", "conformance.commands.activation.plots", "conformance.tools.plain",
+            "conformance.model.results", "conformance.commands.activation.findings",
+        ),
+    ),
+    "conformance": (
+        {
+            "numpy", "flint", "torch", "jax", "sklearn", "refbp", "pebble", "hypothesis", "click", "pytest",
+            "jinja2", "markupsafe", "latex2mathml",
+        },
+        ("conformance", "refbp"),
+    ),
+}  # fmt: skip
+
+
+@cache
+def _graph() -> grimp.ImportGraph:
+    return grimp.build_graph(
+        "conformance", "refbp", include_external_packages=True, exclude_type_checking_imports=True,
+        cache_dir=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("of", ALLOWED)
+def test_nothing_else_is_imported(of: str) -> None:
+    """The contracts say what must not be; this, all that may be."""
+    packages, ours = ALLOWED[of]
+    within = {m for m in _graph().modules if m == of or m.startswith(f"{of}.")}
+    assert within
+    for module in within:
+        for found in _graph().find_modules_directly_imported_by(module):
+            own = found.partition(".")[0] in ("conformance", "refbp")
+            fine = found.startswith(ours) if own else found in {*packages, *sys.stdlib_module_names}
+            assert fine, f"{module} imports {found}"
 
 
 def test_importing_refbp_loads_numpy_alone() -> None:

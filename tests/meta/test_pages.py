@@ -194,9 +194,14 @@ class Reader:
         if not marks:
             f()
         for mark in marks:
-            for value in mark.args[1][:2]:
+            ran = 0
+            for value in mark.args[1]:
                 with contextlib.suppress(pytest.skip.Exception):
                     f(value)
+                    ran += 1
+                if ran == 2:
+                    break
+            assert ran == 2, f"{self.page}: {f.__name__} is skipped"
 
     def shell(self, line: str) -> None:
         if line.startswith("conformance "):

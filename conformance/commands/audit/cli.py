@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from conformance.commands.command import echo, form_of, main, must_be_writable
+from conformance.commands.command import echo, echo_document, form_of, main, must_be_writable
 from conformance.tools.files import write_atomically
 
 __all__: list[str] = []
@@ -44,7 +44,12 @@ def audit(notes: Path | None, to: str | None, output: Path | None) -> int:
     text = _writers()[form](found)
     if output:
         write_atomically(output, text)
-    echo(f"audit: {output}\n" if output else text, nl=False)
+    if output:
+        echo(f"audit: {output}")
+    elif form == "text":
+        echo(text, nl=False)
+    else:
+        echo_document(text)
     return int(found["exit_code"])
 
 

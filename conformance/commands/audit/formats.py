@@ -36,8 +36,13 @@ def _headline(audit: Mapping[str, Any]) -> str:
 
 def _verdict(verdict: Mapping[str, str]) -> str:
     """In full: what, elsewhere, why."""
-    parts = [verdict["words"], verdict["elsewhere"], plain(" ".join(verdict["why"].split()))]
+    parts = [verdict["words"], verdict["elsewhere"], _line(verdict["why"])]
     return "; ".join(part for part in parts if part)
+
+
+def _line(text: str) -> str:
+    """On one line, with nothing in it that is not seen: where lines end, a space."""
+    return plain(" ".join(text.splitlines()))
 
 
 # ---- Markdown ------------------------------------------------------------------------------------
@@ -108,17 +113,17 @@ def _row(row: Any) -> str:
 
 def _fenced(text: str) -> str:
     """A line that cannot end its fence."""
-    return plain(text).replace("```", "'''")
+    return _line(text).replace("```", "'''")
 
 
 def _code(text: str) -> str:
     """A name or a line of refbp as code; what could end it early, or be HTML, as text."""
-    return _escaped(text) if re.search("[`<|]", text) else f"`{plain(text)}`"
+    return _escaped(text) if re.search("[`<|]", text) else f"`{_line(text)}`"
 
 
 def _escaped(text: str) -> str:
     """Text that Markdown and HTML leave as it is."""
-    text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|$~])", r"\\\1", text)
 
 
@@ -126,4 +131,4 @@ def _math(latex: str) -> str:
     """A displayed formula; what could end it early, as text."""
     if "$" in latex or "<" in latex or not latex.strip():
         return _escaped(latex)
-    return f"$$\n{plain(latex)}\n$$"
+    return f"$$\n{_line(latex)}\n$$"

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import echo, ending_in_order, main, must_be_writable
+from conformance.commands.command import (
+    echo,
+    echo_document,
+    ending_in_order,
+    main,
+    must_be_writable,
+)
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.trouble import RefusedError
 
@@ -72,7 +78,12 @@ def grade(
         text = _written(_graded(student, rubric, hints or ""), form)
     if output:
         write_atomically(output, text)
-    echo(f"grade: {output}" if output else text, nl=bool(output))
+    if output:
+        echo(f"grade: {output}")
+    elif form == "text":
+        echo(text, nl=False)
+    else:
+        echo_document(text)
 
 
 def _may_be_written(output: Path | None, *inputs: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import echo, form_of, main, must_be_writable
+from conformance.commands.command import echo, echo_document, form_of, main, must_be_writable
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.trouble import RefusedError
 
@@ -96,7 +96,7 @@ def _must_have_answered(handouts: Sequence[Handout]) -> None:
 
 def _hand_out(text: str, output: Path | None) -> None:
     if output is None:
-        echo(text, nl=False)
+        echo_document(text)
         return
     write_atomically(output, text)
     echo(f"handout: {output}", err=True)
