@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -324,3 +326,28 @@ def test_trials_that_cannot_be_read(tmp_path: Path) -> None:
         "--json` writes: name such a file, or write one.\n",
     )
     assert "No such file" in conformance(*run, "--faults", tmp_path / "none.json").stderr
+
+
+def _dies(kind: str, name: str, ids: Any) -> None:
+    os._exit(3)
+
+
+def _hangs(kind: str, name: str, ids: Any) -> None:
+    time.sleep(300)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [(_dies, r"ended its process \(3\)\."), (_hangs, r"took more than 0\.2 s\.")],
+    ids=["dies", "hangs"],
+)
+@pytest.mark.parametrize(("name", "who"), [("half", "the fault half"), ("", "the lines with no")])
+def test_a_fault_that_takes_its_worker_along_is_said(
+    task: Any, message: str, name: str, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_task", task)
+    monkeypatch.setattr(trials, "TIMEOUT", 0.2)
+    if task is _dies:
+        monkeypatch.setattr(trials, "TIMEOUT", 300.0)
+    with pytest.raises(trials.TrialError, match=f"{who}.*{message}"):
+        trials._done([("fault", name, [])] * 2, 2, lambda done, total, name: None)

@@ -1,4 +1,4 @@
-"""Is a hand-written σ' the derivative of σ? Everywhere, with proof: `conformance activation`.
+"""Is σ' the derivative of σ? On the whole line of floats, with proof: `conformance activation`.
 
 workers (user code: evaluated, on floats and on Taylor balls) ──> facts ──> judge ──> check
                                                                                        │

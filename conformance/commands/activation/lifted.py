@@ -252,15 +252,13 @@ def _into(out: Any, found: Any) -> Any:
     """out[...] = found."""
     if not isinstance(out, Lifted):
         raise _unsupported("out= of an ordinary array", "write out=np.empty_like(x)")
-    data = np.broadcast_to(found, out.shape) if isinstance(found, np.ndarray) else _plain(found)
-    if (
-        isinstance(out.data, np.ndarray)
-        and _shape(data) == out.shape
-        and out.data.dtype == np.dtype(object)
-    ):
+    if isinstance(found, np.ndarray):  # a mask, which an array of numbers takes as 0 and 1
+        found = out._like(out.backend.where(np.broadcast_to(found, out.shape), 1.0, 0.0, out.dtype))
+    data = _plain(found)
+    if isinstance(out.data, np.ndarray) and _shape(data) == out.shape:
         out.data[...] = data  # what it is a view of is written to as well
     else:
-        out.data = data.copy() if isinstance(found, np.ndarray) else data
+        out.data = data
     return out
 
 

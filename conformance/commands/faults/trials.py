@@ -323,11 +323,15 @@ def _done(tasks: Sequence[tuple[Any, ...]], jobs: int, progress: Progress) -> li
             try:
                 found.append(future.result())
             except FutureTimeoutError as e:
-                raise TrialError(f"the fault {task[1]} took more than {TIMEOUT:g} s.") from e
+                raise TrialError(f"{_told(task)} took more than {TIMEOUT:g} s.") from e
             except ProcessExpired as e:
-                raise TrialError(f"the fault {task[1]} ended its process ({e.exitcode}).") from e
+                raise TrialError(f"{_told(task)} ended its process ({e.exitcode}).") from e
             progress(i, len(tasks), task[1])
         return found
+
+
+def _told(task: tuple[Any, ...]) -> str:
+    return f"the {task[0]} {task[1]}" if task[1] else "the lines with no fault in them"
 
 
 def trials(

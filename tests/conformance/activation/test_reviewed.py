@@ -585,6 +585,17 @@ def test_what_stands_for_what_is_no_number_is_what_was_said() -> None:
     assert c["verdict"] == "right", c["message"]
 
 
+def test_a_mask_in_an_array_of_numbers_is_0_and_1() -> None:
+    def prime(x: Any) -> Any:
+        d = np.empty_like(x)
+        np.greater(x, 0, out=d)
+        return d
+
+    c = fast(lambda x: np.maximum(x, 0), prime)
+    assert c["verdict"] == "right"
+    assert c["message"].startswith("σ' is the derivative of σ on the whole line of floats")
+
+
 def test_a_view_is_written_through() -> None:
     def prime(x: Any) -> Any:
         d = np.empty_like(x)
