@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeVar
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, TERMS, Definition, Term
-from conformance.truth.nodes import Value
+from conformance.truth.nodes import Value, op
 from conformance.truth.readings import Memo, Reading, errors, in_balls
 from conformance.truth.rounding import Accuracy, Arithmetic, Model, Reals
-from conformance.truth.rules import LEAF, elementwise, op
+from conformance.truth.rules import LEAF, elementwise
 from conformance.truth.tape import Tape
 
 __all__ = ["Layered", "Mathematics", "Network", "Spread", "Truth"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["Node", "Nodes", "Rule", "Shape", "Value"]
+__all__ = ["RULES", "Node", "Nodes", "Rule", "Shape", "Value", "op", "rules"]
 
 Shape = tuple[int, ...]
 
@@ -23,6 +23,7 @@ class Rule(NamedTuple):
                                          square, or a bound where model.worst; s(k) is the size of operand k's
                                          error; None where nothing is rounded
     keys(salt, y, operands, **params)    a hash of what each of its roundings depends on
+    moves                                only moves numbers about: `ball` does to floats what it does to balls
 
     A row without its reverse, carry or rounding cannot be made: None says that there is none.
     """
@@ -34,6 +35,7 @@ class Rule(NamedTuple):
     carry: Callable[..., Any]
     rounding: Callable[..., Any] | None
     keys: Callable[..., Any] | None
+    moves: bool = False
 
 
 class Node(NamedTuple):
@@ -43,6 +45,7 @@ class Node(NamedTuple):
     operands: tuple[int, ...]
     params: Mapping[str, Any]
     shape: Shape
+    dtype: str | None = None  # what it is rounded to, where a tape has more than one
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +65,32 @@ class Nodes:
     """The list."""
 
     nodes: list[Node] = field(default_factory=list)
+    dtype: str | None = None  # of what is recorded now
 
     def record(self, rule: Rule, *operands: Value, **params: Any) -> Value:
         """One primitive more."""
         shape = rule.shape(*(x.shape for x in operands), **params)
-        self.nodes.append(Node(rule, tuple(x.index for x in operands), params, shape))
+        self.nodes.append(Node(rule, tuple(x.index for x in operands), params, shape, self.dtype))
         return Value(self, len(self.nodes) - 1)
+
+
+RULES: dict[str, Rule] = {}
+"""Every primitive, by its name: `rules.py` has what networks need, `primitives.py` the others."""
+
+
+def rules(*rows: Rule) -> None:
+    """Make primitives known."""
+    for rule in rows:
+        if rule.name in RULES:
+            raise ValueError(f"there are two rules of the name {rule.name!r}.")
+        RULES[rule.name] = rule
+
+
+class _Record:
+    """`op.multiply(a, b)` records the primitive of that name."""
+
+    def __getattr__(self, name: str) -> Callable[..., Value]:
+        return lambda *of, **params: of[0].tape.record(RULES[name], *of, **params)
+
+
+op = _Record()

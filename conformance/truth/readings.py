@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from conformance.truth.balls import Ball, Enclosure, certified, enclosure, midpoints, precision
 from conformance.truth.definitions import Definition, Point
 from conformance.truth.rounding import Model, Reals, rms, signs
-from conformance.truth.rules import LEAF, MOVES, exactly
+from conformance.truth.rules import LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
 
 __all__ = ["Memo", "Reading", "errors", "in_balls"]
@@ -68,7 +68,8 @@ class _Context:
 def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -> Reading:
     """The truth of every mark; cut at the marks where `given` has what an implementation made of them.
 
-    Precision is raised until every mark is known far below a unit in the last place (`certified`).
+    Precision is raised until every mark is known far below a unit in the last place (`certified`). What no
+    mark depends on is not computed, and balls are let go once they are not asked for again.
     """
     names = {i: key for key, i in tape.marks.items()}
     exact: dict[int, Any] = {
@@ -76,53 +77,66 @@ def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -
     }
     exact |= {i: given[key] for i, key in names.items() if given is not None and key in given}
     whole = given is None or all(bool(np.isfinite(M).all()) for M in given.values())
-    places: list[Key] = []
+    at: dict[Key, Enclosure] = {}
     context = _Context(memo={} if memo is None else memo)
-    env: list[Any] = []
+    last = _last_uses(tape)
+    values: list[Any] = []
 
     def compute() -> tuple[Enclosure, ...]:
-        places.clear()
-        env.clear()
+        at.clear()
+        values.clear()
         context.decided = True
-        found: list[Enclosure] = []
+        env: list[Any] = []
         for i, node in enumerate(tape.nodes):
+            B = None
             operands = [env[j] for j in node.operands]
-            if any(x is None for x in operands):  # it depends on what was not given
-                env.append(exactly(exact[i]) if i in exact else None)
-                continue
-            context.floats = exact.get(node.operands[0]) if node.operands else None
-            B = node.rule.ball(context, *operands, **node.params)
-            if i in names:
-                places.append(names[i])
-                found.append(enclosure(B.ravel().tolist(), B.shape))
-                if given is not None:
-                    B = exactly(exact[i]) if i in exact else None
+            if i in last and all(x is not None for x in operands):
+                context.floats = exact.get(node.operands[0]) if node.operands else None
+                B = node.rule.ball(context, *operands, **node.params)
+                if not isinstance(B, np.ndarray):  # NumPy hands on what stands in an array of no axes
+                    B = balls_of([B], ())
+            if i in names and B is not None:
+                at[names[i]] = enclosure(B.ravel().tolist(), B.shape)
+            values.append(_value(tape, i, B, at, exact, values))
+            if i in names and given is not None:
+                B = exactly(exact[i]) if i in exact else None
             env.append(B)
-        return tuple(found)
+            for j in node.operands:
+                if last.get(j) == i:
+                    env[j] = None
+        return tuple(at.values())
 
-    enclosures = certified(compute, whole)
-    at = dict(zip(places, enclosures, strict=True))
-    return Reading(at, _values(tape, env, at, exact), context.decided)
+    certified(compute, whole)
+    return Reading(at, values, context.decided)
 
 
-def _values(
-    tape: Tape, env: list[Any], at: Mapping[Key, Enclosure], exact: Mapping[int, Any]
-) -> list[Any]:
-    """The midpoint at every place; what only moves numbers about is not converted again."""
-    names = {i: key for key, i in tape.marks.items()}
-    values: list[Any] = []
-    for i, node in enumerate(tape.nodes):
-        if i in exact:
-            values.append(np.asarray(exact[i], np.float64))
-        elif env[i] is None:
-            values.append(None)
-        elif i in names:
-            values.append(at[names[i]].hi)
-        elif node.rule.name in MOVES and all(values[j] is not None for j in node.operands):
-            values.append(node.rule.ball(None, *(values[j] for j in node.operands), **node.params))
-        else:
-            values.append(midpoints(env[i].ravel().tolist(), env[i].shape))
-    return values
+def _last_uses(tape: Tape) -> dict[int, int]:
+    """Of what some mark depends on: the last place that asks for it."""
+    last: dict[int, int] = {i: i for i in tape.marks.values()}
+    for i in range(len(tape.nodes) - 1, -1, -1):
+        if i in last:
+            for j in tape.nodes[i].operands:
+                last[j] = max(last.get(j, j), i)
+    return last
+
+
+def _value(
+    tape: Tape,
+    i: int,
+    B: Any,
+    at: Mapping[Key, Enclosure],
+    exact: Mapping[int, Any],
+    values: list[Any],
+) -> Any:
+    """The midpoint at one place; what only moves numbers about is not converted again."""
+    node = tape.nodes[i]
+    if i in exact:
+        return np.asarray(exact[i], np.float64)
+    if B is None:
+        return None
+    if node.rule.moves and all(values[j] is not None for j in node.operands):
+        return node.rule.ball(None, *(values[j] for j in node.operands), **node.params)
+    return midpoints(B.ravel().tolist(), B.shape)
 
 
 def errors(
@@ -140,11 +154,11 @@ def errors(
 def _errors(tape: Tape, reading: Reading, model: Model, given: Given | None) -> dict[Key, Reals]:
     values = reading.values
     names = {i: key for key, i in tape.marks.items()}
-    last = {j: i for i, node in enumerate(tape.nodes) for j in node.operands}
+    last = _last_uses(tape)
     E: list[Any] = []
     found: dict[Key, Reals] = {}
     for i, node in enumerate(tape.nodes):
-        known = all(values[j] is not None for j in node.operands)
+        known = i in last and all(values[j] is not None for j in node.operands)
         E.append(_error(i, tape, reading, E, model) if known and node.operands else 0.0)
         if i in names and known:
             found[names[i]] = _size(E[i], node.shape, model)
@@ -152,7 +166,7 @@ def _errors(tape: Tape, reading: Reading, model: Model, given: Given | None) -> 
             handed = model.unrounded and values[i] is not None
             E[i] = (model.u * np.abs(values[i]) + model.arithmetic.tiny)[None] if handed else 0.0
         for j in node.operands:
-            if last[j] == i:
+            if last.get(j) == i:
                 E[j] = 0.0  # not asked for again
     return found
 
@@ -160,7 +174,7 @@ def _errors(tape: Tape, reading: Reading, model: Model, given: Given | None) -> 
 def _error(i: int, tape: Tape, reading: Reading, E: list[Any], model: Model) -> Any:
     """What a place is off by: what its operands carry into it, and its own rounding."""
     node, values = tape.nodes[i], reading.values
-    rule, y = node.rule, values[i]
+    rule, y, model = node.rule, values[i], model.of(node.dtype)
     operands, off = [values[j] for j in node.operands], [E[j] for j in node.operands]
     carried: Any = 0.0
     if not all(isinstance(e, float) for e in off):

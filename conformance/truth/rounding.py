@@ -8,8 +8,8 @@ and `alike` says how many terms of a sum err together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "ALGEBRAIC",
     "DRAWS",
     "ENDS",
+    "ROUNDED",
     "Accuracy",
     "Arithmetic",
     "Model",
@@ -31,6 +32,24 @@ __all__ = [
 
 Reals = NDArray[np.float64]
 Keys = NDArray[np.uint64]
+
+
+def _bfloat16(x: Reals) -> Reals:
+    """To eight bits, ties to even."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    kept = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(
+        0xFFFF0000
+    )
+    return np.where(np.isfinite(x), kept.view(np.float32), x).astype(np.float64)
+
+
+ROUNDED: Mapping[str, Callable[[Reals], Reals]] = {
+    "float64": lambda x: np.asarray(x, np.float64),
+    "float32": lambda x: np.asarray(x, np.float32).astype(np.float64),
+    "float16": lambda x: np.asarray(x, np.float16).astype(np.float64),
+    "bfloat16": _bfloat16,
+}
+"""Every dtype that is judged: how it rounds, to nearest."""
 
 ALGEBRAIC = (
     "identity", "relu", "leaky_relu", "softsign", "hardtanh", "relu6", "hardsigmoid",
@@ -94,6 +113,10 @@ class Arithmetic:
     tiny: float  # what one sum or product may lose to underflow
     normal: float  # the smallest normal number: what an intermediate of f may lose at either end
     largest: float = field(default=np.inf, compare=False)  # what is beyond that may be infinite
+    accumulator: float | None = (
+        None  # the u that sums and products are added up in, where it is another
+    )
+    factors: float = 0.0  # the u that the factors of a matrix product are rounded to (TF32), or 0
 
     @classmethod
     def of(cls, dtype: np.dtype[Any], flushes: bool = False) -> Arithmetic:
@@ -102,6 +125,22 @@ class Arithmetic:
         normal = float(f.smallest_normal)
         least = normal if flushes else float(f.smallest_subnormal)
         return cls(float(f.eps) / 2, least, normal, float(f.max))
+
+    @classmethod
+    def named(cls, dtype: str, flushes: bool = False) -> Arithmetic:
+        """That of float64, float32, float16 or bfloat16.
+
+        The two of 16 bits are computed in float32 and rounded: an intermediate loses no normal number.
+        """
+        if dtype == "bfloat16":
+            return cls(2.0**-8, 2.0**-133, 2.0**-133, float(2 - 2.0**-7) * 2.0**127)
+        found = cls.of(np.dtype(dtype), flushes)
+        return replace(found, normal=found.tiny) if dtype == "float16" else found
+
+    @property
+    def sums(self) -> float:
+        """The u that sums are added up in."""
+        return self.u if self.accumulator is None else self.accumulator
 
     @property
     def flushed(self) -> float:
@@ -135,6 +174,23 @@ class Model:
     unrounded: bool = False
     reach: float = 1.0
     straddling: int = field(default=0, init=False)
+    dtypes: Mapping[str, Arithmetic] = field(
+        default_factory=dict
+    )  # of a tape that has more than one
+    _others: dict[str, Model] = field(default_factory=dict, init=False)
+
+    def of(self, dtype: str | None) -> Model:
+        """The same for what is rounded to another dtype."""
+        if dtype is None or dtype not in self.dtypes:
+            return self
+        if dtype not in self._others:
+            self._others[dtype] = replace(self, arithmetic=self.dtypes[dtype], dtypes={})
+        return self._others[dtype]
+
+    @property
+    def straddled(self) -> int:
+        """Entries within reach of a kink, of all dtypes."""
+        return self.straddling + sum(m.straddling for m in self._others.values())
 
     @property
     def u(self) -> float:
@@ -204,7 +260,7 @@ def signs(of: Keys, salt: int) -> Reals:
         bits = _mixed(of + np.uint64(salt + 1) * _GOLDEN)
     octets = np.ascontiguousarray(bits)[..., None].view(np.uint8)[..., : DRAWS // 8]
     drawn = np.moveaxis(np.unpackbits(octets, axis=-1), -1, 0)
-    return _SIGNS[drawn]
+    return _SIGNS[drawn].reshape(DRAWS, *np.shape(of))
 
 
 def rms(E: Reals) -> Reals:

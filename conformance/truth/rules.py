@@ -9,7 +9,7 @@ docs/tolerances.md derives each rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from math import log, sqrt
 from typing import Any
@@ -19,10 +19,24 @@ from flint import arb, arb_mat
 
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import ROW_WISE, Definition
-from conformance.truth.nodes import Rule, Shape, Value
+from conformance.truth.nodes import Rule, Shape, Value, op, rules
 from conformance.truth.rounding import Accuracy, Model, Reals, alike, along, keys
 
-__all__ = ["LEAF", "MOVES", "RULES", "balls_of", "elementwise", "exactly", "op"]
+__all__ = [
+    "LEAF",
+    "Balls",
+    "added",
+    "balls_of",
+    "by",
+    "each",
+    "elementwise",
+    "exactly",
+    "hypot",
+    "nothing",
+    "same",
+    "summed_to",
+    "times",
+]
 
 Balls = Any  # an array of dtype object whose elements are balls
 
@@ -44,27 +58,27 @@ def exactly(numbers: Any) -> Balls:
 # --- what is common -------------------------------------------------------------------------------
 
 
-def _same(*shapes: Shape, **_: Any) -> Shape:
+def same(*shapes: Shape, **_: Any) -> Shape:
     return np.broadcast_shapes(*shapes)
 
 
-def _added(model: Model, y: Any, operands: Any, s: Any) -> Any:
+def added(model: Model, y: Any, operands: Any, s: Any) -> Any:
     """A sum that is 0 is exact: nothing that underflows is lost in an addition, unless it is flushed."""
     return np.where(y == 0, 0.0, model.u * np.abs(y) + model.arithmetic.tiny)
 
 
-def _by(e: Any, c: Any) -> Any:
+def by(e: Any, c: Any) -> Any:
     """e·c, and nothing where either is, though the other be infinite."""
     if np.isfinite(c).all() and np.isfinite(e).all():
         return e * c
     return np.where((np.asarray(e) == 0) | (np.asarray(c) == 0), 0.0, e * c)
 
 
-def _nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
+def nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
     return 0.0
 
 
-def _each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
+def each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
     """The rounding of an element depends on the elements that it is made of."""
     found: Any = np.zeros(y.shape, np.uint64)
     with np.errstate(over="ignore"):
@@ -73,7 +87,7 @@ def _each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
     return found
 
 
-def _times(most: float, model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
+def times(most: float, model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
     """The value is rounded once, or, by some, so many times."""
     size = (most if model.worst else 1) * model.u * np.abs(y) + model.arithmetic.tiny
     if flushed := model.arithmetic.flushed:
@@ -81,17 +95,7 @@ def _times(most: float, model: Model, y: Any, operands: Any, s: Any, **_: Any) -
     return size
 
 
-class _Record:
-    """`op.multiply(a, b)` records the primitive of that name."""
-
-    def __getattr__(self, name: str) -> Callable[..., Value]:
-        return lambda *of, **params: of[0].tape.record(RULES[name], *of, **params)
-
-
-op = _Record()
-
-
-def _summed_to(g: Value, operand: Value) -> Value:
+def summed_to(g: Value, operand: Value) -> Value:
     """The cotangent of an operand that was broadcast."""
     shape = operand.shape
     if g.shape == shape:
@@ -140,7 +144,7 @@ def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     of one sign, whose partial sums grow, √(1 + Σ n_v²/3)·u |ab|: k terms that differ err independently,
     n_v that are alike err together."""
     a, b = operands
-    k, u, lost = a.shape[-1], model.u, a.shape[-1] * model.arithmetic.tiny
+    k, u, lost = a.shape[-1], model.arithmetic.sums, a.shape[-1] * model.arithmetic.tiny
     if flushed := model.arithmetic.flushed:
         sizes = np.abs(a).sum(axis=-1, keepdims=True) + np.abs(b).sum(axis=-2, keepdims=True)
         lost = lost + flushed * sizes
@@ -149,9 +153,13 @@ def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     least = np.finfo(float).tiny
     p = np.maximum(np.abs(a).max(axis=-1, keepdims=True, initial=0), least)  # squares may underflow
     q = np.maximum(np.abs(b).max(axis=-2, keepdims=True, initial=0), least)
-    each = p * np.sqrt(((a / p) ** 2) @ ((b / q) ** 2)) * q
+    apart = p * np.sqrt(((a / p) ** 2) @ ((b / q) ** 2)) * q
     together = np.minimum(alike(a, u, -1), alike(b, u, -2))
-    return _hypot(u * sqrt(k / 2) * each, u * np.sqrt(1 + together / 3) * np.abs(y), lost)
+    stored = model.u * np.abs(y) if u < model.u else 0.0
+    rounded = model.arithmetic.factors * sqrt(2) * apart
+    return hypot(
+        u * sqrt(k / 2) * apart, u * np.sqrt(1 + together / 3) * np.abs(y), lost, stored, rounded
+    )
 
 
 def _product_keys(salt: int, y: Any, operands: Any) -> Any:
@@ -161,7 +169,7 @@ def _product_keys(salt: int, y: Any, operands: Any) -> Any:
         return along(a, salt, -1) + along(b, salt + 131, -2)
 
 
-def _hypot(*sizes: Any) -> Any:
+def hypot(*sizes: Any) -> Any:
     """√Σ size², without underflow."""
     total: Any = np.abs(sizes[0])
     for size in sizes[1:]:
@@ -192,18 +200,19 @@ def _ball_sum(_: Any, a: Balls, axes: tuple[int, ...]) -> Balls:
 
 def _sum_rounding(model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, ...]) -> Any:
     """As a product with a column of ones, but for the products."""
-    a, u = operands[0], model.u
+    a, u = operands[0], model.arithmetic.sums
     rows = _last(np.abs(a) + (s(0) if model.worst else 0.0), axes)
     k = rows.shape[-1]
     if model.worst:
         return (k - 1) * u * rows.sum(axis=-1) + k * model.arithmetic.tiny
     top = np.maximum(rows.max(axis=-1, keepdims=True, initial=0), np.finfo(float).tiny)
-    each = (top * np.sqrt(((rows / top) ** 2).sum(axis=-1, keepdims=True)))[..., 0]
+    apart = (top * np.sqrt(((rows / top) ** 2).sum(axis=-1, keepdims=True)))[..., 0]
     together = alike(_last(a, axes), u, -1)[..., 0]
-    return _hypot(
-        u * sqrt((k - 1) / 2) * each,
+    return hypot(
+        u * sqrt((k - 1) / 2) * apart,
         u * np.sqrt(together / 3) * np.abs(y),
         k * model.arithmetic.tiny,
+        model.u * np.abs(y) if u < model.u else 0.0,
     )
 
 
@@ -228,7 +237,7 @@ def _jumps(sigma: Definition) -> tuple[tuple[float, float], ...]:
 def _expansion_carried(m: Any, E: Any, y: Any, operands: Any, sigma: Any, name: str) -> Any:
     """f'E and f''E; of the error of f'' nothing is asked."""
     e = E[0]
-    return np.stack([_by(e, m(y[1])), _by(e, m(y[2]))], axis=1)
+    return np.stack([by(e, m(y[1])), by(e, m(y[2]))], axis=1)
 
 
 def _expansion_rounding(
@@ -247,12 +256,12 @@ def _expansion_rounding(
     for b in sigma.poles:  # its distance is not known, nor is anything that depends on it
         near = np.where((np.abs(a - b) <= reach) & (np.asarray(size) > 0), np.inf, near)
     lost = model.arithmetic.lost(name, a)
-    second = _by(size, y[2] * size)
+    second = by(size, y[2] * size)
     if sigma.steeper is not None:
         second = np.abs(second) + size * sigma.steeper(a)
-    value = (*of.value(u, y[0], a), lost, second, _by(size, near))
+    value = (*of.value(u, y[0], a), lost, second, by(size, near))
     slope = (*of.slope(u, y[0], y[1], a), lost, near)
-    added = _summed if model.worst else _hypot
+    added = _summed if model.worst else hypot
     return np.stack([added(*value) + 0 * a, added(*slope) + 0 * a])
 
 
@@ -313,7 +322,7 @@ def _softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     u, lost = model.u, model.arithmetic.normal
     if model.worst:
         within = _compounded(u * (2 * c + 2 * below + mean + m + c * log(m) + more))
-        return _by(within, np.abs(y)) + lost
+        return by(within, np.abs(y)) + lost
     return u * (4 + m + below + more) * np.abs(y) + lost
 
 
@@ -340,7 +349,7 @@ def _log_softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     if model.worst:
         inside = _compounded(u * (mean + 2 * c + m + c * log(m)))
         return u * (below + more) + inside + (c + 1) * u * np.abs(y) + lost
-    return _hypot(u * (4 + m + below + more), u * c * y, lost)
+    return hypot(u * (4 + m + below + more), u * c * y, lost)
 
 
 def _row_keys(salt: int, y: Any, operands: Any) -> Any:
@@ -393,13 +402,13 @@ def _weighed_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 def _multiplied(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)(b + F) − ab."""
     (a, b), (e, f) = operands, E
-    return _by(e, m(b)) + _by(f, m(a)) + _by(e, f)
+    return by(e, m(b)) + by(f, m(a)) + by(e, f)
 
 
 def _divided(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)/(b + F) − a/b, but for the sign of F below the line."""
     (_, b), (e, f) = operands, E
-    return (e + _by(f, m(-y))) / (m(b) - f)
+    return (e + by(f, m(-y))) / (m(b) - f)
 
 
 def _broadcast_carried(m: Any, E: Any, y: Any, operands: Any, shape: Shape) -> Any:
@@ -410,39 +419,39 @@ def _broadcast_carried(m: Any, E: Any, y: Any, operands: Any, shape: Shape) -> A
 
 # fmt: off
 LEAF = Rule("leaf", lambda numbers: np.shape(numbers), lambda _, numbers: exactly(numbers),
-            None, _nothing, None, None)
+            None, nothing, None, None)
 
-RULES: Mapping[str, Rule] = {rule.name: rule for rule in (
+rules(
     # name, shape, ball,
     #     reverse,
     #     carry, rounding, keys
-    Rule("add", _same, lambda _, a, b: a + b,
-         lambda g, y, a, b: (_summed_to(g, a), _summed_to(g, b)),
-         lambda m, E, y, o: E[0] + E[1], _added, _each),
-    Rule("subtract", _same, lambda _, a, b: a - b,
-         lambda g, y, a, b: (_summed_to(g, a), op.negative(_summed_to(g, b))),
-         lambda m, E, y, o: E[0] + m(-1.0) * E[1], _added, _each),
-    Rule("multiply", _same, lambda _, a, b: a * b,
-         lambda g, y, a, b: (_summed_to(op.multiply(g, b), a), _summed_to(op.multiply(g, a), b)),
-         _multiplied, partial(_times, 1), _each),
-    Rule("hadamard", _same, _weighed,  # a product that some round twice: 0 where a is, as for weigh
+    Rule("add", same, lambda _, a, b: a + b,
+         lambda g, y, a, b: (summed_to(g, a), summed_to(g, b)),
+         lambda m, E, y, o: E[0] + E[1], added, each),
+    Rule("subtract", same, lambda _, a, b: a - b,
+         lambda g, y, a, b: (summed_to(g, a), op.negative(summed_to(g, b))),
+         lambda m, E, y, o: E[0] + m(-1.0) * E[1], added, each),
+    Rule("multiply", same, lambda _, a, b: a * b,
+         lambda g, y, a, b: (summed_to(op.multiply(g, b), a), summed_to(op.multiply(g, a), b)),
+         _multiplied, partial(times, 1), each),
+    Rule("hadamard", same, _weighed,  # a product that some round twice: 0 where a is, as for weigh
          None,
-         _multiplied, partial(_times, 2), _each),
-    Rule("weigh", _same, _weighed,  # w x, and 0 where w is 0, whatever x is
+         _multiplied, partial(times, 2), each),
+    Rule("weigh", same, _weighed,  # w x, and 0 where w is 0, whatever x is
          lambda g, y, w, x: (None, op.weigh(w, g)),
-         _weighed_carried, partial(_times, 1), _each),
-    Rule("divide", _same, lambda _, a, b: a / b,  # by a constant
-         lambda g, y, a, b: (_summed_to(op.divide(g, b), a), None),
-         _divided, partial(_times, 1), _each),
-    Rule("negative", _same, lambda _, a: -a,
+         _weighed_carried, partial(times, 1), each),
+    Rule("divide", same, lambda _, a, b: a / b,  # by a constant
+         lambda g, y, a, b: (summed_to(op.divide(g, b), a), None),
+         _divided, partial(times, 1), each),
+    Rule("negative", same, lambda _, a: -a,
          lambda g, y, a: (op.negative(g),),
          lambda m, E, y, o: m(-1.0) * E[0], None, None),
-    Rule("exp", _same, lambda _, a: balls_of((x.exp() for x in a.ravel().tolist()), a.shape),
+    Rule("exp", same, lambda _, a: balls_of((x.exp() for x in a.ravel().tolist()), a.shape),
          lambda g, y, a: (op.multiply(g, y),),
-         lambda m, E, y, o: y * np.expm1(E[0]), _exp_rounding, _each),
+         lambda m, E, y, o: y * np.expm1(E[0]), _exp_rounding, each),
     Rule("matmul", _product_shape, _ball_product,
-         lambda g, y, a, b: (_summed_to(op.matmul(g, op.transpose(b)), a),
-                             _summed_to(op.matmul(op.transpose(a), g), b)),
+         lambda g, y, a, b: (summed_to(op.matmul(g, op.transpose(b)), a),
+                             summed_to(op.matmul(op.transpose(a), g), b)),
          _carried_product, _product_rounding, _product_keys),
     Rule("sum", _sum_shape, _ball_sum,  # over axes counted from the last, which are kept
          lambda g, y, a, axes: (op.broadcast(g, shape=a.shape),),
@@ -452,41 +461,36 @@ RULES: Mapping[str, Rule] = {rule.name: rule for rule in (
          _expansion_carried, _expansion_rounding, _expansion_keys),
     Rule("value", lambda e, a: a, lambda _, e, a: e[0],  # f of an expansion at a
          lambda g, y, e, a: (None, op.hadamard(g, op.slope(e))),
-         lambda m, E, y, o: E[0][:, 0], None, None),
+         lambda m, E, y, o: E[0][:, 0], None, None, moves=True),
     Rule("slope", lambda e: e[1:], lambda _, e: e[1],  # f' of an expansion
          None,
-         lambda m, E, y, o: E[0][:, 1], None, None),
-    Rule("softmax", _same, partial(_rows, ROW_WISE["softmax"]),
+         lambda m, E, y, o: E[0][:, 1], None, None, moves=True),
+    Rule("softmax", same, partial(_rows, ROW_WISE["softmax"]),
          _softmax_reverse,
          _softmax_carried, _softmax_rounding, _row_keys),
-    Rule("log_softmax", _same, partial(_rows, ROW_WISE["log_softmax"]),
+    Rule("log_softmax", same, partial(_rows, ROW_WISE["log_softmax"]),
          _log_softmax_reverse,
          _log_softmax_carried, _log_softmax_rounding, _row_keys),
-    Rule("mark", _same, lambda _, a: a,
+    Rule("mark", same, lambda _, a: a,
          lambda g, y, a: (g,),
-         lambda m, E, y, o: E[0], None, None),
+         lambda m, E, y, o: E[0], None, None, moves=True),
     Rule("transpose", lambda a: (*a[:-2], a[-1], a[-2]), lambda _, a: np.swapaxes(a, -1, -2),
          lambda g, y, a: (op.transpose(g),),
-         lambda m, E, y, o: np.swapaxes(E[0], -1, -2), None, None),
+         lambda m, E, y, o: np.swapaxes(E[0], -1, -2), None, None, moves=True),
     Rule("with_one", lambda a: (*a[:-1], a[-1] + 1), _with_one,
          lambda g, y, a: (op.without_last(g),),
-         _one_has_no_error, None, None),
+         _one_has_no_error, None, None, moves=True),
     Rule("without_last", lambda a: (*a[:-1], a[-1] - 1), lambda _, a: a[..., :-1],
          None,
-         lambda m, E, y, o: E[0][..., :-1], None, None),
+         lambda m, E, y, o: E[0][..., :-1], None, None, moves=True),
     Rule("broadcast", lambda a, shape: shape, lambda _, a, shape: np.broadcast_to(a, shape),
-         lambda g, y, a, shape: (_summed_to(g, a),),
-         _broadcast_carried, None, None),
+         lambda g, y, a, shape: (summed_to(g, a),),
+         _broadcast_carried, None, None, moves=True),
     Rule("reshape", lambda a, shape: shape, lambda _, a, shape: a.reshape(shape),
          lambda g, y, a, shape: (op.reshape(g, shape=a.shape),),
-         lambda m, E, y, o, shape: E[0].reshape(-1, *shape), None, None),
-)}
-# fmt: on
-
-MOVES = frozenset(
-    ("mark", "value", "slope", "transpose", "with_one", "without_last", "broadcast", "reshape")
+         lambda m, E, y, o, shape: E[0].reshape(-1, *shape), None, None, moves=True),
 )
-"""The rules that only move numbers about: what they do to balls they do to floats."""
+# fmt: on
 
 
 def elementwise(a: Value, sigma: Definition, name: str) -> Value:

@@ -18,8 +18,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from conformance.truth.nodes import Nodes, Value
-from conformance.truth.rules import LEAF, op
+from conformance.truth.nodes import Nodes, Value, op
+from conformance.truth.rules import LEAF
 
 __all__ = ["Key", "Tape"]
 
@@ -68,6 +68,7 @@ class Tape(Nodes):
             if node.rule.reverse is None:
                 raise TypeError(f"{node.rule.name} has no reverse rule.")
             operands = [Value(self, j) for j in node.operands]
+            self.dtype = node.dtype  # a cotangent is rounded as its value
             each = node.rule.reverse(g, Value(self, i), *operands, **node.params)
             for j, c in zip(node.operands, each, strict=True):
                 if c is not None and needed[j]:

@@ -22,8 +22,8 @@ from conformance.truth.definitions import (
     Point,
     loss_at,
 )
+from conformance.truth.nodes import op
 from conformance.truth.readings import in_balls
-from conformance.truth.rules import op
 from conformance.truth.tape import Tape
 
 # --- textbook formulas ----------------------------------------------------------------------------

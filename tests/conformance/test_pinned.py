@@ -29,8 +29,8 @@ from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import QUANTITIES, Problem
 from conformance.truth.definitions import ACTIVATIONS
 from conformance.truth.network import Network
+from conformance.truth.nodes import RULES
 from conformance.truth.rounding import Accuracy, Arithmetic, Model
-from conformance.truth.rules import RULES
 
 FILE = Path(__file__).with_name("pinned.json")
 EDGES = [

@@ -1,0 +1,62 @@
+"""What a front end makes of a function: a tape with its inputs and its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.tools.trouble import RefusedError
+from conformance.truth.nodes import Value
+from conformance.truth.tape import Tape
+
+__all__ = ["DTYPES", "Recording", "RecordingError", "Table"]
+
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+Table = Mapping[str, NDArray[Any]]
+
+
+class RecordingError(RefusedError):
+    """A function that cannot be put on a tape: what it does, where, and what to write instead."""
+
+
+@dataclass
+class Recording:
+    """A function as primitives.
+
+    inputs   those that are recorded, by name: arrays of floats; whole numbers and masks are constants
+    outputs  by name: "y" for one, "y[0]", "y[1]", … for several; a Value, or an array where it is a constant
+    """
+
+    tape: Tape
+    inputs: dict[str, Value]
+    outputs: dict[str, Value] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, inputs: Table, dtype: str) -> Recording:
+        """A tape on which the inputs stand that are floats."""
+        tape = Tape(dtype=dtype)
+        found = {}
+        for name, M in inputs.items():
+            if is_float(M):
+                found[name] = tape.leaf(np.asarray(M, np.float64))
+        return cls(tape, found)
+
+    def end(self, outputs: Sequence[Any], several: bool) -> Recording:
+        """With what the function returned; what is None, or no number, is left out."""
+        for i, y in enumerate(outputs):
+            if isinstance(y, Value):
+                self.outputs[f"y[{i}]" if several else "y"] = y
+        if not self.outputs:
+            raise RecordingError(
+                "the function returned nothing that depends on its inputs; expected an array of floats."
+            )
+        return self
+
+
+def is_float(M: Any) -> bool:
+    """Whether an input has numbers to differentiate by."""
+    return bool(np.issubdtype(M.dtype, np.floating)) or M.dtype.name == "bfloat16"
