@@ -6,7 +6,8 @@ returns a `Trace`, or the name of one. `conformance.report.render` makes its res
 results, and whatever shows them.
 
 `assert_activation_conforms(sigma, sigma_prime)` is for one's own tests; `check_activation` returns the same
-answer as a value. `check_problem(problem, ["refbp", mine])` judges one network of one's own.
+answer as a value. `assert_function_conforms(f, vjp=f_vjp, inputs="x=16x32")` and `check_function` do the same for
+any function with a gradient that somebody wrote. `check_problem(problem, ["refbp", mine])` judges one network of one's own.
 `parametrize_cases(mine)` makes a pytest test of each case. `equation` marks an equation of one's own notes
 for `conformance audit`.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         check_activation,
     )
     from conformance.commands.audit.own import equation
+    from conformance.commands.function.check import assert_function_conforms, check_function
     from conformance.implementations import NotRunError
     from conformance.judge.api import run
     from conformance.judge.check_problem import ProblemError, check_problem
@@ -32,7 +34,9 @@ __all__ = [
     "ProblemError",
     "Trace",
     "assert_activation_conforms",
+    "assert_function_conforms",
     "check_activation",
+    "check_function",
     "check_problem",
     "equation",
     "parametrize_activations",
@@ -47,7 +51,9 @@ _WHERE = {
     "ProblemError": "judge.check_problem",
     "Trace": "model.problem",
     "assert_activation_conforms": "commands.activation.asserting",
+    "assert_function_conforms": "commands.function.check",
     "check_activation": "commands.activation.asserting",
+    "check_function": "commands.function.check",
     "check_problem": "judge.check_problem",
     "equation": "commands.audit.own",
     "parametrize_activations": "pytest_plugin",

@@ -7,6 +7,7 @@ from conformance.commands.audit import cli as audit
 from conformance.commands.command import main
 from conformance.commands.diff import cli as diff
 from conformance.commands.faults import cli as faults
+from conformance.commands.function import cli as function
 from conformance.commands.fuzz import cli as fuzz
 from conformance.commands.grading import cli as grade
 from conformance.commands.handout import cli as handout

@@ -86,9 +86,11 @@ def precision() -> int:
 
 
 def certified(
-    compute: Callable[[], tuple[Enclosure, ...]], finite: bool = True
+    compute: Callable[[], tuple[Enclosure, ...]],
+    finite: bool = True,
+    enough: Callable[[], bool] | None = None,
 ) -> tuple[Enclosure, ...]:
-    """`compute` at the first precision at which all it returns is narrow, else at the last.
+    """`compute` at the first precision at which all it returns is narrow, or `enough`, else at the last.
 
     What is not narrow even then is not guessed: `Enclosure.narrow` says where, and whoever judges
     calls it undecided. Unless what it starts from is `finite`, no number is as narrow as it can be.
@@ -97,6 +99,8 @@ def certified(
         with working_precision(bits):
             found = compute()
         if all(bool((e.narrow() | (not finite and np.isnan(e.hi))).all()) for e in found):
+            break
+        if enough is not None and enough():
             break
     return found
 

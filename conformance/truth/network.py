@@ -155,7 +155,7 @@ def _recorded(p: Problem, maths: Mathematics) -> Tape:
     n = tape.leaf(float(len(p.X)))
     mean = op.divide(op.sum(_terms(Z, tape.leaf(p.Y), p.loss, maths), axes=(-2, -1)), n)
     loss = tape.mark(op.reshape(mean, shape=()), ("loss", L))
-    dW = tape.gradients(loss, tape.leaf(1.0), [(W[l], ("dW", l)) for l in W])
+    dW = tape.gradients([(loss, tape.leaf(1.0))], [(W[l], ("dW", l)) for l in W])
     alpha = tape.leaf(p.alpha)
     for l in W:
         tape.mark(op.subtract(W[l], op.hadamard(alpha, dW["dW", l])), ("W_new", l))

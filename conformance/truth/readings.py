@@ -7,7 +7,7 @@ from one into the next. A piece of which an operand was not given is not judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from conformance.truth.balls import Ball, Enclosure, certified, enclosure, midpoints, precision
 from conformance.truth.definitions import Definition, Point
-from conformance.truth.rounding import Model, Reals, rms, signs
+from conformance.truth.rounding import DRAWS, Model, Reals, rms, signs
 from conformance.truth.rules import LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
 
-__all__ = ["Memo", "Reading", "errors", "in_balls"]
+__all__ = ["Memo", "Reading", "draws", "errors", "in_balls"]
 
 Memo = dict[tuple[Definition, int], dict[float, Point]]
 """f at floats already seen, a precision: implementations often agree on A_l to the last bit."""
@@ -65,10 +65,16 @@ class _Context:
         return found
 
 
-def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -> Reading:
+def in_balls(
+    tape: Tape,
+    given: Given | None = None,
+    memo: Memo | None = None,
+    enough: Callable[[Reading], bool] | None = None,
+) -> Reading:
     """The truth of every mark; cut at the marks where `given` has what an implementation made of them.
 
-    Precision is raised until every mark is known far below a unit in the last place (`certified`). What no
+    Precision is raised until every mark is known far below a unit in the last place (`certified`), or what is
+    known is `enough`: a number that is exactly 0, by cancelling, is never known to a unit in its own. What no
     mark depends on is not computed, and balls are let go once they are not asked for again.
     """
     names = {i: key for key, i in tape.marks.items()}
@@ -93,7 +99,9 @@ def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -
             if i in last and all(x is not None for x in operands):
                 context.floats = exact.get(node.operands[0]) if node.operands else None
                 B = node.rule.ball(context, *operands, **node.params)
-                if not isinstance(B, np.ndarray):  # NumPy hands on what stands in an array of no axes
+                if not isinstance(
+                    B, np.ndarray
+                ):  # NumPy hands on what stands in an array of no axes
                     B = balls_of([B], ())
             if i in names and B is not None:
                 at[names[i]] = enclosure(B.ravel().tolist(), B.shape)
@@ -106,8 +114,11 @@ def in_balls(tape: Tape, given: Given | None = None, memo: Memo | None = None) -
                     env[j] = None
         return tuple(at.values())
 
-    certified(compute, whole)
-    return Reading(at, values, context.decided)
+    def read() -> Reading:
+        return Reading(dict(at), list(values), context.decided)
+
+    certified(compute, whole, None if enough is None else lambda: enough(read()))
+    return read()
 
 
 def _last_uses(tape: Tape) -> dict[int, int]:
@@ -139,6 +150,14 @@ def _value(
     return midpoints(B.ravel().tolist(), B.shape)
 
 
+def draws(tape: Tape, reading: Reading, model: Model) -> dict[Key, Reals]:
+    """What each mark is off by in each of `DRAWS` implementations that round at random; DRAWS×its shape."""
+    with np.errstate(all="ignore"):
+        return _errors(
+            tape, reading, model, None, lambda e, shape: np.broadcast_to(e, (DRAWS, *shape))
+        )
+
+
 def errors(
     tape: Tape, reading: Reading, model: Model, given: Given | None = None
 ) -> dict[Key, Reals]:
@@ -148,10 +167,16 @@ def errors(
     errors with a common cause stay alike and may cancel; a bound adds their sizes up.
     """
     with np.errstate(all="ignore"):  # what is infinite has errors without bound
-        return _errors(tape, reading, model, given)
+        return _errors(tape, reading, model, given, lambda e, shape: _size(e, shape, model))
 
 
-def _errors(tape: Tape, reading: Reading, model: Model, given: Given | None) -> dict[Key, Reals]:
+def _errors(
+    tape: Tape,
+    reading: Reading,
+    model: Model,
+    given: Given | None,
+    size: Callable[[Any, tuple[int, ...]], Reals],
+) -> dict[Key, Reals]:
     values = reading.values
     names = {i: key for key, i in tape.marks.items()}
     last = _last_uses(tape)
@@ -161,7 +186,7 @@ def _errors(tape: Tape, reading: Reading, model: Model, given: Given | None) -> 
         known = i in last and all(values[j] is not None for j in node.operands)
         E.append(_error(i, tape, reading, E, model) if known and node.operands else 0.0)
         if i in names and known:
-            found[names[i]] = _size(E[i], node.shape, model)
+            found[names[i]] = size(E[i], node.shape)
         if i in names and given is not None:
             handed = model.unrounded and values[i] is not None
             E[i] = (model.u * np.abs(values[i]) + model.arithmetic.tiny)[None] if handed else 0.0

@@ -12,7 +12,7 @@ marks, each piece between them is fed with the implementation's own values.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,9 @@ class Tape(Nodes):
     cotangents: dict[int, Key] = field(
         default_factory=dict
     )  # at a mark: what to call its cotangent
+    contributions: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # of the last sweep: which it added up
 
     def leaf(self, numbers: NDArray[Any] | float) -> Value:
         """Floats, which are exact."""
@@ -47,17 +50,48 @@ class Tape(Nodes):
             self.cotangents[marked.index] = cotangent
         return marked
 
+    def _altered(self, g: Value, c: Value, how: str | float) -> Value:
+        """Raises ValueError where the mistake cannot be made."""
+        if isinstance(how, float):
+            return op.multiply(c, self.leaf(how))
+        found = g
+        if how == "unsummed":
+            found = c
+            while self.nodes[found.index].rule.name in ("reshape", "negative"):
+                found = Value(self, self.nodes[found.index].operands[0])
+            if self.nodes[found.index].rule.name != "sum":
+                raise ValueError("there is no sum to leave out.")
+            found = Value(self, self.nodes[found.index].operands[0])
+            return op.negative(found) if self.nodes[c.index].rule.name == "negative" else found
+        if g.shape != c.shape:
+            raise ValueError("a derivative of another shape cannot be left out.")
+        return found
+
     def gradients(
-        self, y: Value, seed: Value, wrt: Sequence[tuple[Value, Key]]
+        self,
+        seeds: Sequence[tuple[Value, Value]],
+        wrt: Sequence[tuple[Value, Key]],
+        alter: Mapping[tuple[int, int], str | float] | None = None,
+        stopped: str = "",
     ) -> dict[Key, Value]:
-        """Record the reverse sweep from y, whose cotangent is `seed`; the gradients, marked by name."""
+        """Record the reverse sweep from each y, whose cotangent is its seed; the gradients, marked by name.
+
+        `alter` gives a mistake on purpose: what primitive i hands to its operand k, times a factor; "skipped"
+        hands on the cotangent as it is, "unsummed" leaves out the last sum over axes. Nothing goes through
+        primitives of the name `stopped`.
+        """
         names = {x.index: key for x, key in wrt}
-        needed = [False] * (y.index + 1)
-        for i in range(y.index + 1):
-            needed[i] = i in names or any(needed[j] for j in self.nodes[i].operands)
-        G: dict[int, Value] = {y.index: seed}
+        top = max(y.index for y, _ in seeds)
+        needed = [False] * (top + 1)
+        for i in range(top + 1):
+            through = self.nodes[i].rule.name != stopped
+            needed[i] = i in names or (through and any(needed[j] for j in self.nodes[i].operands))
+        G: dict[int, Value] = {}
         found: dict[Key, Value] = {}
-        for i in range(y.index, -1, -1):
+        self.contributions.clear()
+        for y, seed in seeds:
+            G[y.index] = seed if y.index not in G else op.add(G[y.index], seed)
+        for i in range(top, -1, -1):
             if i not in G or not needed[i]:
                 continue
             g, node = G.pop(i), self.nodes[i]
@@ -68,9 +102,12 @@ class Tape(Nodes):
             if node.rule.reverse is None:
                 raise TypeError(f"{node.rule.name} has no reverse rule.")
             operands = [Value(self, j) for j in node.operands]
-            self.dtype = node.dtype  # a cotangent is rounded as its value
+            self.dtype, self.line = node.dtype, node.line  # a cotangent is rounded as its value
             each = node.rule.reverse(g, Value(self, i), *operands, **node.params)
-            for j, c in zip(node.operands, each, strict=True):
+            for k, (j, c) in enumerate(zip(node.operands, each, strict=True)):
                 if c is not None and needed[j]:
+                    if alter is not None and (i, k) in alter:
+                        c = self._altered(g, c, alter[i, k])
+                    self.contributions.append((i, k))
                     G[j] = c if j not in G else op.add(G[j], c)
         return found

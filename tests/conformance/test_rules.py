@@ -14,6 +14,7 @@ from flint import arb
 from conformance.truth.balls import working_precision
 from conformance.truth.definitions import ACTIVATIONS, TERMS
 from conformance.truth.nodes import RULES, Rule, op
+from conformance.truth.primitives import UNARY
 from conformance.truth.readings import errors, in_balls
 from conformance.truth.rounding import DRAWS, Accuracy, Arithmetic, Model, alike, keys, rms, signs
 from conformance.truth.rules import elementwise, exactly
@@ -25,6 +26,17 @@ rng = np.random.default_rng(0)
 
 def normal(*shape: int) -> Any:
     return rng.normal(size=shape)
+
+
+SOME = np.array([[0.0, 1.0, 2.0, 2.0], [3.0, 3.0, 3.0, -1.0], [0.5, -2.0, 0.0, 1.0]])
+
+
+def inside(name: str, *shape: int) -> Any:
+    """Where the function is defined."""
+    x = normal(*shape)
+    if name in ("arcsin", "arccos", "arctanh"):
+        return np.tanh(x)
+    return x * x + 0.5 if name in ("log", "log1p", "sqrt", "rsqrt") else x
 
 
 TANH = {"sigma": ACTIVATIONS["tanh"], "name": "tanh"}
@@ -52,7 +64,58 @@ OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] 
     "without_last": ((normal(3, 4),), (normal(2, 3, 4),), {}),
     "broadcast": ((normal(3, 1),), (normal(3, 1),), {"shape": (2, 3, 4)}),
     "reshape": ((normal(3, 4),), (normal(2, 3, 4),), {"shape": (-1,)}),
+    **{name: ((inside(name, 3, 4),), (inside(name, 2, 3, 4),), {}) for name in UNARY},
+    "two_over_root_pi": ((normal(3, 4),), (normal(2, 3, 4),), {"sign": -1}),
+    "quotient": (
+        (normal(3, 4), 2 + normal(3, 4) ** 2),
+        (normal(2, 3, 4), 2 + normal(3, 1) ** 2),
+        {},
+    ),
+    "power": ((1 + normal(3, 4) ** 2, normal(3, 4)), (1 + normal(2, 3, 4) ** 2, normal(3, 1)), {}),
+    "greater": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {}),
+    "equal": ((SOME, SOME[::-1].copy()), (np.stack([SOME, -SOME]), SOME), {}),
+    "side": ((SOME, SOME[::-1].copy()), (np.stack([SOME, -SOME]), SOME), {}),
+    "either_of": ((SOME > 0, SOME > 1), (np.stack([SOME > 0, SOME > 1]), SOME > 0), {}),
+    "both_of": ((SOME > 0, SOME > 1), (np.stack([SOME > 0, SOME > 1]), SOME > 0), {}),
+    "none_of": ((SOME > 0,), (np.stack([SOME > 0, SOME > 1]),), {}),
+    "where": (
+        (SOME > 0, normal(3, 4), normal(3, 4)),
+        (np.stack([SOME > 0] * 2), normal(2, 3, 4), normal(3, 1)),
+        {},
+    ),
+    "maximum": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {}),
+    "absolute": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "sign": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "floor": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "largest": ((normal(3, 4),), (normal(2, 3, 4),), {"axes": (-1,)}),
+    "share": (
+        (SOME, SOME.max(-1, keepdims=True)),
+        (np.stack([SOME, -SOME]), np.stack([SOME, -SOME]).max(-1, keepdims=True)),
+        {"axes": (-1,)},
+    ),
+    "take": ((normal(3, 4),), (normal(2, 3, 4),), {"index": np.array([[0, 5, -1], [5, 11, 2]])}),
+    "permute": ((normal(3, 4),), (normal(2, 3, 4),), {"axes": (1, 0)}),
+    "join": ((normal(3, 4), normal(3, 2)), (normal(2, 3, 4), normal(2, 3, 1)), {"axis": -1}),
+    "stop": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "cast": ((normal(3, 4),), (normal(2, 3, 4),), {}),
 }
+
+
+IN_MPMATH = {
+    "rsqrt": lambda a: 1 / mp.sqrt(a), "reciprocal": lambda a: 1 / a, "square": lambda a: a * a,
+    "sigmoid": lambda a: 1 / (1 + mp.exp(-a)), "arctan": mp.atan, "arcsin": mp.asin, "arccos": mp.acos,
+    "arcsinh": mp.asinh, "arctanh": mp.atanh,
+}  # fmt: skip
+
+
+def params_of(name: str, x: list[Any]) -> dict[str, Any]:
+    """What the rule is given besides its operands, which may depend on how many axes they have."""
+    params = dict(OPERANDS[name][2])
+    if name == "reshape":
+        params["shape"] = (int(np.prod(np.shape(x[0]))),)
+    if name == "permute" and np.ndim(x[0]) == 3:
+        params["axes"] = (2, 0, 1)
+    return params
 
 
 def expected(name: str, x: list[Any]) -> Any:
@@ -69,6 +132,17 @@ def expected(name: str, x: list[Any]) -> Any:
         "with_one": lambda a: np.concatenate([a, np.ones((*a.shape[:-1], 1))], -1),
         "without_last": lambda a: a[..., :-1], "broadcast": lambda a: np.broadcast_to(a, (2, 3, 4)),
         "reshape": lambda a: a.reshape(-1),
+        **{name: np.vectorize(lambda a, name=name: float(IN_MPMATH.get(name, getattr(mp, name, None))(mp.mpf(a)))) for name in UNARY},
+        "two_over_root_pi": lambda a: np.float64(-2 / np.sqrt(np.pi)),
+        "quotient": np.divide, "power": np.power, "greater": lambda a, b: 1.0 * (a > b),
+        "equal": lambda a, b: 1.0 * (a == b), "side": lambda a, b: (1.0 + np.sign(a - b)) / 2,
+        "either_of": lambda a, b: 1.0 * (a | b), "both_of": lambda a, b: 1.0 * (a & b), "none_of": lambda a: 1.0 * ~a,
+        "where": np.where, "maximum": np.maximum, "absolute": np.abs, "sign": np.sign, "floor": np.floor,
+        "largest": lambda a: a.max(-1, keepdims=True),
+        "share": lambda a, y: (a == y) / (a == y).sum(-1, keepdims=True),
+        "take": lambda a: np.append(a, 0.0)[OPERANDS["take"][2]["index"]],
+        "permute": lambda a: np.transpose(a, params_of("permute", [a])["axes"]),
+        "join": lambda a, b: np.concatenate([a, b], -1), "stop": lambda a: a, "cast": lambda a: a,
     }  # fmt: skip
     return formulas[name](*x)
 
@@ -83,13 +157,12 @@ class Context:
 
 
 def ball(name: str, x: list[Any]) -> Any:
-    params = dict(OPERANDS[name][2])
-    if name == "reshape":
-        params["shape"] = (x[0].size,)
+    params = params_of(name, x)
     return RULES[name].ball(Context(), *x, **params)
 
 
 def floats(B: Any) -> Any:
+    B = np.asarray(B, object)
     return np.array([float(b) for b in B.ravel()]).reshape(B.shape)
 
 
@@ -111,9 +184,7 @@ def test_its_ball_holds_its_value_and_its_shape_is_said_before(name: str, k: int
     with working_precision(128):
         B = ball(name, [exactly(a) for a in x])
     np.testing.assert_allclose(floats(B), expected(name, x), rtol=1e-14, atol=1e-15)
-    params = dict(OPERANDS[name][2])
-    if name == "reshape":
-        params["shape"] = (x[0].size,)
+    params = params_of(name, x)
     assert RULES[name].shape(*(np.shape(a) for a in x), **params) == B.shape
     assert max(float(b.rad()) for b in B.ravel()) < 1e-35
 
@@ -125,9 +196,8 @@ def directions(x: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(("name", "k"), CASES)
 def test_what_it_carries_is_what_an_error_does(name: str, k: int) -> None:
     """(f(x + hE) − f(x))/h in balls, h = 2^−60."""
-    x, params = list(OPERANDS[name][k]), dict(OPERANDS[name][2])
-    if name == "reshape":
-        params["shape"] = (x[0].size,)
+    x = list(OPERANDS[name][k])
+    params = params_of(name, x)
     if name == "value":  # whose operand a is there for the reverse sweep alone
         x, E = [x[0], x[1]], [directions(x)[0], np.zeros_like(x[1])]
     else:
@@ -146,6 +216,10 @@ def test_what_it_carries_is_what_an_error_does(name: str, k: int) -> None:
         "add",
         "subtract",
         "multiply",
+        "quotient",
+        "power",
+        "where",
+        "maximum",
     ):  # draws in front, then axes as the other operand has them
         n = max(e.ndim for e in spread)
         spread = [e.reshape(1, *(1,) * (n - e.ndim), *e.shape[1:]) for e in spread]
@@ -157,13 +231,20 @@ def test_what_it_carries_is_what_an_error_does(name: str, k: int) -> None:
     assert (worst[: len(found)] >= np.abs(found) * (1 - 1e-12)).all()
 
 
-REVERSED = [c for c in CASES if RULES[c[0]].reverse is not None and c[0] != "value"]
+FLAT = ("two_over_root_pi", "greater", "equal", "side", "either_of", "both_of", "none_of", "sign", "floor", "share", "stop")  # fmt: skip
+REVERSED = [c for c in CASES if RULES[c[0]].reverse is not None and c[0] not in ("value", *FLAT)]
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_what_is_flat_hands_nothing_back(name: str) -> None:
+    x = list(OPERANDS[name][0])
+    tape = Tape()
+    y = recorded(name, tape, [tape.leaf(np.asarray(a, float)) for a in x])
+    assert set(RULES[name].reverse(y, y, *x, **params_of(name, x))) == {None}  # type: ignore[misc]
 
 
 def recorded(name: str, tape: Tape, x: list[Any]) -> Any:
-    params = dict(OPERANDS[name][2])
-    if name == "reshape":
-        params["shape"] = (x[0].shape and int(np.prod(x[0].shape)),)
+    params = params_of(name, x)
     return getattr(op, name)(*x, **params)
 
 
@@ -175,8 +256,8 @@ def test_its_reverse_is_the_derivative_of_its_ball(name: str, k: int) -> None:
     leaves = [tape.leaf(a) for a in x]
     y = recorded(name, tape, leaves)
     G = np.random.default_rng(1).normal(size=y.shape)
-    among = range(1, 2) if name == "weigh" else range(1) if name == "divide" else range(len(x))
-    tape.gradients(y, tape.leaf(G), [(leaves[i], i) for i in among])
+    among = {"weigh": [1], "divide": [0], "where": [1, 2]}.get(name, range(len(x)))
+    tape.gradients([(y, tape.leaf(G))], [(leaves[i], i) for i in among])
     found = in_balls(tape).at
     d = [e if i in among else 0 * e for i, e in enumerate(directions(x))]
     with working_precision(256):
@@ -195,7 +276,7 @@ def test_a_function_is_differentiated_by_its_definition(name: str) -> None:
     tape = Tape()
     x = tape.leaf(a)
     y = elementwise(x, sigma, name)
-    tape.gradients(y, tape.leaf(np.array([[1.0, -2.0, 4.0]])), [(x, "x")])
+    tape.gradients([(y, tape.leaf(np.array([[1.0, -2.0, 4.0]])))], [(x, "x")])
     found = in_balls(tape).at["x"].hi
     slopes = [float(sigma(arb(t)).first) for t in a.ravel()]
     np.testing.assert_allclose(found[0], np.array(slopes) * [1, -2, 4], rtol=1e-15)
@@ -224,7 +305,22 @@ def test_nothing_is_weighed_by_nothing() -> None:
 
 
 STACKED = [
-    n for n in OPERANDS if n not in ("sum", "broadcast", "reshape", "value", "slope", "expand")
+    n
+    for n in OPERANDS
+    if n
+    not in (
+        "sum",
+        "broadcast",
+        "reshape",
+        "value",
+        "slope",
+        "expand",
+        "take",
+        "permute",
+        "largest",
+        "share",
+    )
+    and n != "two_over_root_pi"
 ]
 
 

@@ -9,9 +9,11 @@ make arrays that record. A branch (`if x.sum() > 0`) is taken by the certified v
 from __future__ import annotations
 
 import functools
+import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,7 +235,7 @@ class Recorded:
         new = np.dtype(dtype)
         if np.issubdtype(new, np.integer):
             self._leaves(f".astype({new})", "np.floor")
-        if new == bool:
+        if new.kind == "b":
             return self != 0
         tape = self._value.tape
         if isinstance(self._value, Constant):
@@ -278,6 +280,7 @@ class Recorded:
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kw: Any
     ) -> Any:
+        self._value.tape.line = _line()
         plain = _all_constant((*inputs, *(out or ())))
         if plain is not None and out is None:
             return _constant(self, getattr(ufunc, method)(*(_numbers(x) for x in inputs), **kw))
@@ -318,6 +321,7 @@ class Recorded:
         return _into(out[0] if isinstance(out, tuple) else out, found)
 
     def __array_function__(self, f: Any, types: Any, args: Any, kw: Any) -> Any:
+        self._value.tape.line = _line()
         if _all_constant(_leaves_of(args, kw)) is not None:
             return _constant(
                 self, f(*map(_numbers, args), **{k: _numbers(v) for k, v in kw.items()})
@@ -328,6 +332,17 @@ class Recorded:
             raise RecordingError(f"np{module}.{f.__name__} is not known to the tape.")
         out = kw.pop("out", None)
         return _into(out, known(*args, **kw))
+
+
+def _line() -> str:
+    """The line of the user's code that is at work, as "ops.py:12: m = x.mean(-1)"."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        ("conformance.", "numpy")
+    ):
+        frame = frame.f_back
+    file, n = frame.f_code.co_filename, frame.f_lineno
+    return f"{Path(file).name}:{n}: {linecache.getline(file, n).strip()}"
 
 
 def _on_tape(value: Value | Constant) -> Value:

@@ -1,0 +1,1 @@
+"""`conformance function`: whether a gradient that somebody wrote by hand is that of the function."""

@@ -1,0 +1,118 @@
+"""`conformance.check_function`, and the same asked of a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from conformance.commands.function.screen import describe
+from conformance.commands.function.specified import Specification, subject_of
+from conformance.judge.functions.trial import FunctionResults, judge_function
+from conformance.tools.child import Child, ChildError, Limits
+from conformance.tools.trouble import RefusedError
+
+__all__ = [
+    "FunctionError",
+    "assert_function_conforms",
+    "check_function",
+    "judged_apart",
+    "specification",
+]
+
+MEMORY = 16 * 2**30
+
+
+class FunctionError(RefusedError):
+    """A function that could not be judged: what happened, and what to do."""
+
+
+def specification(**given: Any) -> Specification:
+    """A question, with what is not said as it usually is."""
+    usual = Specification(
+        framework="numpy", function="", vjp="", reference="", inputs="", params={}, wrt=[], families=[], takes="inputs",
+        dtype="float64", accumulate="", compute="", tf32=False, strict=False,
+    )  # fmt: skip
+    return Specification(**{**usual, **given})  # type: ignore[typeddict-item]
+
+
+def judged_apart(spec: Specification, seconds: float) -> FunctionResults:
+    """Judged in a process of its own, which may take so long. Raises FunctionError."""
+    child = Child(
+        [sys.executable, "-m", "conformance.commands.function.worker"],
+        Limits(seconds=seconds, memory=MEMORY),
+        env=dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        | {
+            "JAX_ENABLE_X64": "1",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": ":".join(p for p in sys.path if p),
+        },
+    )
+    try:
+        answer = json.loads(child.ask(json.dumps(spec) + "\n"))
+    except ChildError as e:
+        printed = child.printed().strip()
+        last = f" It last wrote: {printed.splitlines()[-1][:200]}" if printed else ""
+        raise FunctionError(
+            f"{spec['vjp'] or spec['function']} could not be judged: {e}.{last}"
+        ) from e
+    finally:
+        child.close()
+    if "refused" in answer:
+        raise FunctionError(answer["refused"])
+    results: FunctionResults = answer["results"]
+    return results
+
+
+def check_function(
+    function: Callable[..., Any] | str | None = None,
+    *,
+    vjp: Callable[..., Any] | str | None = None,
+    inputs: str | Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    reference: Callable[..., Any] | str | None = None,
+    framework: str = "numpy",
+    params: Mapping[str, Any] | None = None,
+    wrt: Sequence[str] = (),
+    families: Sequence[str] = (),
+    takes: str = "inputs",
+    dtype: str = "float64",
+    accumulate: str | None = None,
+    compute: str | None = None,
+    tf32: bool = False,
+    strict: bool = False,
+) -> FunctionResults:
+    """Whether a gradient written by hand is that of the function: in this process.
+
+    `function` is the forward pass: plain NumPy code (framework "numpy"), a torch function, autograd.Function
+    or module ("torch"), or a JAX function, custom_vjp or custom_jvp ("jax"). `vjp(cotangent, *inputs)` is its
+    backward pass, returning one gradient an input; torch and JAX functions have one of their own. `reference`
+    is what it is held to, where that is not the function's own forward pass. `inputs` is text such as
+    "x=16x32, g=32, ids=16:int<100", from which families of data are made, or arrays by name.
+
+    Raises RefusedError where there is nothing to judge. What the code raises is in the results.
+    """
+    text = {
+        "function": function, "vjp": vjp, "reference": reference, "inputs": inputs,
+    }  # fmt: skip
+    named = {
+        k: f if isinstance(f, str) else _name(f) if f is not None else "" for k, f in text.items()
+    }
+    spec = specification(
+        framework=framework, params=dict(params or {}), wrt=list(wrt), families=list(families), takes=takes, dtype=dtype,
+        accumulate=accumulate or "", compute=compute or "", tf32=tf32, strict=strict, **named,
+    )  # fmt: skip
+    at_hand = {k: f for k, f in text.items() if f is not None and not isinstance(f, str)}
+    return judge_function(subject_of(spec, at_hand))
+
+
+def _name(f: Any) -> str:
+    return str(getattr(f, "__qualname__", type(f).__name__))
+
+
+def assert_function_conforms(function: Callable[..., Any] | str | None = None, **more: Any) -> None:
+    """Raise AssertionError, with everything that was found, unless the gradient is right. See `check_function`."""
+    __tracebackhide__ = True
+    found = check_function(function, **more)
+    if found["exit_code"]:
+        raise AssertionError(describe(found))

@@ -1,0 +1,99 @@
+"""What was found, for a terminal: the answer, what is wrong and where, what cannot be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conformance.judge.functions.judged import Judged
+from conformance.judge.functions.trial import FunctionResults
+from conformance.model.results import size
+
+__all__ = ["describe"]
+
+MARK = {
+    "conforms": "✓",
+    "deviates": "✗",
+    "inaccurate": "≈",
+    "undecided": "?",
+    "not-run": "–",
+    "error": "!",
+}
+
+
+def describe(found: FunctionResults) -> str:
+    """The whole screen."""
+    return "\n".join(_lines(found))
+
+
+def _lines(found: FunctionResults) -> Iterator[str]:
+    yield f"{found['verdict']}: {found['function']}: {found['message']}"
+    yield ""
+    yield f"reference  {found['reference']}, its gradient certified; nobody's derivative was read"
+    shapes = ", ".join(f"{n}={s}" for n, s in found["inputs"].items())
+    kept = ", ".join(f"{k} {v}" for k, v in found["precision"].items() if k != "storage")
+    yield f"inputs     {shapes}, {found['dtype']}{f' ({kept})' if kept else ''}"
+    if found["mistake"]:
+        yield f"it looks   {found['mistake']}"
+        if found["advice"]:
+            yield f"           {found['advice']}"
+    yield ""
+    yield from _table(found)
+    bad = [j for j in found["judged"] if j["verdict"] not in ("conforms", "not-run")]
+    for quantity in dict.fromkeys(j["quantity"] for j in bad):
+        yield from _worst(max((j for j in bad if j["quantity"] == quantity), key=_badness))
+    for row in found["families"]:
+        if row["status"] == "error":
+            yield f"! {row['name']} data: {row['reason']}"
+    for finding in found["findings"]:
+        yield f"• {finding['text']}"
+    yield from _notes(found)
+
+
+def _badness(j: Judged) -> float:
+    return size(j["worst"]["ratio"]) if j["worst"] else float("inf")
+
+
+def _table(found: FunctionResults) -> Iterator[str]:
+    """A line a quantity: its verdict, and the largest error over tolerance of all data."""
+    names = list(dict.fromkeys(j["quantity"] for j in found["judged"]))
+    width = max(map(len, names), default=0)
+    for name in names:
+        of = [j for j in found["judged"] if j["quantity"] == name]
+        wrong = [j for j in of if j["verdict"] not in ("conforms", "not-run")]
+        top = max(wrong or of, key=_badness)
+        verdict = top["verdict"]
+        ratio = f"{_badness(top):.3g} of the tolerance" if top["worst"] else top["reason"]
+        where = f"{len(wrong)} of {len(of)}" if wrong else f"{len(of)}"
+        yield f"  {MARK.get(verdict, '?')} {name:<{width}}  {verdict:<10}  {where} sets of data, at most {ratio}"
+    yield ""
+
+
+def _worst(j: Judged) -> Iterator[str]:
+    where = f"{j['family']} data, cotangent {j['cotangent']}"
+    w = j["worst"]
+    if w is None:
+        yield f"{j['quantity']}, {where}: {j['reason']}"
+        return
+    at = ", ".join(map(str, w["index"]))
+    yield (
+        f"{j['quantity']}[{at}], {where}: got {w['got']}, expected {w['expected']}, off by {w['error']} where "
+        f"{w['tolerance']} is allowed ({size(w['ratio']):.3g} times, {size(w['ulps']):.3g} ulp); "
+        f"{j['wrong']} elements are wrong."
+    )
+    if j["reason"]:
+        yield f"  {j['reason']}"
+
+
+def _notes(found: FunctionResults) -> Iterator[str]:
+    missing = sorted(
+        {j["quantity"] for j in found["judged"] if j["verdict"] == "not-run" and not j["dtype"]}
+    )
+    if missing:
+        yield f"not returned, so not judged: {', '.join(missing)}."
+    if found["straddling"]:
+        yield f"at a kink or a tie: {found['straddling']} comparisons, for which either side is accepted."
+    for u in found["unseen"]:
+        yield f"in {found['dtype']} the tolerance does not see, in {u['quantity']}: {', '.join(u['mistakes'])}."
+    skipped = [r["name"] for r in found["families"] if r["status"] == "not there"]
+    if skipped:
+        yield f"not tried, since the function does not take them: {', '.join(skipped)} data."

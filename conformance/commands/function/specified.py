@@ -1,0 +1,214 @@
+"""What is asked of `conformance function`, as text, made a subject: functions are loaded here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+
+from conformance.judge.functions.by_hand import TAKES, ByHand
+from conformance.judge.functions.certificate import Precision
+from conformance.judge.functions.from_numpy import record as record_numpy
+from conformance.judge.functions.inputs import FAMILIES, Asked, InputsError, read_inputs
+from conformance.judge.functions.recording import DTYPES, Recording, Table, is_float
+from conformance.judge.functions.subject import Subject
+from conformance.tools.load import load
+from conformance.tools.trouble import RefusedError
+
+__all__ = ["FRAMEWORKS", "Specification", "parameters", "subject_of"]
+
+FRAMEWORKS = ("numpy", "torch", "jax")
+
+Function = Callable[..., Any]
+
+
+class Specification(TypedDict):
+    """A question, in JSON."""
+
+    framework: str  # of the code under test
+    function: str  # FILE.py:NAME of the forward pass; "" where only a backward pass is given
+    vjp: str  # FILE.py:NAME of the backward pass; "" where the function has one of its own
+    reference: str  # FILE.py:NAME; "" for the function's own forward pass
+    inputs: str  # "x=16x32, g=32", or FILE.py:NAME of what makes them
+    params: dict[str, Any]
+    wrt: list[str]
+    families: list[str]
+    takes: str
+    dtype: str
+    accumulate: str
+    compute: str
+    tf32: bool
+    strict: bool
+
+
+def parameters(texts: tuple[str, ...]) -> dict[str, Any]:
+    """{"eps": 1e-5} of ("eps=1e-5",). Raises RefusedError."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise RefusedError(
+                f"cannot read --param {text!r}; expected NAME=VALUE, such as eps=1e-5."
+            )
+        try:
+            found[name.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            found[name.strip()] = value.strip()
+    return found
+
+
+def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) -> Subject:
+    """With its functions loaded, or those `at_hand` by the keys function, vjp, reference, inputs.
+
+    Raises RefusedError, LoadError, or whatever the user's file raises when it is read.
+    """
+    here = dict(at_hand or {})
+
+    def given(key: str) -> Any:
+        if here.get(key) is not None:
+            return here[key]
+        return load(spec[key]) if spec[key] else None  # type: ignore[literal-required]
+
+    for key in ("dtype", "accumulate", "compute"):
+        if spec[key] and spec[key] not in DTYPES:  # type: ignore[literal-required]
+            raise RefusedError(
+                f"--{key} {spec[key]!r} is not known; expected one of {', '.join(DTYPES)}."
+            )  # type: ignore[literal-required]
+    if spec["takes"] not in TAKES:
+        raise RefusedError(
+            f"--takes {spec['takes']!r} is not known; expected one of {', '.join(TAKES)}."
+        )
+    function, vjp, reference = given("function"), given("vjp"), given("reference")
+    if function is None and vjp is None:
+        raise RefusedError(
+            "there is nothing to judge; expected a function, or a backward pass with --vjp."
+        )
+    if function is None and reference is None:
+        raise RefusedError(
+            "a backward pass alone cannot be judged; expected the function too, or --reference."
+        )
+    asked, own = _inputs(spec, here)
+    framework = spec["framework"]
+    params = spec["params"]
+    precision = Precision(
+        spec["dtype"],
+        spec["accumulate"] or None,
+        spec["compute"] or None,
+        "tf32" if spec["tf32"] else None,
+    )
+    if framework == "numpy" and precision.storage == "bfloat16":
+        raise RefusedError("NumPy has no bfloat16; expected --torch or --jax, or another --dtype.")
+    if framework == "numpy" and vjp is None:
+        raise RefusedError(
+            "a NumPy function has no gradient of its own; expected --vjp FILE.py:NAME."
+        )
+    name = spec["vjp"] or spec["function"]
+    return Subject(
+        name=name,
+        reference=spec["reference"] or spec["function"],
+        record=_recorder(framework, reference, function, params, spec["takes"]),
+        candidate=_candidate(framework, function, vjp, params, spec["takes"]),
+        asked=asked,
+        given=own,
+        wrt=tuple(spec["wrt"]),
+        families=_families(spec["families"]),
+        precision=precision,
+        framework=framework,
+        strict=spec["strict"],
+    )
+
+
+def _families(names: Sequence[str]) -> tuple[str, ...]:
+    known = [family.name for family in FAMILIES]
+    for name in names:
+        if name not in known:
+            raise RefusedError(
+                f"there is no family of data {name!r}; expected some of {', '.join(known)}."
+            )
+    return tuple(names)
+
+
+def _inputs(spec: Specification, here: Mapping[str, Any]) -> tuple[dict[str, Asked], Table | None]:
+    make = here.get("inputs")
+    if make is None and ".py:" in spec["inputs"]:
+        make = load(spec["inputs"])
+    if make is None:
+        return read_inputs(spec["inputs"]), None
+    made = make() if callable(make) else make
+    if not isinstance(made, Mapping):
+        raise InputsError(
+            f"the inputs are a {type(made).__name__}; expected a dict of arrays by name."
+        )
+    found: dict[str, Any] = {}
+    for n, M in made.items():
+        try:
+            M = np.asarray(M)
+        except Exception as e:
+            raise InputsError(f"the input {n} is no array: {e}.") from e
+        if M.dtype.kind not in "fiub":
+            raise InputsError(
+                f"the input {n} is an array of {M.dtype}; expected floats, whole numbers or a mask."
+            )
+        found[str(n)] = M.astype(np.float64) if is_float(M) else M
+    return {}, found
+
+
+def _recorder(
+    framework: str,
+    reference: Function | None,
+    function: Function | None,
+    params: Mapping[str, Any],
+    takes: str,
+) -> Callable[[Table, str], Recording]:
+    """Puts the reference on a tape: code of NumPy by default where there is a reference of its own."""
+    f = function if reference is None else reference
+    if framework == "torch" and _of_torch(f):
+        from conformance.judge.functions import from_torch
+
+        return lambda inputs, dtype: from_torch.record(f, inputs, dtype, params)
+    if framework == "jax" and not _of_numpy(f):
+        from conformance.judge.functions import from_jax
+
+        return lambda inputs, dtype: from_jax.record(f, inputs, dtype, params)
+    first = reference is None and takes == "saves"
+    return lambda inputs, dtype: record_numpy(_first(f) if first else f, inputs, dtype, params)
+
+
+def _first(f: Function | None) -> Function:
+    """The outputs of a forward pass that also returns what it saves."""
+    assert f is not None
+    return lambda *inputs, **params: f(*inputs, **params)[0]
+
+
+def _of_torch(f: Any) -> bool:
+    return not _of_numpy(f)
+
+
+def _of_numpy(f: Any) -> bool:
+    """Whether code is of NumPy: its file knows NumPy, and no framework."""
+    names = getattr(f, "__globals__", {}).values()
+    modules = {
+        getattr(x, "__name__", "").partition(".")[0] for x in names if type(x).__name__ == "module"
+    }
+    return "numpy" in modules and not modules & {"torch", "jax"}
+
+
+def _candidate(
+    framework: str,
+    function: Function | None,
+    vjp: Function | None,
+    params: Mapping[str, Any],
+    takes: str,
+) -> Any:
+    if framework == "numpy":
+        assert vjp is not None
+        return ByHand(function, vjp, params, takes)
+    if framework == "torch":
+        from conformance.judge.functions import from_torch
+
+        return from_torch.candidate(function, vjp, params)
+    from conformance.judge.functions import from_jax
+
+    return from_jax.candidate(function, vjp, params)

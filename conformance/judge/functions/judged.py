@@ -1,0 +1,227 @@
+"""A function under test, held against its certificate: each output and each gradient, and one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+import numpy as np
+
+from conformance.judge.functions.candidate import Array, Ran
+from conformance.judge.functions.certificate import Certificate, Quantity
+from conformance.judge.tolerance import LAMBDA
+from conformance.model.results import VERDICTS, Number, Verdict, number
+from conformance.truth.balls import Enclosure
+from conformance.truth.rounding import Arithmetic, Reals
+
+__all__ = ["Element", "Judged", "compared", "judged", "title", "worst_verdict"]
+
+
+class Element(TypedDict):
+    """One number against its truth: that with the largest error over tolerance."""
+
+    index: list[int]
+    got: Number
+    got_hex: str
+    expected: Number
+    expected_hex: str
+    error: Number
+    tolerance: Number
+    ratio: Number
+    ulps: Number  # of the dtype, of the expected number
+
+
+class Judged(TypedDict):
+    """One output, or the gradient of one input, at one family of data and one cotangent."""
+
+    quantity: str  # "y", "∂x"
+    kind: str  # "output" or "gradient"
+    family: str
+    cotangent: str
+    shape: list[int]
+    dtype: str  # as it was returned
+    verdict: Verdict
+    reason: str  # in a sentence; "" where there is nothing to say
+    wrong: int  # elements
+    blind: int  # elements that are less than what they may be off by: a 0 there would pass
+    worst: Element | None
+
+
+def title(quantity: Quantity) -> str:
+    """As it is written for a reader."""
+    return quantity[1] if quantity[0] == "y" else f"∂{quantity[1]}"
+
+
+def worst_verdict(of: Iterable[Verdict]) -> Verdict:
+    """The worst there is."""
+    found = set(of)
+    return next((v for v in VERDICTS if v in found), "not-run")
+
+
+def judged(certificate: Certificate, ran: Ran, family: str, cotangent: str) -> list[Judged]:
+    """Everything that was returned, and what was not."""
+    given: dict[Quantity, Array | None] = {("y", n): a for n, a in ran.outputs.items()}
+    given |= {("d", n): a for n, a in ran.gradients.items()}
+    found = []
+    for quantity, exact in certificate.truth.items():
+        if quantity in given:
+            found.append(_one(quantity, given[quantity], exact, certificate, family, cotangent))
+    return found
+
+
+def compared(got: Reals, exact: Enclosure, allowed: Reals) -> tuple[Reals, Reals]:
+    """(error over tolerance, that of which there is no doubt)."""
+    error = exact.distance(got)
+    with np.errstate(all="ignore"):
+        ratio = _over(error + exact.rad, allowed, error)
+        surely = _over(np.maximum(error - exact.rad, 0.0), allowed, error)
+    open_ = (error > 0) & ~(np.isfinite(exact.rad) & np.isfinite(allowed))
+    return np.where(open_, np.inf, ratio), np.where(open_, 0.0, surely)
+
+
+def _over(error: Reals, allowed: Reals, plain: Reals) -> Reals:
+    """error/allowed; no error is 0 whatever is allowed."""
+    r = error / allowed
+    return np.where(plain == 0, 0.0, np.where(np.isnan(r), np.inf, r))
+
+
+def _one(
+    quantity: Quantity,
+    array: Array | None,
+    exact: Enclosure,
+    certificate: Certificate,
+    family: str,
+    cotangent: str,
+) -> Judged:
+    found = Judged(
+        quantity=title(quantity),
+        kind="output" if quantity[0] == "y" else "gradient",
+        family=family,
+        cotangent=cotangent,
+        shape=list(exact.hi.shape),
+        dtype="" if array is None else array.dtype,
+        verdict="conforms",
+        reason="",
+        wrong=0,
+        blind=0,
+        worst=None,
+    )
+    if array is None:
+        return {
+            **found,
+            "verdict": "not-run",
+            "reason": "it was not returned, so it is not judged.",
+        }
+    if array.numbers.shape != exact.hi.shape:
+        return {
+            **found,
+            "verdict": "deviates",
+            "wrong": exact.hi.size,
+            "reason": _misshapen(array, exact, certificate, quantity),
+        }
+    if not exact.hi.size:
+        return found
+    if not _defined(exact):
+        return {
+            **found,
+            "verdict": "not-run",
+            "reason": "the function is not finite at these inputs, so it is not judged.",
+        }
+    allowed = LAMBDA * certificate.s[quantity]
+    ratio, surely = compared(array.numbers, exact, allowed)
+    size = np.abs(exact.hi)
+    found["wrong"] = int((surely > 1).sum())
+    found["blind"] = int(((size > exact.rad) & (size <= allowed)).sum())
+    verdict: Verdict = "conforms"
+    at = ratio
+    if found["wrong"]:
+        verdict, at = "deviates", surely
+    elif bool((ratio > 1).any()):
+        verdict = "undecided"
+        found["reason"] = (
+            "the truth is not known to less than the tolerance: a comparison in it is undecided."
+        )
+    elif _zeros_would_pass(exact, allowed):
+        verdict = "undecided"
+        found["reason"] = (
+            f"the tolerance exceeds the values themselves in {certificate.precision.storage}: zeros would pass."
+        )
+    found["verdict"] = verdict
+    found["worst"] = _element(array, exact, allowed, at, certificate.precision.storage)
+    return found
+
+
+def _defined(exact: Enclosure) -> bool:
+    return bool((np.isfinite(exact.hi) & np.isfinite(exact.rad)).any())
+
+
+def _zeros_would_pass(exact: Enclosure, allowed: Reals) -> bool:
+    """Nothing could be told from 0, though it is not 0."""
+    size = np.abs(exact.hi)
+    there = size > exact.rad
+    return bool(there.any()) and bool((size[there] <= allowed[there]).all())
+
+
+def _element(array: Array, exact: Enclosure, allowed: Reals, ratio: Reals, dtype: str) -> Element:
+    flat = int(np.argmax(ratio))
+    at = np.unravel_index(flat, ratio.shape)
+    got, expected, error = (
+        float(array.numbers[at]),
+        float(exact.hi[at]),
+        float(exact.distance(array.numbers)[at]),
+    )
+    unit = 2 * Arithmetic.named(dtype).u
+    return Element(
+        index=[int(i) for i in at],
+        got=number(got, 17),
+        got_hex=got.hex(),
+        expected=number(expected, 17),
+        expected_hex=expected.hex(),
+        error=number(error),
+        tolerance=number(float(allowed[at])),
+        ratio=number(float(ratio[at])),
+        ulps=number(error / (unit * abs(expected)) if expected else np.inf if error else 0.0),
+    )
+
+
+def _misshapen(array: Array, exact: Enclosure, certificate: Certificate, quantity: Quantity) -> str:
+    """What is wrong with a shape, and what would make it right where something simple does."""
+    has, wanted = array.numbers.shape, exact.hi.shape
+    told = f"it has shape {has}; expected {wanted}"
+    if has == wanted[::-1] and _fits(array.numbers.T, exact, certificate, quantity):
+        return f"{told}: it is the transpose."
+    for axes in _axes_to_sum(has, wanted):
+        if _fits(array.numbers.sum(axis=axes).reshape(wanted), exact, certificate, quantity):
+            axis = ", ".join(map(str, axes))
+            return (
+                f"{told}: it is not summed over axis {axis}, along which the input was broadcast."
+            )
+    return f"{told}."
+
+
+def _fits(M: Reals, exact: Enclosure, certificate: Certificate, quantity: Quantity) -> bool:
+    if M.shape != exact.hi.shape:
+        return False
+    size = 8 * LAMBDA * certificate.s[quantity]
+    return bool((exact.distance(M) <= size).all())
+
+
+def _axes_to_sum(has: tuple[int, ...], wanted: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    n = len(has) - len(wanted)
+    if n > 0:
+        yield tuple(range(n))
+        yield tuple(range(len(has) - n, len(has)))
+    if len(has) == len(wanted):
+        yield tuple(i for i, (a, b) in enumerate(zip(has, wanted, strict=True)) if a != b)
+
+
+def sees(certificate: Certificate) -> Mapping[Quantity, float]:
+    """The smallest relative error of all of a quantity that the tolerance sees, by quantity: a factor 1 + ε
+    is found where ε|truth| exceeds what is allowed in some element."""
+    found = {}
+    for quantity, exact in certificate.truth.items():
+        size, allowed = np.abs(exact.hi), LAMBDA * certificate.s[quantity]
+        with np.errstate(all="ignore"):
+            r = np.where(size > exact.rad, allowed / size, np.inf)
+        found[quantity] = float(r.min(initial=np.inf))
+    return found

@@ -1,0 +1,70 @@
+"""What is judged, and against what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from conformance.judge.functions.candidate import Candidate, Request
+from conformance.judge.functions.certificate import Certificate, Precision, certify
+from conformance.judge.functions.inputs import Asked, cotangents
+from conformance.judge.functions.recording import Recording, Table, is_float
+from conformance.tools.trouble import RefusedError
+from conformance.truth.rounding import Accuracy
+
+__all__ = ["Subject"]
+
+LOSE = {"jax": {"log1p": 60.0, "tanh": 8.0}}
+"""u: what a framework's functions lose where it is more than 4 (docs/tolerances.md)."""
+
+
+@dataclass
+class Subject:
+    """A function under test and its reference.
+
+    record     (inputs, dtype) -> the reference on a tape
+    candidate  the code under test
+    asked      the inputs by shape, or `given`: arrays of somebody's own
+    wrt        inputs whose gradients are judged; all floats where it is empty
+    families   the names of those that are tried; all where it is empty
+    framework  "numpy", "torch" or "jax": whose functions of one variable it calls
+    """
+
+    name: str
+    reference: str
+    record: Callable[[Table, str], Recording]
+    candidate: Candidate
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    given: Table | None = None
+    wrt: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    precision: Precision = field(default_factory=lambda: Precision("float64"))
+    framework: str = "numpy"
+    strict: bool = False
+
+    def accuracy(self, name: str) -> Accuracy:
+        """What one evaluation of a function of one variable may lose."""
+        c = LOSE.get(self.framework, {}).get(name, 4.0)
+        return Accuracy(c, 0, c, 0, 0, 0)
+
+    def wanted(self, inputs: Table) -> tuple[str, ...]:
+        """The inputs whose gradients are judged. Raises RefusedError for one that has none."""
+        floats = [n for n, M in inputs.items() if is_float(M)]
+        for n in self.wrt:
+            if n not in floats:
+                raise RefusedError(
+                    f"there is no gradient by {n!r}; expected some of {', '.join(floats) or 'no input: none has floats'}."
+                )
+        return self.wrt or tuple(floats)
+
+    def certificate(
+        self, inputs: Table, kind: str, dtype: str | None = None
+    ) -> tuple[Certificate, Request]:
+        """The truth at inputs, and the request for the candidate."""
+        precision = self.precision if dtype is None else Precision(dtype)
+        recording = self.record(inputs, precision.storage)
+        shapes = {n: y.shape for n, y in recording.outputs.items()}
+        c = cotangents(shapes, kind, precision.storage)
+        wrt = self.wanted(inputs)
+        found = certify(recording, c, wrt, precision, self.accuracy)
+        return found, Request(inputs, precision.storage, c, wrt)

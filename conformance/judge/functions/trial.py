@@ -1,0 +1,394 @@
+"""A function under test on every family of data: recorded, certified, run, judged, and its mistake named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypedDict
+
+import numpy as np
+
+from conformance.judge.functions.candidate import Candidate, Ran, Request
+from conformance.judge.functions.certificate import Certificate
+from conformance.judge.functions.inputs import COTANGENTS, FAMILIES, Family, made
+from conformance.judge.functions.judged import Judged, judged, sees, title, worst_verdict
+from conformance.judge.functions.naming import named
+from conformance.judge.functions.planted import applied
+from conformance.judge.functions.recording import Table, is_float
+from conformance.judge.functions.subject import Subject
+from conformance.judge.tolerance import LAMBDA
+from conformance.model.results import Verdict
+from conformance.tools.load import user_lines
+from conformance.tools.trouble import RefusedError
+from conformance.truth.arrays import UndecidedBranchError
+from conformance.truth.rounding import ROUNDED, Arithmetic
+
+__all__ = ["FamilyRow", "Finding", "FunctionResults", "Unseen", "judge_function"]
+
+FORMAT = 1
+TWIN = {"float64": "float32", "float32": "float64", "float16": "float32", "bfloat16": "float32"}
+FEW = 64.0
+"""Units of roundoff beside the largest number of a row: what a formula may lose whose intermediates are that
+large. A mistake that small in two dtypes is none that anybody could tell from it."""
+
+
+class FamilyRow(TypedDict):
+    """A family of data, and what became of it."""
+
+    name: str
+    why: str
+    status: str  # "judged", "not there": no such shapes, or "error"
+    reason: str
+
+
+class Finding(TypedDict):
+    """What else was seen, besides wrong numbers: that an input is written to, that it is not the same twice."""
+
+    kind: str
+    text: str
+
+
+class Unseen(TypedDict):
+    """A planted mistake that the tolerance at this precision cannot see, in one quantity."""
+
+    quantity: str
+    mistakes: list[str]
+
+
+class FunctionResults(TypedDict):
+    """What `conformance function --json` writes."""
+
+    format: int
+    function: str
+    reference: str
+    dtype: str
+    precision: dict[str, str]
+    inputs: dict[str, str]
+    wrt: list[str]
+    families: list[FamilyRow]
+    judged: list[Judged]
+    findings: list[Finding]
+    unseen: list[Unseen]
+    sees: dict[str, float]  # the smallest relative error that is found in all of a quantity
+    straddling: int
+    mistake: str  # what the deviation looks like; "" where it is none, or not known
+    advice: str
+    verdict: Verdict
+    exit_code: int
+    message: str
+
+
+def judge_function(
+    subject: Subject, progress: Callable[[str], None] = lambda name: None
+) -> FunctionResults:
+    """Judge on every family. Raises RefusedError where the reference cannot be recorded at ordinary inputs."""
+    rows: list[FamilyRow] = []
+    found: list[Judged] = []
+    findings: list[Finding] = []
+    unseen: list[Unseen] = []
+    smallest: dict[str, float] = {}
+    straddling = 0
+    for family, inputs in _families(subject):
+        progress(family.name)
+        row = FamilyRow(name=family.name, why=family.why, status="judged", reason="")
+        rows.append(row)
+        if inputs is None:
+            row.update(status="not there", reason="these inputs have no such shapes")
+            continue
+        first = len(rows) == 1
+        for kind in COTANGENTS if first else ("random",):
+            try:
+                certificate, request = subject.certificate(inputs, kind)
+                _ = certificate.s
+            except (
+                ValueError,
+                TypeError,
+                IndexError,
+                ZeroDivisionError,
+                UndecidedBranchError,
+            ) as e:
+                if first:
+                    raise _not_recorded(e) from e
+                row.update(
+                    status="not there", reason=f"the reference does not take them: {_said(e)}"
+                )
+                break
+            straddling += certificate.straddling
+            try:
+                ran = subject.candidate(request)
+            except Exception as e:
+                row.update(status="error", reason=_said(e))
+                break
+            if missing := _not_of(ran, certificate):
+                row.update(status="error", reason=missing)
+                break
+            found += _with_losses(
+                subject, judged(certificate, ran, family.name, kind), inputs, kind
+            )
+            _note(findings, ran.notes)
+            if first and kind == "random":
+                findings += _gates(subject, request, ran, certificate)
+                unseen = _unseen(certificate)
+                smallest = {title(q): x for q, x in sees(certificate).items()}
+    return _told(subject, rows, found, findings, unseen, smallest, straddling)
+
+
+def _families(subject: Subject) -> Iterator[tuple[Family, Table | None]]:
+    if subject.given is not None:
+        own = Family("own", "inputs of your own", lambda r, s: np.zeros(s))
+        yield (
+            own,
+            {
+                n: ROUNDED[subject.precision.storage](M) if is_float(M) else M
+                for n, M in subject.given.items()
+            },
+        )
+        return
+    for family in FAMILIES:
+        if subject.families and family.name not in subject.families:
+            continue
+        yield family, made(subject.asked, family, subject.precision.storage)
+
+
+def _not_recorded(e: Exception) -> RefusedError:
+    return (
+        e
+        if isinstance(e, RefusedError)
+        else RefusedError(f"the reference cannot be recorded: {_said(e)}")
+    )
+
+
+def _said(e: BaseException) -> str:
+    """What was raised, with the last of the user's lines."""
+    lines = user_lines(e)
+    return f"{type(e).__name__}: {e}"[:500] + (f" ({lines[-1]})" if lines else "")
+
+
+def _note(findings: list[Finding], notes: Sequence[str]) -> None:
+    for text in notes:
+        if all(f["text"] != text for f in findings):
+            findings.append(Finding(kind="note", text=text))
+
+
+def _not_of(ran: Ran, certificate: Certificate) -> str:
+    """Outputs that the reference does not have."""
+    known = set(certificate.recording.outputs)
+    strange = [n for n in ran.outputs if n not in known]
+    if strange:
+        return f"it returned {', '.join(ran.outputs)}; expected what the reference returns: {', '.join(known)}."
+    return ""
+
+
+# --- losing digits --------------------------------------------------------------------------------
+
+
+def _with_losses(subject: Subject, of: list[Judged], inputs: Table, kind: str) -> list[Judged]:
+    """What deviates by losing digits is `inaccurate`: beside the largest number of its row it is off by a few
+    roundings, in this dtype and in another. A mistake does not shrink with u."""
+    own = subject.precision.storage
+    other = TWIN[own]
+    low = own if Arithmetic.named(own).u > Arithmetic.named(other).u else other
+    numbers = {n: ROUNDED[low](M) if is_float(M) else M for n, M in inputs.items()}
+    try:
+        lost = [
+            _losses(subject, M, kind, dtype)
+            for dtype, M in ((own, inputs), (own, numbers), (other, numbers))
+        ]
+    except Exception:  # it does not run there: nothing can be told
+        return of
+    changed = []
+    for j in of:
+        units = [found.get(j["quantity"], np.inf) for found in lost]
+        if j["verdict"] == "deviates" and j["worst"] is not None and max(units) <= FEW:
+            where = (
+                f"{max(units[:2]):.3g} units of roundoff of the largest number of its row in {own}"
+            )
+            j = {
+                **j,
+                "verdict": "inaccurate",
+                "reason": f"it loses digits: it is off by {where}, and by {units[2]:.3g} in {other}; a mistake would be "
+                "as far off in both.",
+            }
+        changed.append(j)
+    return changed
+
+
+def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str, float]:
+    """What each quantity is off by, in u of the largest number of its row."""
+    certificate, request = subject.certificate(inputs, kind, dtype)
+    ran = subject.candidate(request)
+    u = Arithmetic.named(dtype).u
+    found = {}
+    for quantity, exact in certificate.truth.items():
+        array = (ran.outputs if quantity[0] == "y" else ran.gradients).get(quantity[1])
+        if array is not None and array.numbers.shape == exact.hi.shape and exact.hi.size:
+            size = np.abs(exact.hi)
+            largest = size.max(axis=-1, keepdims=True) if size.ndim else size
+            error = exact.distance(array.numbers)
+            beyond = error > LAMBDA * certificate.s[quantity]
+            with np.errstate(all="ignore"):
+                units = np.where(beyond, error / (u * largest), 0.0)
+            found[title(quantity)] = float(np.nan_to_num(units, nan=np.inf).max(initial=0.0))
+    return found
+
+
+# --- gates ----------------------------------------------------------------------------------------
+
+
+def _gates(subject: Subject, request: Request, ran: Ran, certificate: Certificate) -> list[Finding]:
+    """The same bits twice, with other inputs in between; views with gaps; the dtype of what comes."""
+    found = []
+    other = {n: M[::-1].copy() if is_float(M) and M.ndim else M for n, M in request.inputs.items()}
+    with suppress(Exception):
+        subject.candidate(replace(request, inputs=other))
+    again = subject.candidate(request)
+    for what, a, b in (("y", ran.outputs, again.outputs), ("d", ran.gradients, again.gradients)):
+        for name, x in a.items():
+            y = b.get(name)
+            if x is not None and (
+                y is None or not np.array_equal(x.numbers, y.numbers, equal_nan=True)
+            ):
+                found.append(
+                    Finding(
+                        kind="not-repeatable",
+                        text=f"{title((what, name))} is not the same bits at the second call: it is stochastic, or "
+                        "keeps something from one call to the next.",
+                    )
+                )
+    right = {j["quantity"] for j in judged(certificate, ran, "", "") if j["verdict"] != "deviates"}
+    for name, variant in getattr(subject.candidate, "variants", dict)().items():
+        found += _variant(name, variant, request, certificate, right)
+    for name, g in ran.gradients.items():
+        if g is not None and g.dtype != request.dtype:
+            found.append(
+                Finding(
+                    kind="dtype",
+                    text=f"∂{name} is {g.dtype}, and its input {request.dtype}: a framework would refuse it, or cast.",
+                )
+            )
+    return found
+
+
+def _variant(
+    name: str, variant: Candidate, request: Request, certificate: Certificate, right: set[str]
+) -> list[Finding]:
+    """What deviates so, and is right otherwise."""
+    try:
+        ran = variant(request)
+    except Exception as e:
+        return [Finding(kind="variant", text=f"with {name} it raises {_said(e)}")]
+    wrong = [
+        j["quantity"]
+        for j in judged(certificate, ran, name, "random")
+        if j["verdict"] == "deviates" and j["quantity"] in right
+    ]
+    if not wrong:
+        return []
+    return [Finding(kind="variant", text=f"with {name}, {', '.join(wrong)} deviates.")]
+
+
+def _unseen(certificate: Certificate) -> list[Unseen]:
+    """Planted mistakes within the tolerance everywhere."""
+    found = []
+    for quantity, exact in certificate.truth.items():
+        if quantity[0] != "d" or not exact.hi.size:
+            continue
+        allowed = LAMBDA * certificate.s[quantity]
+        through = [
+            name
+            for name, M in applied(exact.hi).items()
+            if bool((exact.distance(M) - exact.rad <= allowed).all())
+        ]
+        if through:
+            found.append(Unseen(quantity=title(quantity), mistakes=through))
+    return found
+
+
+# --- one answer -----------------------------------------------------------------------------------
+
+
+def _told(
+    subject: Subject,
+    rows: list[FamilyRow],
+    found: list[Judged],
+    findings: list[Finding],
+    unseen: list[Unseen],
+    smallest: dict[str, float],
+    straddling: int,
+) -> FunctionResults:
+    errors = [r for r in rows if r["status"] == "error"]
+    verdicts: list[Verdict] = [j["verdict"] for j in found if j["verdict"] != "not-run"]
+    serious = [f for f in findings if f["kind"] in ("not-repeatable", "variant")]
+    verdict = worst_verdict(
+        [*verdicts, *(["error"] if errors else []), *(["deviates"] if serious else [])]
+    )  # type: ignore[list-item]
+    mistake, advice = (
+        named(subject, found) if verdict == "deviates" or "deviates" in verdicts else ("", "")
+    )
+    code = _exit_code(verdict, subject.strict)
+    p = subject.precision
+    return FunctionResults(
+        format=FORMAT,
+        function=subject.name,
+        reference=subject.reference,
+        dtype=p.storage,
+        precision={k: v for k, v in vars(p).items() if v is not None},
+        inputs=_shapes(subject),
+        wrt=list(subject.wrt),
+        families=rows,
+        judged=found,
+        findings=findings,
+        unseen=unseen,
+        sees=smallest,
+        straddling=straddling,
+        mistake=mistake,
+        advice=advice,
+        verdict=verdict,
+        exit_code=code,
+        message=_message(verdict, found, errors, serious, mistake),
+    )
+
+
+def _shapes(subject: Subject) -> dict[str, str]:
+    if subject.given is not None:
+        return {n: "x".join(map(str, M.shape)) or "scalar" for n, M in subject.given.items()}
+    kinds = {
+        n: "" if a.kind == "real" else f":{a.kind}" + (f"<{a.below}" if a.below else "")
+        for n, a in subject.asked.items()
+    }
+    return {
+        n: ("x".join(map(str, a.shape)) or "scalar") + kinds[n] for n, a in subject.asked.items()
+    }
+
+
+def _exit_code(verdict: Verdict, strict: bool) -> int:
+    if verdict == "deviates" or (verdict == "inaccurate" and strict):
+        return 1
+    return 0 if verdict in ("conforms", "inaccurate", "known-difference") else 2
+
+
+def _message(
+    verdict: Verdict,
+    found: list[Judged],
+    errors: list[FamilyRow],
+    serious: list[Finding],
+    mistake: str,
+) -> str:
+    """The answer in a sentence."""
+    places = {(j["family"], j["cotangent"]) for j in found}
+    if verdict == "conforms":
+        n = len({j["quantity"] for j in found if j["verdict"] == "conforms"})
+        return f"{n} quantities conform, on {len(places)} sets of data."
+    if errors and verdict == "error":
+        return f"it could not be judged on {errors[0]['name']} data: {errors[0]['reason']}"
+    bad = [j for j in found if j["verdict"] == verdict]
+    if not bad:
+        return serious[0]["text"] if serious else "nothing could be judged."
+    names = list(dict.fromkeys(j["quantity"] for j in bad))
+    where = len({(j["family"], j["cotangent"]) for j in bad})
+    told = {"deviates": "is wrong", "inaccurate": "loses digits", "undecided": "is undecided"}[
+        verdict
+    ]
+    text = f"{', '.join(names)} {told} on {where} of {len(places)} sets of data"
+    return f"{text}: {mistake}." if mistake else f"{text}."
