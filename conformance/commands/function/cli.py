@@ -54,6 +54,9 @@ __all__: list[str] = []
     "--wrt", default="", metavar="NAMES", help="Judge the gradients of these inputs alone."
 )
 @click.option(
+    "--families", default="", metavar="NAMES", help="Try this data alone: ordinary, ties, …."
+)
+@click.option(
     "--takes",
     default="inputs",
     metavar="WHAT",
@@ -84,8 +87,8 @@ __all__: list[str] = []
 @outputs("findings")
 def function(
     function: str, vjp: str, torch: str, jax: str, reference: str, inputs: str, params: tuple[str, ...],
-    wrt: str, families: str, takes: str, dtype: str, accumulate: str, compute: str, tf32: bool, strict: bool, timeout: float,
-    report: Path | None, json_path: Path | None,
+    wrt: str, families: str, takes: str, dtype: str, accumulate: str, compute: str, tf32: bool,
+    strict: bool, timeout: float,    report: Path | None, json_path: Path | None,
 ) -> int:  # fmt: skip
     """Whether a gradient written by hand is that of FUNCTION, FILE.py:NAME: with certified truth.
 
@@ -102,8 +105,8 @@ def function(
         framework="torch" if torch else "jax" if jax else "numpy", function=function or torch or jax, vjp=vjp,
         reference=reference, inputs=inputs, params=parameters(params),
         wrt=[n.strip() for n in wrt.split(",") if n.strip()],
-        families=[n.strip() for n in families.split(",") if n.strip()], takes=takes, dtype=dtype, accumulate=accumulate,
-        compute=compute, tf32=tf32, strict=strict,
+        families=[n.strip() for n in families.split(",") if n.strip()], takes=takes, dtype=dtype,
+        accumulate=accumulate,        compute=compute, tf32=tf32, strict=strict,
     )  # fmt: skip
     with ending_in_order():
         found = judged_apart(spec, timeout)
