@@ -106,14 +106,15 @@ class Certificate:
                     (y, tape.record(LEAF, numbers=np.asarray(self.cotangents[name], np.float64)))
                 )
         if seeds and self.wrt:
-            for name in self._extremes():
+            for name in self.extremes:
                 tape.gradients(
                     seeds, [(recording.inputs[n], (name, n)) for n in self.wrt], stopped=name
                 )
             tape.gradients(seeds, [(recording.inputs[n], ("d", n)) for n in self.wrt])
         return in_balls(tape, enough=self._enough)
 
-    def _extremes(self) -> list[str]:
+    @cached_property
+    def extremes(self) -> list[str]:
         """Primitives that people do not differentiate, where it makes no difference: the maximum that is
         subtracted before an exponential. Their rounding errors cancel in a sweep that goes through it."""
         return ["largest"] if any(n.rule.name == "largest" for n in self._forward) else []
@@ -139,7 +140,7 @@ class Certificate:
         model = self._model()
         found = errors(self.recording.tape, self.read, model)
         self.straddling = model.straddled
-        for name in self._extremes():
+        for name in self.extremes:
             for n in self.wrt:
                 self._without(found, name, n)
         whole = {key: self.precision.stored(s, self.read.at[key]) for key, s in found.items()}

@@ -170,6 +170,8 @@ def _element(array: Array, exact: Enclosure, allowed: Reals, ratio: Reals, dtype
         float(exact.hi[at]),
         float(exact.distance(array.numbers)[at]),
     )
+    if abs(expected) <= exact.rad[at]:  # it is not told from 0, which it may be
+        expected = 0.0
     unit = 2 * Arithmetic.named(dtype).u
     return Element(
         index=[int(i) for i in at],

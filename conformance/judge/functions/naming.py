@@ -19,6 +19,7 @@ from conformance.judge.functions.inputs import FAMILIES, Asked, made
 from conformance.judge.functions.judged import Judged, title
 from conformance.judge.functions.subject import Subject
 from conformance.judge.tolerance import LAMBDA
+from conformance.truth.balls import Enclosure
 from conformance.truth.readings import in_balls
 from conformance.truth.rounding import ROUNDED, Reals
 from conformance.truth.tape import Tape
@@ -139,21 +140,29 @@ def _planted(
 ) -> _Seen | None:
     """The first of the mistakes in the sweep that gives what the code gave."""
     tape = certificate.recording.tape
-    for alter in _mistakes(tape):
-        recording = subject.record(request.inputs, request.dtype)
-        other: Tape = recording.tape
-        other.dtype = None
-        seeds = [(y, other.leaf(request.cotangents[n])) for n, y in recording.outputs.items()]
-        wrt = [(recording.inputs[n], ("d", n)) for n in request.wrt]
-        try:
-            other.gradients(seeds, wrt, alter)
-            truth = in_balls(other, enough=lambda reading: True).at
-        except ValueError:  # shapes that do not fit: nobody's code makes this mistake
-            continue
-        if _gives(truth, certificate, ran):
-            (i, _), factor = next(iter(alter.items()))
-            return _Seen(WORDS[factor].format(op=_operation(tape, i)), _line(tape, i))
+    for stopped in (*certificate.extremes, ""):
+        for alter in _mistakes(tape):
+            truth = _with(subject, request, alter, stopped)
+            if truth is not None and _gives(truth, certificate, ran):
+                (i, _), how = next(iter(alter.items()))
+                return _Seen(WORDS[how].format(op=_operation(tape, i)), _line(tape, i))
     return None
+
+
+def _with(
+    subject: Subject, request: Request, alter: Mapping[tuple[int, int], str | float], stopped: str
+) -> Mapping[Quantity, Enclosure] | None:
+    """The gradients with a mistake in them; None for one that nobody's code makes."""
+    recording = subject.record(request.inputs, request.dtype)
+    tape = recording.tape
+    tape.dtype = None
+    seeds = [(y, tape.leaf(request.cotangents[n])) for n, y in recording.outputs.items()]
+    wrt = [(recording.inputs[n], ("d", n)) for n in request.wrt]
+    try:
+        tape.gradients(seeds, wrt, alter, stopped)
+        return in_balls(tape, enough=lambda reading: True).at
+    except ValueError:  # shapes that do not fit
+        return None
 
 
 def _mistakes(tape: Tape) -> Iterator[dict[tuple[int, int], str | float]]:
@@ -168,7 +177,7 @@ def _mistakes(tape: Tape) -> Iterator[dict[tuple[int, int], str | float]]:
             yield {at: factor}
 
 
-def _gives(truth: Mapping[Quantity, object], certificate: Certificate, ran: Ran) -> bool:
+def _gives(truth: Mapping[Quantity, Enclosure], certificate: Certificate, ran: Ran) -> bool:
     """Whether the code gave these gradients, all of them."""
     for name, array in ran.gradients.items():
         if array is None:
@@ -178,7 +187,7 @@ def _gives(truth: Mapping[Quantity, object], certificate: Certificate, ran: Ran)
         if array.numbers.shape != right.hi.shape:
             return False
         allowed = LAMBDA * certificate.s["d", name] + 8 * certificate.precision.u * np.abs(right.hi)
-        expected = np.zeros(right.hi.shape) if exact is None else exact.hi  # type: ignore[attr-defined]
+        expected = np.zeros(right.hi.shape) if exact is None else exact.hi
         off, from_right = np.abs(array.numbers - expected), np.abs(array.numbers - right.hi)
         if not bool((off <= np.maximum(allowed, 1e-6 * from_right)).all()):
             return False
