@@ -6,8 +6,9 @@ returns a `Trace`, or the name of one. `conformance.report.render` makes its res
 results, and whatever shows them.
 
 `assert_activation_conforms(sigma, sigma_prime)` is for one's own tests; `check_activation` returns the same
-answer as a value. `assert_function_conforms(f, vjp=f_vjp, inputs="x=16x32")` and `check_function` do the same for
-any function with a gradient that somebody wrote. `check_problem(problem, ["refbp", mine])` judges one network of one's own.
+answer as a value. `assert_function_conforms(f, vjp=f_vjp, inputs="x=16x32")` and `check_function` do so for
+any function with a gradient that somebody wrote. `check_problem(problem, ["refbp", mine])` judges one
+network of one's own.
 `parametrize_cases(mine)` makes a pytest test of each case. `equation` marks an equation of one's own notes
 for `conformance audit`.
 """

@@ -1,7 +1,8 @@
 """Array code on a tape: what people write, put together from primitives.
 
 Operands are `Value`s, or numbers and NumPy arrays, which are constants. What only moves numbers about is said
-by what it does to their places: `moved(a, np.flip)` takes whatever `np.flip` puts where. So indexing, padding,
+by what it does to their places: `moved(a, np.flip)` takes whatever `np.flip` puts where. So indexing,
+padding,
 pooling and convolution need no rule of their own. Axes are counted as NumPy counts them.
 """
 
@@ -98,7 +99,8 @@ def decided(x: Value) -> NDArray[np.float64]:
     found = reading.at["asked"]
     if not reading.decided or not bool(found.narrow().all()):
         raise UndecidedBranchError(
-            "the code branches on a comparison of numbers that are equal, or differ by less than can be told; "
+            "the code branches on a comparison of numbers that are equal, or differ by less than can "
+            "be told; "
             "expected other inputs, or np.where in place of the branch."
         )
     return found.hi
@@ -214,7 +216,8 @@ def cumulative(a: Value, axis: int, name: str = "sum", reverse: bool = False) ->
         seen = np.tri(n) if reverse else np.tri(n).T
         found = matmul(rows, seen)
     else:
-        columns = [moved(rows, lambda p, i=i: p[..., i : i + 1]) for i in range(n)]
+        places = np.arange(product(rows.shape)).reshape(rows.shape)
+        columns = [taken(rows, places[..., i : i + 1]) for i in range(n)]
         for i in range(n - 2, -1, -1) if reverse else range(1, n):
             columns[i] = apply("multiply", columns[i + 1 if reverse else i - 1], columns[i])
         found = join(columns, -1)

@@ -81,50 +81,89 @@ _SQRT_PI = float(np.sqrt(np.pi))
 
 # fmt: off
 UNARY: dict[str, Unary] = {
-    # f           ball                                 f'(a, y)
-    #     reverse                                                                     exact, bend
-    "expm1":      Unary(lambda a: a.expm1(),           lambda a, y: np.exp(a),
-        lambda g, y, a: op.multiply(g, op.exp(a)),                                    lambda e, a, y: np.exp(a) * np.expm1(e)),
-    "log":        Unary(lambda a: a.log(),             lambda a, y: 1 / a,
-        lambda g, y, a: op.quotient(g, a),                                            lambda e, a, y: np.log1p(e / a)),
-    "log1p":      Unary(lambda a: a.log1p(),           lambda a, y: 1 / (1 + a),
-        lambda g, y, a: op.quotient(g, _one_plus(a)),                                 lambda e, a, y: np.log1p(e / (1 + a))),
-    "sqrt":       Unary(lambda a: a.sqrt(),            lambda a, y: 0.5 / y,
-        lambda g, y, a: op.quotient(_scaled(g, 0.5), y),                              lambda e, a, y: e / (np.sqrt(np.maximum(a + e, 0)) + y)),
-    "rsqrt":      Unary(lambda a: a.rsqrt(),           lambda a, y: -0.5 * y**3,
-        lambda g, y, a: op.multiply(op.multiply(_scaled(g, -0.5), y), op.square(y)),  lambda e, a, y: y * np.expm1(-0.5 * np.log1p(e / a))),
-    "reciprocal": Unary(lambda a: 1 / a,               lambda a, y: -y * y,
-        lambda g, y, a: op.negative(op.multiply(g, op.square(y))),                    lambda e, a, y: -y * e / (a + e)),
-    "square":     Unary(lambda a: a * a,               lambda a, y: 2 * a,
-        lambda g, y, a: op.multiply(g, _scaled(a, 2.0)),                              lambda e, a, y: (2 * a + e) * e),
-    "sin":        Unary(lambda a: a.sin(),             lambda a, y: np.cos(a),
-        lambda g, y, a: op.multiply(g, op.cos(a)),                                    None, 0.5),
-    "cos":        Unary(lambda a: a.cos(),             lambda a, y: -np.sin(a),
-        lambda g, y, a: op.negative(op.multiply(g, op.sin(a))),                       None, 0.5),
-    "tan":        Unary(lambda a: a.tan(),             lambda a, y: 1 + y * y,
-        lambda g, y, a: op.multiply(g, _one_plus(op.square(y))),                      lambda e, a, y: np.tan(e) * (1 + y * y) / (1 - y * np.tan(e))),
-    "arctan":     Unary(lambda a: a.atan(),            lambda a, y: 1 / (1 + a * a),
-        lambda g, y, a: op.quotient(g, _one_plus(op.square(a))),                      None, 0.33),
-    "arcsin":     Unary(lambda a: a.asin(),            lambda a, y: 1 / np.sqrt(1 - a * a),
+    # f: its ball, f'(a, y) in floats,
+    #     its reverse, f(a + e) − f(a) or None, |f''| at most where that is None
+    "expm1": Unary(lambda a: a.expm1(),
+        lambda a, y: np.exp(a),
+        lambda g, y, a: op.multiply(g, op.exp(a)),
+        lambda e, a, y: np.exp(a) * np.expm1(e)),
+    "log": Unary(lambda a: a.log(),
+        lambda a, y: 1 / a,
+        lambda g, y, a: op.quotient(g, a),
+        lambda e, a, y: np.log1p(e / a)),
+    "log1p": Unary(lambda a: a.log1p(),
+        lambda a, y: 1 / (1 + a),
+        lambda g, y, a: op.quotient(g, _one_plus(a)),
+        lambda e, a, y: np.log1p(e / (1 + a))),
+    "sqrt": Unary(lambda a: a.sqrt(),
+        lambda a, y: 0.5 / y,
+        lambda g, y, a: op.quotient(_scaled(g, 0.5), y),
+        lambda e, a, y: e / (np.sqrt(np.maximum(a + e, 0)) + y)),
+    "rsqrt": Unary(lambda a: a.rsqrt(),
+        lambda a, y: -0.5 * y**3,
+        lambda g, y, a: op.multiply(op.multiply(_scaled(g, -0.5), y), op.square(y)),  lambda e, a, y: y *
+        np.expm1(-0.5 * np.log1p(e / a))),
+    "reciprocal": Unary(lambda a: 1 / a,
+        lambda a, y: -y * y,
+        lambda g, y, a: op.negative(op.multiply(g, op.square(y))),
+        lambda e, a, y: -y * e / (a + e)),
+    "square": Unary(lambda a: a * a,
+        lambda a, y: 2 * a,
+        lambda g, y, a: op.multiply(g, _scaled(a, 2.0)),
+        lambda e, a, y: (2 * a + e) * e),
+    "sin": Unary(lambda a: a.sin(),
+        lambda a, y: np.cos(a),
+        lambda g, y, a: op.multiply(g, op.cos(a)),
+        None, 0.5),
+    "cos": Unary(lambda a: a.cos(),
+        lambda a, y: -np.sin(a),
+        lambda g, y, a: op.negative(op.multiply(g, op.sin(a))),
+        None, 0.5),
+    "tan": Unary(lambda a: a.tan(),
+        lambda a, y: 1 + y * y,
+        lambda g, y, a: op.multiply(g, _one_plus(op.square(y))),
+        lambda e, a, y: np.tan(e) * (1 + y * y) / (1 - y * np.tan(e))),
+    "arctan": Unary(lambda a: a.atan(),
+        lambda a, y: 1 / (1 + a * a),
+        lambda g, y, a: op.quotient(g, _one_plus(op.square(a))),
+        None, 0.33),
+    "arcsin": Unary(lambda a: a.asin(),
+        lambda a, y: 1 / np.sqrt(1 - a * a),
         lambda g, y, a: op.multiply(g, op.rsqrt(_one_minus(op.square(a))))),
-    "arccos":     Unary(lambda a: a.acos(),            lambda a, y: -1 / np.sqrt(1 - a * a),
+    "arccos": Unary(lambda a: a.acos(),
+        lambda a, y: -1 / np.sqrt(1 - a * a),
         lambda g, y, a: op.negative(op.multiply(g, op.rsqrt(_one_minus(op.square(a)))))),
-    "sinh":       Unary(lambda a: a.sinh(),            lambda a, y: np.cosh(a),
-        lambda g, y, a: op.multiply(g, op.cosh(a)),                                   lambda e, a, y: np.cosh(a) * np.sinh(e) + y * 2 * np.sinh(e / 2) ** 2),
-    "cosh":       Unary(lambda a: a.cosh(),            lambda a, y: np.sinh(a),
-        lambda g, y, a: op.multiply(g, op.sinh(a)),                                   lambda e, a, y: np.sinh(a) * np.sinh(e) + y * 2 * np.sinh(e / 2) ** 2),
-    "arcsinh":    Unary(lambda a: a.asinh(),           lambda a, y: 1 / np.hypot(1, a),
-        lambda g, y, a: op.multiply(g, op.rsqrt(_one_plus(op.square(a)))),            None, 0.2),
-    "arctanh":    Unary(lambda a: a.atanh(),           lambda a, y: 1 / ((1 - a) * (1 + a)),
+    "sinh": Unary(lambda a: a.sinh(),
+        lambda a, y: np.cosh(a),
+        lambda g, y, a: op.multiply(g, op.cosh(a)),
+        lambda e, a, y: np.cosh(a) * np.sinh(e) + y * 2 * np.sinh(e / 2) ** 2),
+    "cosh": Unary(lambda a: a.cosh(),
+        lambda a, y: np.sinh(a),
+        lambda g, y, a: op.multiply(g, op.sinh(a)),
+        lambda e, a, y: np.sinh(a) * np.sinh(e) + y * 2 * np.sinh(e / 2) ** 2),
+    "arcsinh": Unary(lambda a: a.asinh(),
+        lambda a, y: 1 / np.hypot(1, a),
+        lambda g, y, a: op.multiply(g, op.rsqrt(_one_plus(op.square(a)))),
+        None, 0.2),
+    "arctanh": Unary(lambda a: a.atanh(),
+        lambda a, y: 1 / ((1 - a) * (1 + a)),
         lambda g, y, a: op.quotient(g, _one_minus(op.square(a)))),
-    "tanh":       Unary(lambda a: a.tanh(),            lambda a, y: 1 / np.cosh(a) ** 2,
-        lambda g, y, a: op.multiply(g, _one_minus(op.square(y))),                     None, 0.4),
-    "sigmoid":    Unary(logistic,                      lambda a, y: y / (1 + np.exp(a)),
-        lambda g, y, a: op.multiply(g, op.multiply(y, _one_minus(y))),                None, 0.05),
-    "erf":        Unary(lambda a: a.erf(),             lambda a, y: 2 / _SQRT_PI * np.exp(-a * a),
-        lambda g, y, a: op.multiply(g, _bell(a, 1)),                                  None, 0.5),
-    "erfc":       Unary(lambda a: a.erfc(),            lambda a, y: -2 / _SQRT_PI * np.exp(-a * a),
-        lambda g, y, a: op.multiply(g, _bell(a, -1)),                                 None, 0.5),
+    "tanh": Unary(lambda a: a.tanh(),
+        lambda a, y: 1 / np.cosh(a) ** 2,
+        lambda g, y, a: op.multiply(g, _one_minus(op.square(y))),
+        None, 0.4),
+    "sigmoid": Unary(logistic,
+        lambda a, y: y / (1 + np.exp(a)),
+        lambda g, y, a: op.multiply(g, op.multiply(y, _one_minus(y))),
+        None, 0.05),
+    "erf": Unary(lambda a: a.erf(),
+        lambda a, y: 2 / _SQRT_PI * np.exp(-a * a),
+        lambda g, y, a: op.multiply(g, _bell(a, 1)),
+        None, 0.5),
+    "erfc": Unary(lambda a: a.erfc(),
+        lambda a, y: -2 / _SQRT_PI * np.exp(-a * a),
+        lambda g, y, a: op.multiply(g, _bell(a, -1)),
+        None, 0.5),
 }
 # fmt: on
 
@@ -249,7 +288,8 @@ def _near(a: Any, b: Any, s: Any, reach: float) -> Any:
 
 
 def _comparison_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
-    near = _near(*operands, s, model.reach) | (np.isinf(operands[0]) & (operands[0] == operands[1]))
+    a, b = operands
+    near = _near(a, b, s, model.reach) | (np.isinf(a) & (a == b))
     model.straddling += int(near.sum())
     return np.where(near, 1 / model.reach, 0.0)
 
@@ -297,6 +337,14 @@ def _maximum_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
     with np.errstate(invalid="ignore"):
         below, above = a - y, b - y
     return np.maximum(np.where(a == y, 0.0, below) + e, np.where(b == y, 0.0, above) + f)
+
+
+def _absolute_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
+    """|a + E| − |a|."""
+    a, e = operands[0], E[0]
+    if m is np.abs:
+        return e
+    return np.where(a == 0, np.abs(e), np.sign(a) * e)
 
 
 # --- over axes, counted from the last, which are kept ---------------------------------------------
@@ -439,10 +487,6 @@ def _joined_reverse(g: Value, y: Value, *operands: Value, axis: int) -> tuple[Va
     return tuple(found)
 
 
-def _two_keys(salt: int, y: Any, operands: Any) -> Any:
-    return each(salt, y, operands)
-
-
 def _no_reverse(count: int) -> Callable[..., tuple[None, ...]]:
     """The derivative is 0 wherever there is one."""
     return lambda g, y, *operands, **_: (None,) * count
@@ -458,7 +502,8 @@ rules(
            partial(_unary_carried, f), partial(_unary_rounding, name, f), each) for name, f in UNARY.items()),
     Rule("two_over_root_pi", lambda a, sign: (), _root_pi,
          _no_reverse(1),
-         nothing, lambda model, y, o, s, sign: model.u * np.abs(y), lambda salt, y, o, sign: each(salt, y, [y])),
+         nothing, lambda model, y, o, s, sign: model.u * np.abs(y),
+         lambda salt, y, o, sign: each(salt, y, [y])),
     Rule("quotient", same, lambda _, a, b: a / b,
          lambda g, y, a, b: (summed_to(op.quotient(g, b), a),
                              summed_to(op.negative(op.quotient(op.multiply(g, y), b)), b)),
@@ -488,12 +533,12 @@ rules(
          _chosen_reverse,
          _chosen_carried, None, None),
     Rule("maximum", same, lambda c, a, b: _paired(lambda _, x, z: _greatest(x, z), c, a, b),
-         lambda g, y, a, b: (summed_to(op.multiply(g, op.side(a, b)), a), summed_to(op.multiply(g, op.side(b, a)), b)),
+         lambda g, y, a, b: (summed_to(op.multiply(g, op.side(a, b)), a),
+                             summed_to(op.multiply(g, op.side(b, a)), b)),
          _maximum_carried, None, None),
     Rule("absolute", same, lambda _, a: balls_of(map(abs, a.ravel().tolist()), a.shape),
          lambda g, y, a: (op.multiply(g, op.sign(a)),),
-         lambda m, E, y, o: E[0] if m is np.abs else np.abs(o[0] + E[0]) - y if (y == 0).any() else np.sign(o[0]) * E[0],
-         None, None),
+         _absolute_carried, None, None),
     Rule("sign", same, lambda c, a: balls_of((_sign(c, x) for x in a.ravel().tolist()), a.shape),
          _no_reverse(1),
          nothing, _sign_rounding, each),
@@ -512,7 +557,8 @@ rules(
     Rule("permute", lambda a, axes: tuple(a[i] for i in axes), lambda _, a, axes: np.transpose(a, axes),
          lambda g, y, a, axes: (op.permute(g, axes=tuple(np.argsort(axes).tolist())),),
          _permuted_carried, None, None, moves=True),
-    Rule("join", _joined_shape, lambda _, *of, axis: np.concatenate(of, axis=axis),  # axis counted from the last
+    Rule("join", _joined_shape,  # along an axis counted from the last
+         lambda _, *of, axis: np.concatenate(of, axis=axis),
          _joined_reverse,
          _joined_carried, None, None, moves=True),
     Rule("stop", same, lambda _, a: a,  # its value, and no gradient: detach, stop_gradient

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import mpmath as mp
@@ -108,6 +109,11 @@ IN_MPMATH = {
 }  # fmt: skip
 
 
+def in_mpmath(name: str, a: float) -> float:
+    """One of UNARY, in 53 bits and more."""
+    return float((IN_MPMATH.get(name) or getattr(mp, name))(mp.mpf(a)))
+
+
 def params_of(name: str, x: list[Any]) -> dict[str, Any]:
     """What the rule is given besides its operands, which may depend on how many axes they have."""
     params = dict(OPERANDS[name][2])
@@ -132,11 +138,12 @@ def expected(name: str, x: list[Any]) -> Any:
         "with_one": lambda a: np.concatenate([a, np.ones((*a.shape[:-1], 1))], -1),
         "without_last": lambda a: a[..., :-1], "broadcast": lambda a: np.broadcast_to(a, (2, 3, 4)),
         "reshape": lambda a: a.reshape(-1),
-        **{name: np.vectorize(lambda a, name=name: float(IN_MPMATH.get(name, getattr(mp, name, None))(mp.mpf(a)))) for name in UNARY},
+        **{name: np.vectorize(partial(in_mpmath, name)) for name in UNARY},
         "two_over_root_pi": lambda a: np.float64(-2 / np.sqrt(np.pi)),
         "quotient": np.divide, "power": np.power, "greater": lambda a, b: 1.0 * (a > b),
         "equal": lambda a, b: 1.0 * (a == b), "side": lambda a, b: (1.0 + np.sign(a - b)) / 2,
-        "either_of": lambda a, b: 1.0 * (a | b), "both_of": lambda a, b: 1.0 * (a & b), "none_of": lambda a: 1.0 * ~a,
+        "either_of": lambda a, b: 1.0 * (a | b), "both_of": lambda a, b: 1.0 * (a & b),
+        "none_of": lambda a: 1.0 * ~a,
         "where": np.where, "maximum": np.maximum, "absolute": np.abs, "sign": np.sign, "floor": np.floor,
         "largest": lambda a: a.max(-1, keepdims=True),
         "share": lambda a, y: (a == y) / (a == y).sum(-1, keepdims=True),
@@ -231,7 +238,10 @@ def test_what_it_carries_is_what_an_error_does(name: str, k: int) -> None:
     assert (worst[: len(found)] >= np.abs(found) * (1 - 1e-12)).all()
 
 
-FLAT = ("two_over_root_pi", "greater", "equal", "side", "either_of", "both_of", "none_of", "sign", "floor", "share", "stop")  # fmt: skip
+FLAT = (
+    "two_over_root_pi", "greater", "equal", "side", "either_of", "both_of", "none_of", "sign", "floor",
+    "share", "stop",
+)  # fmt: skip
 REVERSED = [c for c in CASES if RULES[c[0]].reverse is not None and c[0] not in ("value", *FLAT)]
 
 

@@ -31,7 +31,8 @@ class FunctionError(RefusedError):
 def specification(**given: Any) -> Specification:
     """A question, with what is not said as it usually is."""
     usual = Specification(
-        framework="numpy", function="", vjp="", reference="", inputs="", params={}, wrt=[], families=[], takes="inputs",
+        framework="numpy", function="", vjp="", reference="", inputs="", params={}, wrt=[], families=[],
+        takes="inputs",
         dtype="float64", accumulate="", compute="", tf32=False, strict=False,
     )  # fmt: skip
     return Specification(**{**usual, **given})  # type: ignore[typeddict-item]
@@ -99,7 +100,8 @@ def check_function(
         k: f if isinstance(f, str) else _name(f) if f is not None else "" for k, f in text.items()
     }
     spec = specification(
-        framework=framework, params=dict(params or {}), wrt=list(wrt), families=list(families), takes=takes, dtype=dtype,
+        framework=framework, params=dict(params or {}), wrt=list(wrt), families=list(families),
+        takes=takes, dtype=dtype,
         accumulate=accumulate or "", compute=compute or "", tf32=tf32, strict=strict, **named,
     )  # fmt: skip
     at_hand = {k: f for k, f in text.items() if f is not None and not isinstance(f, str)}
@@ -111,7 +113,8 @@ def _name(f: Any) -> str:
 
 
 def assert_function_conforms(function: Callable[..., Any] | str | None = None, **more: Any) -> None:
-    """Raise AssertionError, with everything that was found, unless the gradient is right. See `check_function`."""
+    """Raise AssertionError, with everything that was found, unless the gradient is right. See
+    `check_function`."""
     __tracebackhide__ = True
     found = check_function(function, **more)
     if found["exit_code"]:

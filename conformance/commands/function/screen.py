@@ -64,7 +64,8 @@ def _table(found: FunctionResults) -> Iterator[str]:
         verdict = top["verdict"]
         ratio = f"{_badness(top):.3g} of the tolerance" if top["worst"] else top["reason"]
         where = f"{len(wrong)} of {len(of)}" if wrong else f"{len(of)}"
-        yield f"  {MARK.get(verdict, '?')} {name:<{width}}  {verdict:<10}  {where} sets of data, at most {ratio}"
+        mark = MARK.get(verdict, "?")
+        yield f"  {mark} {name:<{width}}  {verdict:<10}  {where} sets of data, at most {ratio}"
     yield ""
 
 
@@ -76,8 +77,9 @@ def _worst(j: Judged) -> Iterator[str]:
         return
     at = ", ".join(map(str, w["index"]))
     yield (
-        f"{j['quantity']}[{at}], {where}: got {w['got']}, expected {w['expected']}, off by {w['error']} where "
-        f"{w['tolerance']} is allowed ({size(w['ratio']):.3g} times, {size(w['ulps']):.3g} ulp); "
+        f"{j['quantity']}[{at}], {where}: got {w['got']}, "
+        f"expected {w['expected']}, off by {w['error']} where {w['tolerance']} is allowed "
+        f"({size(w['ratio']):.3g} times, {size(w['ulps']):.3g} ulp); "
         f"{j['wrong']} elements are wrong."
     )
     if j["reason"]:
@@ -93,7 +95,8 @@ def _notes(found: FunctionResults) -> Iterator[str]:
     if found["straddling"]:
         yield f"at a kink or a tie: {found['straddling']} comparisons, for which either side is accepted."
     for u in found["unseen"]:
-        yield f"in {found['dtype']} the tolerance does not see, in {u['quantity']}: {', '.join(u['mistakes'])}."
+        unseen = ", ".join(u["mistakes"])
+        yield f"in {found['dtype']} the tolerance does not see, in {u['quantity']}: {unseen}."
     skipped = [r["name"] for r in found["families"] if r["status"] == "not there"]
     if skipped:
         yield f"not tried, since the function does not take them: {', '.join(skipped)} data."

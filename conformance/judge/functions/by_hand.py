@@ -15,7 +15,8 @@ from conformance.tools.trouble import RefusedError
 __all__ = ["TAKES", "ByHand", "CandidateError"]
 
 TAKES = ("inputs", "outputs", "saves")
-"""What a backward pass is given after the cotangents: the inputs, the outputs, or what the forward pass saved."""
+"""What a backward pass is given after the cotangents: the inputs, the outputs, or what the forward pass
+saved."""
 
 
 class CandidateError(RefusedError):
@@ -55,7 +56,8 @@ class ByHand:
         if self.takes == "saves":
             if not isinstance(found, tuple) or len(found) != 2:
                 raise CandidateError(
-                    f"the forward pass returned {_what(found)}; expected (outputs, what it saved), for --takes saves."
+                    f"the forward pass returned {_what(found)}; expected (outputs, what it saved), for "
+                    "--takes saves."
                 )
             found, saved = found
         if found is not None:

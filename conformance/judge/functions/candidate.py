@@ -25,7 +25,8 @@ class Array(NamedTuple):
 class Request:
     """At which inputs, and what is wanted.
 
-    inputs      by name; floats are float64 arrays whose numbers `dtype` has, whole numbers and masks as they are
+    inputs      by name; floats are float64 arrays whose numbers `dtype` has, whole numbers and masks as
+    they are
     dtype       in which the floats are handed over: float64, float32, float16 or bfloat16
     cotangents  of the outputs, by the names that `Recording` gives them: "y", or "y[0]", "y[1]", …
     wrt         the inputs whose gradients are wanted

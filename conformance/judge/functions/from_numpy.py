@@ -272,7 +272,8 @@ class Recorded:
         if name.startswith("__"):
             raise AttributeError(name)
         raise RecordingError(
-            f"an array's .{name} is not known; expected one of {', '.join(sorted((*_METHODS, *_MOVING_METHODS)))}."
+            f"an array's .{name} is not known; expected one of "
+            f"{', '.join(sorted((*_METHODS, *_MOVING_METHODS)))}."
         )
 
     # --- protocols ---
@@ -438,14 +439,15 @@ def _key(key: Any) -> Any:
 def _dtype(*operands: Any) -> np.dtype[Any]:
     """What NumPy makes of them: Python's own numbers go along with the arrays."""
     of = [x.dtype if isinstance(x, Recorded | np.ndarray | np.generic) else x for x in operands]
-    found = np.result_type(*(type(x)(0) if isinstance(x, float | int) and not isinstance(x, bool) else x for x in of
-                             if not isinstance(x, list | tuple)))  # fmt: skip
+    plain = [0.0 if isinstance(x, float) else x for x in of if not isinstance(x, list | tuple)]
+    found = np.result_type(*plain)
     return found if np.issubdtype(found, np.floating) else np.dtype(np.float64)
 
 
 @contextmanager
 def _rounded_to(like: Sequence[Any]) -> Iterator[None]:
-    """Recorded as of the widest dtype among recorded arrays: a constant of a wider one makes nothing exact."""
+    """Recorded as of the widest dtype among recorded arrays: a constant of a wider one makes nothing
+    exact."""
     of = [x for x in like if isinstance(x, Recorded) and x.dtype != bool and x.constant is None]
     if not of:
         yield
@@ -700,7 +702,8 @@ def _all(a: Value, axis: Any, keepdims: bool) -> Value:
 for _f, _g in (
     (np.sum, at.sum), (np.mean, at.mean), (np.max, at.largest), (np.amax, at.largest), (np.min, _smallest),
     (np.amin, _smallest), (np.prod, _product), (np.var, _variance), (np.nansum, at.sum),
-    (np.std, lambda *a, **kw: at.apply("sqrt", _variance(*a, **kw))), (np.any, at.largest), (np.all, _smallest),
+    (np.std, lambda *a, **kw: at.apply("sqrt", _variance(*a, **kw))), (np.any, at.largest),
+    (np.all, _smallest),
 ):  # fmt: skip
     FUNCTIONS[_f] = _reducing(_g)
 REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min,
@@ -830,7 +833,9 @@ FUNCTIONS[np.hstack] = lambda parts, **_: np.concatenate(
 )
 FUNCTIONS[np.vstack] = lambda parts, **_: np.concatenate([np.atleast_2d(p) for p in parts], axis=0)
 FUNCTIONS[np.append] = lambda a, v, axis=None: np.concatenate([a, v], axis=axis)
-FUNCTIONS[np.column_stack] = lambda parts: np.concatenate([p if np.ndim(p) > 1 else np.reshape(p, (-1, 1)) for p in parts], axis=1)  # fmt: skip
+FUNCTIONS[np.column_stack] = lambda parts: np.concatenate(
+    [p if np.ndim(p) > 1 else np.reshape(p, (-1, 1)) for p in parts], axis=1
+)
 
 
 @_as(np.pad)
@@ -868,7 +873,7 @@ for _f in (
     np.broadcast_to, np.flip, np.fliplr, np.flipud, np.roll, np.repeat, np.tile, np.diagonal, np.split,
     np.array_split, np.hsplit, np.vsplit, np.rot90, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.take,
     np.delete, np.resize, np.unstack if hasattr(np, "unstack") else np.split, np.matrix_transpose
-    if hasattr(np, "matrix_transpose") else np.transpose, np.permute_dims if hasattr(np, "permute_dims") else np.transpose,
+    if hasattr(np, "matrix_transpose") else np.transpose,
 ):  # fmt: skip
     FUNCTIONS[_f] = _moving(_f)
 
@@ -897,7 +902,9 @@ FUNCTIONS[np.nonzero] = lambda a: np.nonzero(at.decided(a.value))
 FUNCTIONS[np.result_type] = lambda *of: np.result_type(
     *(x.dtype if isinstance(x, Recorded) else x for x in of)
 )
-FUNCTIONS[np.broadcast_arrays] = lambda *of, **_: tuple(np.broadcast_to(x, np.broadcast_shapes(*map(np.shape, of))) for x in of)  # fmt: skip
+FUNCTIONS[np.broadcast_arrays] = lambda *of, **_: tuple(
+    np.broadcast_to(x, np.broadcast_shapes(*map(np.shape, of))) for x in of
+)
 FUNCTIONS[np.sinc] = lambda a: _sinc(np.multiply(a, np.pi))
 FUNCTIONS[np.round] = FUNCTIONS[np.around] = lambda a, decimals=0, out=None: np.rint(a)
 FUNCTIONS[np.isclose] = lambda a, b, *_, **__: a == b
@@ -943,7 +950,8 @@ _MOVING_METHODS = ("swapaxes", "squeeze", "ravel", "flatten", "repeat", "take", 
 
 @contextmanager
 def _making(tape: Tape, usual: np.dtype[Any]) -> Iterator[None]:
-    """While it lasts, NumPy's makers of arrays make recorded ones, of floats, so that they can be written to."""
+    """While it lasts, NumPy's makers of arrays make recorded ones, of floats, so that they can be written
+    to."""
 
     def maker(f: Any, copied: bool) -> Any:
         @functools.wraps(f)

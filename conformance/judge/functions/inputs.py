@@ -126,7 +126,8 @@ def _first_axis(asked: Mapping[str, Asked]) -> int | None:
 
 
 def _renamed(to: int, last: bool = False) -> Callable[[Mapping[str, Asked]], dict[int, int] | None]:
-    """The batch, or the width, in every shape where it stands, becomes another; not where it is that already."""
+    """The batch, or the width, in every shape where it stands, becomes another; not where it is that
+    already."""
 
     def sizes(asked: Mapping[str, Asked]) -> dict[int, int] | None:
         first = next((a.shape for a in asked.values() if len(a.shape) > 1), None)
@@ -173,7 +174,8 @@ FAMILIES: tuple[Family, ...] = (
 def made(
     asked: Mapping[str, Asked], family: Family, dtype: str, seed: int = 0
 ) -> dict[str, NDArray[Any]] | None:
-    """The inputs of a family, floats as float64 arrays of numbers that the dtype has; None where it has none."""
+    """The inputs of a family, floats as float64 arrays of numbers that the dtype has; None where it has
+    none."""
     sizes = family.sizes(asked)
     if sizes is None:
         return None

@@ -144,7 +144,8 @@ def _one(
     elif _zeros_would_pass(exact, allowed):
         verdict = "undecided"
         found["reason"] = (
-            f"the tolerance exceeds the values themselves in {certificate.precision.storage}: zeros would pass."
+            f"the tolerance exceeds the values themselves in {certificate.precision.storage}: "
+            "zeros would pass."
         )
     found["verdict"] = verdict
     found["worst"] = _element(array, exact, allowed, at, certificate.precision.storage)

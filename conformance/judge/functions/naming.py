@@ -1,7 +1,8 @@
 """What a wrong gradient looks like: the derivative with one mistake in it, found by making that mistake.
 
 The reverse sweep is recorded again with one of its contributions left out, counted twice, with the other
-sign, or with a factor forgotten; where that gives what the code gave, within the tolerance, in every gradient,
+sign, or with a factor forgotten; where that gives what the code gave, within the tolerance, in every
+gradient,
 the mistake has a name, and a line: the operation of the forward pass that it belongs to. What no such mistake
 explains is described by its pattern (`judge/mistakes/pattern.py` does so for networks).
 """

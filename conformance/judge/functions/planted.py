@@ -13,7 +13,8 @@ __all__ = ["PLANTED", "Planted", "applied"]
 
 
 class Planted(NamedTuple):
-    """A mistake: its name, what it is, and what it makes of a right gradient; None where it changes nothing."""
+    """A mistake: its name, what it is, and what it makes of a right gradient; None where it changes
+    nothing."""
 
     name: str
     what: str

@@ -53,7 +53,8 @@ class Subject:
         for n in self.wrt:
             if n not in floats:
                 raise RefusedError(
-                    f"there is no gradient by {n!r}; expected some of {', '.join(floats) or 'no input: none has floats'}."
+                    f"there is no gradient by {n!r}; expected some of "
+                    f"{', '.join(floats) or 'no input: none has floats'}."
                 )
         return self.wrt or tuple(floats)
 

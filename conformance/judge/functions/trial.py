@@ -43,7 +43,8 @@ class FamilyRow(TypedDict):
 
 
 class Finding(TypedDict):
-    """What else was seen, besides wrong numbers: that an input is written to, that it is not the same twice."""
+    """What else was seen, besides wrong numbers: that an input is written to, that it is not the same
+    twice."""
 
     kind: str
     text: str
@@ -82,7 +83,8 @@ class FunctionResults(TypedDict):
 def judge_function(
     subject: Subject, progress: Callable[[str], None] = lambda name: None
 ) -> FunctionResults:
-    """Judge on every family. Raises RefusedError where the reference cannot be recorded at ordinary inputs."""
+    """Judge on every family. Raises RefusedError where the reference cannot be recorded at ordinary
+    inputs."""
     rows: list[FamilyRow] = []
     found: list[Judged] = []
     findings: list[Finding] = []
@@ -176,7 +178,8 @@ def _not_of(ran: Ran, certificate: Certificate) -> str:
     known = set(certificate.recording.outputs)
     strange = [n for n in ran.outputs if n not in known]
     if strange:
-        return f"it returned {', '.join(ran.outputs)}; expected what the reference returns: {', '.join(known)}."
+        of = ", ".join(ran.outputs)
+        return f"it returned {of}; expected what the reference returns: {', '.join(known)}."
     return ""
 
 
@@ -207,8 +210,8 @@ def _with_losses(subject: Subject, of: list[Judged], inputs: Table, kind: str) -
             j = {
                 **j,
                 "verdict": "inaccurate",
-                "reason": f"it loses digits: it is off by {where}, and by {units[2]:.3g} in {other}; a mistake would be "
-                "as far off in both.",
+                "reason": f"it loses digits: it is off by {where}, and by "
+                f"{units[2]:.3g} in {other}; a mistake would be as far off in both.",
             }
         changed.append(j)
     return changed
@@ -249,24 +252,17 @@ def _gates(subject: Subject, request: Request, ran: Ran, certificate: Certificat
             if x is not None and (
                 y is None or not np.array_equal(x.numbers, y.numbers, equal_nan=True)
             ):
-                found.append(
-                    Finding(
-                        kind="not-repeatable",
-                        text=f"{title((what, name))} is not the same bits at the second call: it is stochastic, or "
-                        "keeps something from one call to the next.",
-                    )
-                )
+                text = f"{title((what, name))} is not the same bits at the second call: it is stochastic, or "
+                text += "keeps something from one call to the next."
+                found.append(Finding(kind="not-repeatable", text=text))
     right = {j["quantity"] for j in judged(certificate, ran, "", "") if j["verdict"] != "deviates"}
     for name, variant in getattr(subject.candidate, "variants", dict)().items():
         found += _variant(name, variant, request, certificate, right)
     for name, g in ran.gradients.items():
         if g is not None and g.dtype != request.dtype:
-            found.append(
-                Finding(
-                    kind="dtype",
-                    text=f"∂{name} is {g.dtype}, and its input {request.dtype}: a framework would refuse it, or cast.",
-                )
-            )
+            text = f"∂{name} is {g.dtype}, and its input {request.dtype}: "
+            text += "a framework would refuse it, or cast."
+            found.append(Finding(kind="dtype", text=text))
     return found
 
 
