@@ -283,10 +283,7 @@ def _sides(check: Check, of: str, x: svg.LinearAxis, y: svg.LinearAxis) -> Itera
 
 
 def _grid(
-    across: Iterable[tuple[float, str]],
-    up: Iterable[tuple[float, str]],
-    top: float,
-    bottom: float,
+    across: Iterable[tuple[float, str]], up: Iterable[tuple[float, str]], top: float, bottom: float
 ) -> Iterator[Markup]:
     for x, label in across:
         yield svg.path([(x, top), (x, bottom)], "grid")

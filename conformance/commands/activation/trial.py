@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
-from conformance.commands.activation.bounds import Precision
-from conformance.commands.activation.findings import NAMES, Finding, digits, finding
+from conformance.commands.activation.bounds import Mask, Precision
+from conformance.commands.activation.findings import NAMES, Finding, Wording, digits, finding
+from conformance.commands.activation.spec import Spec
 from conformance.judge.inaccuracy import STABLE
 from conformance.model.results import Number, number
 from conformance.truth.balls import Enclosure
+from conformance.truth.rounding import Reals
 
 __all__ = ["FAR", "Trial", "Way"]
 
-Reals = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 LOST = 2.0**10  # u: from here on digits count as lost
-FAR = 1000.0  # what goes wrong beyond is no matter of ordinary arguments
+FAR = 1000.0  # ordinary arguments are at most as large: what goes wrong beyond is milder
 
 
 class Way(TypedDict):
@@ -47,7 +45,7 @@ class Way(TypedDict):
 class Trial:
     """`got` at x, to lie in [low, high]: one number, `exact`, but at kinks and jumps (`touched`)."""
 
-    spec: Mapping[str, Any]
+    spec: Spec
     of: str  # sigma, derivative, torch, jax
     what: str  # value or derivative
     p: Precision
@@ -167,33 +165,35 @@ class Trial:
         """Where the truth is larger than what a few roundings of numbers of its scale may hide."""
         return np.asarray(np.abs(self.low) > 4 * self.p.u * self.scale)
 
-    def worst(self, kind: str, where: Mask, begins: bool = False, **more: Any) -> Finding:
+    def worst(
+        self, kind: str, mask: Mask, begins: bool = False, **wording: Unpack[Wording]
+    ) -> Finding:
         """A finding of the worst of the points where it shows; of those equally bad, the nearest 0.
 
         `begins`: of the nearest 0 of them all.
         """
-        at = np.flatnonzero(where)
+        at = np.flatnonzero(mask)
         badness = (self.error / self.size)[at]
         i = np.argmin(np.abs(self.x[at])) if begins else _first_of_worst(badness, self.x[at])
-        return self._finding(kind, where, int(at[i]), **more)
+        return self._finding(kind, mask, int(at[i]), **wording)
 
-    def loses_most(self, where: Mask, name: str) -> Finding:
+    def loses_most(self, mask: Mask, name: str) -> Finding:
         """A finding of the digits that are lost, where most are: of such points the most ordinary. The stable
         formula is named, where σ is an activation that is known by name. Far out alone it is a note."""
-        near = where & (np.abs(self.x) <= FAR)
-        at = np.flatnonzero(near if near.any() else where)
+        near = mask & (np.abs(self.x) <= FAR)
+        at = np.flatnonzero(near if near.any() else mask)
         with np.errstate(all="ignore"):
             part = np.minimum(self.error[at] / np.abs(self.exact.hi[at]), 1)
             far = np.abs(np.log(np.abs(self.x[at])))
         i = int(at[np.argmin(np.where(part >= 0.999 * part.max(), far, np.inf))])
         stable = STABLE["Z" if self.what == "value" else "delta"].get(name, "")
-        more = {"remedy": f"Stable, where a is x and z is σ(x): {stable}."} if stable else {}
-        more |= {} if near.any() else {"severity": "note"}
-        return self._finding("cancellation", where, i, **more)
+        remedy = f"Stable, where a is x and z is σ(x): {stable}." if stable else ""
+        severity = "" if near.any() else "note"
+        return self._finding("cancellation", mask, i, remedy=remedy, severity=severity)
 
-    def _finding(self, kind: str, where: Mask, i: int, **more: Any) -> Finding:
-        """What was found at some points, as it shows at one."""
-        at = np.flatnonzero(where)
+    def _finding(self, kind: str, mask: Mask, i: int, **wording: Unpack[Wording]) -> Finding:
+        """A finding that holds at the points of the mask, with the numbers of point i."""
+        at = np.flatnonzero(mask)
         low, high = float(self.low[i]), float(self.high[i])
         shown = f"{low:.17g}" if low == high else f"between {low:.17g} and {high:.17g}"
         return finding(
@@ -205,10 +205,10 @@ class Trial:
             got=f"{float(self.got[i]):.17g}",
             expected=shown,
             digits=digits(float(self.got[i]), self.expected(i)),
-            count=int(where.sum()),
+            count=int(mask.sum()),
             points=int(self.known.sum()),
             where=_range(self.x[at]),
-            **more,
+            **wording,
         )
 
     @cached_property
