@@ -69,7 +69,7 @@ class Check(TypedDict):
     points: dict[str, int]
     series: list[Series]
     printed: dict[str, str]
-    environment: dict[str, Any]  # as judge.summary.environment has it
+    environment: dict[str, Any]  # that of judge.summary.environment, and packages_used
 
 
 def check(spec: Spec, frameworks: Iterable[str] = (), strict: bool = False) -> Check:
