@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from conformance.commands.activation.check import Check
 
 __all__: list[str] = []
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 class _Pair(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.5
@@ -58,25 +61,18 @@ class _Domain(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not LOW:HIGH, such as -50:50.", param, ctx)
 
 
-@main.command(context_settings={"ignore_unknown_options": False})
+def _function(option: str, help: str) -> Callable[[Command], Command]:
+    """An option that names a function."""
+    return click.option(option, default="", metavar="F.py:NAME", help=help)
+
+
+@main.command()
 @click.argument("sigma", default="", metavar="[SIGMA]")
 @click.argument("derivative", default="", metavar="[SIGMA_PRIME]")
-@click.option("--prime", default="", metavar="F.py:NAME", help="σ', where σ itself is not given.")
-@click.option(
-    "--truth", default="", metavar="F.py:NAME", help="A definition of σ in NumPy, or a known name."
-)
-@click.option(
-    "--torch",
-    default="",
-    metavar="F.py:NAME",
-    help="Your torch version: Function, module or function.",
-)
-@click.option(
-    "--jax",
-    default="",
-    metavar="F.py:NAME",
-    help="Your JAX version: custom_vjp, custom_jvp or function.",
-)
+@_function("--prime", "σ', where σ itself is not given.")
+@_function("--truth", "A definition of σ in NumPy, or a known name.")
+@_function("--torch", "Your torch version: Function, module or function.")
+@_function("--jax", "Your JAX version: custom_vjp, custom_jvp or function.")
 @click.option(
     "--autodiff/--no-autodiff",
     default=None,

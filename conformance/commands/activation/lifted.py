@@ -20,17 +20,9 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike
 
 __all__ = [
-    "Arg",
-    "Array",
-    "Backend",
-    "Function",
-    "Lifted",
-    "Shape",
-    "UnsupportedError",
-    "plain_data",
-    "shape_of",
-    "unsupported",
-]
+    "Arg", "Array", "Backend", "Function", "Lifted", "Shape", "UnsupportedError", "plain_data",
+    "shape_of", "unsupported",
+]  # fmt: skip
 
 Array: TypeAlias = Any
 """An array as a backend has it: an ndarray of Taylors, a tensor, a JAX array; or what it makes one of."""

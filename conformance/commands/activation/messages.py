@@ -32,35 +32,11 @@ from conformance.model.results import Number
 from conformance.tools.plain import plain_values
 
 __all__ = [
-    "DTYPES",
-    "EVALUATING",
-    "LOADING",
-    "NETWORKS",
-    "STARTING",
-    "Autodiff",
-    "Branches",
-    "Certified",
-    "Differentiated",
-    "Done",
-    "Emit",
-    "Lookalikes",
-    "Message",
-    "NetworkResult",
-    "Networks",
-    "NotRun",
-    "Observed",
-    "Points",
-    "Problem",
-    "Stage",
-    "Unsearched",
-    "Unsupported",
-    "Values",
-    "Version",
-    "decode",
-    "encode",
-    "from_json",
-    "to_json",
-]
+    "DTYPES", "EVALUATING", "LOADING", "NETWORKS", "STARTING", "Autodiff", "Branches", "Certified",
+    "Differentiated", "Done", "Emit", "Lookalikes", "Message", "NetworkResult", "Networks", "NotRun",
+    "Observed", "Points", "Problem", "Stage", "Unsearched", "Unsupported", "Values", "Version",
+    "decode", "encode", "from_json", "to_json",
+]  # fmt: skip
 
 DTYPES = ("float64", "float32", "bfloat16")
 STARTING, LOADING, EVALUATING, NETWORKS = "starting", "loading", "evaluating", "running networks"

@@ -77,7 +77,7 @@ class OwnDefinition:
         return Point(t.c0, first, 2 * t.c2)
 
     def _hull(self, a: Ball) -> Point:
-        """Each branch that a touches, continued over all of it."""
+        """The union of the two branches that the ball touches, each continued over all of the ball."""
         sides = []
         for end in (a.lower(), a.upper()):
             with branching() as b:
@@ -142,7 +142,7 @@ def run_networks(
         return
     exact = given["truth" if "truth" in given else "sigma"]
     of = branches(exact, (low, high)).found if of is None else of
-    name = "own"  # the data follow from the case's id, and so from no name of the user's
+    name = "own"  # a case's numbers are drawn by its id, which must not depend on the user's names
     own(name)
     results = []
     for dtype in DTYPES:
@@ -218,7 +218,7 @@ def _as_known(
     case: Case, own: Own, known: str, of_implementation: str, impl: Implementation
 ) -> Result | None:
     """The result, where it conforms to what a framework is known to compute instead."""
-    # in refbp runs what was given as NumPy; where that is a black box, it may be any framework's
+    # refbp runs the functions given as NumPy, which may be wrappers of any framework's: "" stands for any
     framework = of_implementation.partition("-")[0].removeprefix("refbp")
     if not (rows := concerning(known, framework, case.dtype)):
         return None

@@ -1,4 +1,4 @@
-"""One array of numbers against what it should be: errors, the worst of them, a row of the table of ways."""
+"""Compares one array of numbers with what it should be: errors, the worst of them, a row of the table."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Trial:
 
     @cached_property
     def error(self) -> Reals:
-        """How far each is off, to the last digit; infinite where it is no number."""
+        """How far each number is from the allowed ones, to the last digit; infinite where it is NaN or ±∞."""
         with np.errstate(invalid="ignore"):
             outside = np.maximum(np.maximum(self.low - self.got, self.got - self.high), 0.0)
         infinite = np.isinf(self.got) & (self.got != self.low)
@@ -77,7 +77,7 @@ class Trial:
 
     @cached_property
     def room(self) -> Reals:
-        """What is allowed, and what is not known."""
+        """The error that is allowed: by rounding, and since the truth is known only to its radius."""
         return np.asarray(self.allowed + self.exact.rad)
 
     @cached_property
@@ -133,7 +133,7 @@ class Trial:
         return hole
 
     def filled(self) -> Trial:
-        """With the value of the next point expected in holes."""
+        """The same, where in holes the value of the next point is expected."""
         low, high = self.low.copy(), self.high.copy()
         at = np.flatnonzero(self.holes)
         low[at] = high[at] = self.low[at + 1]
@@ -168,9 +168,9 @@ class Trial:
     def worst(
         self, kind: str, mask: Mask, begins: bool = False, **wording: Unpack[Wording]
     ) -> Finding:
-        """A finding of the worst of the points where it shows; of those equally bad, the nearest 0.
+        """A finding at the points of the mask, shown at the worst; of equally bad ones at the nearest 0.
 
-        `begins`: of the nearest 0 of them all.
+        `begins`: shown at the nearest 0 of them all.
         """
         at = np.flatnonzero(mask)
         badness = (self.error / self.size)[at]
@@ -178,8 +178,11 @@ class Trial:
         return self._finding(kind, mask, int(at[i]), **wording)
 
     def loses_most(self, mask: Mask, name: str) -> Finding:
-        """A finding of the digits that are lost, where most are: of such points the most ordinary. The stable
-        formula is named, where σ is an activation that is known by name. Far out alone it is a note."""
+        """A finding that digits are lost, shown where most are; of such points at the one nearest ±1.
+
+        Its remedy is a stable formula, where the activation `name` has one. It is a note where all points are
+        far out.
+        """
         near = mask & (np.abs(self.x) <= FAR)
         at = np.flatnonzero(near if near.any() else mask)
         with np.errstate(all="ignore"):
@@ -219,7 +222,7 @@ class Trial:
 
     @cached_property
     def room_in_ulps(self) -> Reals:
-        """What is allowed, in the same."""
+        """What is allowed, in units in the last place."""
         with np.errstate(all="ignore"):
             return np.asarray(np.where(self.comparable, self.room / self._ulp, np.nan))
 

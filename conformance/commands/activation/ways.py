@@ -32,7 +32,7 @@ from conformance.truth.rounding import Reals
 
 __all__ = ["InDtype"]
 
-REMOTE = 1e100
+REMOTE = 1e100  # beyond, in float64, a square soon overflows
 NEAR = 80.0  # e^80 is a number of float32: up to here σ overflows for no good reason
 
 Judged = tuple[list[Finding], Way, Trial]
@@ -46,7 +46,7 @@ def _as_compared(facts: Facts) -> list[Branch]:
 
 
 class InDtype(NamedTuple):
-    """Everything of one dtype, against the certified σ and σ'. `judge` runs it, with NumPy's warnings off."""
+    """What is known in one dtype, and the certified σ and σ'. `judge` runs it, with NumPy's warnings off."""
 
     facts: Facts
     p: Precision
@@ -126,7 +126,7 @@ class InDtype(NamedTuple):
         found, known = self._as_known("" if "sigma" in self.facts.unsupported else None, t)
         near = t.overflows & (np.abs(t.x) <= NEAR)
         wrong = t.off & (np.abs(t.x) <= FAR) & ~known
-        # some finite, of what overflowed on the way
+        # an overflow on the way may also leave a finite number that is wrong
         far = (t.overflows & ~near) | (t.off & ~wrong & ~known)
         lost = t.lost & ~t.off
         if "sigma" in self.facts.unsupported:  # it may be a framework's, which are measured
@@ -176,7 +176,7 @@ class InDtype(NamedTuple):
         negligible = np.fmax(np.abs(self.low), np.abs(self.high)) <= floor
         negligible &= (t.error <= floor) & (np.abs(formula.got - c.first.hi) <= floor)
         tail = wrong & negligible
-        # a clip at ±300 shows at 1e250, a guard of 1e-300 below it; but beside a kink all counts
+        # where only a clip (at ±300, say) or a guard (1e-300) shows, it is milder; but not beside a kink at 0
         size = np.abs(self.x)
         least = 0.0 if (self.touched & (self.x == 0)).any() else 1e-290
         remote = wrong & ((size > REMOTE) | ((size < least) & (size > 0)))
@@ -186,7 +186,7 @@ class InDtype(NamedTuple):
             found.append(formula.worst("far-overflow-derivative", remote))
         found += self._overflow(t)
         beyond = t.error > self.row["derivative"]
-        if g is None:  # what it is as mathematics is not known
+        if g is None:  # its formula cannot be seen into
             tail |= t.nothing_right & ~wrong & beyond
         if tail.any() and not wrong.any():
             found.append(t.worst("tail", tail, begins=True))
@@ -328,7 +328,7 @@ class InDtype(NamedTuple):
         return REMOTE if self.p.name == "float64" else REMOTE**0.125
 
     def _as_formula(self, what: str) -> Reals:
-        """What σ or σ' as written in NumPy may lose, where that is known; else nothing."""
+        """What rounding explains of σ or σ' as written in NumPy, where it can be seen into; else 0."""
         role = "sigma" if what == "value" else "derivative"
         own = self.facts.curves.get((role, self.p.name), self.c if what == "value" else None)
         if own is None or role in self.facts.unsupported:
@@ -337,7 +337,8 @@ class InDtype(NamedTuple):
         return np.asarray(np.where(np.isnan(own.value.hi), 0.0, lost))
 
     def _as_known(self, way: str | None, t: Trial) -> tuple[list[Finding], Mask]:
-        """What a framework is known to compute instead; of a black box (""), any of them."""
+        """The findings of known differences of a framework, and where they hold; of any framework where `way`
+        is "", and of none where it is None."""
         found: list[Finding] = []
         known = np.zeros(len(t.x), bool)
         for d in concerning(self.name, way, self.p.name) if way is not None else ():

@@ -79,7 +79,9 @@ def numpy_evidence(spec: Spec, functions: Functions, emit: Emit) -> list[Branch]
         search = _branches("derivative", g, spec.domain, emit)
         at += [b.at for b in search.found]
         if not search.unsearched:  # it may have other branches in float32
-            at += _float32_branches(g, _within(spec.domain, "float32"), emit)
+            within = _within(spec.domain, "float32")
+            search = _branches("derivative", _seeing_float32(g), within, emit, listed=False)
+            at += [b.at for b in search.found]
     all_points = grids(spec.domain, sorted(set(at)))
     x = all_points.by_dtype()
     if of_sigma.unsearched:
@@ -90,9 +92,8 @@ def numpy_evidence(spec: Spec, functions: Functions, emit: Emit) -> list[Branch]
         for function, f in given.items():
             emit(messages.Stage(f"calling {NAMES[function]} on {len(x[dtype])} points of {dtype}"))
             with _calling(function):
-                emit(
-                    messages.Values(function, dtype, values(f, x[dtype]), values(f, special(dtype)))
-                )
+                y, ends = values(f, x[dtype]), values(f, special(dtype))
+            emit(messages.Values(function, dtype, y, ends))
     for function, f in given.items():
         emit(messages.Observed(function, warned(f, all_points.float64)))
     for dtype in x:
@@ -151,34 +152,29 @@ def _lookalikes(emit: Emit, exact: Function, g: Function, x: Floats) -> None:
         return  # only the explanation of a wrong derivative is lost
 
 
-def _branches(function: str, f: Function, domain: tuple[float, float], emit: Emit) -> Search:
-    """The branch points, which are told, and where more may be."""
+def _branches(
+    function: str, f: Function, domain: tuple[float, float], emit: Emit, listed: bool = True
+) -> Search:
+    """The branch points, and where more may be. Unless they are to be `listed`, only the latter is told."""
     if not domain[0] < domain[1]:
         return Search([], [])
     emit(messages.Stage(f"looking for the branch points of {NAMES[function]}"))
     try:
         search = branches(f, domain)
     except Exception as e:
-        emit(messages.Unsupported(function, _why(e)))
+        if listed:
+            emit(messages.Unsupported(function, _why(e)))
         return Search([], [])
-    emit(messages.Branches(function, search.found))
+    if listed:
+        emit(messages.Branches(function, search.found))
     if search.unsearched:
         emit(messages.Unsearched(function, search.unsearched))
     return search
 
 
-def _float32_branches(g: Function, domain: tuple[float, float], emit: Emit) -> list[float]:
-    """The branch points of σ' for an argument of float32. They are looked at, and not listed."""
-    if not domain[0] < domain[1]:
-        return []
-    emit(messages.Stage(f"looking for the branch points of {NAMES['derivative']}"))
-    try:
-        search = branches(lambda x: g(Lifted(x.backend, x.data, "float32")), domain)
-    except Exception:  # the same was told of float64
-        return []
-    if search.unsearched:
-        emit(messages.Unsearched("derivative", search.unsearched))
-    return [b.at for b in search.found]
+def _seeing_float32(g: Function) -> Function:
+    """g, which sees its argument to be of float32."""
+    return lambda x: g(Lifted(x.backend, x.data, "float32"))
 
 
 def _why(e: Exception) -> str:
