@@ -22,7 +22,7 @@ from conformance.truth.rounding import Reals
 
 __all__ = ["Framework", "Functions", "ReturnedError", "autodiff_evidence", "passes_on", "upstream"]
 
-Functions: TypeAlias = Mapping[str, Function]  # those that were given, by role
+Functions: TypeAlias = Mapping[str, Function]  # those that were given; the keys are among FUNCTIONS
 
 
 class ReturnedError(TypeError):

@@ -75,6 +75,8 @@ class Facts:
         """Which frameworks were given a version of their own."""
         return {way: found.native for (way, _), found in self.autodiff.items()}
 
-    def named(self, role: str) -> str:
+    def named(self, function: str) -> str:
         """Whose branch points they are: σ is its own definition where no other was given."""
-        return NAMES["sigma" if role == "truth" and "truth" not in self.spec.given else role]
+        return NAMES[
+            "sigma" if function == "truth" and "truth" not in self.spec.given else function
+        ]

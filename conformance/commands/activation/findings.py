@@ -220,7 +220,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def finding(spec: Spec, kind: str, of: str, **details: Unpack[Details]) -> Finding:
-    """A finding of that kind about σ, σ', torch or jax (`of`, a role); `spec` names the function."""
+    """A finding of that kind about σ, σ', torch or jax (`of`, one of FUNCTIONS); `spec` names the function."""
     k = KINDS[kind]
     found = Finding(
         kind=kind, severity=k.severity, title=k.title, of=NAMES.get(of, of), dtype="", x=None, got="",

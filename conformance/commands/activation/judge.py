@@ -103,24 +103,24 @@ def _observed(facts: Facts, function: str, o: Observation) -> Finding:
 def _ends(facts: Facts) -> Iterator[Finding]:
     """−0 as 0; NaN in, NaN out; at ±∞ the limit, where there is one."""
     c, dtype = facts.curves.get(("truth", "float64")), "float64"
-    for role in ("sigma", "derivative"):
-        ends = facts.ends.get((role, "float64"))
+    for function in ("sigma", "derivative"):
+        ends = facts.ends.get((function, "float64"))
         if ends is None or c is None:
             continue
-        truth, x = (c.value.hi if role == "sigma" else c.first.hi), facts.x["float64"]
+        truth, x = (c.value.hi if function == "sigma" else c.first.hi), facts.x["float64"]
         zero, minus_zero, plus, minus, nan = map(float, ends)
         other = math.isfinite(zero) and minus_zero != zero
-        if other and 0 in x and not _at_break(facts, role, minus_zero):
+        if other and 0 in x and not _at_break(facts, function, minus_zero):
             got, expected = f"{minus_zero:.17g}", f"{zero:.17g}, as at 0"
             yield finding(
-                facts.spec, "at-the-ends", role, dtype=dtype, x=-0.0, got=got, expected=expected,
+                facts.spec, "at-the-ends", function, dtype=dtype, x=-0.0, got=got, expected=expected,
                 severity="error",
             )  # fmt: skip
         finite = truth[np.isfinite(truth)]
         if not math.isnan(nan) and finite.size and np.ptp(np.clip(finite, -1e300, 1e300)) > 0:
             yield finding(
-                facts.spec, "hides-nan", role, dtype=dtype, x="nan", got=f"{nan:.6g}", expected="nan",
-                severity="warning" if role == "sigma" else "note",
+                facts.spec, "hides-nan", function, dtype=dtype, x="nan", got=f"{nan:.6g}", expected="nan",
+                severity="warning" if function == "sigma" else "note",
             )  # fmt: skip
         for got_there, i, where in ((plus, -1, "inf"), (minus, 0, "-inf")):
             before = truth[int(np.argmin(np.abs(x - math.copysign(1e100, x[i]))))]
@@ -130,15 +130,17 @@ def _ends(facts: Facts) -> Iterator[Finding]:
                 continue
             kind = "nan-at-infinity" if math.isnan(got_there) else "at-the-ends"
             got, expected = f"{got_there:.6g}", f"{truth[i]:.6g}"
-            yield finding(facts.spec, kind, role, dtype=dtype, x=where, got=got, expected=expected)
+            yield finding(
+                facts.spec, kind, function, dtype=dtype, x=where, got=got, expected=expected
+            )
 
 
-def _at_break(facts: Facts, role: str, minus_zero: float) -> bool:
+def _at_break(facts: Facts, function: str, minus_zero: float) -> bool:
     """Whether σ has a kink or a jump at 0, and the value at −0 lies between its sides."""
     for b in facts.branches.get("truth", []):
         if b.at == 0 and b.kind in ("kink", "jump"):
             values = b.left.value, b.right.value
-            low, high = (min(values), max(values)) if role == "sigma" else b.hull
+            low, high = (min(values), max(values)) if function == "sigma" else b.hull
             return low <= minus_zero <= high
     return False
 

@@ -86,9 +86,9 @@ def _of_derivative(facts: Facts, b: Branch) -> Kink:
 
 def branch_findings(facts: Facts) -> Iterator[Finding]:
     """Jumps, and more branch points than can be listed."""
-    for role, where in facts.unsearched.items():
+    for function, where in facts.unsearched.items():
         got, expected, at = "more than can be examined", "a few", intervals(where)
-        of = facts.named(role)
+        of = facts.named(function)
         yield finding(facts.spec, "many-branches", of, where=at, got=got, expected=expected)
     for b in facts.branches.get("truth", []) if "truth" not in facts.unsearched else ():
         if b.kind == "jump":

@@ -95,9 +95,9 @@ def _mistake(facts: Facts, p: Problem, lines: str) -> Finding | None:
 def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
     if any(f["severity"] == "error" for f in findings):
         return ""
-    for role in ("truth", "sigma"):
-        if role in facts.unsupported:
-            return f"σ cannot be certified: {facts.unsupported[role]}"
+    for function in ("truth", "sigma"):
+        if function in facts.unsupported:
+            return f"σ cannot be certified: {facts.unsupported[function]}"
     return "σ could not be certified: no value of it is known."
 
 
@@ -134,9 +134,9 @@ def _no_value(facts: Facts) -> str:
 
 def _unsearched(facts: Facts) -> str:
     """Where comparisons flip more often than can be followed: nothing is known between the points."""
-    for role, where in facts.unsearched.items():
+    for function, where in facts.unsearched.items():
         return (
-            f"{facts.named(role)} has more branch points than can be examined: right at "
+            f"{facts.named(function)} has more branch points than can be examined: right at "
             f"{number_of_points(facts):,} points, but not judged between them where {intervals(where)}. "
             "Give a --domain."
         )

@@ -329,9 +329,9 @@ class InDtype(NamedTuple):
 
     def _as_formula(self, what: str) -> Reals:
         """What rounding explains of σ or σ' as written in NumPy, where it can be seen into; else 0."""
-        role = "sigma" if what == "value" else "derivative"
-        own = self.facts.curves.get((role, self.p.name), self.c if what == "value" else None)
-        if own is None or role in self.facts.unsupported:
+        function = "sigma" if what == "value" else "derivative"
+        own = self.facts.curves.get((function, self.p.name), self.c if what == "value" else None)
+        if own is None or function in self.facts.unsupported:
             return np.zeros(len(self.x))
         lost = own.tolerance(self.p.u, self.p.normal) + self._underflow()
         return np.asarray(np.where(np.isnan(own.value.hi), 0.0, lost))

@@ -68,7 +68,7 @@ def numpy_evidence(spec: Spec, functions: Functions, emit: Emit) -> list[Branch]
 
     Returns the branch points of σ; None where it cannot be judged at all.
     """
-    given = {role: functions[role] for role in ("sigma", "derivative") if role in functions}
+    given = {f: functions[f] for f in ("sigma", "derivative") if f in functions}
     behave = [_behaves(function, f, spec.domain, emit) for function, f in given.items()]
     if not all(behave):
         return None
@@ -250,11 +250,13 @@ def functions_of(given: Mapping[str, str | Function], folder: str = "") -> dict[
     Raises LoadError, or whatever importing their files raises.
     """
     found: dict[str, Function] = {}
-    for role, f in given.items():
+    for function, f in given.items():
         if not isinstance(f, str):
-            found[role] = f
+            found[function] = f
         else:
-            found[role] = definition(f) if role == "truth" and ":" not in f else load(f, folder)
+            found[function] = (
+                definition(f) if function == "truth" and ":" not in f else load(f, folder)
+            )
     return found
 
 
