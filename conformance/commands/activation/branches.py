@@ -184,13 +184,13 @@ def _undecided(points: _Points, domain: Interval) -> tuple[list[Cell], list[Cell
 
 
 def _binades_from_one(low: int, high: int) -> int:
-    """How many lie between 1 or −1, whichever is nearer, and the interval."""
+    """The number of binades between the interval and 1 or −1, whichever is nearer."""
     one = order(1.0)
     return min(max(low - n, n - high, 0) for n in (one, -one)) // BINADE
 
 
 def _runs(cells: Iterable[Cell]) -> list[Cell]:
-    """Cells that touch, as one."""
+    """The cells, with those that touch joined."""
     runs: list[Cell] = []
     for low, high in sorted(cells):
         if runs and low <= runs[-1][1]:
@@ -225,7 +225,7 @@ def local_branches(f: Function, at: Iterable[float]) -> list[Branch]:
 
 
 def _branch(points: _Points, low: int, high: int) -> Branch:
-    """What happens between two floats that are not on one branch."""
+    """The branch point between two floats that are not on one branch."""
     own = _own_points(points, low, high)
     n = own[len(own) // 2] if own else (low + high) // 2
     sides = (n - 1, n + 1) if own else (low, high)

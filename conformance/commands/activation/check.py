@@ -85,7 +85,7 @@ def check_functions(
     frameworks: Iterable[str] = (),
     strict: bool = False,
 ) -> Check:
-    """The same for functions at hand, in this process: nothing guards against what they do to it."""
+    """The same for functions themselves, in this process, which nothing protects from what they do."""
     from conformance.commands.activation.worker import StoppedError, run_role
 
     begun = time.monotonic()

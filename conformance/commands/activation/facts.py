@@ -40,7 +40,7 @@ class Facts:
     versions: dict[str, str] = field(default_factory=dict)
 
     def take(self, role: str, message: messages.Message | None) -> None:
-        """A message of the worker of that role."""
+        """Add a message of the worker of that role; None adds nothing."""
         match message:
             case messages.Observed(function, observations):
                 self.observations += [(function, o) for o in observations]
@@ -76,7 +76,7 @@ class Facts:
         return {way: found.native for (way, _), found in self.autodiff.items()}
 
     def named(self, function: str) -> str:
-        """Whose branch points they are: σ is its own definition where no other was given."""
+        """The name of a function for the reader: σ is its own definition where no other was given."""
         return NAMES[
             "sigma" if function == "truth" and "truth" not in self.spec.given else function
         ]

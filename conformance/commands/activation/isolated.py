@@ -71,7 +71,7 @@ class _Worker:
             yield message
 
     def over(self) -> bool:
-        """Whether it has ended; ended here if its time is over."""
+        """Whether it has ended. Kills it where its time is over."""
         if self.process.poll() is not None:
             return True
         if time.monotonic() - self.begun > self.timeout:
@@ -81,7 +81,7 @@ class _Worker:
         return False
 
     def kill(self) -> None:
-        """It and whatever it started."""
+        """End the process and whatever it started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -84,7 +84,7 @@ def _in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _observed(facts: Facts, function: str, o: Observation) -> Finding:
-    """What was seen of a function's form; a warning far out is a note."""
+    """The finding of an observation; that of a warning which shows far out alone is a note."""
     x = None if o.x is None else number(o.x, 17)
     far = o.kind == "warns" and x is not None and abs(float(x)) > FAR
     severity = "note" if far else KINDS[o.kind].severity
@@ -101,7 +101,7 @@ def _observed(facts: Facts, function: str, o: Observation) -> Finding:
 
 
 def _ends(facts: Facts) -> Iterator[Finding]:
-    """−0 as 0; NaN in, NaN out; at ±∞ the limit, where there is one."""
+    """Findings at special numbers: at −0 the value at 0 is due, at NaN NaN, at ±∞ the limit if there is one."""
     c, dtype = facts.curves.get(("truth", "float64")), "float64"
     for function in ("sigma", "derivative"):
         ends = facts.ends.get((function, "float64"))

@@ -21,7 +21,7 @@ WAYS = {"σ'": "derivative", "torch": "torch", "jax": "jax"}
 
 
 class Kink(TypedDict):
-    """A branch point, and what each says the derivative there is."""
+    """A branch point, and the derivative there by each way."""
 
     at: Number
     exact: bool
@@ -37,7 +37,7 @@ class Kink(TypedDict):
 
 
 def kinks(facts: Facts) -> list[Kink]:
-    """Those of σ, and of σ' those that σ has not, in order."""
+    """The table: the branch points of σ, and those of σ' at which σ has none, in order."""
     found: dict[float, Kink] = {}
     for b in facts.branches.get("derivative", []):
         found[b.at] = _of_derivative(facts, b)
@@ -85,7 +85,7 @@ def _of_derivative(facts: Facts, b: Branch) -> Kink:
 
 
 def branch_findings(facts: Facts) -> Iterator[Finding]:
-    """Jumps, and more branch points than can be listed."""
+    """The findings of jumps, and of functions with more branch points than can be examined."""
     for function, where in facts.unsearched.items():
         got, expected, at = "more than can be examined", "a few", intervals(where)
         of = facts.named(function)

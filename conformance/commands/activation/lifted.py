@@ -172,7 +172,7 @@ class Lifted(NDArrayOperatorsMixin):
         return _clip(self, self, min, max, out)
 
     def item(self) -> Arg:
-        """Refused: a number that leaves has no derivative."""
+        """Refused: a plain number has no derivative."""
         raise unsupported(".item()", "keep to arrays")
 
     def any(self) -> bool:
@@ -249,7 +249,7 @@ class Lifted(NDArrayOperatorsMixin):
 
 
 def shape_of(data: Arg) -> Shape:
-    """Of any backend's arrays; a lone element has none."""
+    """The shape of any backend's array; () for a single element."""
     return tuple(getattr(data, "shape", ()))
 
 

@@ -1,4 +1,4 @@
-"""What a wrong derivative looks like: the nearest right thing, in words."""
+"""What a wrong derivative looks like, in words: another known curve, a factor, a difference quotient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLOSE = 1e-5
 
 
 def _close(got: Reals, candidate: Reals) -> bool:
-    """Whether two curves are one, but for rounding, on nearly all of the points."""
+    """Whether two curves are the same, but for rounding, at nearly all points."""
     both = np.isfinite(got) & np.isfinite(candidate)
     if both.sum() < 8:
         return False
@@ -95,7 +95,7 @@ def looks_like(
 
 
 def _difference_quotient(f: Lookalikes, ours: Reals) -> str:
-    """A finite difference: off by h σ''/2."""
+    """Whether it is a finite difference, whose error is h σ''/2 with one step h: says so, else ""."""
     with np.errstate(all="ignore"):
         h = 2 * (ours - f.truth.first.hi) / f.truth.second
     h = h[np.isfinite(h) & (np.abs(f.truth.second) > 1e-2)]
@@ -108,7 +108,7 @@ def _difference_quotient(f: Lookalikes, ours: Reals) -> str:
 
 
 def _factor(got: Reals, truth: Reals, at: Mask, place: str) -> str:
-    """One factor, or one constant, everywhere that it is wrong."""
+    """Whether one factor, or one added constant, explains `got` wherever it is wrong: says which, else ""."""
     with np.errstate(all="ignore"):
         ratio = got[at] / truth[at]
         less = got[at] - truth[at]

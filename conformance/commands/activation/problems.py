@@ -102,7 +102,7 @@ def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
 
 
 def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
-    """Where no derivative was compared with anything, and no value with a definition; or not everywhere."""
+    """Why nothing was judged, or not everywhere: no derivative was compared, nor a value with a definition."""
     if reason := _no_value(facts):
         return reason
     compared = any(w["of"] == "derivative" and w["dtype"] != "bfloat16" for w in ways)
@@ -115,7 +115,8 @@ def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
 
 
 def _no_value(facts: Facts) -> str:
-    """Where σ's code has values and its formula has none: np.nan_to_num of a root, for example."""
+    """Why σ is not certified at many points: its code has values there and its formula none, as np.nan_to_num
+    of a root."""
     y, c = facts.values.get(("sigma", "float64")), facts.curves.get(("truth", "float64"))
     if y is None or c is None:
         return ""
@@ -133,7 +134,7 @@ def _no_value(facts: Facts) -> str:
 
 
 def _unsearched(facts: Facts) -> str:
-    """Where comparisons flip more often than can be followed: nothing is known between the points."""
+    """Why nothing is known between the points: a function has too many branch points to find them all."""
     for function, where in facts.unsearched.items():
         return (
             f"{facts.named(function)} has more branch points than can be examined: right at "
@@ -144,5 +145,5 @@ def _unsearched(facts: Facts) -> str:
 
 
 def number_of_points(facts: Facts) -> int:
-    """How many there are of float64 and float32; what bfloat16 has is no evidence for those."""
+    """The number of points of float64 and float32; those of bfloat16 are no evidence for these."""
     return sum(len(x) for dtype, x in facts.x.items() if dtype != "bfloat16")

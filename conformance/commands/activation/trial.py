@@ -43,7 +43,7 @@ class Way(TypedDict):
 
 @dataclass(frozen=True)
 class Trial:
-    """`got` at x, to lie in [low, high]: one number, `exact`, but at kinks and jumps (`touched`)."""
+    """`got` at x, which must lie in [low, high]: the number `exact`, but at kinks and jumps (`touched`)."""
 
     spec: Spec
     of: str  # sigma, derivative, torch, jax
@@ -62,7 +62,7 @@ class Trial:
 
     @cached_property
     def known(self) -> Mask:
-        """Where anything is known of the truth."""
+        """Where the truth is known, or at least its two sides."""
         return np.asarray(~np.isnan(self.exact.hi) | self.touched)
 
     @cached_property
@@ -82,7 +82,7 @@ class Trial:
 
     @cached_property
     def overflows(self) -> Mask:
-        """Where the truth is a number of the dtype and what was got is none."""
+        """Where the truth is a number of the dtype and what was got is NaN or infinite."""
         within = (np.abs(self.low) <= self.p.largest) & (np.abs(self.high) <= self.p.largest)
         over = self.known & within & ~np.isfinite(self.got)
         return np.asarray(over if self.skipped is None else over & ~self.skipped)
@@ -105,7 +105,7 @@ class Trial:
 
     @cached_property
     def size(self) -> Reals:
-        """|truth|, but for what is small among the others: errors are worst relative to this."""
+        """What errors are compared by: relative to |truth|, but not where that is far below the scale."""
         truth = np.where(np.isfinite(self.exact.hi), np.abs(self.exact.hi), 0.0)
         return np.asarray(truth + 1e-3 * self.scale)
 
@@ -232,7 +232,7 @@ class Trial:
         return self.p.ulp(np.maximum(truth, self.p.normal))
 
     def way(self, verdict: str, wrong: Mask, few: Mask | None = None) -> Way:
-        """Its row in the table: the worst of what is wrong, of what loses digits (`few`), or of all.
+        """The row of the table: the worst of what is wrong, else of what loses digits (`few`), else of all.
 
         What loses digits is within its tolerance, so it is shown and not counted as beyond it.
         """

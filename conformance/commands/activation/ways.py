@@ -39,7 +39,7 @@ Judged = tuple[list[Finding], Way, Trial]
 
 
 def _as_compared(facts: Facts) -> list[Branch]:
-    """The branch points of σ; each reaches as far as rounding decides it in σ or in σ'."""
+    """The branch points of σ, each with the larger `reach` of σ and σ', for both are compared there."""
     own = {b.at: b.reach for b in facts.branches.get("derivative", [])}
     truth = facts.branches.get("truth", [])
     return [replace(b, reach=max(b.reach, own.get(b.at, 0.0))) for b in truth]
@@ -60,7 +60,7 @@ class InDtype(NamedTuple):
 
     @classmethod
     def of(cls, facts: Facts, dtype: str, name: str) -> InDtype:
-        """Of a dtype whose truth is known."""
+        """That of a dtype in which σ is certified."""
         of, x, p = _as_compared(facts), facts.x[dtype], Precision.of(dtype)
         c = continued(facts.curves["truth", dtype], of, x)
         value, first = measured(name, c, x, p)
@@ -122,7 +122,7 @@ class InDtype(NamedTuple):
     # --- σ
 
     def _own_value(self, t: Trial) -> Judged:
-        """σ in NumPy: against itself as mathematics, or against another definition."""
+        """σ in NumPy, against its own formula without rounding, or against another definition."""
         found, known = self._as_known("" if "sigma" in self.facts.unsupported else None, t)
         near = t.overflows & (np.abs(t.x) <= NEAR)
         wrong = t.off & (np.abs(t.x) <= FAR) & ~known
@@ -153,7 +153,7 @@ class InDtype(NamedTuple):
     # --- σ'
 
     def _own_derivative(self, got: Reals) -> Judged:
-        """σ' in NumPy: its formula as mathematics, then what it computes.
+        """σ' in NumPy: first its formula without rounding, then what it computes.
 
         `tail`: wrong, but where σ' and the error are below the rounding errors of where values live.
         """
@@ -239,7 +239,7 @@ class InDtype(NamedTuple):
             yield t.worst("far-overflow-derivative", t.overflows & ~within)
 
     def _against_formula(self, t: Trial, g: Curve) -> Iterator[Finding]:
-        """What σ' computes, against what its formula says."""
+        """Where σ' computes something else than its formula says, by more than rounding explains."""
         room = g.tolerance(self.p.u, self.p.normal) + g.value.rad + self._underflow()
         beyond = g.value.distance(t.got) > room
         off = t.asked & ~self.touched & beyond & ~np.isnan(g.value.hi)
@@ -252,7 +252,8 @@ class InDtype(NamedTuple):
     # --- torch and JAX
 
     def _autodiff(self, way: str) -> Iterator[Judged]:
-        """Its value and its derivative: an error only where the user wrote it, or gave no σ' of their own."""
+        """The value and the derivative of a framework: wrong is an error only where the user wrote the version,
+        or gave no σ'."""
         native, result = self.facts.native[way], self.facts.autodiff[way, self.p.name].result
         yield self._foreign(way, self._value(way, result.y.astype(np.float64)), native)
         allowed = unseen_derivative(self.c, self.x, self.p, way)

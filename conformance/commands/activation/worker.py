@@ -122,7 +122,7 @@ def _behaves(function: str, f: Function, domain: tuple[float, float], emit: Emit
 
 
 def _at_points(exact: Function, of: Search, x: Mapping[str, Floats], emit: Emit) -> Search:
-    """With the branch points among the points, where there are too many to find all."""
+    """The search with those points added that are branch points, for a σ with too many to find them all."""
     emit(messages.Stage("looking for branch points among the points"))
     every = np.unique(np.concatenate([a.astype(np.float64) for a in x.values()]))
     there = np.any([(low <= every) & (every <= high) for low, high in of.unsearched], axis=0)
@@ -212,7 +212,7 @@ def _emitter(path: Path) -> Emit:
 
 
 def _limit(spec: Spec, role: str) -> None:
-    """No more memory than that; and when time runs out, a traceback of where it was."""
+    """Limit this process: its memory, and its time, at whose end it prints where it was."""
     faulthandler.enable()
     until = float(os.environ.get("CONFORMANCE_DEADLINE", time.time() + spec.timeout))
     faulthandler.dump_traceback_later(max(0.2, until - time.time() - 0.3), exit=True)
@@ -283,7 +283,7 @@ class _Role:
     stage: str = messages.LOADING
 
     def functions(self) -> Functions:
-        """What was given, loaded."""
+        """The functions, loaded."""
         found = self.load()
         # the user's file may have set how NumPy treats errors, and our arithmetic would obey
         np.seterr(all="ignore")
@@ -291,7 +291,7 @@ class _Role:
         return found
 
     def run(self) -> None:
-        """All of it. Raises whatever user code raises."""
+        """Do all of the work. Raises whatever user code raises."""
         if self.role != "numpy":
             autodiff_evidence(
                 _framework(self.role),

@@ -133,7 +133,7 @@ def _log_softmax(a: A) -> A:
 
 
 def _jacobian(s: A, G: A) -> A:
-    """Example by example, diag(s) − s sᵀ written out."""
+    """Softmax's product with G by its Jacobian diag(s) − s sᵀ, example by example."""
     return np.stack([(np.diag(x) - np.outer(x, x)) @ g for x, g in zip(s, G, strict=True)])
 
 
