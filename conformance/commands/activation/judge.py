@@ -101,7 +101,7 @@ def _observed(facts: Facts, function: str, o: Observation) -> Finding:
 
 
 def _ends(facts: Facts) -> Iterator[Finding]:
-    """Findings at special numbers: at −0 the value at 0 is due, at NaN NaN, at ±∞ the limit if there is one."""
+    """Findings at special numbers: σ(−0) must be σ(0), σ(NaN) be NaN, σ(±∞) the limit if it has one."""
     c, dtype = facts.curves.get(("truth", "float64")), "float64"
     for function in ("sigma", "derivative"):
         ends = facts.ends.get((function, "float64"))

@@ -102,7 +102,7 @@ def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
 
 
 def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
-    """Why nothing was judged, or not everywhere: no derivative was compared, nor a value with a definition."""
+    """Why nothing was judged, or not everywhere: no derivative was compared, nor a value with one given."""
     if reason := _no_value(facts):
         return reason
     compared = any(w["of"] == "derivative" and w["dtype"] != "bfloat16" for w in ways)

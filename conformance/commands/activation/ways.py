@@ -252,8 +252,7 @@ class InDtype(NamedTuple):
     # --- torch and JAX
 
     def _autodiff(self, way: str) -> Iterator[Judged]:
-        """The value and the derivative of a framework: wrong is an error only where the user wrote the version,
-        or gave no σ'."""
+        """Value and derivative of a framework: wrong is an error only if the user wrote it, or gave no σ'."""
         native, result = self.facts.native[way], self.facts.autodiff[way, self.p.name].result
         yield self._foreign(way, self._value(way, result.y.astype(np.float64)), native)
         allowed = unseen_derivative(self.c, self.x, self.p, way)
