@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from conformance.commands.activation.check import Check, check, check_functions, specification
+from conformance.commands.activation.check import Check, check, check_functions
+from conformance.commands.activation.lifted import Function
+from conformance.commands.activation.spec import specification
 from conformance.commands.activation.terminal import describe
 
 __all__ = ["assert_activation_conforms", "check_activation", "checked"]
 
-Given: TypeAlias = Callable[..., Any] | str | None
+Given: TypeAlias = Function | str | None
 
 checked: list[Check] = []
 """What was checked in this process, for `pytest --conformance-report`."""
@@ -22,7 +24,7 @@ def check_activation(
     sigma_prime: Given = None,
     *,
     truth: Given = None,
-    torch: Any = None,
+    torch: Given = None,
     jax: Given = None,
     kinks: Mapping[float, float] | None = None,
     domain: tuple[float, float] = (-math.inf, math.inf),
@@ -41,32 +43,27 @@ def check_activation(
 
     Raises CheckError or LoadError where there is nothing to check. What the functions raise is a finding.
     """
-    given = {"sigma": sigma, "derivative": sigma_prime, "truth": truth, "torch": torch, "jax": jax}
-    functions = {k: f for k, f in given.items() if f is not None}
-    names = {k: f if isinstance(f, str) else _name(f) for k, f in functions.items()}
-    at_hand = not all(isinstance(f, str) for f in functions.values())
-    spec = specification(
-        **names, kinks=kinks, domain=domain, timeout=timeout, network=network, at_hand=at_hand
-    )
+    all_given = {
+        "sigma": sigma,
+        "derivative": sigma_prime,
+        "truth": truth,
+        "torch": torch,
+        "jax": jax,
+    }
+    given = {k: f for k, f in all_given.items() if f is not None}
+    names = {k: f if isinstance(f, str) else _name(f) for k, f in given.items()}
+    at_hand = not all(isinstance(f, str) for f in given.values())
+    spec = specification(names, kinks, domain, timeout, network, at_hand)
     frameworks = ("torch", "jax") if autodiff is True else tuple(autodiff or ())
     if not at_hand:
         return check(spec, frameworks, strict)
-    from conformance.commands.activation.definitions import definition
-    from conformance.tools.load import load
+    from conformance.commands.activation.worker import functions_of
 
-    loaded = {
-        k: f
-        if not isinstance(f, str)
-        else definition(f)
-        if k == "truth" and ":" not in f
-        else load(f)
-        for k, f in functions.items()
-    }
-    return check_functions(loaded, spec, frameworks, strict)
+    return check_functions(functions_of(given), spec, frameworks, strict)
 
 
 def _name(f: Any) -> str:
-    """What a function is called, as FILE.py:NAME where it has a file."""
+    """The name of a function, which may be any object: FILE.py:NAME where it has a file."""
     f = getattr(f, "pyfunc", f)
     while hasattr(f, "__wrapped__"):
         f = f.__wrapped__

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from conformance.commands.activation import evidence
-from conformance.commands.activation.lifted import UnsupportedError
+from conformance.commands.activation.lifted import Array, Function, UnsupportedError
+from conformance.commands.activation.messages import (
+    Autodiff,
+    Differentiated,
+    Emit,
+    NotRun,
+    Stage,
+    Version,
+)
+from conformance.commands.activation.spec import Spec
+from conformance.model.problem import Floats
+from conformance.truth.rounding import Reals
 
-__all__ = [
-    "Differentiated",
-    "Framework",
-    "ReturnedError",
-    "autodiff_evidence",
-    "passes_on",
-    "upstream",
-]
+__all__ = ["Framework", "Functions", "ReturnedError", "autodiff_evidence", "passes_on", "upstream"]
 
-Emit = Callable[..., None]
-Function = Callable[[Any], Any]
+Functions: TypeAlias = Mapping[str, Function]  # those that were given; the keys are among FUNCTIONS
 
 
 class ReturnedError(TypeError):
@@ -34,13 +34,16 @@ NEAR = 50.0  # further out a formula may overflow at 8G though not at G
 MORE = {"float64": 2.0**-40, "float32": 2.0**-12}  # digits that half of the precision would drop
 
 
-def upstream(n: int, dtype: str) -> NDArray[np.float64]:
-    """Incoming gradients: a backward pass that sums, averages, clips or rounds what comes in shows."""
+def upstream(n: int, dtype: str) -> Reals:
+    """n incoming gradients G that show a backward pass which sums, averages, clips or rounds them."""
     return np.resize(np.array(PATTERN), n) * (1 + MORE.get(dtype, 0.0))
 
 
-def passes_on(x: NDArray[Any], ones: NDArray[Any], patterned: NDArray[Any], dtype: str) -> bool:
-    """Whether what goes out is G ⊙ σ': σ' (for G = 1) times the pattern, but for rounding."""
+def passes_on(x: Floats, ones: Floats, patterned: Floats, dtype: str) -> bool:
+    """Whether a backward pass returns G ⊙ σ', but for rounding.
+
+    `ones` is what it returned for G = 1, which is σ' itself, and `patterned` for the pattern of `upstream`.
+    """
     x, one, got = (a.astype(np.float64) for a in (x, ones, patterned))
     G = upstream(one.size, dtype)
     u = {"float64": 2.0**-53, "float32": 2.0**-24}.get(dtype, 2.0**-8)
@@ -50,82 +53,60 @@ def passes_on(x: NDArray[Any], ones: NDArray[Any], patterned: NDArray[Any], dtyp
     return bool(np.all(fine | (np.abs(x) > NEAR) | ~np.isfinite(one)))
 
 
-@dataclass(frozen=True)
-class Differentiated:
-    """f(x), its gradient, and what a framework did with the gradient that came in."""
-
-    y: NDArray[Any]  # float64, or float32 where the dtype was
-    d: NDArray[Any]
-    y_dtype: str
-    d_dtype: str
-    passes_on: bool  # what goes out is what came in times the gradient, element by element
-    no_grad: bool = False  # the result is not connected to its input
-
-
 class Framework(Protocol):
     """PyTorch or JAX."""
 
     name: str
     version: str
 
-    def as_function(self, given: Any) -> Function:
-        """What the user gave, as a function of one array."""
+    def as_function(self, given: object) -> Function:
+        """What the user gave, as a function of one array. Raises TypeError."""
         ...
 
     def dispatched(self, sigma: Function) -> Function:
         """A NumPy function as one of this framework's arrays."""
         ...
 
-    def differentiated(self, f: Function, x: NDArray[Any], dtype: str) -> Differentiated:
+    def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
         """f and its gradient at x. Raises what f raises, and ReturnedError."""
         ...
 
-    def networks(
-        self, spec: Mapping[str, Any], given: Mapping[str, Any], f: Function, emit: Emit
-    ) -> None:
-        """Whole networks with it."""
+    def networks(self, spec: Spec, given: Functions, f: Function, emit: Emit) -> None:
+        """Judge whole networks of this framework with the user's own version f."""
         ...
 
 
 def autodiff_evidence(
     framework: Framework,
-    spec: dict[str, Any],
-    functions: Callable[[], dict[str, Any]],
-    grids: Callable[[], dict[str, Any]],
+    spec: Spec,
+    functions: Callable[[], Functions],
+    grids: Callable[[], Mapping[str, Floats]],
     emit: Emit,
 ) -> None:
-    """The user's own version where there is one, else σ through NumPy's dispatch."""
+    """The user's own version where there is one, else σ through NumPy's dispatch.
+
+    `functions` loads what was given. `grids` waits for the points, by dtype.
+    """
     way = framework.name
-    emit("versions", name=way, version=framework.version)
+    emit(Version(way, framework.version))
     given = functions()
     native = way in given
     f = framework.as_function(given[way]) if native else framework.dispatched(given["sigma"])
     for dtype, x in grids().items():
-        if not len(x) or (dtype == "bfloat16" and not native):
+        if dtype == "bfloat16" and not native:
             continue
-        emit("stage", text=f"{way} on {len(x)} points of {dtype}")
+        emit(Stage(f"{way} on {len(x)} points of {dtype}"))
         try:
             found = framework.differentiated(f, x, dtype)
         except UnsupportedError as e:
-            emit("not-run", text=str(e))
+            emit(NotRun(str(e)))
             return
         except Exception as e:
-            if dtype != "bfloat16":  # which it need not take
+            if dtype != "bfloat16":  # which the user's version need not accept
                 raise
-            emit("not-run-dtype", dtype=dtype, text=f"{type(e).__name__}: {e}"[:500])
+            emit(NotRun(f"{type(e).__name__}: {e}"[:500], dtype))
             continue
-        emit(
-            "autodiff",
-            way=way,
-            native=native,
-            dtype=dtype,
-            passes_on=found.passes_on,
-            no_grad=found.no_grad,
-            y=evidence.packed(np.asarray(found.y, np.float64)),
-            d=evidence.packed(np.asarray(found.d, np.float64)),
-            y_dtype=found.y_dtype,
-            d_dtype=found.d_dtype,
-        )
-    if spec["network"] and native and ("truth" in given or "sigma" in given):
-        emit("stage", text=f"running networks in {way}")
+        emit(Autodiff(dtype, native, found))
+    if spec.network and native and ("truth" in given or "sigma" in given):
+        emit(Stage(f"running networks in {way}"))
         framework.networks(spec, given, f, emit)

@@ -3,60 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from conformance.commands.activation.lifted import UnsupportedError
+from conformance.commands.activation.lifted import (
+    Arg,
+    Array,
+    Backend,
+    Function,
+    Lifted,
+    Shape,
+    UnsupportedError,
+)
 from conformance.truth.taylor import FUNCTIONS, PREDICATES, Taylor, U, taylor
 
 __all__ = ["BALLS", "Balls"]
 
 LOGICAL = (
-    "logical_and",
-    "logical_or",
-    "logical_xor",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "invert",
-)
+    "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "invert",
+)  # fmt: skip
 
 
-def _each(f: Callable[..., Any], inputs: Sequence[Any], of: Any) -> list[Any]:
-    """f of each element, of what is broadcast, in order; `of` is the dtype that x is said to have."""
-    arrays = np.broadcast_arrays(*(_taylors(x, of) for x in inputs))
+def _each(
+    f: Callable[..., Taylor | bool], inputs: Sequence[Arg], dtype: DTypeLike
+) -> list[Taylor | bool]:
+    """f of each element of the inputs, broadcast, in order; `dtype` is that of the argument x."""
+    arrays = np.broadcast_arrays(*(_taylors(x, dtype) for x in inputs))
     return [f(*args) for args in zip(*(a.ravel().tolist() for a in arrays), strict=True)]
 
 
-def _taylors(x: Any, of: Any) -> Any:
-    """An array of Taylors, of what a function was handed.
+def _taylors(x: Arg, dtype: DTypeLike) -> Array:
+    """The argument of a function as an array of Taylors.
 
-    A constant that was rounded to x's own dtype may be off by that rounding. In another dtype it is the
-    number that it is: float32's 0.1 in float64 is a mistake.
+    A constant in x's own dtype may be off by its rounding to that dtype, and not be what is meant. In another
+    dtype it counts as exact: float32's 0.1 in a float64 formula is a mistake.
     """
     if isinstance(x, Taylor):
         return _filled([x]).reshape(())
     a = np.asarray(x)
-    u = float(np.finfo(a.dtype).eps) / 2 if a.dtype.kind == "f" and a.dtype == of else U
+    u = float(np.finfo(a.dtype).eps) / 2 if a.dtype.kind == "f" and a.dtype == dtype else U
     return _filled([taylor(v, u) for v in a.ravel().tolist()]).reshape(a.shape)
 
 
-def _filled(flat: list[Any]) -> Any:
-    """A list of Taylors as an array of them: NumPy would ask a Taylor whether it is a sequence."""
+def _filled(flat: Sequence[object]) -> Array:
+    """A list of Taylors as an array of them. np.array would ask each whether it is a sequence."""
     array = np.empty(len(flat), object)
     for i, t in enumerate(flat):
         array[i] = t
     return array
 
 
-class Balls:
-    """An array is an ndarray of Taylors; a mask is an ordinary one, since what is answered is certain."""
+class Balls(Backend):
+    """An array is an ndarray of Taylors; a mask is an ordinary one, for every answer in it is proved."""
 
     name = "Taylor balls"
 
-    def ufunc(self, name: str, inputs: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
-        """Elementwise, by FUNCTIONS and PREDICATES."""
+    def ufunc(self, name: str, inputs: Sequence[Array], shape: Shape, dtype: DTypeLike) -> Array:
         if name in FUNCTIONS:
             return _filled(_each(FUNCTIONS[name], inputs, dtype)).reshape(shape)
         if name in PREDICATES:
@@ -72,39 +75,31 @@ class Balls:
             f"{len(FUNCTIONS)}: exp, log1p, tanh, where, …), or give a definition with --truth."
         )
 
-    def where(self, mask: Any, one: Any, other: Any, dtype: Any) -> Any:
-        """Elementwise choice."""
+    def where(self, mask: Array, one: Array, other: Array, dtype: DTypeLike) -> Array:
         mask, one, other = np.broadcast_arrays(
             np.asarray(mask, bool), _taylors(one, dtype), _taylors(other, dtype)
         )
         return np.where(mask, one, other)
 
-    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
-        """Constants."""
+    def full(self, shape: Shape, value: Array, dtype: DTypeLike) -> Array:
         return np.broadcast_to(_taylors(value, dtype), shape).copy()
 
-    def put(self, data: Any, key: Any, value: Any, dtype: Any) -> Any:
-        """In place, as NumPy does it."""
+    def put(self, data: Array, key: Arg, value: Array, dtype: DTypeLike) -> Array:
         data[key] = _taylors(value, dtype)
         return data
 
-    def reshape(self, data: Any, shape: Any) -> Any:
-        """As NumPy's."""
+    def reshape(self, data: Array, shape: Arg) -> Array:
         return data.reshape(shape)
 
-    def is_mask(self, data: Any) -> bool:
-        """Masks are ordinary arrays."""
+    def is_mask(self, data: Array) -> bool:
         return isinstance(data, bool | np.bool_) or getattr(data, "dtype", None) == np.dtype(bool)
 
-    def copy(self, data: Any) -> Any:
-        """Taylors are never changed: the array alone is copied."""
-        return np.array(data)
+    def copy(self, data: Array) -> Array:
+        return np.array(data)  # the same Taylors: none is ever changed
 
-    def vectorized(self, function: Any) -> Any:
-        """np.vectorize: its scalar function on each element."""
-        from conformance.commands.activation.lifted import Lifted
+    def vectorized(self, function: np.vectorize) -> Function:
 
-        def each(x: Lifted) -> Any:
+        def each(x: Lifted) -> Lifted:
             flat = [taylor(function.pyfunc(t)) for t in x.data.ravel().tolist()]
             return x._like(_filled(flat).reshape(x.data.shape))
 

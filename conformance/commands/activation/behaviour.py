@@ -5,21 +5,23 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Quiet", "behaviour", "values", "warned"]
+from conformance.commands.activation.lifted import Function
+from conformance.model.problem import Floats
 
-Function = Callable[[Any], Any]
-Observation = Mapping[str, Any]
-ELEMENTS = (100, 300)  # numbers of them: what more of them take is counted
+__all__ = ["Observation", "behaviour", "quiet", "values", "warned"]
+
+ELEMENTS = (100, 300)  # two sizes of array: `_speed` counts the steps that the larger one adds
 KEEPS_ROUNDING = 64  # ulps: NumPy's loops may round another way at the end, strided, or in bulk
 
 # The same numbers arranged in other ways. Each takes a copy, for copying a view would lose its strides.
-ARRANGED: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+ARRANGED: Mapping[str, Callable[[Floats], Floats]] = {
     "in another order": lambda a: a[np.random.default_rng(20).permutation(len(a))],
     "in a strided view": lambda a: a[::2],
     "alone": lambda a: a[:1],
@@ -31,7 +33,19 @@ ARRANGED: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 
 
-def _sample(domain: tuple[float, float], dtype: str, n: int = 257) -> NDArray[Any]:
+@dataclass(frozen=True)
+class Observation:
+    """One thing that is wrong with a function's results; `kind` is a name in findings.KINDS."""
+
+    kind: str
+    dtype: str
+    got: str
+    expected: str
+    x: float | None = None
+
+
+def _sample(domain: tuple[float, float], dtype: str, n: int = 257) -> Floats:
+    """n points of the domain, of its part in ±6 where it has one."""
     low, high = max(domain[0], -6.0), min(domain[1], 6.0)
     if low >= high:
         low, high = domain
@@ -46,83 +60,65 @@ def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
         x = _sample(domain, dtype)
         if not np.isfinite(x).all():  # a domain beyond float32
             continue
-        with Quiet():
+        with quiet():
             y = f(given := x.copy())
             if not np.array_equal(given, x):
-                found.append({"kind": "mutates", "dtype": dtype, **_first(given, x, x)})
-            if wrong := list(_form(y, x, dtype)):
-                return found + wrong
+                found.append(_first_difference("mutates", dtype, given, x, x))
+            if wrong := _form(y, x, dtype):
+                return [*found, wrong]
             found += _purity(f, x, given, y, dtype)
-    found += list(_speed(f, domain))
-    return list({o["kind"]: o for o in reversed(found)}.values())[::-1]  # each kind once
+    found += _speed(f, domain)
+    return list({o.kind: o for o in reversed(found)}.values())[::-1]  # the first of each kind
 
 
-class Quiet:
-    """NumPy's and everybody's warnings, kept for later."""
-
-    def __enter__(self) -> list[Any]:
-        self.errors, self.kept = np.errstate(all="ignore"), warnings.catch_warnings(record=True)
-        self.errors.__enter__()
-        kept = self.kept.__enter__()
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warning is shown within, of NumPy's or of anybody's."""
+    with np.errstate(all="ignore"), warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
-        return kept or []
-
-    def __exit__(self, *exc: Any) -> None:
-        self.kept.__exit__(*exc)
-        self.errors.__exit__(*exc)
+        yield
 
 
-def _first(got: NDArray[Any], expected: NDArray[Any], x: NDArray[Any]) -> dict[str, Any]:
-    """The first element that differs."""
+def _first_difference(
+    kind: str, dtype: str, got: Floats, expected: Floats, x: Floats
+) -> Observation:
+    """An observation at the first element in which the two arrays differ."""
     i = int(np.flatnonzero(~((got == expected) | ((got != got) & (expected != expected))))[0])
-    return {
-        "x": float(x.flat[i]),
-        "got": f"{got.flat[i]:.17g}",
-        "expected": f"{expected.flat[i]:.17g}",
-    }
+    numbers = f"{got.flat[i]:.17g}", f"{expected.flat[i]:.17g}"
+    return Observation(kind, dtype, *numbers, x=float(x.flat[i]))
 
 
-def _form(y: Any, x: NDArray[Any], dtype: str) -> Iterator[Observation]:
-    """What keeps y from being compared at all."""
+def _form(y: object, x: Floats, dtype: str) -> Observation | None:
+    """What keeps y from being compared with anything."""
     if not isinstance(y, np.ndarray):
-        yield {
-            "kind": "not-an-array",
-            "dtype": dtype,
-            "got": type(y).__name__,
-            "expected": "numpy.ndarray",
-        }
-    elif y.shape != x.shape:
-        yield {"kind": "wrong-shape", "dtype": dtype, "got": str(y.shape), "expected": str(x.shape)}
-    elif y.dtype.kind != "f":
-        yield {"kind": "wrong-dtype", "dtype": dtype, "got": y.dtype.name, "expected": dtype}
+        return Observation("not-an-array", dtype, type(y).__name__, "numpy.ndarray")
+    if y.shape != x.shape:
+        return Observation("wrong-shape", dtype, str(y.shape), str(x.shape))
+    if y.dtype.kind != "f":
+        return Observation("wrong-dtype", dtype, y.dtype.name, dtype)
+    return None
 
 
-def _purity(
-    f: Function, x: NDArray[Any], given: NDArray[Any], y: NDArray[Any], dtype: str
-) -> Iterator[Observation]:
+def _purity(f: Function, x: Floats, given: Floats, y: Floats, dtype: str) -> Iterator[Observation]:
+    """Whether y, which f returned for `given`, is a new array that depends on the numbers of x alone."""
     if y.dtype.name != x.dtype.name:  # whatever the byte order
         kind = "promotes" if y.dtype.itemsize > x.dtype.itemsize else "demotes"
-        yield {"kind": kind, "dtype": dtype, "got": y.dtype.name, "expected": dtype}
+        yield Observation(kind, dtype, y.dtype.name, dtype)
     if np.shares_memory(y, given):
-        yield {
-            "kind": "aliases",
-            "dtype": dtype,
-            "got": "x itself, or a view of it",
-            "expected": "a new array",
-        }
+        yield Observation("aliases", dtype, "x itself, or a view of it", "a new array")
     first = y.copy()
     again = f(x.copy())
     if not np.array_equal(first, again, equal_nan=True):
-        yield {"kind": "not-deterministic", "dtype": dtype, **_first(again, first, x)}
+        yield _first_difference("not-deterministic", dtype, again, first, x)
         return
     yield from _elementwise(f, x, first, dtype)
     if not np.array_equal(first, y, equal_nan=True):  # by the calls since, on other numbers
-        yield {"kind": "reuses-buffer", "dtype": dtype, **_first(y, first, x)}
-    yield from _odd(f, x, first, dtype)
+        yield _first_difference("reuses-buffer", dtype, y, first, x)
+    yield from _odd_arrays(f, x, first, dtype)
 
 
-def _trials(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
-    """The same numbers otherwise arranged, with what is to come out; and with a NaN among them."""
+def _rearranged(x: Floats, y: Floats) -> Iterator[tuple[str, Floats, Floats]]:
+    """The same numbers in other arrangements, each with what f must return; and with a NaN among them."""
     for how, arranged in ARRANGED.items():
         yield how, arranged(x.copy()), arranged(y)
     given, expected = x.copy(), y.copy()
@@ -130,40 +126,36 @@ def _trials(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any
     yield "beside a NaN", given, expected
 
 
-def _elementwise(
-    f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str
-) -> Iterator[Observation]:
-    """Whether an element's result is its own affair, wherever and beside whatever it stands."""
-    for how, given, expected in _trials(x, y):
-        own = np.isnan(given)  # what becomes of the NaN itself is asked elsewhere
+def _elementwise(f: Function, x: Floats, y: Floats, dtype: str) -> Iterator[Observation]:
+    """Whether an element's result depends on it alone, wherever and beside whatever it stands."""
+    for how, given, expected in _rearranged(x, y):
+        is_nan = np.isnan(given)  # what f makes of a NaN is judged at the special numbers
         got = np.asarray(f(given))
         if got.shape != given.shape:
-            yield {
-                "kind": "wrong-shape",
-                "dtype": dtype,
-                "got": str(got.shape),
-                "expected": str(given.shape),
-            }
+            yield Observation("wrong-shape", dtype, str(got.shape), str(given.shape))
             return
-        off = _off(got, expected, x.dtype) & ~own
+        off = _off(got, expected, x.dtype) & ~is_nan
         if off.any():
             i = int(np.flatnonzero(off)[0])
-            yield {
-                "kind": "not-elementwise", "dtype": dtype, "x": float(given.flat[i]),
-                "got": f"{got.flat[i]:.17g} {how}", "expected": f"{expected.flat[i]:.17g}",
-            }  # fmt: skip
+            yield Observation(
+                "not-elementwise",
+                dtype,
+                f"{got.flat[i]:.17g} {how}",
+                f"{expected.flat[i]:.17g}",
+                float(given.flat[i]),
+            )
             return
 
 
-def _off(got: NDArray[Any], expected: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
-    """Where they differ by more than rounding, of terms as large as 1, explains."""
+def _off(got: Floats, expected: Floats, dtype: np.dtype[np.floating]) -> NDArray[np.bool_]:
+    """Where they differ by more than rounding explains, for terms as large as 1."""
     room = KEEPS_ROUNDING * np.finfo(dtype).eps * (np.abs(expected) + 1)
     same = (np.abs(got - expected) <= room) | (got == expected)
     return np.asarray(~(same | (np.isnan(got) & np.isnan(expected))))
 
 
-def _odd(f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str) -> Iterator[Observation]:
-    """Empty and 0-d arrays: few need them, so what goes wrong is a warning, and never raised."""
+def _odd_arrays(f: Function, x: Floats, y: Floats, dtype: str) -> Iterator[Observation]:
+    """Empty and 0-d arrays. Few callers need them, so whatever goes wrong, an exception too, is a warning."""
     at = 100
     for which, given, expected in (("empty", x[:0].copy(), y[:0]), ("0-d", np.array(x[at]), y[at])):
         try:
@@ -173,36 +165,32 @@ def _odd(f: Function, x: NDArray[Any], y: NDArray[Any], dtype: str) -> Iterator[
             what = str(got) if got.shape == () == np.shape(expected) else f"shape {got.shape}"
         except (Exception, SystemExit) as e:
             what = f"{type(e).__name__}: {e}"
-        yield {
-            "kind": "odd-arrays", "dtype": dtype, "got": f"{what} (of an array that is {which})",
-            "expected": f"{expected:.17g}" if which == "0-d" else "an empty array",
-        }  # fmt: skip
+        wanted = f"{expected:.17g}" if which == "0-d" else "an empty array"
+        yield Observation("odd-arrays", dtype, f"{what} (of an array that is {which})", wanted)
 
 
 def _speed(f: Function, domain: tuple[float, float]) -> Iterator[Observation]:
-    """Whether Python is interpreted for each element: its steps are counted, for a time would be no fact."""
+    """Whether Python runs for each element. Its steps are counted: a time would depend on the machine."""
     few, many = (_steps(f, np.resize(_sample(domain, "float64"), n)) for n in ELEMENTS)
     each = (many - few) / (ELEMENTS[1] - ELEMENTS[0])
     if each >= 1:
-        yield {
-            "kind": "slow", "dtype": "float64", "got": f"{each:.0f} steps of Python for each element",
-            "expected": "as many for any number of them",
-        }  # fmt: skip
+        got = f"{each:.0f} steps of Python for each element"
+        yield Observation("slow", "float64", got, "as many for any number of them")
 
 
-def _steps(f: Function, x: NDArray[Any]) -> int:
+def _steps(f: Function, x: Floats) -> int:
     """How many instructions of Python f runs on x."""
     count = 0
 
-    def step(frame: FrameType, event: str, arg: Any) -> Any:
+    def step(frame: FrameType, event: str, arg: object) -> object:
         nonlocal count
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         count += event == "opcode"
         return step
 
     before = sys.gettrace()
-    with Quiet():
-        sys.settrace(step)
+    with quiet():
+        sys.settrace(step)  # type: ignore[arg-type]  # a type that contains itself
         try:
             f(x)
         finally:
@@ -210,42 +198,39 @@ def _steps(f: Function, x: NDArray[Any]) -> int:
     return count
 
 
-def values(f: Function, x: NDArray[Any]) -> NDArray[Any]:
+def values(f: Function, x: Floats) -> Floats:
     """f(x), with no warning shown. Raises what f raises."""
-    with Quiet():
+    with quiet():
         return np.array(f(x.copy()))
 
 
-def warned(f: Function, x: NDArray[Any]) -> list[Observation]:
+def warned(f: Function, x: Floats) -> list[Observation]:
     """The warnings that f gives, each once, with an x that it gives it at."""
     found: dict[str, Observation] = {}
-    with warnings.catch_warnings(record=True) as kept, np.errstate(all="warn", under="ignore"):
-        warnings.simplefilter("always")
-        f(x.copy())
-    for w in kept:
-        text = str(w.message)
+    for category, text in _warnings(f, x):
         if text not in found:
+            got = f"{category}: {text}"
             at = _where_warned(f, x, text)
-            found[text] = {
-                "kind": "warns",
-                "got": f"{w.category.__name__}: {text}",
-                "expected": "no warning",
-                **at,
-            }
+            found[text] = Observation("warns", "float64", got, "no warning", at)
     return list(found.values())
 
 
-def _where_warned(f: Function, x: NDArray[Any], text: str) -> dict[str, Any]:
-    """The x nearest 0 among halves that still warn."""
+def _warnings(f: Function, x: Floats) -> list[tuple[str, str]]:
+    """Category and text of every warning that f gives on x."""
+    with warnings.catch_warnings(record=True) as kept, np.errstate(all="warn", under="ignore"):
+        warnings.simplefilter("always")
+        f(x.copy())
+    return [(w.category.__name__, str(w.message)) for w in kept]
+
+
+def _where_warned(f: Function, x: Floats, text: str) -> float:
+    """The x nearest 0 that warns, by bisection."""
     x = x[np.argsort(np.abs(x), kind="stable")]
     low, high = 0, len(x)  # x[:low] does not warn, x[:high] does
     while high - low > 1:
         middle = (low + high) // 2
-        with warnings.catch_warnings(record=True) as kept, np.errstate(all="warn", under="ignore"):
-            warnings.simplefilter("always")
-            f(x[:middle].copy())
-        if any(str(w.message) == text for w in kept):
+        if any(text == t for _, t in _warnings(f, x[:middle])):
             high = middle
         else:
             low = middle
-    return {"x": float(x[high - 1])}
+    return float(x[high - 1])

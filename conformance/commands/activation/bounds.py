@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,21 @@ from numpy.typing import NDArray
 from conformance.commands.activation.branches import Branch
 from conformance.commands.activation.curve import Curve
 from conformance.truth.balls import Enclosure
+from conformance.truth.rounding import Reals
 
 __all__ = [
+    "Mask",
     "Precision",
     "continued",
     "hulls",
+    "reach",
     "rounded_argument",
     "scale",
     "unseen_derivative",
     "unseen_value",
 ]
 
-Reals = NDArray[np.float64]
+Mask: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,8 @@ class Precision:
         if dtype == "bfloat16":
             return cls(dtype, 2.0**-8, 2.0**-126, 2.0**-133, (2 - 2.0**-7) * 2.0**127)
         f = np.finfo(dtype)
-        return cls(
-            dtype,
-            float(f.eps) / 2,
-            float(f.smallest_normal),
-            float(f.smallest_subnormal),
-            float(f.max),
-        )
+        numbers = (f.eps / 2, f.smallest_normal, f.smallest_subnormal, f.max)
+        return cls(dtype, *map(float, numbers))
 
     def ulp(self, x: Reals) -> Reals:
         """One unit in the last place at x, of this dtype."""
@@ -62,9 +61,9 @@ class Precision:
 
 
 def continued(c: Curve, of: Iterable[Branch], x: Reals) -> Curve:
-    """The curve across its branch points, where a tie decides nothing, or cannot be decided.
+    """The curve with the values of the left side at branch points, where the function itself has none there.
 
-    σ' at a smooth one is what both sides agree on; elsewhere nothing is changed but what is not known.
+    σ' at a smooth one is what both sides agree on; elsewhere only what is not known is filled in.
     """
     value, first, second = _writable(c.value), _writable(c.first), c.second.copy()
     for b in of:
@@ -86,14 +85,14 @@ def _writable(e: Enclosure) -> Enclosure:
 
 
 def scale(c: Curve, x: Reals) -> float:
-    """The size of σ' where values live, at most 1: what an error is lost in if it is far smaller."""
+    """The size of σ' where values live, at most 1: a far smaller error makes no difference to a network."""
     body = (np.abs(x) <= 10) & np.isfinite(c.first.hi)
     most = float(np.abs(c.first.hi[body]).max(initial=0.0))
     return min(1.0, most) or 1.0
 
 
 def rounded_argument(f: Reals, slope: Reals, x: Reals, p: Precision) -> Reals:
-    """16u(|f| + |x f'|), what a few roundings of x and of f(x) do: no formula keeps what those take."""
+    """16u(|f| + |x f'|), what a few roundings of x and of f(x) do to any formula of f."""
     with np.errstate(all="ignore"):
         return np.asarray(16 * p.u * (np.abs(f) + np.abs(x * slope)))
 
@@ -138,21 +137,20 @@ def reach(b: Branch, p: Precision) -> float:
     return max(ulps, 2 * p.u * b.reach)
 
 
-def hulls(
-    of: Iterable[Branch], x: Reals, first: Reals, p: Precision
-) -> tuple[Reals, Reals, NDArray[np.bool_]]:
-    """The derivatives allowed at each x: σ'(x), and at a kink all between the one-sided ones.
+def hulls(of: Iterable[Branch], x: Reals, first: Reals, p: Precision) -> tuple[Reals, Reals, Mask]:
+    """The least and the greatest derivative allowed at each x, and where that is not just σ'(x): at kinks,
+    where all between the one-sided ones are.
 
     Beside a kink the side is known, unless rounding decides it (`reach`): there both sides are allowed.
     """
-    low, high = first.copy(), first.copy()  # of a curve that is `continued`
+    low, high = first.copy(), first.copy()  # `first` is of a curve that is `continued`
     touched = np.zeros(len(x), bool)
     for b in of:
         if b.kind == "smooth":
             continue
         far = reach(b, p)
         at = np.abs(x - b.at) <= far
-        sides = [s for s in (*b.hull,) if np.isfinite(s)]
+        sides = [s for s in b.hull if np.isfinite(s)]
         if not sides:
             touched |= at
             low[at], high[at] = -np.inf, np.inf

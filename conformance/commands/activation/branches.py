@@ -5,8 +5,9 @@ comparison in it has one answer for the whole interval, no branch flips there. W
 interval is halved, in the order of the floats, down to neighbours. So nothing is sampled and none is missed.
 
 A function may have more branch points than can be listed (floor). The work is bounded by a number of
-evaluations, never by time, and goes first to where few intervals are open, so that a few points are found
-beside a million. What is left open is handed back.
+evaluations, never by time, so that the answer is the same on every machine. It goes first to where few
+intervals are undecided, so that a few branch points are found beside a million. The intervals that are left
+undecided are returned.
 
 At a branch point the function is continued from both sides: the comparisons are answered as they are just
 left of it, then as just right of it, and the values and derivatives at the point compared.
@@ -18,20 +19,20 @@ import heapq
 import itertools
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from conformance.commands.activation.balls import BALLS
-from conformance.commands.activation.lifted import evaluate
-from conformance.truth.balls import interval, scalar, working_precision
+from conformance.commands.activation.evaluate import evaluate
+from conformance.commands.activation.lifted import Function
+from conformance.truth.balls import Ball, interval, scalar, working_precision
 from conformance.truth.taylor import Taylor, UndecidedError, branching, variable
 
 __all__ = ["Branch", "Interval", "Search", "branches", "local_branches", "one"]
 
-Function = Callable[[Any], Any]
 Interval = tuple[float, float]
 Cell = tuple[int, int]  # floats by their number in order
 BITS = (192, 2304)  # the second holds the sum of any two floats exactly
@@ -88,7 +89,7 @@ def at_order(n: int) -> float:
 
 
 def one(f: Function, x: Taylor, dtype: str = "float64") -> Taylor:
-    """f at one Taylor; `dtype` is what it is told that x is."""
+    """f at one Taylor, which it sees to have that dtype."""
     data = np.empty(1, object)
     data[0] = x
     found: Taylor = evaluate(f, BALLS, data, dtype).ravel()[0]
@@ -96,10 +97,13 @@ def one(f: Function, x: Taylor, dtype: str = "float64") -> Taylor:
 
 
 class _Point(NamedTuple):
-    """A function at a float, at the first precision at which every comparison there is decided, if any is."""
+    """A function at a float, at the first precision at which every comparison there is decided, if any is.
+
+    The last four fields are those of `taylor.Branching`.
+    """
 
     bits: int
-    t: Taylor | None
+    t: Taylor | None  # None where a comparison is not decided
     decisions: list[int] | None
     compared: Mapping[int, Taylor]
     margin: float
@@ -123,7 +127,7 @@ class _Points:
             self.known[n] = self._evaluated(scalar(at_order(n)))
         return self.known[n]
 
-    def _evaluated(self, x: Any) -> _Point:
+    def _evaluated(self, x: Ball) -> _Point:
         for bits in BITS:
             with working_precision(bits), branching() as b:
                 try:
@@ -150,10 +154,11 @@ class _Points:
 
 
 def _undecided(points: _Points, domain: Interval) -> tuple[list[Cell], list[Cell]]:
-    """Pairs of neighbouring floats between which, or at which, some comparison flips; and what is left open.
+    """Pairs of neighbouring floats between which, or at which, some comparison flips; and the intervals that
+    are left undecided.
 
-    The open intervals are kept by binades. Next is the binade with the fewest of them, and the nearest to
-    ±1: a lone branch point has two or three open at any time, however many there are elsewhere.
+    Undecided intervals wait in groups, one for each binade. Next is the group with the fewest of them that is
+    nearest to ±1: a lone branch point has two or three at any time, however many there are elsewhere.
     """
     cells: list[Cell] = []
     turn = itertools.count()
@@ -179,13 +184,13 @@ def _undecided(points: _Points, domain: Interval) -> tuple[list[Cell], list[Cell
 
 
 def _binades_from_one(low: int, high: int) -> int:
-    """How many lie between 1 or −1, whichever is nearer, and the interval."""
+    """The number of binades between the interval and 1 or −1, whichever is nearer."""
     one = order(1.0)
     return min(max(low - n, n - high, 0) for n in (one, -one)) // BINADE
 
 
 def _runs(cells: Iterable[Cell]) -> list[Cell]:
-    """Cells that touch, as one."""
+    """The cells, with those that touch joined."""
     runs: list[Cell] = []
     for low, high in sorted(cells):
         if runs and low <= runs[-1][1]:
@@ -204,9 +209,9 @@ def branches(f: Function, domain: Interval) -> Search:
 
 
 def local_branches(f: Function, at: Iterable[float]) -> list[Branch]:
-    """Those of the floats that are branch points: where there are too many to list them all.
+    """Those of the floats `at` that are branch points: for functions with too many to list them all.
 
-    At one, comparisons do not come out as at both its neighbours.
+    A float is one where some comparison comes out otherwise than at one of its neighbours.
     """
     points = _Points(f)
     found = []
@@ -220,7 +225,7 @@ def local_branches(f: Function, at: Iterable[float]) -> list[Branch]:
 
 
 def _branch(points: _Points, low: int, high: int) -> Branch:
-    """What happens between two floats that are not on one branch."""
+    """The branch point between two floats that are not on one branch."""
     own = _own_points(points, low, high)
     n = own[len(own) // 2] if own else (low + high) // 2
     sides = (n - 1, n + 1) if own else (low, high)
@@ -237,9 +242,10 @@ def _branch(points: _Points, low: int, high: int) -> Branch:
 
 
 def _reach(at: Sequence[_Point]) -> float:
-    """How far from a branch point rounding decides: where |d| ≤ e u, d what is compared, e u its error.
+    """How far from a branch point, in u, rounding decides the comparison.
 
-    d is c1·(x − point) there. Of several comparisons that flip, the farthest.
+    What is compared with 0 is c1·(x − point), and its error e·u: rounding decides where the first is no
+    larger. Of several comparisons that flip, the farthest counts.
     """
     answers = [p.decisions for p in at if p.decisions is not None]
     flips = [i for i, each in enumerate(zip(*answers, strict=False)) if len(set(each)) > 1]
@@ -248,8 +254,8 @@ def _reach(at: Sequence[_Point]) -> float:
     return max((e / c1 for e, c1 in steep if e > 0 and c1 > 0), default=0.0)
 
 
-def _continued(f: Function, beside: _Point, to: Any) -> Taylor | None:
-    """The function as it is beside a point, there."""
+def _continued(f: Function, beside: _Point, to: Ball) -> Taylor | None:
+    """The function on the branch that it takes at the point `beside`, evaluated at `to`."""
     if beside.decisions is None:
         return None
     with working_precision(beside.bits), branching(tuple(beside.decisions)):
@@ -260,7 +266,7 @@ def _continued(f: Function, beside: _Point, to: Any) -> Taylor | None:
 
 
 def _own_points(points: _Points, low: int, high: int) -> list[int]:
-    """The floats between two where comparisons come out as on neither side of them."""
+    """The floats between two at which comparisons come out otherwise than at either of the two."""
     if not 1 < high - low < 64:
         return []
     sides = (points[low].decisions, points[high].decisions)
@@ -268,8 +274,8 @@ def _own_points(points: _Points, low: int, high: int) -> list[int]:
 
 
 def _side(t: Taylor | None, beside: _Point) -> Side:
-    """What the function comes to from one side; its derivative that of the neighbour, where it is continued
-    to none: that of √(x²) beside 0."""
+    """The function continued to the point from one side. Where the continuation has no derivative there, as
+    √(x²) has none at 0, it is that of the neighbouring float."""
     if t is None:
         return Side(math.nan, math.nan, math.nan)
     first, second = float(t.c1), 2 * float(t.c2)
@@ -279,7 +285,7 @@ def _side(t: Taylor | None, beside: _Point) -> Side:
 
 
 def _kind(sides: Sequence[Taylor | None]) -> str:
-    """Whether value and derivative go on across the point, as far as constants are known."""
+    """Whether value and derivative are the same on both sides, as far as the constants in the code say."""
     left, right = sides
     if left is None or right is None:
         return "unknown"
@@ -296,5 +302,6 @@ def _kind(sides: Sequence[Taylor | None]) -> str:
     return "kink" if _surely(kink, U * (k1 + 16 * steep)) else "smooth"
 
 
-def _surely(difference: Any, within: float) -> bool:
+def _surely(difference: Ball, within: float) -> bool:
+    """Whether it is proved to be larger than that."""
     return float(difference.abs_lower()) > within

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
+Command = TypeVar("Command", bound=Callable[..., object])
+
 
 class _Pair(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.5
     """X=D, two numbers."""
 
     name = "X=D"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
-        """The two."""
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """X and D."""
         try:
             at, _, derivative = str(value).partition("=")
             return float(at), float(derivative)
@@ -43,8 +48,10 @@ class _Domain(click.ParamType):  # type: ignore[type-arg]
 
     name = "LOW:HIGH"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float]:
-        """The two."""
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """LOW and HIGH; −∞ and ∞ where they are left out."""
         if isinstance(value, tuple):
             return value
         low, _, high = str(value).partition(":")
@@ -54,25 +61,18 @@ class _Domain(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not LOW:HIGH, such as -50:50.", param, ctx)
 
 
-@main.command(context_settings={"ignore_unknown_options": False})
+def _function(option: str, help: str) -> Callable[[Command], Command]:
+    """An option that names a function."""
+    return click.option(option, default="", metavar="F.py:NAME", help=help)
+
+
+@main.command()
 @click.argument("sigma", default="", metavar="[SIGMA]")
 @click.argument("derivative", default="", metavar="[SIGMA_PRIME]")
-@click.option("--prime", default="", metavar="F.py:NAME", help="σ', where σ itself is not given.")
-@click.option(
-    "--truth", default="", metavar="F.py:NAME", help="A definition of σ in NumPy, or a known name."
-)
-@click.option(
-    "--torch",
-    default="",
-    metavar="F.py:NAME",
-    help="Your torch version: Function, module or function.",
-)
-@click.option(
-    "--jax",
-    default="",
-    metavar="F.py:NAME",
-    help="Your JAX version: custom_vjp, custom_jvp or function.",
-)
+@_function("--prime", "σ', where σ itself is not given.")
+@_function("--truth", "A definition of σ in NumPy, or a known name.")
+@_function("--torch", "Your torch version: Function, module or function.")
+@_function("--jax", "Your JAX version: custom_vjp, custom_jvp or function.")
 @click.option(
     "--autodiff/--no-autodiff",
     default=None,
@@ -123,40 +123,42 @@ def activation(
 
     Exit codes: 0, right, or inaccurate by losing digits; 1, wrong; 2, could not be judged.
     """
-    from conformance.commands.activation.check import CheckError, check, specification
+    from conformance.commands.activation.check import check
+    from conformance.commands.activation.spec import CheckError, specification
     from conformance.commands.activation.terminal import describe
 
     may_be_written(report, json_path, "findings")
+    given = {
+        "sigma": sigma, "derivative": derivative or prime, "truth": truth, "torch": torch, "jax": jax,
+    }  # fmt: skip
+    files = {Path(name.rpartition(":")[0]).resolve() for name in given.values() if ":" in name}
     for path in (report, json_path):
-        given = (s.rpartition(":")[0] for s in (sigma, derivative, prime, truth, torch, jax))
-        if path and any(Path(g).resolve() == path.resolve() for g in given if g):
+        if path and path.resolve() in files:
             raise FileError(f"cannot write {path}: it is the file under test.")
     if len({at for at, _ in kinks}) < len(kinks):
         raise CheckError("a kink is stated twice with --kink.")
     if derivative and prime:
         raise CheckError("σ' is given twice: as SIGMA_PRIME and with --prime.")
-    spec = specification(
-        sigma, derivative or prime, truth, torch, jax, dict(kinks), domain, timeout, network
-    )
+    spec = specification(given, dict(kinks), domain, timeout, network)
     with ending_in_order():
-        found = check(spec, _frameworks(autodiff), strict)
+        result = check(spec, _frameworks(autodiff), strict)
     hand_over(
-        lambda: echo(describe(found)),
-        "",  # it stands at the top, over its evidence
-        ("findings", json_path, lambda path: write_json(path, found)),
-        ("report", report, lambda path: _write_report(path, found)),
+        lambda: echo(describe(result)),
+        "",  # the verdict is at the top of what `describe` writes
+        ("findings", json_path, lambda path: write_json(path, result)),
+        ("report", report, lambda path: _write_report(path, result)),
     )
-    return found["exit_code"]
+    return result["exit_code"]
 
 
-def _write_report(path: Path, found: Check) -> None:
+def _write_report(path: Path, check: Check) -> None:
     from conformance.commands.activation.report import render
 
-    write_atomically(path, render(found))
+    write_atomically(path, render(check))
 
 
 def _frameworks(wanted: bool | None) -> list[str]:
-    """Those whose autodiff is compared: all that are installed, unless it is not wanted."""
+    """Those whose autodiff is compared: all that are installed, or none. Raises RefusedError."""
     from importlib.util import find_spec
 
     there = [name for name in ("torch", "jax") if find_spec(name) is not None]

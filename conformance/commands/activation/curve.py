@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conformance.commands.activation.balls import BALLS
-from conformance.commands.activation.lifted import evaluate
+from conformance.commands.activation.evaluate import evaluate
+from conformance.commands.activation.lifted import Function
 from conformance.truth.balls import Enclosure, enclosure, scalar, working_precision
+from conformance.truth.rounding import Reals
 from conformance.truth.taylor import Taylor, UndecidedError, branching, variable
 
 __all__ = ["Curve", "curve"]
 
-Reals = NDArray[np.float64]
 BITS = (128, 384, 1536)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """σ, σ', σ'' at points; where `known` is False no narrow enclosure was found, or there is no value.
+    """A function, and its first two derivatives, at points; where `known` is False no narrow enclosure was
+    found, or there is no value.
 
-    e, k, s: what the operations of the function itself may be off by, each rounded once: in units of u,
-    of that through constants alone, and through underflow in units of the smallest normal number; k1: what
-    constants do to σ'.
+    e, k, s and k1 bound what the operations of the function, each rounded once, may be off by: e in units of
+    u; k that part of e which constants cause; s through underflow, in units of the smallest normal number. k1
+    is what constants cause in the first derivative, in units of u.
     """
 
     value: Enclosure
@@ -45,7 +46,7 @@ class Curve:
         return np.asarray(np.where(np.isnan(t), np.inf, t))
 
 
-def _evaluated(f: Callable[[Any], Any], x: Sequence[float], dtype: str) -> list[Taylor | None]:
+def _evaluated(f: Function, x: Sequence[float], dtype: str) -> list[Taylor | None]:
     """f at floats; None where a comparison could not be decided."""
     data = np.empty(len(x), object)
     for i, v in enumerate(x):
@@ -70,45 +71,33 @@ def _enclosed(found: Sequence[Taylor | None]) -> tuple[Enclosure, Enclosure]:
     return value, first
 
 
-def curve(
-    f: Callable[[Any], Any], x: Reals, derivative: bool = True, dtype: str = "float64"
-) -> Curve:
+def curve(f: Function, x: Reals, derivative: bool = True, dtype: str = "float64") -> Curve:
     """f at every x, at the first precision at which it is known there far below a unit in the last place.
 
-    `dtype` is what f is told that x is. Raises UnsupportedError for what cannot be evaluated, and whatever
-    f raises.
+    `derivative`: its derivative must be as well known. `dtype` is the one that f sees x to have. Raises
+    UnsupportedError for what cannot be evaluated, and whatever f raises.
     """
     x = np.asarray(x, np.float64)
     n = len(x)
-    parts = {
-        name: np.full(n, np.nan)
-        for name in ("v", "vl", "vr", "d", "dl", "dr", "h", "e", "k", "s", "k1")
-    }
+    columns = np.full((11, n), np.nan)  # in the order of Curve's fields
     known = np.zeros(n, bool)
-    left = np.arange(n)
+    left = np.arange(n)  # the points at which it is not known yet
     for bits in BITS:
         if not len(left):
             break
         with working_precision(bits):
             found = _evaluated(f, x[left].tolist(), dtype)
             value, first = _enclosed(found)
-            second = [np.nan if t is None else 2 * float(t.c2) for t in found]
-        for name, column in (
-            ("v", value.hi), ("vl", value.lo), ("vr", value.rad),
-            ("d", first.hi), ("dl", first.lo), ("dr", first.rad), ("h", second),
-            ("e", [np.nan if t is None else t.e for t in found]),
-            ("k", [np.nan if t is None else t.k for t in found]),
-            ("s", [np.nan if t is None else t.s for t in found]),
-            ("k1", [np.nan if t is None else t.k1 for t in found]),
-        ):  # fmt: skip
-            parts[name][left] = column
+            others = [
+                [np.nan] * 5 if t is None else [2 * float(t.c2), t.e, t.k, t.s, t.k1] for t in found
+            ]
+        enclosures = (value.hi, value.lo, value.rad, first.hi, first.lo, first.rad)
+        columns[:, left] = [*enclosures, *np.transpose(others)]
         good = value.narrow() & ~np.isnan(value.hi)
         if derivative:
             good &= first.narrow() & ~np.isnan(first.hi)
         known[left] = good
         left = left[~good]
-    p = parts
-    return Curve(
-        Enclosure(p["v"], p["vl"], p["vr"]), Enclosure(p["d"], p["dl"], p["dr"]),
-        p["h"], p["e"], p["k"], p["s"], p["k1"], known,
-    )  # fmt: skip
+    second, e, k, s, k1 = columns[6:]
+    value, first = Enclosure(*columns[:3]), Enclosure(*columns[3:6])
+    return Curve(value, first, second, e, k, s, k1, known)

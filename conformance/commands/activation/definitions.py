@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from conformance.commands.activation.lifted import Lifted
+from conformance.commands.activation.lifted import Function, Lifted
 from conformance.tools.load import LoadError
 from conformance.truth.definitions import ACTIVATIONS
 from conformance.truth.taylor import expand
@@ -16,7 +14,7 @@ from conformance.truth.taylor import expand
 __all__ = ["definition"]
 
 
-def definition(name: str) -> Callable[[Any], Any]:
+def definition(name: str) -> Function:
     """The activation of that name on Taylor balls. Raises LoadError, with the nearest name."""
     if name not in ACTIVATIONS:
         near = difflib.get_close_matches(name, ACTIVATIONS, 1)
@@ -26,7 +24,7 @@ def definition(name: str) -> Callable[[Any], Any]:
         )
     sigma = ACTIVATIONS[name]
 
-    def truth(x: Lifted) -> Any:
+    def truth(x: Lifted) -> Lifted:
         found = np.empty(x.data.shape, object)
         flat = found.ravel()
         for i, t in enumerate(x.data.ravel().tolist()):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, Unpack
 
+from conformance.commands.activation.spec import Spec
 from conformance.model.results import Number
 
-__all__ = ["KINDS", "NAMES", "Finding", "Kind", "digits", "finding"]
+__all__ = ["KINDS", "NAMES", "Finding", "Kind", "Wording", "digits", "finding"]
 
 NAMES = {
     "sigma": "σ",
@@ -49,6 +50,28 @@ class Finding(TypedDict):
     explanation: str
     remedy: str
     reproduce: str
+
+
+class Wording(TypedDict, total=False):
+    """What a finding may say instead of what its kind says; "" stands for that of its kind."""
+
+    severity: str
+    explanation: str
+    remedy: str
+    looks_like: str
+
+
+class Details(Wording, total=False):
+    """What `finding` may be told of a finding beyond its kind."""
+
+    dtype: str
+    x: Number | None
+    got: str
+    expected: str
+    digits: float | None
+    count: int
+    points: int
+    where: str
 
 
 # fmt: off
@@ -196,30 +219,17 @@ KINDS: Mapping[str, Kind] = {
 # fmt: on
 
 
-def finding(spec: Mapping[str, Any], kind: str, of: str, **more: Any) -> Finding:
-    """A finding of that kind about σ, σ', torch or jax; `spec` says where each is found."""
+def finding(spec: Spec, kind: str, of: str, **details: Unpack[Details]) -> Finding:
+    """A finding of that kind about σ, σ', torch or jax (`of`, one of FUNCTIONS); `spec` names the function."""
     k = KINDS[kind]
     found = Finding(
-        kind=kind,
-        severity=k.severity,
-        title=k.title,
-        of=NAMES.get(of, of),
-        dtype="",
-        x=None,
-        got="",
-        expected="",
-        digits=None,
-        count=1,
-        points=0,
-        where="",
-        looks_like="",
-        explanation=k.explanation,
-        remedy=k.remedy,
-        reproduce="",
-    )
-    found.update(more)  # type: ignore[typeddict-item]
+        kind=kind, severity=k.severity, title=k.title, of=NAMES.get(of, of), dtype="", x=None, got="",
+        expected="", digits=None, count=1, points=0, where="", looks_like="",
+        explanation=k.explanation, remedy=k.remedy, reproduce="",
+    )  # fmt: skip
+    found.update({name: v for name, v in details.items() if v != ""})  # type: ignore[typeddict-item]
     if found["x"] is not None:
-        found["reproduce"] = _reproduce(str(spec.get(of) or ""), of, found)
+        found["reproduce"] = _reproduce(spec.given.get(of, ""), of, found)
     return found
 
 

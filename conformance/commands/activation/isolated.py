@@ -1,12 +1,11 @@
-"""Workers: user code in processes of its own, with limits, and what became of them.
+"""Starts the workers, which run user code in processes of their own, and reads their messages.
 
-A worker writes a line of JSON for each thing it finds out, so that nothing known is lost when it dies. What
-it says is data: nothing is unpickled. What the user's code prints goes to a file, not to the terminal.
+A worker writes a message for each thing it finds out, so that nothing known is lost when it dies. What the
+user's code prints goes to a file, not to the terminal.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -14,33 +13,36 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from conformance.commands.activation import messages
 from conformance.commands.activation.facts import Facts
+from conformance.commands.activation.spec import Spec
 from conformance.tools.plain import plain_values
 from conformance.tools.pool import ONE_THREAD
 
-__all__ = ["DEFAULT_TIMEOUT", "gather"]
+__all__ = ["gather"]
 
-DEFAULT_TIMEOUT = 20.0  # seconds
-MEMORY = 4 * 2**30  # bytes of address space for the NumPy worker
 MOST_OUTPUT = 2000  # characters of what user code printed
 
 
 class _Worker:
+    """A worker's process, the file of its messages and the file of what it prints."""
+
     def __init__(self, folder: Path, role: str, timeout: float) -> None:
         self.role, self.folder, self.timeout = role, folder, timeout
-        self.said = folder / f"{role}.jsonl"
-        self.said.touch()
-        self.reading = self.said.open(encoding="utf-8", errors="replace")
-        self.part = ""
+        path = folder / f"{role}.jsonl"
+        path.touch()
+        self.file = path.open(encoding="utf-8", errors="replace")
+        self.part = ""  # of a line that is still being written
         self.output = (folder / f"{role}.out").open("wb")
         env = {**os.environ, **ONE_THREAD}
         env["PYTHONDONTWRITEBYTECODE"] = "1"
-        env["CONFORMANCE_DEADLINE"] = str(time.time() + timeout)  # that it may say where it hung
+        env["CONFORMANCE_DEADLINE"] = str(
+            time.time() + timeout
+        )  # shortly before, it prints where it hangs
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
             # -P: a json.py where one happens to be is not what the worker means by json
@@ -48,34 +50,28 @@ class _Worker:
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, env=env,
             start_new_session=True,
         )  # fmt: skip
-        self.stage = "starting"
-        self.finished = False
-        self.explained = False
+        self.stage = messages.STARTING
+        self.explained = False  # it was done, or told why it is not
         self.timed_out = False
 
-    def lines(self) -> Iterator[Mapping[str, Any]]:
-        """What it has said since."""
-        for line in self.reading:
+    def read(self) -> Iterator[messages.Message]:
+        """The messages that it has written since."""
+        for line in self.file:
             self.part += line
             if not self.part.endswith("\n"):
                 return
             text, self.part = self.part, ""
-            try:
-                said = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(said, dict):
-                self._notice(said)
-                yield said
-
-    def _notice(self, said: Mapping[str, Any]) -> None:
-        if said.get("event") == "stage":
-            self.stage = str(said["text"])
-        self.finished |= said.get("event") == "done"
-        self.explained |= said.get("event") in ("raised", "refused")
+            match message := messages.decode(text):
+                case None:
+                    continue
+                case messages.Stage():
+                    self.stage = message.text
+                case messages.Done() | messages.Problem(event="raised" | "refused"):
+                    self.explained = True
+            yield message
 
     def over(self) -> bool:
-        """Whether it has ended; ended here if its time is over."""
+        """Whether it has ended. Kills it where its time is over."""
         if self.process.poll() is not None:
             return True
         if time.monotonic() - self.begun > self.timeout:
@@ -85,30 +81,24 @@ class _Worker:
         return False
 
     def kill(self) -> None:
-        """It and whatever it started."""
+        """End the process and whatever it started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def ending(self) -> Mapping[str, Any] | None:
+    def problem(self) -> messages.Problem | None:
         """Why it ended before it was done, if it did."""
-        if self.finished or self.explained:
+        if self.explained:
             return None
         printed = self.printed()
-        lines = _traceback_lines(printed)
-        if self.timed_out or "Timeout (" in printed:
+        if (
+            self.timed_out or "Timeout (" in printed
+        ):  # faulthandler's word, printed before it ends the process
             event, how = "timeout", f"took more than {self.timeout:g} s"
         else:
             event, how = "ended", f"ended its process ({_how(self.process.returncode)})"
-        return {
-            "event": event,
-            "stage": self.stage,
-            "text": f"{how} {self._doing()}",
-            "lines": lines,
-        }
-
-    def _doing(self) -> str:
-        return f"while {self.stage}"
+        text = f"{how} while {self.stage}"
+        return messages.Problem(event, text, plain_values(_traceback_lines(printed)), self.stage)
 
     def printed(self) -> str:
         """What the code printed."""
@@ -137,51 +127,45 @@ def _traceback_lines(printed: str) -> list[str]:
     ][:5]
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-def gather(spec: Mapping[str, Any], roles: Sequence[str]) -> tuple[Facts, dict[str, str]]:
-    """Run the workers, NumPy's first of them, and all that they said; and what the code printed, by role."""
+def gather(spec: Spec, roles: Sequence[str]) -> tuple[Facts, dict[str, str]]:
+    """Run the workers of these roles, NumPy's first. Returns what they found out, and what they printed."""
     facts = Facts(spec)
-    with _folder() as folder:
-        (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-        workers = [_Worker(folder, role, float(spec["timeout"])) for role in roles]
+    with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "spec.json").write_text(messages.to_json(spec), encoding="utf-8")
+        workers = [_Worker(folder, role, spec.timeout) for role in roles]
         try:
             _follow(workers, facts, folder)
         finally:
             for w in workers:
                 w.kill()
                 w.output.close()
-                w.reading.close()
+                w.file.close()
         printed = {w.role: plain_values(w.printed()[:MOST_OUTPUT]) for w in workers}
     return facts, printed
 
 
 def _follow(workers: Sequence[_Worker], facts: Facts, folder: Path) -> None:
+    """Read the messages of the workers until all have ended; hand the points of the first to the others."""
     waiting = list(workers)
     while waiting:
         for w in list(waiting):
-            over = w.over()  # before its last lines are read
-            for said in w.lines():
-                facts.take(w.role, said)
-                if said.get("event") == "points":
+            over = w.over()  # before its last messages are read
+            for message in w.read():
+                facts.take(w.role, message)
+                if isinstance(message, messages.Points):
                     with suppress(OSError):  # the user's code removed the folder
-                        _hand_on(folder, said)
+                        _hand_on(folder, message)
             if over:
                 waiting.remove(w)
-                if (why := w.ending()) is not None:
-                    facts.take(w.role, why)
+                facts.take(w.role, w.problem())
                 if w.role == "numpy" and not (folder / "points.json").exists():
                     with suppress(OSError):
                         (folder / "stop").touch()
         time.sleep(0.005)
 
 
-def _hand_on(folder: Path, said: Mapping[str, Any]) -> None:
-    """The points, for the other workers; whole or not at all."""
-    points = {k: v for k, v in said.items() if k != "event"}
-    (folder / "points.tmp").write_text(json.dumps(points), encoding="utf-8")
+def _hand_on(folder: Path, points: messages.Points) -> None:
+    """Write the points for the other workers; whole or not at all."""
+    (folder / "points.tmp").write_text(messages.to_json(points), encoding="utf-8")
     (folder / "points.tmp").replace(folder / "points.json")

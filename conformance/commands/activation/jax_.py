@@ -8,78 +8,75 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.special as jsp
 import numpy as np
+from numpy.typing import DTypeLike
 
-from conformance.commands.activation.autodiff import (
-    Differentiated,
-    Emit,
+from conformance.commands.activation.autodiff import Functions, ReturnedError, passes_on, upstream
+from conformance.commands.activation.evaluate import evaluate
+from conformance.commands.activation.lifted import (
+    Arg,
+    Array,
+    Backend,
     Function,
-    ReturnedError,
-    passes_on,
-    upstream,
+    Shape,
+    UnsupportedError,
 )
-from conformance.commands.activation.lifted import UnsupportedError, evaluate
+from conformance.commands.activation.messages import Differentiated, Emit
+from conformance.commands.activation.spec import Spec
+from conformance.model.problem import Floats
 
 __all__ = ["Jax"]
 
-OWN: Mapping[str, Callable[..., Any]] = {
+OWN: Mapping[str, Callable[..., Array]] = {
     "conjugate": lambda x: x,
     "log_expit": jax.nn.log_sigmoid,
     "float_power": jnp.power,
 }
 
 
-class _Arrays:
+class _Arrays(Backend):
     """A backend whose elements are JAX arrays."""
 
     name = "JAX"
 
-    def _array(self, x: Any, dtype: Any) -> Any:
+    def _array(self, x: Arg, dtype: Arg) -> Array:
         if isinstance(x, jax.Array | bool):
             return x
         a = np.asarray(x)
         return jnp.asarray(a) if a.dtype == bool else jnp.asarray(a, dtype)
 
-    def ufunc(self, name: str, inputs: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
-        """By name, from jax.numpy or jax.scipy.special."""
+    def ufunc(self, name: str, inputs: Sequence[Array], shape: Shape, dtype: DTypeLike) -> Array:
         f = OWN.get(name) or getattr(jnp, name, None) or getattr(jsp, name, None)
         if f is None:
             raise UnsupportedError(f"JAX has no {name}: give JAX's own version with --jax.")
         return f(*(self._array(x, dtype) for x in inputs))
 
-    def where(self, mask: Any, one: Any, other: Any, dtype: Any) -> Any:
-        """jnp.where."""
+    def where(self, mask: Array, one: Array, other: Array, dtype: DTypeLike) -> Array:
         return jnp.where(
             self._array(mask, dtype), self._array(one, dtype), self._array(other, dtype)
         )
 
-    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
-        """Constants."""
+    def full(self, shape: Shape, value: Array, dtype: DTypeLike) -> Array:
         return jnp.broadcast_to(self._array(value, dtype), shape)
 
-    def put(self, data: Any, key: Any, value: Any, dtype: Any) -> Any:
-        """A new array: JAX's are not written to."""
+    def put(self, data: Array, key: Arg, value: Array, dtype: DTypeLike) -> Array:
         return data.at[key].set(self._array(value, dtype))
 
-    def reshape(self, data: Any, shape: Any) -> Any:
-        """As NumPy's."""
+    def reshape(self, data: Array, shape: Arg) -> Array:
         return jnp.reshape(data, shape)
 
-    def is_mask(self, data: Any) -> bool:
-        """Whether the array is of truth values."""
+    def is_mask(self, data: Array) -> bool:
         return bool(data.dtype == jnp.bool_)
 
-    def copy(self, data: Any) -> Any:
-        """Itself: JAX's arrays are not written to."""
-        return data
+    def copy(self, data: Array) -> Array:
+        return data  # JAX's arrays are never written to
 
 
-def _pulled_back(f: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
+def _pulled_back(f: Function, x: Array) -> tuple[Array, ...]:
     """f(x), and what comes back for incoming gradients of 1, and of a pattern."""
     y, back = jax.vjp(f, x)
     if not isinstance(y, jax.Array):
@@ -94,8 +91,8 @@ def _pulled_back(f: Callable[[Any], Any], x: Any) -> tuple[Any, ...]:
 
 @contextmanager
 def _x64() -> Iterator[None]:
-    """float64 for as long as it takes: whoever called may want JAX as it was."""
-    config: Any = jax.config
+    """float64 within; after it JAX is as it was, for this may be the user's own process."""
+    config: Arg = jax.config
     configure, before = config.update, bool(config.read("jax_enable_x64"))
     configure("jax_enable_x64", True)
     try:
@@ -110,17 +107,17 @@ class Jax:
     name = "jax"
     version = str(jax.__version__)
 
-    def as_function(self, given: Any) -> Function:
+    def as_function(self, given: object) -> Function:
         """A function, custom_vjp and custom_jvp included. Raises TypeError."""
         if not callable(given):
             raise TypeError(f"expected a function of a JAX array; got {type(given).__name__}")
-        return given  # type: ignore[no-any-return]
+        return given
 
     def dispatched(self, sigma: Function) -> Function:
         """σ in NumPy, on JAX arrays."""
         return lambda x: evaluate(sigma, _Arrays(), x, x.dtype)
 
-    def differentiated(self, f: Function, x: Any, dtype: str) -> Differentiated:
+    def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
         """f(x), and what comes back for incoming gradients of 1, and of a pattern.
 
         Jitted, as it is used, and since compiling each operation by itself takes ten times as long; where f
@@ -139,9 +136,7 @@ class Jax:
         )
         return Differentiated(value, gradient, y.dtype.name, d.dtype.name, passed)
 
-    def networks(
-        self, spec: Mapping[str, Any], given: Mapping[str, Any], f: Function, emit: Emit
-    ) -> None:
+    def networks(self, spec: Spec, given: Functions, f: Function, emit: Emit) -> None:
         """The user's own version in a pure function."""
         from conformance.commands.activation.network import run_networks, unseen
         from conformance.implementations import IMPLEMENTATIONS
@@ -150,7 +145,7 @@ class Jax:
         impl = adapter.Jax("jax-cpu", IMPLEMENTATIONS["jax-cpu"])
         impl.start()
 
-        def values(x: Any) -> tuple[Any, Any]:
+        def values(x: Floats) -> tuple[Floats, Floats]:
             found = self.differentiated(f, x, x.dtype.name)
             return found.y, found.d
 

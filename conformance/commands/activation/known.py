@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from conformance.commands.activation.bounds import Precision
+from conformance.commands.activation.bounds import Mask, Precision
 from conformance.commands.activation.curve import Curve
 from conformance.judge.known_differences import Difference, amend, known_differences
 from conformance.judge.tolerance import accuracy
 from conformance.truth.balls import scalar, working_precision
 from conformance.truth.definitions import ACTIVATIONS
+from conformance.truth.rounding import Reals
 
 __all__ = ["concerning", "measured", "recognised", "says"]
 
-Reals = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 CLOSE = 2.0**-44  # a few roundings of constants: another function differs by far more
 POINTS = 48
 
@@ -42,8 +40,8 @@ def _values(name: str, x: Reals) -> Reals:
 
 
 def measured(name: str, c: Curve, x: Reals, p: Precision) -> tuple[Reals, Reals]:
-    """What its widest row allows σ and σ' to lose at the points, since who computes it is not known; nothing,
-    where it is no activation we know."""
+    """What the loosest row of accuracy.toml allows this activation's σ and σ' to lose at the points, since it
+    is not known who computes them; 0 where `name` is no activation that we know."""
     if not name:
         return np.zeros(len(x)), np.zeros(len(x))
     of = accuracy("", p.name, name)
@@ -56,7 +54,7 @@ def measured(name: str, c: Curve, x: Reals, p: Precision) -> tuple[Reals, Reals]
 
 
 def concerning(name: str, way: str, dtype: str) -> list[Difference]:
-    """The known differences of an activation in a framework; of a black box ("") in any."""
+    """The known differences of an activation in a framework; in any, where `way` is "" (a black box)."""
     of = "float32" if dtype == "bfloat16" else dtype
     return [
         d
@@ -69,10 +67,10 @@ def concerning(name: str, way: str, dtype: str) -> list[Difference]:
 
 
 def says(d: Difference, what: str, x: Reals, got: Reals, room: Reals, p: Precision) -> Mask:
-    """Where what was got is what the row says, as tightly as anything else has to be right.
+    """Where the difference d explains what was got, to within `room`, as any right answer must be.
 
-    Only where it is asked for: at the points that it takes, in bfloat16 at the one nearest to them; all over,
-    where it computes another function.
+    A difference that `takes` other derivatives at some points is asked there alone, in bfloat16 at the number
+    nearest to each; one that `computes` another function is asked everywhere.
     """
     found = np.zeros(len(x), bool)
     if d.computes:

@@ -1,25 +1,25 @@
-"""What a wrong derivative looks like: the nearest right thing, in words."""
+"""What a wrong derivative looks like, in words: another known curve, a factor, a difference quotient."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from conformance.commands.activation.bounds import Mask
+from conformance.commands.activation.messages import Lookalikes
 from conformance.truth.balls import scalar, working_precision
 from conformance.truth.definitions import ACTIVATIONS
+from conformance.truth.rounding import Reals
 
 __all__ = ["looks_like"]
 
-Reals = NDArray[np.float64]
 CLOSE = 1e-5
 
 
 def _close(got: Reals, candidate: Reals) -> bool:
-    """Whether two curves are one, but for rounding, on nearly all of the points."""
+    """Whether two curves are the same, but for rounding, at nearly all points."""
     both = np.isfinite(got) & np.isfinite(candidate)
     if both.sum() < 8:
         return False
@@ -35,17 +35,17 @@ def _derivative(name: str, x: tuple[float, ...]) -> Reals:
         return np.array([float(ACTIVATIONS[name](scalar(v)).first) for v in x])
 
 
-def _candidates(f: Mapping[str, Any]) -> Iterator[tuple[str, Reals]]:
-    x, c = f["x"], f["truth"]
+def _candidates(f: Lookalikes) -> Iterator[tuple[str, Reals]]:
+    x, c = f.x, f.truth
     D, V, H = c.first.hi, c.value.hi, c.second
     with np.errstate(all="ignore"):
         yield "the derivative with its sign turned", -D
         yield "twice the derivative (a factor 2 too much)", 2 * D
         yield "half the derivative (a factor 2 missing)", D / 2
         yield "σ itself, not its derivative", V
-        yield "σ'(σ(x)): the derivative taken at the output instead of at x", f["of_output"]
-        yield "σ'(−x): the sign of x is turned", f["mirrored"]
-        yield "−σ'(−x): the signs of x and of the result are turned", -f["mirrored"]
+        yield "σ'(σ(x)): the derivative taken at the output instead of at x", f.of_output
+        yield "σ'(−x): the sign of x is turned", f.mirrored
+        yield "−σ'(−x): the signs of x and of the result are turned", -f.mirrored
         yield "the derivative without the term σ(x)/x", D - V / x
         yield "σ(x)/x alone: the other term of the product rule is missing", V / x
         yield "the second derivative σ''", H
@@ -63,31 +63,28 @@ def _candidates(f: Mapping[str, Any]) -> Iterator[tuple[str, Reals]]:
 
 
 def looks_like(
-    f: Mapping[str, Any], low: Reals, high: Reals, got: Reals, x: Reals, wrong: NDArray[np.bool_]
+    f: Lookalikes | None, low: Reals, high: Reals, got: Reals, x: Reals, wrong: Mask
 ) -> str:
-    """The nearest right thing; "" where nothing is near. `f` is what the worker prepared for it."""
+    """What `got`, which should lie in [low, high] at x, looks like; "" where it looks like nothing known.
+
+    `wrong` is where it does not lie there. f is None where the worker could not prepare the curves.
+    """
     body = (np.abs(x) < 8) & (np.abs(x) > 1e-3) & (low == high)
     share = float(wrong[body].mean()) if body.any() else 0.0
-    sides = [
-        s
-        for s, half in (("x < 0", x < 0), ("x > 0", x > 0))
-        if wrong[half & (np.abs(x) > 1e-3)].any()
-    ]
+    halves = {"x < 0": x < -1e-3, "x > 0": x > 1e-3}
+    sides = [side for side, half in halves.items() if wrong[half].any()]
     place = f" (only for {sides[0]})" if len(sides) == 1 else ""
-    if not f:
+    if f is None:
         return _factor(got, low, wrong & body, place)
-    at = np.isin(x, f["x"])
-    ours = got[at] if at.sum() == len(f["x"]) else f["given"]
-    nearly = _close(ours, f["truth"].first.hi)
-    if (
-        not nearly
-        and _close(f["given_of_output"], f["truth"].first.hi)
-        and share > 0.3
-        and np.array_equal(ours, f["given"])
-    ):
+    at = np.isin(x, f.x)
+    ours = got[at] if at.sum() == len(f.x) else f.given
+    nearly = _close(ours, f.truth.first.hi)
+    of_output = share > 0.3 and _close(f.given_of_output, f.truth.first.hi)
+    if not nearly and of_output and np.array_equal(ours, f.given):
         return "σ' written in terms of the output: σ'(z) with z = σ(x), called with x"
-    parts = [(np.ones(len(f["x"]), bool), "")]
-    parts += [(f["x"] < 0 if "<" in place else f["x"] > 0, place)] if place else []
+    parts = [(np.ones(len(f.x), bool), "")]
+    if place:
+        parts.append((f.x < 0 if sides == ["x < 0"] else f.x > 0, place))
     for part, where in parts if share > 0.05 and not nearly else []:
         for what, candidate in _candidates(f):
             if _close(ours[part], candidate[part]):
@@ -97,11 +94,11 @@ def looks_like(
     return _factor(got, low, wrong & body if (wrong & body).any() else wrong, place)
 
 
-def _difference_quotient(f: Mapping[str, Any], ours: Reals) -> str:
-    """A finite difference: off by h σ''/2."""
+def _difference_quotient(f: Lookalikes, ours: Reals) -> str:
+    """Whether it is a finite difference, whose error is h σ''/2 with one step h: says so, else ""."""
     with np.errstate(all="ignore"):
-        h = 2 * (ours - f["truth"].first.hi) / f["truth"].second
-    h = h[np.isfinite(h) & (np.abs(f["truth"].second) > 1e-2)]
+        h = 2 * (ours - f.truth.first.hi) / f.truth.second
+    h = h[np.isfinite(h) & (np.abs(f.truth.second) > 1e-2)]
     if len(h) < 8:
         return ""
     step = float(np.median(h))
@@ -110,15 +107,15 @@ def _difference_quotient(f: Mapping[str, Any], ours: Reals) -> str:
     return ""
 
 
-def _factor(got: Reals, truth: Reals, at: NDArray[np.bool_], place: str) -> str:
-    """One factor, or one constant, everywhere that it is wrong."""
+def _factor(got: Reals, truth: Reals, at: Mask, place: str) -> str:
+    """Whether one factor, or one added constant, explains `got` wherever it is wrong: says which, else ""."""
     with np.errstate(all="ignore"):
         ratio = got[at] / truth[at]
         less = got[at] - truth[at]
     if not at.any():
         return ""
     if np.isfinite(ratio).mean() < 0.9:
-        ratio = ratio[:0]  # nothing times 0 is what was got
+        ratio = ratio[:0]  # the truth is 0, and no multiple of it was got
     ratio, less = ratio[np.isfinite(ratio)], less[np.isfinite(less)]
     if at.mean() < 0.02:
         return "right elsewhere: wrong at a few points alone"
@@ -128,18 +125,13 @@ def _factor(got: Reals, truth: Reals, at: NDArray[np.bool_], place: str) -> str:
         middle = float(np.median(ratio))
         spread = float(np.percentile(np.abs(ratio - middle), 90))
         if middle != 0 and spread < max(1e-13, 0.02 * abs(middle - 1)) * max(1.0, abs(middle)):
-            near = (
-                f"1 {'+' if middle > 1 else '−'} {abs(middle - 1):.1e}"
-                if abs(middle - 1) < 1e-3
-                else f"{middle:.6g}"
-            )
+            off = abs(middle - 1)
+            near = f"1 {'+' if middle > 1 else '−'} {off:.1e}" if off < 1e-3 else f"{middle:.6g}"
             return f"the derivative times {near}{place}"
     if len(less) >= 4:
         middle = float(np.median(less))
         if middle != 0 and float(np.percentile(np.abs(less - middle), 90)) < 0.02 * abs(middle):
             return f"the derivative plus {middle:.3g}{place}"
-    return (
-        f"right elsewhere: wrong{place.replace(' (', ' ').replace(')', '')} at these points alone"
-        if at.mean() < 0.25 and place
-        else ""
-    )
+    if at.mean() < 0.25 and place:
+        return f"right elsewhere: wrong{place.replace(' (', ' ').replace(')', '')} at these points alone"
+    return ""

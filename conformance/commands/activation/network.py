@@ -1,19 +1,20 @@
-"""The activation in networks: depths and batches, forward and backward, judged like any other.
+"""Networks of several depths and batches with the activation in them, judged like any other network.
 
-Its mathematics is the user's own function on Taylor balls; what its code may lose is what rounding explains,
-never what was measured, so that a wrong derivative is no excuse for itself.
+The truth is the user's own function on Taylor balls. What its code may lose is what rounding explains, never
+what was measured of that code: else a wrong derivative would widen its own tolerance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from conformance.cases.catalogue import Case, cycle
-from conformance.commands.activation.behaviour import Quiet, values
+from conformance.commands.activation.autodiff import Functions
+from conformance.commands.activation.behaviour import quiet, values
 from conformance.commands.activation.bounds import (
     Precision,
     continued,
@@ -24,38 +25,42 @@ from conformance.commands.activation.bounds import (
 from conformance.commands.activation.branches import Branch, branches, one
 from conformance.commands.activation.curve import Curve, curve
 from conformance.commands.activation.known import concerning, recognised
+from conformance.commands.activation.lifted import Function
+from conformance.commands.activation.messages import Emit, NetworkResult, Networks, NotRun
 from conformance.commands.activation.points import domain_of, points
+from conformance.commands.activation.spec import Spec
 from conformance.implementations import IMPLEMENTATIONS, Implementation
 from conformance.judge.gates import Own, Subject
 from conformance.judge.known_differences import amend
 from conformance.judge.measure import fit
 from conformance.judge.result import judged_by
+from conformance.model.problem import Floats
 from conformance.model.results import Result
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import Point
-from conformance.truth.rounding import Accuracy
+from conformance.truth.rounding import Accuracy, Reals
 from conformance.truth.taylor import UndecidedError, branching, variable
 
 __all__ = ["OwnDefinition", "numpy_networks", "run_networks", "unseen"]
 
-Emit = Callable[..., None]
+Bounds: TypeAlias = tuple[Reals, Reals]
+"""What rounding may do to σ and to σ', at points."""
 COMPILED = ((2, 5), (5, 5))  # for JAX, which compiles each operation anew for each shape
 SHAPES = ((1, 64), (2, 7), (3, 2), (5, 7), (8, 1), (16, 2), (2, 1), (3, 7))  # (depth, batch)
 DTYPES = ("float64", "float32")
-REACH = 40.0  # the arguments of σ in these networks lie well within
-LEAST = 4.0
+REACH = 40.0  # the arguments of σ in these networks are far smaller
+LEAST = 4.0  # u: no coefficient of `_accuracy` is smaller
 
 
 class OwnDefinition:
     """A NumPy function as the truth knows activations: on one ball at a time."""
 
-    def __init__(
-        self, f: Callable[[Any], Any], of: Iterable[Branch], taken: Mapping[float, float]
-    ) -> None:
+    def __init__(self, f: Function, of: Iterable[Branch], taken: Mapping[float, float]) -> None:
+        """`of`: the branch points of f. `taken`: σ' at kinks, as the code under test has it."""
         self.f = f
         self.branches = [b for b in of if b.kind != "smooth"]
         self.breaks = tuple(b.at for b in self.branches)
-        self.kinks: Mapping[float, Any] = MappingProxyType(dict(taken))
+        self.kinks: Mapping[float, float] = MappingProxyType(dict(taken))
         self.poles: tuple[float, ...] = ()
         self.steeper = None
 
@@ -72,7 +77,7 @@ class OwnDefinition:
         return Point(t.c0, first, 2 * t.c2)
 
     def _hull(self, a: Ball) -> Point:
-        """Each branch that a touches, continued over all of it."""
+        """The union of the two branches that the ball touches, each continued over all of the ball."""
         sides = []
         for end in (a.lower(), a.upper()):
             with branching() as b:
@@ -93,17 +98,13 @@ class OwnDefinition:
 
 
 def _accuracy(
-    c: Curve, x: Any, low: Any, high: Any, p: Precision, allowed: tuple[Any, Any]
+    c: Curve, x: Floats, low: Reals, high: Reals, p: Precision, allowed: Bounds
 ) -> Accuracy:
-    """[c, e, c', g, d, f, h]: what rounding may do to σ and σ' at the points, in the judge's terms."""
-    size = np.abs(x)  # and no argument lies nearer 0 than that, but 0
-    near = (
-        (size <= REACH)
-        & ((size >= 2.0**-30) | (size == 0))
-        & c.known
-        & np.isfinite(allowed[0])
-        & np.isfinite(allowed[1])
-    )
+    """`allowed`, what rounding may do to σ and σ' at the points, as coefficients that the judge knows."""
+    size = np.abs(x)
+    # no argument in these networks is nearer 0 than 2^−30, but for 0 itself
+    near = (size <= REACH) & ((size >= 2.0**-30) | (size == 0)) & c.known
+    near &= np.isfinite(allowed[0]) & np.isfinite(allowed[1])
     value, first = np.abs(c.value.hi[near]), np.fmax(np.abs(low[near]), np.abs(high[near]))
     lost, one = p.normal * (1 + np.abs(x[near])), np.ones(int(near.sum()))
     c0, h = fit(allowed[0][near], value, [(one, np.inf, 1.0)], p.u, lost, LEAST)
@@ -124,80 +125,76 @@ def _cases(name: str, dtype: str, of_implementation: str) -> list[Case]:
 
 
 def run_networks(
-    spec: Mapping[str, Any],
-    given: Mapping[str, Any],
+    spec: Spec,
+    given: Functions,
     of_implementation: str,
     impl: Implementation,
     own: Callable[[str], None],  # makes the implementation know the activation by that name
-    values: Callable[[Any], tuple[Any, Any]],  # σ and σ' at points
-    allowed: Callable[[Curve, Any, Precision], tuple[Any, Any]],  # what rounding may do to them
+    values: Callable[[Floats], tuple[Floats, Floats]],  # σ and σ' at points
+    allowed: Callable[[Curve, Floats, Precision], Bounds],
     emit: Emit,
     of: list[Branch] | None = None,  # σ's branch points, where they are known
 ) -> None:
     """Every network, in one implementation."""
-    low, high = (float.fromhex(x) for x in spec["domain"])
+    low, high = spec.domain
     if low > -REACH or high < REACH:
-        emit("not-run", text=f"networks: their arguments reach ±{REACH:g}, beyond --domain.")
+        emit(NotRun(f"networks: their arguments reach ±{REACH:g}, beyond --domain."))
         return
-    exact = given.get("truth", given.get("sigma"))
+    exact = given["truth" if "truth" in given else "sigma"]
     of = branches(exact, (low, high)).found if of is None else of
-    name = "own"  # the data follow from the case's id, and so from no name of the user's
+    name = "own"  # a case's numbers are drawn by its id, which must not depend on the user's names
     own(name)
     results = []
     for dtype in DTYPES:
         x = points(dtype, domain_of(dtype), [b.at for b in of])
         x = x[np.abs(x) <= REACH]
         at = np.array([b.at for b in of], dtype)
-        with Quiet():
+        with quiet():
             y, d = values(x)
             taken = values(at)[1] if of else at
         if y.dtype != x.dtype or d.dtype != x.dtype:
-            emit(
-                "not-run",
-                text=f"networks in {dtype}: {of_implementation} would mix {y.dtype} and {d.dtype}.",
-            )
+            why = f"{of_implementation} would mix {y.dtype} and {d.dtype}."
+            emit(NotRun(f"networks in {dtype}: {why}"))
             continue
-        own_ = _own(exact, of, x, taken, Precision.of(dtype), allowed, spec["truth"])
+        c = continued(curve(exact, x.astype(np.float64)), of, x.astype(np.float64))
+        p = Precision.of(dtype)
+        known = recognised(c, x.astype(np.float64), spec.given.get("truth", ""))
+        definition = _own(exact, of, x, taken, c, p, allowed(c, x, p))
         for case in _cases(name, dtype, of_implementation):
-            results.append(_judged(case, name, own_, of_implementation, impl))
-    emit("networks", results=results)
+            results.append(_judged(case, definition, known, of_implementation, impl))
+    emit(Networks(results))
 
 
 def _own(
-    exact: Any,
+    exact: Function,
     of: list[Branch],
-    x: Any,
-    taken: Any,
+    x: Floats,
+    taken: Floats,
+    c: Curve,
     p: Precision,
-    allowed: Callable[..., Any],
-    truth: str,
-) -> tuple[Own, str]:
-    """What the judge has to know of the activation, and its name where the tables know it; at kinks, it takes
-    what its own σ' takes."""
-    c = continued(curve(exact, x.astype(np.float64)), of, x.astype(np.float64))
-    known = recognised(c, x.astype(np.float64), truth)
+    allowed: Bounds,
+) -> Own:
+    """What the judge has to know of the activation. At kinks its σ' is what the code under test takes."""
     low, high, _ = hulls(of, x.astype(np.float64), c.first.hi, p)
     at_kinks = {
         b.at: b.left.first if b.kind == "smooth" else float(v)
         for b, v in zip(of, taken, strict=True)
         if b.exact
     }
-    definition: Any = OwnDefinition(exact, of, at_kinks)
-    return Own(
-        definition, _accuracy(c, x.astype(np.float64), low, high, p, allowed(c, x, p))
-    ), known
+    accuracy = _accuracy(c, x.astype(np.float64), low, high, p, allowed)
+    return Own(OwnDefinition(exact, of, at_kinks), accuracy)  # type: ignore[arg-type]
 
 
 def _judged(
-    case: Case, name: str, own: tuple[Own, str], of_implementation: str, impl: Implementation
-) -> dict[str, Any]:
-    """A network's result, as little of it as the check keeps."""
-    with Quiet():
-        subject = Subject(case, {name: own[0]})
+    case: Case, own: Own, known: str, of_implementation: str, impl: Implementation
+) -> NetworkResult:
+    """A network's result, as little of it as the check keeps. `known`: the name of σ in the tables."""
+    with quiet():
+        subject = Subject(case, {case.activation: own})
         r = judged_by(subject, of_implementation, impl)
         beyond = _beyond(subject)
         if r["verdict"] == "deviates":
-            r = _as_known(case, name, own, of_implementation, impl) or r
+            r = _as_known(case, own, known, of_implementation, impl) or r
     worst, first = r["worst"], r["first_deviation"]
     if first and not np.isfinite([float(first["expected"]), float(first["tolerance"])]).all():
         beyond = beyond or "the truth leaves the range of the dtype."
@@ -218,16 +215,16 @@ def _judged(
 
 
 def _as_known(
-    case: Case, name: str, own: tuple[Own, str], of_implementation: str, impl: Implementation
+    case: Case, own: Own, known: str, of_implementation: str, impl: Implementation
 ) -> Result | None:
     """The result, where it conforms to what a framework is known to compute instead."""
-    # in refbp runs what was given as NumPy; where that is a black box, it may be any framework's
+    # refbp runs the functions given as NumPy, which may be wrappers of any framework's: "" stands for any
     framework = of_implementation.partition("-")[0].removeprefix("refbp")
-    if not (rows := concerning(own[1], framework, case.dtype)):
+    if not (rows := concerning(known, framework, case.dtype)):
         return None
-    built = amend(rows).maths.activations[own[1]]
-    subject = Subject(case, {name: own[0]._replace(definition=built)})
-    if (r := judged_by(subject, of_implementation, impl))["verdict"] != "conforms":
+    instead = own._replace(definition=amend(rows).maths.activations[known])
+    r = judged_by(Subject(case, {case.activation: instead}), of_implementation, impl)
+    if r["verdict"] != "conforms":
         return None
     ids = ", ".join(d.id for d in rows)
     message = f"conforms to what it is known to compute instead: {ids}."
@@ -235,7 +232,8 @@ def _as_known(
 
 
 def _beyond(subject: Subject) -> str:
-    """Whether the network's own arguments leave what σ's rounding was looked at on; "" where they do not."""
+    """Why the network cannot be judged: an argument of σ lies beyond ±REACH, where σ's rounding is not known;
+    "" where none does."""
     try:
         A = subject.truth(subject.amend(())).A
     except Exception:
@@ -244,12 +242,10 @@ def _beyond(subject: Subject) -> str:
     return f"an argument of σ is {most:.3g}, beyond ±{REACH:g}." if most > REACH else ""
 
 
-def numpy_networks(
-    spec: Mapping[str, Any], given: Mapping[str, Any], of: list[Branch], emit: Emit
-) -> None:
-    """σ and σ' in refbp's two procedures."""
+def numpy_networks(spec: Spec, given: Functions, of: list[Branch], emit: Emit) -> None:
+    """σ and σ' in refbp's two procedures; `of`: the branch points of σ."""
     if "sigma" not in given or "derivative" not in given:
-        emit("not-run", text="networks in refbp: both σ and σ' are needed.")
+        emit(NotRun("networks in refbp: both σ and σ' are needed."))
         return
     from conformance.implementations.refbp_ import Refbp, elementwise
 
@@ -259,7 +255,7 @@ def numpy_networks(
     def own(name: str) -> None:
         impl.own[name] = elementwise(name, f, g)
 
-    def allowed(c: Curve, x: Any, p: Precision) -> tuple[Any, Any]:
+    def allowed(c: Curve, x: Floats, p: Precision) -> Bounds:
         try:
             seen = [
                 curve(h, x.astype(np.float64), False).tolerance(p.u, p.normal) / 2 for h in (f, g)
@@ -268,13 +264,13 @@ def numpy_networks(
             return unseen(c, x, p)
         return seen[0], seen[1] + 4 * p.u * np.abs(c.first.hi)
 
-    def both(x: Any) -> tuple[Any, Any]:
+    def both(x: Floats) -> tuple[Floats, Floats]:
         return values(f, x), values(g, x)
 
     run_networks(spec, given, "refbp", impl, own, both, allowed, emit, of)
 
 
-def unseen(c: Curve, x: Any, p: Precision, way: str = "") -> tuple[Any, Any]:
+def unseen(c: Curve, x: Floats, p: Precision, way: str = "") -> Bounds:
     """What rounding may do to σ and σ' of code that cannot be seen into."""
     x = x.astype(np.float64)
     return unseen_value(c, x, p), unseen_derivative(c, x, p, way)

@@ -9,7 +9,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from markupsafe import Markup
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLES", "Figure", "certified_values", "curves", "errors", "style"]
 
+Line: TypeAlias = list[tuple[float, float]]
+Worth: TypeAlias = tuple[bool, float, float]  # how much a point is worth showing, for comparison
+
 WIDTH, LEFT, RIGHT = 470, 46, 462
-ROW = 13  # of the strip above the error plots, where a way is no number
+ROW = 13  # height of a row above an error plot: there a way is marked where it is NaN or infinite
 BODY = 10.0
 LARGEST = {"float64": 1.7976931348623157e308, "float32": 3.4028234663852886e38}
 LEAST = {"float64": 5e-324, "float32": 1.4e-45}
@@ -49,7 +52,7 @@ SYMBOLS = {"value": "σ", "derivative": "σ'"}
 
 
 def style(way: str) -> Style:
-    """That of a way; one that is not known looks like no other."""
+    """The style of a way; an unknown way has one that none of STYLES has."""
     return STYLES.get(way, Style("diamond", "s3"))
 
 
@@ -62,7 +65,7 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Point:
-    """One argument of one way, where a number is asked for."""
+    """One argument of one way: its result, how far off it is and how far it may be."""
 
     x: float
     y: float
@@ -71,11 +74,12 @@ class Point:
 
     @property
     def alarm(self) -> bool:
-        """Is it no number, where the truth is one?"""
+        """Whether it is NaN or infinite, where the truth is a number."""
         return not math.isfinite(self.y)
 
     @property
-    def badness(self) -> tuple[bool, bool, float]:
+    def badness(self) -> Worth:
+        """Worst is no number, then what is beyond its tolerance, then what is farther off."""
         return self.alarm, self.ulps > self.allowed > 0, size(self.ulps)
 
 
@@ -85,7 +89,7 @@ def _find(check: Check, way: str, dtype: str, of: str) -> Series | None:
 
 
 def _theirs(check: Check, dtype: str, of: str) -> list[tuple[str, list[Point]]]:
-    """Each way but the certified one, and its points but those where nothing is asked of it."""
+    """The points of each way but the certified one, without those that are not judged."""
     asked, at_break = _asking(check, dtype, of), _at_break(check)
     return [
         (s["way"], [p for p in _points(s) if not at_break(p.x) and asked(p)])
@@ -100,7 +104,7 @@ def _points(s: Series) -> Iterator[Point]:
 
 
 def _asking(check: Check, dtype: str, of: str) -> Callable[[Point], bool]:
-    """Whether the truth near a point is known, and a number of the dtype."""
+    """What says whether a point is judged: where the truth near it is known, and a number of the dtype."""
     s, largest = _find(check, "certified", dtype, of), LARGEST.get(dtype, math.inf)
     if s is None:
         return lambda p: True
@@ -117,12 +121,12 @@ def _asking(check: Check, dtype: str, of: str) -> Callable[[Point], bool]:
 
 
 def _breaks(check: Check) -> list[float]:
-    """The branch points, where the truth has two sides."""
+    """The branch points of the table that are not smooth."""
     return [float(k["at"]) for k in check["kinks"] if k["kind"] != "smooth"]
 
 
 def _at_break(check: Check) -> Callable[[float], bool]:
-    """Is an argument a branch point, in any dtype? The table judges those."""
+    """What says whether an argument is a branch point, in any dtype: those are in a table of their own."""
     breaks = _breaks(check)
     return lambda x: any(abs(x - b) <= 2e-6 * abs(b) + 1.2e-38 for b in breaks)
 
@@ -131,9 +135,9 @@ def _one_of_each(
     points: Iterable[Point],
     axis: Callable[[float], float],
     step: float,
-    worth: Callable[[Point], Any],
+    worth: Callable[[Point], Worth],
 ) -> list[Point]:
-    """Of every `step` pixels the point that is most worth showing."""
+    """In every `step` pixels the point that is most worth showing."""
     found: dict[int, Point] = {}
     for p in points:
         column = math.floor(axis(p.x) / step)
@@ -146,6 +150,7 @@ def _one_of_each(
 
 
 def _body(check: Check) -> tuple[float, float]:
+    """The arguments that σ and σ' are drawn for: ±BODY, or what of the domain is nearest to it."""
     low, high = (float(d) for d in check["domain"])
     if low >= BODY:
         return low, min(high, low + 2 * BODY)
@@ -154,7 +159,7 @@ def _body(check: Check) -> tuple[float, float]:
     return max(low, -BODY), min(high, BODY)
 
 
-def _certified(check: Check, of: str) -> list[tuple[float, float]]:
+def _certified(check: Check, of: str) -> Line:
     """The certified curve over the body."""
     s = _find(check, "certified", "float64", of)
     low, high = _body(check)
@@ -167,7 +172,7 @@ def curves(check: Check) -> list[Figure]:
     return [_curve(check, of, line) for of, line in found if len(line) > 1]
 
 
-def _curve(check: Check, of: str, line: list[tuple[float, float]]) -> Figure:
+def _curve(check: Check, of: str, line: Line) -> Figure:
     low, high = _body(check)
     x = svg.LinearAxis(low, high, LEFT + 6, RIGHT - 6)
     ways = [
@@ -197,7 +202,7 @@ def _curve(check: Check, of: str, line: list[tuple[float, float]]) -> Figure:
 
 
 def _height(certified: Sequence[float], theirs: Sequence[float]) -> svg.LinearAxis:
-    """Room for the certified curve, and for others as far as they do not dwarf it."""
+    """The vertical axis: all of the certified curve, and of the others what is at most its height away."""
     finite = [v for v in certified if abs(v) < 1e300] or [0.0]
     low, high = min(finite), max(finite)
     room = high - low if high - low > 1e-290 else max(abs(high), 1.0)
@@ -207,14 +212,12 @@ def _height(certified: Sequence[float], theirs: Sequence[float]) -> svg.LinearAx
     return svg.LinearAxis(low - margin, high + margin, 210.0, 34.0)
 
 
-def _pieces(
-    check: Check, of: str, line: list[tuple[float, float]]
-) -> Iterator[list[tuple[float, float]]]:
-    """The curve in the pieces in which it is one: σ' is none at a kink, σ none at a jump."""
+def _pieces(check: Check, of: str, line: Line) -> Iterator[Line]:
+    """The curve cut into pieces, for no line is drawn across a jump, nor that of σ' across a kink."""
     at_break = _at_break(check)
     apart = {"jump", "unknown"} | ({"kink"} if of == "derivative" else set())
     cuts = sorted(float(k["at"]) for k in check["kinks"] if k["of"] == "σ" and k["kind"] in apart)
-    pieces: dict[int, list[tuple[float, float]]] = {}
+    pieces: dict[int, Line] = {}
     for x, y in line:
         piece = bisect_left(cuts, x)
         if math.isfinite(y) and not (cuts and at_break(x)):
@@ -223,7 +226,7 @@ def _pieces(
 
 
 def _along(
-    line: list[tuple[float, float]],
+    line: Line,
     points: list[Point],
     x: svg.LinearAxis,
     y: svg.LinearAxis,
@@ -232,7 +235,7 @@ def _along(
     """A point in every 18 pixels: the one that is visibly off the curve, else one in the middle."""
     xs = [a for a, _ in line]
 
-    def worth(p: Point) -> tuple[bool, int, float]:
+    def worth(p: Point) -> Worth:
         i = bisect_left(xs, p.x)
         beside = [y(b) for _, b in line[max(0, i - 1) : i + 1] if math.isfinite(b)]
         off = min((abs(y(p.y) - b) for b in beside), default=0.0) if math.isfinite(p.y) else 0.0
@@ -265,7 +268,7 @@ def _break_lines(
 
 
 def _sides(check: Check, of: str, x: svg.LinearAxis, y: svg.LinearAxis) -> Iterator[Markup]:
-    """At a branch point: the one-sided values as rings, and the derivative that each way says."""
+    """At a branch point: the one-sided values as rings, and each way's derivative there as its mark."""
     kinds = {"jump"} if of == "value" else {"kink", "jump"}
     found = [k for k in check["kinks"] if k["kind"] in kinds and x.low <= float(k["at"]) <= x.high]
     for k in found[:SHOWN_SIDES]:
@@ -276,17 +279,14 @@ def _sides(check: Check, of: str, x: svg.LinearAxis, y: svg.LinearAxis) -> Itera
         rings = [(at, y(float(v))) for v in sides if math.isfinite(float(v))]
         if rings:
             yield svg.marks("circle", rings, "ring", 4.2)
-        said = {w: float(v) for w, v in k["says"].items() if math.isfinite(float(v))}
-        for n, (way, d) in enumerate(said.items() if of == "derivative" else ()):
-            beside = at + 7 * (n - (len(said) - 1) / 2)
+        says = {w: float(v) for w, v in k["says"].items() if math.isfinite(float(v))}
+        for n, (way, d) in enumerate(says.items() if of == "derivative" else ()):
+            beside = at + 7 * (n - (len(says) - 1) / 2)
             yield svg.mark(style(way).shape, beside, y(d), f"mark {style(way).class_}", 3.2)
 
 
 def _grid(
-    across: Iterable[tuple[float, str]],
-    up: Iterable[tuple[float, str]],
-    top: float,
-    bottom: float,
+    across: Iterable[tuple[float, str]], up: Iterable[tuple[float, str]], top: float, bottom: float
 ) -> Iterator[Markup]:
     for x, label in across:
         yield svg.path([(x, top), (x, bottom)], "grid")
@@ -298,7 +298,7 @@ def _grid(
 
 
 def certified_values(check: Check) -> list[tuple[float, float, float]]:
-    """x, σ and σ' at some twenty points of the body, to copy from."""
+    """x, σ(x) and σ'(x) at some twenty points where values live, for the reader to copy."""
     low, high = _body(check)
     value, first = (dict(_certified(check, of)) for of in SYMBOLS)
     both = [x for x in value if x in first]
@@ -337,13 +337,13 @@ def _errors(check: Check, dtype: str, of: str, ways: list[tuple[str, list[Point]
         parts += _error_marks(way, points, x, y, bottom)
         parts += _no_numbers(way, points, x, 12.0 + ROW * n)
     title = f"{SYMBOLS[of]} in {dtype}: error in ulps against x"
-    told = "; ".join(f"{way}: {_told(points)}" for way, points in ways)
-    picture = svg.plot(f"errors-{dtype}-{of}", WIDTH, int(bottom) + 34, title, f"{told}.", parts)
+    text = "; ".join(f"{way}: {_in_words(points)}" for way, points in ways)
+    picture = svg.plot(f"errors-{dtype}-{of}", WIDTH, int(bottom) + 34, title, f"{text}.", parts)
     return Figure(f"{SYMBOLS[of]} in {dtype}", picture)
 
 
 def _band(points: list[Point], x: svg.SymLogAxis, y: svg.LogAxis, bottom: float) -> Markup:
-    """What rounding allows, from 0 up."""
+    """The area of errors that rounding allows."""
     edge = [(x(p.x), y(p.allowed) if p.allowed > 10.0**FEWEST else bottom) for p in points]
     return svg.path([(edge[0][0], bottom), *edge, (edge[-1][0], bottom)], "allowed", close=True)
 
@@ -376,8 +376,8 @@ def _no_numbers(way: str, points: list[Point], x: svg.SymLogAxis, top: float) ->
         yield svg.marks(ALARM, at, "alarm", 3.4)
 
 
-def _told(points: list[Point]) -> str:
-    """One way's errors in words, for those who do not see the picture."""
+def _in_words(points: list[Point]) -> str:
+    """One way's errors in words, for readers who cannot see the picture."""
     finite = [p for p in points if not p.alarm]
     worst = max(finite, key=lambda p: p.ulps, default=None)
     text = f"largest {short(worst.ulps)} ulp, at x = {short(worst.x)}" if worst else "no number"

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["SPECIAL", "domain_of", "points", "special"]
+from conformance.model.problem import Floats
+from conformance.truth.rounding import Reals
+
+__all__ = ["domain_of", "points", "special"]
 
 Domain = tuple[float, float]
-DTYPES = ("float64", "float32")
-SPECIAL = ("+0", "−0", "∞", "−∞", "NaN")
 
 
 def domain_of(dtype: str) -> Domain:
@@ -28,12 +27,12 @@ def domain_of(dtype: str) -> Domain:
     return -largest, largest
 
 
-def special(dtype: str) -> NDArray[Any]:
+def special(dtype: str) -> Floats:
     """+0, −0, ∞, −∞, NaN."""
     return np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype)
 
 
-def _body() -> NDArray[np.float64]:
+def _body() -> Reals:
     """Where values live: every 1/32 off the grid over ±8, coarser to ±50, and whole and half numbers."""
     fine = np.arange(-8, 8, 1 / 32) + 1 / 97
     wide = np.arange(-50, 50, 1 / 3) + 1 / 53
@@ -41,7 +40,7 @@ def _body() -> NDArray[np.float64]:
     return np.concatenate([fine, wide, halves])
 
 
-def _tails(dtype: str) -> NDArray[np.float64]:
+def _tails(dtype: str) -> Reals:
     """Log-spaced over the whole range: every binade near 1, every eighth far out, and the ends."""
     f = np.finfo(dtype)
     low, high = int(f.minexp) - int(f.nmant), int(f.maxexp)
@@ -55,32 +54,27 @@ def _tails(dtype: str) -> NDArray[np.float64]:
     return np.concatenate([spaced, hundreds, ends])
 
 
-def _around(at: float, dtype: str) -> list[float]:
-    """The neighbours of a point, and points closing in on it."""
-    with np.errstate(all="ignore"):
-        return list(_closing_in(at, dtype))
-
-
-def _closing_in(at: float, dtype: str) -> Iterable[float]:
-    one = np.dtype(dtype).type(at)
-    yield float(one)
+@np.errstate(all="ignore")
+def _around(at: float, dtype: str) -> Reals:
+    """A point, three neighbours on each side, and points closing in on it from both."""
+    number = np.dtype(dtype).type
+    found = [number(at)]
     for way in (np.inf, -np.inf):
-        x = one
+        x = number(at)
         for _ in range(3):
-            x = np.nextafter(x, np.dtype(dtype).type(way))
-            yield float(x)
+            x = np.nextafter(x, number(way))
+            found.append(x)
     size = max(abs(at), 1e-3)
-    for k in range(2, 40, 3):
-        yield at + size * 2.0**-k
-        yield at - size * 2.0**-k
+    closing_in = [at + sign * size * 2.0**-k for k in range(2, 40, 3) for sign in (1, -1)]
+    return np.array([*map(float, found), *closing_in])
 
 
-def points(dtype: str, domain: Domain, branches: Iterable[float] = ()) -> NDArray[Any]:
+def points(dtype: str, domain: Domain, branches: Iterable[float] = ()) -> Floats:
     """Finite points of the dtype within the domain, in order, 0 once, each once."""
     tails = _tails(dtype)
     found = [_body(), tails, -tails, np.array([0.0])]
     ends = [b for b in sorted(branches) if np.isfinite(b)]
-    found += [np.array(_around(b, dtype)) for b in ends]
+    found += [_around(b, dtype) for b in ends]
     cuts = [max(domain[0], -1e4), *ends, min(domain[1], 1e4)]
     found += [np.linspace(a, b, 34)[1:-1] for a, b in pairwise(cuts) if b > a]
     finite = [d for d in domain if np.isfinite(d)]

@@ -1,14 +1,14 @@
 """A check of an activation as one page: no script, no network, the same bytes for the same check.
 
-It reads the check alone, so that one read from JSON makes the page again. Whatever user code named or printed
-is escaped, and what could reorder or hide text is spelt out, before anything else sees it.
+It needs nothing but the check, so that a check read from JSON makes the same page again. Whatever user code
+named or printed is escaped, and characters that could reorder or hide text are spelt out first.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from conformance.commands.activation import plots
 from conformance.model.results import Number
@@ -19,6 +19,7 @@ from conformance.tools.plain import plain_values
 if TYPE_CHECKING:
     from conformance.commands.activation.check import Check
     from conformance.commands.activation.findings import Finding
+    from conformance.commands.activation.messages import NetworkResult
     from conformance.commands.activation.trial import Way
 
 __all__ = ["SECTIONS", "render"]
@@ -38,7 +39,7 @@ SECTIONS = {
 
 
 class Tag(NamedTuple):
-    """A word with its sign, and the CSS class of its colour: colour is never alone."""
+    """The sign and the CSS class of a word, so that nothing is told by colour alone."""
 
     sign: str
     class_: str
@@ -68,26 +69,27 @@ GIVEN = {
     "jax": "JAX version",
 }
 HOLDS = {"float64": 16, "float32": 7, "float16": 3, "bfloat16": 2}
-"""How many significant digits a dtype holds, about."""
+"""About how many significant digits a dtype holds."""
 AUTODIFF = "its autodiff of σ"
-ALL = 17.0  # of digits: as good as the double that is shown
+ALL = 17.0  # digits right: all that a float64 can show
 CARDS, ROWS, PRINTED = 60, 200, 4000
 """How many findings, how many branch points, and how many characters of output are shown."""
 
 
 def render(check: Check) -> str:
     """One self-contained HTML file, the same bytes for the same check."""
-    seen = cast("Check", plain_values(check))
+    plain = cast("Check", plain_values(check))
     env = environment()
     env.globals.update(
         at=_at, differing=_differing, digits=_digits, shown=_shown, style=plots.style, tag=_tag
     )
     return env.get_template("activation.html").render(
-        check=seen, css=own_file("report.css"), sections=SECTIONS, **_context(seen)
+        check=plain, css=own_file("report.css"), sections=SECTIONS, **_context(plain)
     )
 
 
-def _context(c: Check) -> dict[str, Any]:
+def _context(c: Check) -> dict[str, object]:
+    """What the template shows, by the names that it uses."""
     return {
         "given": [(GIVEN.get(k, k), v) for k, v in c["given"].items()],
         "domain": _domain(c),
@@ -140,7 +142,7 @@ def _drawn(c: Check) -> list[tuple[str, str]]:
 
 
 def _origin(c: Check, way: str) -> str:
-    """Where a way comes from."""
+    """Who made a way to the derivative."""
     if way in ("σ", "σ'"):
         return "hand-written"
     return "your own version" if way in c["given"] else AUTODIFF
@@ -156,10 +158,10 @@ def _groups(c: Check) -> list[tuple[str, list[tuple[Way, str]]]]:
     return [(title, rows) for title, rows in found if rows]
 
 
-def _networks(c: Check) -> dict[str, Any]:
+def _networks(c: Check) -> dict[str, object]:
     """Implementation and dtype down, depth and batch across."""
     shapes = sorted({(n["depth"], n["batch"]) for n in c["networks"]})
-    rows: dict[tuple[str, str], dict[tuple[int, int], Any]] = {}
+    rows: dict[tuple[str, str], dict[tuple[int, int], NetworkResult]] = {}
     for n in c["networks"]:
         rows.setdefault((n["implementation"], n["dtype"]), {})[n["depth"], n["batch"]] = n
     return {
@@ -170,7 +172,8 @@ def _networks(c: Check) -> dict[str, Any]:
 
 
 def _printed(c: Check) -> list[tuple[str, str, int]]:
-    """Who printed, what, and how much of it is cut. What several processes print alike stands once."""
+    """Which processes printed a text, the text, and how many characters are cut. What several processes print
+    alike is shown once."""
     by: dict[str, list[str]] = {}
     for way, text in c["printed"].items():
         by.setdefault(text, []).append(way)
@@ -196,7 +199,7 @@ def _digits(digits: float | None) -> str:
 
 
 def _differing(got: Number | str, expected: Number | str) -> tuple[str, str, str]:
-    """What two numbers have in common, and the digits from which on they differ."""
+    """The digits that two numbers begin with in common, then the rest of each."""
     a, b = _shown(got), _shown(expected)
     try:
         close = math.isfinite(float(got)) and math.isfinite(float(expected))
@@ -208,7 +211,7 @@ def _differing(got: Number | str, expected: Number | str) -> tuple[str, str, str
 
 
 def _at(f: Finding) -> str:
-    """At which points it shows, in words."""
+    """At how many points it was found, and where, in words."""
     if f["points"]:
         n = f"{f['count']:,} of {f['points']:,} {'networks' if f['kind'].startswith('network') else 'points'}"
         return f"{n}, {f['where']}" if f["where"] else n

@@ -1,4 +1,4 @@
-"""A check, in the terminal."""
+"""A check as text for the terminal."""
 
 from __future__ import annotations
 
@@ -36,19 +36,8 @@ def _ways(c: Check) -> list[list[str]]:
     for w in c["ways"]:
         beyond = f"{w['beyond']} of {w['points']} off" if w["beyond"] else f"{w['points']}"
         digits = "all" if w["digits"] is not None and w["digits"] >= 17 else f"{w['digits']}"
-        rows.append(
-            [
-                w["way"],
-                w["dtype"],
-                w["of"],
-                w["verdict"],
-                f"{w['worst_x']}",
-                f"{w['got']}",
-                f"{w['expected']}",
-                digits,
-                beyond,
-            ]
-        )
+        names = [w["way"], w["dtype"], w["of"], w["verdict"]]
+        rows.append([*names, f"{w['worst_x']}", f"{w['got']}", f"{w['expected']}", digits, beyond])
     return rows
 
 
@@ -57,8 +46,8 @@ def _kinks(c: Check) -> list[list[str]]:
     rows = [["branch point", "what", "from the left", "from the right", *ways]]
     for k in c["kinks"]:
         at = f"{k['at']}" if k["exact"] else f"near {k['at']}"
-        said = [f"{k['says'].get(way, '')}" for way in ways]
-        rows.append([at, k["kind"], f"{k['left']}", f"{k['right']}", *said])
+        says = [f"{k['says'].get(way, '')}" for way in ways]
+        rows.append([at, k["kind"], f"{k['left']}", f"{k['right']}", *says])
     return rows
 
 

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 
-from conformance.commands.activation.autodiff import (
-    Differentiated,
-    Emit,
+from conformance.commands.activation.autodiff import Functions, ReturnedError, passes_on, upstream
+from conformance.commands.activation.evaluate import evaluate
+from conformance.commands.activation.lifted import (
+    Arg,
+    Array,
+    Backend,
     Function,
-    ReturnedError,
-    passes_on,
-    upstream,
+    Shape,
+    UnsupportedError,
 )
-from conformance.commands.activation.lifted import UnsupportedError, evaluate
+from conformance.commands.activation.messages import Differentiated, Emit
+from conformance.commands.activation.spec import Spec
+from conformance.model.problem import Floats
 
 __all__ = ["Torch"]
 
@@ -37,19 +41,19 @@ SPECIAL = (
     "erf", "erfc", "erfcx", "erfinv", "expit", "gammaln", "log_ndtr", "logit", "ndtr", "xlog1py", "xlogy",
     "sinc",
 )
-OWN: Mapping[str, Callable[..., Any]] = {
+OWN: Mapping[str, Callable[..., torch.Tensor]] = {
     "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1 / 3),
     "log_expit": torch.nn.functional.logsigmoid,
 }
 # fmt: on
 
 
-class _Tensors:
+class _Tensors(Backend):
     """A backend whose elements are torch tensors."""
 
     name = "torch"
 
-    def _tensor(self, x: Any, dtype: Any) -> Any:
+    def _tensor(self, x: Arg, dtype: DTypeLike) -> Array:
         if isinstance(x, torch.Tensor | bool):
             return x
         if isinstance(x, int | float):
@@ -57,43 +61,35 @@ class _Tensors:
         a = np.asarray(x)
         return torch.as_tensor(a) if a.dtype == bool else torch.as_tensor(a.astype(dtype))
 
-    def ufunc(self, name: str, inputs: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
-        """By name, from torch or torch.special."""
+    def ufunc(self, name: str, inputs: Sequence[Array], shape: Shape, dtype: DTypeLike) -> Array:
         where = torch.special if name in SPECIAL else torch
         f = OWN.get(name) or getattr(where, RENAMED.get(name, name), None)
         if f is None:
             raise UnsupportedError(f"torch has no {name}: give torch's own version with --torch.")
         return f(*(self._tensor(x, dtype) for x in inputs))
 
-    def where(self, mask: Any, one: Any, other: Any, dtype: Any) -> Any:
-        """torch.where."""
+    def where(self, mask: Array, one: Array, other: Array, dtype: DTypeLike) -> Array:
         return torch.where(
             self._tensor(mask, dtype), self._tensor(one, dtype), self._tensor(other, dtype)
         )
 
-    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> Any:
-        """Constants."""
+    def full(self, shape: Shape, value: Array, dtype: DTypeLike) -> Array:
         return self._tensor(value, dtype).broadcast_to(shape).clone()
 
-    def put(self, data: Any, key: Any, value: Any, dtype: Any) -> Any:
-        """In place, on a copy: autograd forbids writing to a leaf."""
-        data = data.clone()
-        data[key if not isinstance(key, np.ndarray) else torch.as_tensor(key)] = self._tensor(
-            value, dtype
-        )
+    def put(self, data: Array, key: Arg, value: Array, dtype: DTypeLike) -> Array:
+        data = data.clone()  # autograd forbids writing to a leaf
+        key = torch.as_tensor(key) if isinstance(key, np.ndarray) else key
+        data[key] = self._tensor(value, dtype)
         return data
 
-    def reshape(self, data: Any, shape: Any) -> Any:
-        """As NumPy's."""
+    def reshape(self, data: Array, shape: Arg) -> Array:
         return torch.reshape(data, shape if isinstance(shape, tuple) else (shape,))
 
-    def is_mask(self, data: Any) -> bool:
-        """Whether the tensor is of truth values."""
+    def is_mask(self, data: Array) -> bool:
         return bool(data.dtype == torch.bool)
 
-    def copy(self, data: Any) -> Any:
-        """A clone, through which gradients flow."""
-        return data.clone()
+    def copy(self, data: Array) -> Array:
+        return data.clone()  # gradients flow through it
 
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -113,7 +109,7 @@ class _Own(torch.nn.Module):
         super().__init__()
         self.f = _in_dtype(f, dtype)
 
-    def forward(self, a: torch.Tensor) -> Any:
+    def forward(self, a: torch.Tensor) -> Array:
         return self.f(a)
 
 
@@ -127,7 +123,7 @@ class Torch:
     name = "torch"
     version = str(torch.__version__)
 
-    def as_function(self, given: Any) -> Function:
+    def as_function(self, given: object) -> Function:
         """A torch.autograd.Function, a module or its class, or a function. Raises TypeError."""
         if isinstance(given, type) and issubclass(given, torch.autograd.Function):
             applied: Function = given.apply
@@ -137,13 +133,13 @@ class Torch:
         if not callable(given):
             kind = type(given).__name__
             raise TypeError(f"expected a function, a Function or a module of torch; got {kind}")
-        return given  # type: ignore[no-any-return]
+        return given
 
     def dispatched(self, sigma: Function) -> Function:
         """σ in NumPy, on tensors."""
         return lambda t: evaluate(sigma, _Tensors(), t, _name(t.dtype))
 
-    def differentiated(self, f: Function, x: Any, dtype: str) -> Differentiated:
+    def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
         """f(x), and what autograd sends back for incoming gradients of 1, and of a pattern."""
         t = torch.tensor(np.array(x), dtype=_DTYPES[dtype], requires_grad=True)
         y = _in_dtype(f, t.dtype)(t.clone())  # which an in-place function may write to
@@ -169,9 +165,7 @@ class Torch:
             value, gradient, _name(y.dtype), _name(d.dtype), passed, not y.requires_grad
         )
 
-    def networks(
-        self, spec: Mapping[str, Any], given: Mapping[str, Any], f: Function, emit: Emit
-    ) -> None:
+    def networks(self, spec: Spec, given: Functions, f: Function, emit: Emit) -> None:
         """The user's own version in nn.Sequential."""
         from conformance.commands.activation.network import run_networks, unseen
         from conformance.implementations import IMPLEMENTATIONS
@@ -179,7 +173,7 @@ class Torch:
 
         impl = adapter.Torch("torch-cpu", IMPLEMENTATIONS["torch-cpu"])
 
-        def values(x: Any) -> tuple[Any, Any]:
+        def values(x: Floats) -> tuple[Floats, Floats]:
             found = self.differentiated(f, x, x.dtype.name)
             return found.y, found.d
 

@@ -1,28 +1,26 @@
-"""One array of numbers against what it should be: errors, the worst of them, a row of the table of ways."""
+"""Compares one array of numbers with what it should be: errors, the worst of them, a row of the table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
-from conformance.commands.activation.bounds import Precision
-from conformance.commands.activation.findings import NAMES, Finding, digits, finding
+from conformance.commands.activation.bounds import Mask, Precision
+from conformance.commands.activation.findings import NAMES, Finding, Wording, digits, finding
+from conformance.commands.activation.spec import Spec
 from conformance.judge.inaccuracy import STABLE
 from conformance.model.results import Number, number
 from conformance.truth.balls import Enclosure
+from conformance.truth.rounding import Reals
 
 __all__ = ["FAR", "Trial", "Way"]
 
-Reals = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 LOST = 2.0**10  # u: from here on digits count as lost
-FAR = 1000.0  # what goes wrong beyond is no matter of ordinary arguments
+FAR = 1000.0  # ordinary arguments are at most as large: what goes wrong beyond is milder
 
 
 class Way(TypedDict):
@@ -45,9 +43,9 @@ class Way(TypedDict):
 
 @dataclass(frozen=True)
 class Trial:
-    """`got` at x, to lie in [low, high]: one number, `exact`, but at kinks and jumps (`touched`)."""
+    """`got` at x, which must lie in [low, high]: the number `exact`, but at kinks and jumps (`touched`)."""
 
-    spec: Mapping[str, Any]
+    spec: Spec
     of: str  # sigma, derivative, torch, jax
     what: str  # value or derivative
     p: Precision
@@ -64,12 +62,12 @@ class Trial:
 
     @cached_property
     def known(self) -> Mask:
-        """Where anything is known of the truth."""
+        """Where the truth is known, or at least its two sides."""
         return np.asarray(~np.isnan(self.exact.hi) | self.touched)
 
     @cached_property
     def error(self) -> Reals:
-        """How far each is off, to the last digit; infinite where it is no number."""
+        """How far each number is from the allowed ones, to the last digit; infinite where it is NaN or ±∞."""
         with np.errstate(invalid="ignore"):
             outside = np.maximum(np.maximum(self.low - self.got, self.got - self.high), 0.0)
         infinite = np.isinf(self.got) & (self.got != self.low)
@@ -79,12 +77,12 @@ class Trial:
 
     @cached_property
     def room(self) -> Reals:
-        """What is allowed, and what is not known."""
+        """The error that is allowed: by rounding, and since the truth is known only to its radius."""
         return np.asarray(self.allowed + self.exact.rad)
 
     @cached_property
     def overflows(self) -> Mask:
-        """Where the truth is a number of the dtype and what was got is none."""
+        """Where the truth is a number of the dtype and what was got is NaN or infinite."""
         within = (np.abs(self.low) <= self.p.largest) & (np.abs(self.high) <= self.p.largest)
         over = self.known & within & ~np.isfinite(self.got)
         return np.asarray(over if self.skipped is None else over & ~self.skipped)
@@ -107,7 +105,7 @@ class Trial:
 
     @cached_property
     def size(self) -> Reals:
-        """|truth|, but for what is small among the others: errors are worst relative to this."""
+        """What errors are compared by: relative to |truth|, but not where that is far below the scale."""
         truth = np.where(np.isfinite(self.exact.hi), np.abs(self.exact.hi), 0.0)
         return np.asarray(truth + 1e-3 * self.scale)
 
@@ -135,7 +133,7 @@ class Trial:
         return hole
 
     def filled(self) -> Trial:
-        """With the value of the next point expected in holes."""
+        """The same, where in holes the value of the next point is expected."""
         low, high = self.low.copy(), self.high.copy()
         at = np.flatnonzero(self.holes)
         low[at] = high[at] = self.low[at + 1]
@@ -167,33 +165,38 @@ class Trial:
         """Where the truth is larger than what a few roundings of numbers of its scale may hide."""
         return np.asarray(np.abs(self.low) > 4 * self.p.u * self.scale)
 
-    def worst(self, kind: str, where: Mask, begins: bool = False, **more: Any) -> Finding:
-        """A finding of the worst of the points where it shows; of those equally bad, the nearest 0.
+    def worst(
+        self, kind: str, mask: Mask, begins: bool = False, **wording: Unpack[Wording]
+    ) -> Finding:
+        """A finding at the points of the mask, shown at the worst; of equally bad ones at the nearest 0.
 
-        `begins`: of the nearest 0 of them all.
+        `begins`: shown at the nearest 0 of them all.
         """
-        at = np.flatnonzero(where)
+        at = np.flatnonzero(mask)
         badness = (self.error / self.size)[at]
         i = np.argmin(np.abs(self.x[at])) if begins else _first_of_worst(badness, self.x[at])
-        return self._finding(kind, where, int(at[i]), **more)
+        return self._finding(kind, mask, int(at[i]), **wording)
 
-    def loses_most(self, where: Mask, name: str) -> Finding:
-        """A finding of the digits that are lost, where most are: of such points the most ordinary. The stable
-        formula is named, where σ is an activation that is known by name. Far out alone it is a note."""
-        near = where & (np.abs(self.x) <= FAR)
-        at = np.flatnonzero(near if near.any() else where)
+    def loses_most(self, mask: Mask, name: str) -> Finding:
+        """A finding that digits are lost, shown where most are; of such points at the one nearest ±1.
+
+        Its remedy is a stable formula, where the activation `name` has one. It is a note where all points are
+        far out.
+        """
+        near = mask & (np.abs(self.x) <= FAR)
+        at = np.flatnonzero(near if near.any() else mask)
         with np.errstate(all="ignore"):
             part = np.minimum(self.error[at] / np.abs(self.exact.hi[at]), 1)
             far = np.abs(np.log(np.abs(self.x[at])))
         i = int(at[np.argmin(np.where(part >= 0.999 * part.max(), far, np.inf))])
         stable = STABLE["Z" if self.what == "value" else "delta"].get(name, "")
-        more = {"remedy": f"Stable, where a is x and z is σ(x): {stable}."} if stable else {}
-        more |= {} if near.any() else {"severity": "note"}
-        return self._finding("cancellation", where, i, **more)
+        remedy = f"Stable, where a is x and z is σ(x): {stable}." if stable else ""
+        severity = "" if near.any() else "note"
+        return self._finding("cancellation", mask, i, remedy=remedy, severity=severity)
 
-    def _finding(self, kind: str, where: Mask, i: int, **more: Any) -> Finding:
-        """What was found at some points, as it shows at one."""
-        at = np.flatnonzero(where)
+    def _finding(self, kind: str, mask: Mask, i: int, **wording: Unpack[Wording]) -> Finding:
+        """A finding that holds at the points of the mask, with the numbers of point i."""
+        at = np.flatnonzero(mask)
         low, high = float(self.low[i]), float(self.high[i])
         shown = f"{low:.17g}" if low == high else f"between {low:.17g} and {high:.17g}"
         return finding(
@@ -205,10 +208,10 @@ class Trial:
             got=f"{float(self.got[i]):.17g}",
             expected=shown,
             digits=digits(float(self.got[i]), self.expected(i)),
-            count=int(where.sum()),
+            count=int(mask.sum()),
             points=int(self.known.sum()),
             where=_range(self.x[at]),
-            **more,
+            **wording,
         )
 
     @cached_property
@@ -219,7 +222,7 @@ class Trial:
 
     @cached_property
     def room_in_ulps(self) -> Reals:
-        """What is allowed, in the same."""
+        """What is allowed, in units in the last place."""
         with np.errstate(all="ignore"):
             return np.asarray(np.where(self.comparable, self.room / self._ulp, np.nan))
 
@@ -229,7 +232,7 @@ class Trial:
         return self.p.ulp(np.maximum(truth, self.p.normal))
 
     def way(self, verdict: str, wrong: Mask, few: Mask | None = None) -> Way:
-        """Its row in the table: the worst of what is wrong, of what loses digits (`few`), or of all.
+        """The row of the table: the worst of what is wrong, else of what loses digits (`few`), else of all.
 
         What loses digits is within its tolerance, so it is shown and not counted as beyond it.
         """

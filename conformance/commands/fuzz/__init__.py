@@ -1,5 +1,5 @@
-"""`conformance fuzz`: networks of any shape, drawn and judged until one deviates, and then made small.
+"""`conformance fuzz`: draws networks of any shape and judges them until one deviates, then makes it small.
 
-`networks` draws a network from a source of choices; `legal` has implementations that are right, however oddly
-they round; `search` runs Hypothesis over the two; `paste` writes a network as Python.
+`networks` draws a network; `legal` has implementations that are right, however oddly they round, and
+`formulas` other formulas for them; `search` has Hypothesis choose; `paste` writes a network as Python.
 """

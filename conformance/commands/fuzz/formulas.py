@@ -1,26 +1,26 @@
-"""Other legal formulas: of every σ and σ', and of the losses and their gradients.
+"""Other formulas that are right: of every σ and σ', and of the losses and their gradients.
 
-A variant takes the i-th of each row, so that a few implementations try every formula. All are written as
-people write them. Most are good to a few units in the last place; some lose digits where numbers
-cancel (1 + tanh, exp − 1, a minus a logarithm of a sum): `inaccurate` they may be called, and never wrong.
+The i-th variant takes the i-th formula of each row, so that a few implementations try them all. They are
+written as people write them. Most are good to a few units in the last place; some lose digits where numbers
+cancel (1 + tanh, exp − 1, a minus a logarithm of a sum): those may be called `inaccurate`, and never wrong.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 __all__ = ["LOSSES", "SIGMAS", "VARIANTS"]
 
-A = Any  # a matrix, float32 or float64
-Pair = tuple[Callable[..., Any], Callable[..., Any]]
+A: TypeAlias = Any  # a matrix, float32 or float64, or a number of NumPy's
+Pair: TypeAlias = tuple[Callable[..., A], Callable[..., A]]
 
 
 def _in_double(f: Callable[[float], float]) -> Callable[[A], A]:
-    """A function of the C library, rounded to the matrix's dtype: NumPy has no erf."""
+    """A function of the C library on each element, for NumPy has no erf; rounded to the matrix's dtype."""
 
     def each(a: A) -> A:
         return np.array([f(x) for x in a.ravel().tolist()]).reshape(a.shape).astype(a.dtype)
@@ -34,11 +34,11 @@ SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
 B, C = math.sqrt(2 / math.pi), 0.044715
 
 
-# --- written more than once below -----------------------------------------------------------------
+# --- used more than once below --------------------------------------------------------------------
 
 
 def _logistic(a: A) -> A:
-    """By whichever exponential does not overflow."""
+    """The sigmoid, by the exponential that does not overflow."""
     e = np.exp(-np.abs(a))
     return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
 
@@ -106,7 +106,7 @@ def _mish_slope_by_exp(a: A) -> A:
     return np.where(a > 20, 1, e * omega / (delta * delta)).astype(a.dtype)
 
 
-def _hard(a: A, low: float, high: float, inside: Any) -> A:
+def _hard(a: A, low: float, high: float, inside: A) -> A:
     return np.where((a > low) & (a < high), inside, 0).astype(a.dtype)
 
 
@@ -133,12 +133,12 @@ def _log_softmax(a: A) -> A:
 
 
 def _jacobian(s: A, G: A) -> A:
-    """Example by example, diag(s) − s sᵀ written out."""
+    """Softmax's product with G by its Jacobian diag(s) − s sᵀ, example by example."""
     return np.stack([(np.diag(x) - np.outer(x, x)) @ g for x, g in zip(s, G, strict=True)])
 
 
 def _rows(soft: Callable[[A], A], product: Callable[[A, A], A]) -> Pair:
-    """Softmax, and its product with G from what is computed again in the same way."""
+    """A formula of softmax, and its product with G, which takes s from the same formula."""
     return soft, lambda a, G: product(soft(a), G)
 
 
@@ -343,4 +343,4 @@ LOSSES: Mapping[str, tuple[Pair, ...]] = {
 # fmt: on
 
 VARIANTS = 4
-"""So many, and each formula of a row is in one: the i-th of a row, counted round."""
+"""As many as the longest row has formulas; in a shorter row the i-th is counted round."""

@@ -1,15 +1,14 @@
-"""Implementations that are right, however oddly they round: none of them may be called wrong.
+"""Implementations that are right, however oddly they round: the judge must call none of them wrong.
 
 Each is the notes' two procedures with one thing done otherwise: the order of every sum, fused or compensated
-additions, wider registers, derivatives from outputs, other formulas (`formulas`). They declare nothing: they
-are held to what anybody is.
+additions, wider registers, derivatives from outputs, other formulas (`formulas`). The judge does not know
+them, and gives them the tolerances of any unknown implementation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -24,11 +23,11 @@ __all__ = ["LEGAL", "Legal", "variant"]
 
 Product = Callable[[Floats, Floats], Floats]
 Formulas = tuple[Callable[[str], Activation], Callable[[str], Loss]]
-LARGEST = 2**21  # terms of a product that are formed at once; above it the product is NumPy's
+LARGEST = 2**21  # terms of a product that are held at once; a larger product is left to NumPy
 
 
 def _terms(P: Floats, Q: Floats) -> Floats:
-    """All products of a matrix product: n×d×k, each rounded once."""
+    """The terms of every sum of a matrix product: n×d×k, each rounded once."""
     return P[:, None, :] * Q.T[None]
 
 
@@ -37,7 +36,7 @@ def _one_by_one(terms: Floats) -> Floats:
 
 
 def _sorted(terms: Floats, way: int = 1) -> Floats:
-    """The smallest first, or the largest."""
+    """The smallest first, or the largest where `way` is −1."""
     order = np.argsort(way * np.abs(terms), axis=-1)
     return _one_by_one(np.take_along_axis(terms, order, axis=-1))
 
@@ -69,6 +68,8 @@ def _compensated(terms: Floats) -> Floats:
 
 
 def _by(total: Callable[[Floats], Floats]) -> Product:
+    """A matrix product whose sums are taken by `total`, along the last axis."""
+
     def product(P: Floats, Q: Floats) -> Floats:
         if P.shape[0] * P.shape[1] * Q.shape[1] > LARGEST or P.shape[1] == 0:
             return P @ Q
@@ -82,9 +83,8 @@ def _fused(P: Floats, Q: Floats) -> Floats:
     total = np.zeros((P.shape[0], Q.shape[1]), P.dtype)
     longer = np.longdouble if P.dtype == np.float64 else np.float64
     for k in range(P.shape[1]):
-        total = (np.multiply.outer(P[:, k].astype(longer), Q[k].astype(longer)) + total).astype(
-            P.dtype
-        )
+        terms = np.multiply.outer(P[:, k].astype(longer), Q[k].astype(longer))
+        total = (terms + total).astype(P.dtype)
     return total
 
 
@@ -101,7 +101,7 @@ PRODUCTS: Mapping[str, Product] = {
 
 
 def _from_outputs(name: str, A: Floats, Z: Floats, G: Floats) -> Floats | None:
-    """δ from Z_l where σ' is a short function of it, and softmax's product written out."""
+    """δ_l from Z_l and G, where σ' is a short function of σ; None where it is not."""
     one = Z.dtype.type(1)
     if name == "tanh":
         return np.asarray(G * (one - Z * Z))
@@ -115,7 +115,7 @@ def _from_outputs(name: str, A: Floats, Z: Floats, G: Floats) -> Floats | None:
 
 
 def variant(i: int) -> Formulas:
-    """σ and losses by name, of the i-th formulas."""
+    """What gives σ and what gives a loss by its name, by the i-th formulas."""
 
     def sigma(name: str) -> Activation:
         value, slope = SIGMAS[name][i % len(SIGMAS[name])]
@@ -155,13 +155,10 @@ class Legal:
             A[l] = self.product(p.operand(Z[l - 1]), p.W[l])
             Z[l] = sigma[l](A[l])
         for l in range(L, 0, -1):
-            G = (
-                loss.gradient(Z[L], p.Y)
-                if l == L
-                else self.product(delta[l + 1], p.weights(l + 1).T)
-            )
-            found = _from_outputs(p.sigma[l], A[l], Z[l], G) if self.outputs else None
-            delta[l] = sigma[l].vjp(A[l], G) if found is None else found
+            last = l == L
+            G = loss.gradient(Z[L], p.Y) if last else self.product(delta[l + 1], p.weights(l + 1).T)
+            by_output = _from_outputs(p.sigma[l], A[l], Z[l], G) if self.outputs else None
+            delta[l] = sigma[l].vjp(A[l], G) if by_output is None else by_output
             dW[l] = self.product(p.operand(Z[l - 1]).T, delta[l])
         alpha = p.dtype.type(p.alpha)
         new = {l: p.W[l] - alpha * dW[l] for l in dW}
@@ -188,12 +185,12 @@ class Wide:
         return Trace(**layered, loss=_cast(t.loss))
 
 
-def _cast(M: Any) -> Floats:
+def _cast(M: Floats | None) -> Floats:
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(M, np.float32)
 
 
-LEGAL: tuple[Any, ...] = (
+LEGAL: tuple[Legal | Wide, ...] = (
     *(Legal(name, product) for name, product in PRODUCTS.items()),
     Legal("from-outputs", outputs=True),
     *(Legal(f"formulas-{i + 1}", formulas=variant(i)) for i in range(VARIANTS)),

@@ -1,14 +1,14 @@
-"""A network from choices: any shape, every σ and loss, and the numbers that break implementations.
+"""Draws a network: any shape, every σ and loss, and the numbers that break implementations.
 
-`choose(k)` returns a whole number from 0 to k − 1, and the network is a function of what it returned. The
-simplest choice is always 0: whoever makes the choices smaller (Hypothesis does) makes the network smaller.
+`choose(k)` returns a whole number from 0 to k − 1, and the network depends on nothing but what it returned.
+The simplest choice is always 0: Hypothesis makes the choices smaller, and so the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ Choose = Callable[[int], int]
 Drawn = TypeVar("Drawn")
 
 SHARED = {"batch": (1, 5), "width": (2,)}
-"""What JAX compiles for one network of these shapes serves the next."""
+"""JAX compiles once for each shape: networks of these few shapes share what it compiled."""
 
 # fmt: off
 SHAPES = {      # how often
@@ -61,11 +61,11 @@ FEW = np.array([-1, -0.5, 0, 0.5, 1])
 
 @dataclass(frozen=True)
 class Network:
-    """What was drawn."""
+    """A drawn network, and how it is to be judged."""
 
     problem: Problem
     close: bool  # also judged in `row` and `repeat`
-    turn: int  # whose turn it is among the implementations that take turns
+    turn: int  # chooses which of the legal implementations runs it
 
 
 def network(choose: Choose) -> Network | None:
@@ -109,7 +109,7 @@ def _picked(choose: Choose, weights: Mapping[str, int]) -> str:
 
 
 def _shape(choose: Choose) -> tuple[list[int], int]:
-    """d_0 … d_L and n; no more numbers than are judged in a fraction of a second."""
+    """The widths d_0 … d_L and the batch n; so few numbers that they are judged in a fraction of a second."""
     kind = _picked(choose, SHAPES)
     if kind == "shared":
         L, n = 1 + choose(3), _one_of(choose, SHARED["batch"])
@@ -128,7 +128,7 @@ def _shape(choose: Choose) -> tuple[list[int], int]:
 
 
 def _doubled(choose: Choose, times: int) -> int:
-    """From 1, as often between one power of two and the next as between any others."""
+    """A number from 1 to 2^times − 1, drawn as often between any power of two and the next."""
     power = 1 << choose(times)
     return power + choose(power)
 
@@ -143,7 +143,7 @@ def _sigmas(choose: Choose, L: int) -> dict[int, str]:
 
 
 def _head(choose: Choose, last: str) -> tuple[str, str]:
-    """The loss, and σ_L as it takes it."""
+    """The loss, and a σ_L whose values it accepts."""
     loss = _one_of(choose, tuple(LOSSES))
     if loss in ("cross_entropy", "binary_cross_entropy"):
         return loss, _one_of(choose, LOG_HEADS)
@@ -153,7 +153,9 @@ def _head(choose: Choose, last: str) -> tuple[str, str]:
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def _weights(choose: Choose, rng: np.random.Generator, rows: int, columns: int, bias: bool) -> Any:
+def _weights(
+    choose: Choose, rng: np.random.Generator, rows: int, columns: int, bias: bool
+) -> Floats:
     kind = _picked(choose, MATRICES)
     W = _matrix(choose, rng, kind, rows, columns)
     if not bias:
@@ -164,8 +166,8 @@ def _weights(choose: Choose, rng: np.random.Generator, rows: int, columns: int, 
     return np.vstack([W, 0.3 * rng.normal(size=(1, columns)) * (b == "normal")])
 
 
-def _matrix(choose: Choose, rng: np.random.Generator, kind: str, rows: int, columns: int) -> Any:
-    W = rng.normal(size=(rows, columns)) * 1.2 / np.sqrt(rows)
+def _matrix(choose: Choose, rng: np.random.Generator, kind: str, rows: int, columns: int) -> Floats:
+    W: Floats = rng.normal(size=(rows, columns)) * 1.2 / np.sqrt(rows)
     if kind == "few values":
         return rng.choice(FEW, size=W.shape)
     if kind == "identity":
@@ -179,18 +181,20 @@ def _matrix(choose: Choose, rng: np.random.Generator, kind: str, rows: int, colu
             3 + choose(10)
         )
     if kind == "scaled":
-        return W * 10.0 ** rng.integers(-6, 5, size=(1, columns))
+        W *= 10.0 ** rng.integers(-6, 5, size=(1, columns))
     if kind == "cancelling":
         W[1::2] = -W[: 2 * (rows // 2) : 2] * (1 + rng.normal(size=(rows // 2, columns)) * 1e-6)
     return W
 
 
-def _inputs(choose: Choose, rng: np.random.Generator, n: int, width: int) -> Any:
+def _inputs(choose: Choose, rng: np.random.Generator, n: int, width: int) -> Floats:
     kind = _picked(choose, INPUTS)
     if kind == "few values":
         return rng.choice(FEW, size=(n, width))
     if kind == "special":
-        return rng.choice(SPECIAL, size=(n, width)) * rng.choice([1, 1, -1], size=(n, width))
+        X: Floats = rng.choice(SPECIAL, size=(n, width))
+        X *= rng.choice([1, 1, -1], size=(n, width))
+        return X
     if kind == "one-hot":
         return np.eye(width)[rng.integers(0, width, size=n)]
     if kind == "zero":
@@ -199,8 +203,8 @@ def _inputs(choose: Choose, rng: np.random.Generator, n: int, width: int) -> Any
     return X * 1e-40 if kind == "tiny" else X
 
 
-def _rows(choose: Choose, rng: np.random.Generator, X: Any) -> Any:
-    """Some of the examples the same, or all but the same."""
+def _rows(choose: Choose, rng: np.random.Generator, X: Floats) -> Floats:
+    """The examples, some or all of which may be equal, or nearly."""
     kind = _picked(choose, ROWS)
     if kind == "equal":
         return np.repeat(X[:1], len(X), axis=0)
@@ -211,8 +215,8 @@ def _rows(choose: Choose, rng: np.random.Generator, X: Any) -> Any:
     return X
 
 
-def _cast(M: Any, dtype: str, bits: str) -> Floats:
-    """In its dtype, with few significant bits where that is wanted: short numbers are read more easily."""
+def _cast(M: Floats, dtype: str, bits: str) -> Floats:
+    """M in the dtype, with `bits` significant bits unless that is "all": short numbers are easier to read."""
     if bits != "all":
         fraction, exponent = np.frexp(M)
         M = np.ldexp(np.round(np.ldexp(fraction, int(bits))), exponent - int(bits))
@@ -221,7 +225,7 @@ def _cast(M: Any, dtype: str, bits: str) -> Floats:
 
 
 def _fits(p: Problem) -> bool:
-    """Whether every A_l and every δ_l is surely within the dtype: by absolute values alone."""
+    """Whether every A_l and δ_l is certainly within the range of the dtype: bounded by absolute values."""
     largest = LARGEST[p.dtype.name]
     size, G = np.abs(p.X).astype(np.float64), 2.0
     for l in range(1, p.depth + 1):
@@ -239,20 +243,13 @@ def _fits(p: Problem) -> bool:
 
 
 BOUNDED = (
-    "sigmoid",
-    "tanh",
-    "softsign",
-    "hardtanh",
-    "hardsigmoid",
-    "relu6",
-    "sin",
-    "gaussian",
-    "softmax",
-)
+    "sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6", "sin", "gaussian", "softmax",
+)  # fmt: skip
+"""Functions whose values lie within ±6."""
 
 
-def _targets(choose: Choose, rng: np.random.Generator, p: Problem) -> Any:
-    """Targets within the loss's domain, many of them at its edges."""
+def _targets(choose: Choose, rng: np.random.Generator, p: Problem) -> Floats:
+    """Targets that the loss accepts, many of them at the edges of its domain."""
     shape = p.Y.shape
     if "cross_entropy" in p.loss:
         Y = _probabilities(choose, rng, shape)
@@ -263,15 +260,19 @@ def _targets(choose: Choose, rng: np.random.Generator, p: Problem) -> Any:
             with np.errstate(all="ignore"):
                 Z = implementation("refbp").run(p).Z[p.depth].astype(np.float64)
             u = float(np.finfo(p.dtype).eps)
-            off: Any = {"at Z": 0.0, "beside Z": u * np.abs(Z), "one away": 1.0}[kind]
-            Y = np.where(np.isfinite(Z), Z + off * rng.integers(-1, 2, size=shape), Y)
+            step = {
+                "at Z": np.zeros_like(Z),
+                "beside Z": u * np.abs(Z),
+                "one away": np.ones_like(Z),
+            }
+            Y = np.where(np.isfinite(Z), Z + step[kind] * rng.integers(-1, 2, size=shape), Y)
         elif kind == "normal":
             Y = Y * 10.0 ** (choose(5) - 2)
     same = (p.X[:1] == p.X).all() and choose(2) == 0
     return np.repeat(Y[:1], len(Y), axis=0) if same else Y
 
 
-def _probabilities(choose: Choose, rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+def _probabilities(choose: Choose, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     kind = _picked(choose, PROBABILITIES)
     if kind == "one-hot":
         return np.eye(shape[1])[rng.integers(0, shape[1], size=shape[0])]

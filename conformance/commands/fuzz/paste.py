@@ -12,7 +12,7 @@ __all__ = ["pasted"]
 
 
 def pasted(p: Problem, names: Sequence[str]) -> str:
-    """Code that judges the problem again: `repr` of a float is read back as that float."""
+    """Code that judges the problem again. Python reads the `repr` of a float as the same float."""
     return "\n".join(_lines(p, names))
 
 

@@ -1,7 +1,7 @@
-"""The search: Hypothesis draws networks, replays those that failed before, and makes small what fails.
+"""The search: Hypothesis draws networks, first replays those that failed before, and makes small what fails.
 
-Networks are drawn in blocks, each from its own seed, in as many processes as there are: what is found depends
-on neither. It is what the first block found that failed, and what those before it counted.
+Networks are drawn in blocks, each from its own seed, in one process or several. The result does not depend on
+how many: it is that of the first block that failed, with the counts of the blocks before it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -41,13 +40,13 @@ __all__ = ["OURS", "Found", "search"]
 OURS = ("refbp", "torch-cpu", "jax-cpu")
 BLOCK = 250
 BEYOND = 1 << 90
-"""Choices are drawn above every constant in anybody's code: Hypothesis draws those too, of whatever is
-loaded, and which networks are drawn would depend on it."""
+"""Added to every choice that Hypothesis draws. It likes to draw constants that stand in the code of whatever
+modules are loaded, and those would change which networks are drawn; none is as large as this."""
 
 
 @dataclass
 class Found:
-    """What a search came to: how many networks of which verdicts, and the smallest that failed."""
+    """The result of a search: how many networks, their verdicts, and the smallest network that failed."""
 
     networks: int = 0
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -55,7 +54,7 @@ class Found:
     result: Result | None = None
 
     def add(self, more: Found) -> None:
-        """What the next block found."""
+        """Add what the next block found."""
         self.networks += more.networks
         for name, verdicts in more.verdicts.items():
             self.verdicts.setdefault(name, Counter()).update(verdicts)
@@ -63,11 +62,12 @@ class Found:
 
 
 class _DeviatesError(Exception):
-    """A network that deviates, as Hypothesis wants to hear of it."""
+    """A network that deviates. Hypothesis takes an exception for the failure that it is to make smaller."""
 
 
 class _BrokenError(Exception):
-    """A network that could not be judged: another failure, into which shrinking must not slide."""
+    """A network that could not be judged. While Hypothesis makes a network smaller it keeps to one type of
+    exception, so that one that deviates does not end as one of these."""
 
 
 FAILED = {"deviates": _DeviatesError, "error": _BrokenError}
@@ -103,7 +103,7 @@ def search(
             yield b, count
 
     blocks: dict[int, Found] = {}
-    for b, found in _found(begun(), one, min(jobs, len(counts))):
+    for b, found in _results(begun(), one, min(jobs, len(counts))):
         blocks[b], done = found, done + found.networks
         progress(done)
     whole = Found()
@@ -114,10 +114,10 @@ def search(
     return whole
 
 
-def _found(
+def _results(
     begun: Iterator[tuple[int, int]], one: Callable[[int, int], Found], jobs: int
 ) -> Iterator[tuple[int, Found]]:
-    """What each block found, as they end; none is begun after one that failed."""
+    """What each block found, as the blocks end; none is begun after one has failed."""
     if jobs < 2:
         for b, count in begun:
             found = one(b, count)
@@ -144,7 +144,7 @@ def _found(
 
 
 def _block(names: tuple[str, ...], seed: int, kept: Path | None, b: int, count: int) -> Found:
-    """The b-th block: networks from its own seed, until one fails; the first tries what was kept."""
+    """The b-th block: networks from its own seed, until one fails. The first also tries what was kept."""
     impls = [(name, _ready(name)) for name in names or OURS]
     found = Found()
 
@@ -159,7 +159,7 @@ def _block(names: tuple[str, ...], seed: int, kept: Path | None, b: int, count: 
                     found.problem, found.result = drawn.problem, result
                 raise FAILED[result["verdict"]]
 
-    def one(data: Any) -> None:
+    def one(data: st.DataObject) -> None:
         drawn = network(lambda k: data.draw(st.integers(BEYOND, BEYOND + k - 1)) - BEYOND)
         assume(drawn is not None)
         assert drawn is not None
@@ -174,10 +174,12 @@ def _block(names: tuple[str, ...], seed: int, kept: Path | None, b: int, count: 
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    with suppress(*FAILED.values(), Flaky):  # one that is wrong now and then is found all the same
-        draw(
-            seeded(f"{seed}.{b}")(given(st.data())(one))
-        )()  # a seed set last takes the database away
+    # the seed before the settings: Hypothesis would take the database away from one that is set last
+    run = draw(seeded(f"{seed}.{b}")(given(st.data())(one)))
+    with suppress(
+        *FAILED.values(), Flaky
+    ):  # Flaky: a network that fails now and then is found all the same
+        run()
     return found
 
 
@@ -192,7 +194,8 @@ def _ready(name: str) -> Implementation:
 def _turn(
     impls: Sequence[tuple[str, Implementation]], drawn: Network, ours: bool
 ) -> list[tuple[str, Implementation]]:
-    """Those that judge this network: JAX, which compiles for every shape, only at shapes that recur."""
+    """The implementations that run this network: JAX, which compiles for every shape, only at shapes that
+    recur; and one of the legal ones, in turn."""
     of = [(n, i) for n, i in impls if not ours or n != "jax-cpu" or shared(drawn.problem)]
     if ours:
         legal = LEGAL[drawn.turn % len(LEGAL)]

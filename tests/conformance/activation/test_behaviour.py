@@ -19,7 +19,7 @@ NEW = ("not-elementwise", "wrong-shape", "reuses-buffer", "not-deterministic", "
 
 
 def kinds(f: Callable[[Any], Any], domain: tuple[float, float] = LINE) -> list[str]:
-    return [o["kind"] for o in behaviour(f, domain)]
+    return [o.kind for o in behaviour(f, domain)]
 
 
 def doubled_where(switch: Callable[[Any], bool]) -> Callable[[Any], Any]:
@@ -77,8 +77,8 @@ def test_another_shape_in_3_dimensions() -> None:
 
 def test_where_it_differs_is_said() -> None:
     (o,) = behaviour(doubled_where(lambda x: x.ndim >= 3), LINE)
-    assert o["got"].endswith(" in 3 dimensions")
-    assert 2 * float(o["expected"]) == pytest.approx(float(o["got"].split()[0]))
+    assert o.got.endswith(" in 3 dimensions")
+    assert 2 * float(o.expected) == pytest.approx(float(o.got.split()[0]))
 
 
 def test_a_nan_is_its_own_affair() -> None:
@@ -100,8 +100,8 @@ def test_a_buffer_is_seen_though_even_functions_repeat_themselves(of_each: int) 
 
 def test_a_buffer_is_said_with_what_it_was() -> None:
     (o,) = behaviour(buffered, LINE)
-    assert o["got"] != o["expected"]
-    assert float(o["expected"]) == pytest.approx(math.tanh(o["x"]))
+    assert o.got != o.expected
+    assert float(o.expected) == pytest.approx(math.tanh(o.x))
 
 
 def _raises(x: Any) -> Any:

@@ -14,8 +14,9 @@ from numpy import asarray, zeros
 
 from conformance.commands.activation.balls import BALLS
 from conformance.commands.activation.curve import curve
+from conformance.commands.activation.evaluate import evaluate, numpy_for
 from conformance.commands.activation.jax_ import Jax
-from conformance.commands.activation.lifted import Lifted, UnsupportedError, evaluate, numpy_for
+from conformance.commands.activation.lifted import Lifted, UnsupportedError
 from conformance.commands.activation.torch_ import Torch
 from conformance.truth.balls import scalar
 from conformance.truth.taylor import variable

@@ -19,13 +19,22 @@ from under_test import silu, silu_prime
 
 from conformance import check_activation
 from conformance.commands.activation.asserting import checked
-from conformance.commands.activation.check import (
-    CheckError,
-    _framework_problems,
-    _networks_that_failed,
-    _problems,
-)
+from conformance.commands.activation.behaviour import Observation
+from conformance.commands.activation.branches import Branch, Side
 from conformance.commands.activation.facts import Facts
+from conformance.commands.activation.messages import (
+    NETWORKS,
+    Branches,
+    Observed,
+    Problem,
+    Stage,
+    Unsearched,
+    Values,
+    decode,
+    encode,
+)
+from conformance.commands.activation.problems import left_out, user_problems
+from conformance.commands.activation.spec import CheckError, Spec
 from conformance.commands.main import main
 from conformance.tools.plain import plain_values
 
@@ -343,21 +352,19 @@ def test_code_that_misbehaves_in_networks_alone_is_not_right(
 
 
 def test_networks_that_fail_by_no_doing_of_the_user_are_not_run_and_the_rest_stands() -> None:
-    facts = Facts({"kinks": {}})
-    facts.take("numpy", {"stage": "running networks", "text": "MemoryError", "event": "raised"})
-    assert _problems(facts, []) == ""
-    assert _networks_that_failed(facts)[0]["why"] == "MemoryError"
+    facts = Facts(Spec())
+    facts.take("numpy", Problem("raised", "MemoryError", [], NETWORKS))
+    assert user_problems(facts, []) == ""
+    assert left_out(facts) == [{"way": "networks in numpy", "why": "MemoryError"}]
 
 
 @pytest.mark.parametrize("role", ["numpy", "torch"])
 def test_where_time_ran_out_nothing_is_called_right(role: str) -> None:
     """On a faster machine the networks, or another framework, might have found a mistake."""
-    facts = Facts({"kinks": {}, "torch": "", "jax": ""})
-    late = {"stage": "running networks", "text": "took more than 2 s", "event": "timeout"}
-    facts.take(role, late)
-    assert "took more than 2 s" in _problems(facts, [])
-    assert not _networks_that_failed(facts)
-    assert not _framework_problems(facts)
+    facts = Facts(Spec())
+    facts.take(role, Problem("timeout", "took more than 2 s", [], NETWORKS))
+    assert "took more than 2 s" in user_problems(facts, [])
+    assert not left_out(facts)
 
 
 # --- what is handed in, and what workers say -----------------------------------------------------------
@@ -410,12 +417,36 @@ def test_what_cannot_be_shown_is_spelt_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"event": "curve"}, {"event": "points"}, {"event": "networks", "results": 3}]
+    "line", ['{"Certified": {}}', '{"Points": []}', '{"Networks": {"results": 3}}']
 )
-def test_a_forged_line_is_a_problem_and_no_traceback(said: Any) -> None:
-    facts = Facts({"kinks": {}})
-    facts.take("numpy", said)
-    assert facts.problems[0]["text"].startswith("said what cannot be read")
+def test_a_forged_line_is_a_problem_and_no_traceback(line: str) -> None:
+    facts = Facts(Spec())
+    facts.take("numpy", decode(line))
+    assert facts.problems[0].text.startswith("said what cannot be read")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "nan", "[]", "{}", '{"Nothing": {}}', '{"Done": {}, "Stage": 1}']
+)
+def test_a_line_that_is_no_message_is_passed_over(line: str) -> None:
+    assert decode(line) is None
+
+
+def test_a_message_is_read_as_it_was_written() -> None:
+    nan, x = math.nan, np.array([0.1, -0.0, math.inf])
+    branch = Branch(0.1, True, nan, "kink", Side(0.0, nan, 1e-300), Side(1.0, 2.0, 3.0), -math.inf)
+    for message in (
+        Branches("truth", [branch]),
+        Unsearched("truth", [(-math.inf, 5e-324)]),
+        Observed("sigma", [Observation("slow", "float64", "a", "b", None)]),
+        Problem("raised", "text", ["a.py:1 in f"]),
+    ):
+        assert repr(decode(encode(message))) == repr(message)
+    back = decode(encode(Values("sigma", "float32", x.astype(np.float32), x.astype(">f8"))))
+    assert isinstance(back, Values)
+    assert (back.y.dtype, back.ends.dtype) == (np.float32, np.float64)
+    assert back.ends.tobytes() == x.tobytes()
+    assert repr(decode(encode(Stage("\x1b[31m")))) == r"Stage(text='\\x1b[31m')"
 
 
 def test_an_exception_whose_message_raises() -> None:

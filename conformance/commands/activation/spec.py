@@ -1,0 +1,84 @@
+"""What a check is asked: which functions, on which arguments, within which limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from conformance.commands.activation.definitions import definition
+from conformance.tools.load import split
+from conformance.tools.trouble import RefusedError
+
+__all__ = ["DEFAULT_TIMEOUT", "FUNCTIONS", "CheckError", "Spec", "specification"]
+
+FUNCTIONS = ("sigma", "derivative", "truth", "torch", "jax")
+DEFAULT_TIMEOUT = 20.0  # seconds
+MEMORY = 4 * 2**30  # bytes of address space for the NumPy worker
+LARGEST = float(np.finfo(np.float64).max)
+
+
+class CheckError(RefusedError):
+    """What was asked for cannot be checked: what, and what to do."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is asked of the workers. `specification` makes one and refuses what cannot be checked."""
+
+    given: dict[str, str] = field(
+        default_factory=dict
+    )  # of FUNCTIONS, the name of each: FILE.py:NAME
+    kinks: dict[float, float] = field(default_factory=dict)  # σ' at kinks, as declared
+    domain: tuple[float, float] = (-LARGEST, LARGEST)
+    timeout: float = DEFAULT_TIMEOUT  # seconds for each worker
+    memory: int = MEMORY
+    network: bool = True
+    folder: str = ""  # where relative paths start
+
+    @property
+    def name(self) -> str:
+        """What the activation is called."""
+        full = next(
+            (self.given[f] for f in ("sigma", "derivative", "truth") if f in self.given), ""
+        )
+        return full.rpartition(":")[2]
+
+
+def specification(
+    given: Mapping[str, str],
+    kinks: Mapping[float, float] | None = None,
+    domain: tuple[float, float] = (-math.inf, math.inf),
+    timeout: float = DEFAULT_TIMEOUT,
+    network: bool = True,
+    at_hand: bool = False,
+) -> Spec:
+    """The Spec for these names of functions. `at_hand`: the functions themselves are in this process, and
+    their names are only shown. Raises CheckError and LoadError for what cannot be checked."""
+    names = {f: given[f] for f in FUNCTIONS if given.get(f)}
+    if "sigma" not in names and "truth" not in names:
+        raise CheckError("there is nothing to differentiate: give σ, or a definition with --truth.")
+    for function, name in names.items():
+        if function == "truth" and ":" not in name:
+            definition(name)
+        elif not at_hand:
+            split(name)
+    low, high = map(float, domain)
+    if not low < high:
+        raise CheckError(
+            f"the domain {low:g}:{high:g} is empty; expected LOW:HIGH, such as -50:50."
+        )
+    if not 0 < timeout < math.inf:
+        raise CheckError(f"a timeout of {timeout:g} s; expected seconds, such as 20.")
+    stated = {float(at): float(value) for at, value in (kinks or {}).items()}
+    for at, value in stated.items():
+        kink = f"the kink {at:g}={value:g}"
+        if not (math.isfinite(at) and math.isfinite(value)):
+            raise CheckError(f"{kink} is not finite; expected X=DERIVATIVE, such as 0=0.5.")
+        if not low <= at <= high:
+            raise CheckError(f"{kink} lies outside the domain {low:g}:{high:g}.")
+    within = max(low, -LARGEST), min(high, LARGEST)
+    return Spec(names, stated, within, timeout, MEMORY, network, str(Path.cwd()))
