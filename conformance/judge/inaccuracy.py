@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.judge.gates import Judged, Subject, rounds_every_value, steps_of, whole_of
+from conformance.judge.comparison import Judged
+from conformance.judge.gates import rounds_every_value, steps_of, whole_of
+from conformance.judge.subject import Subject
 from conformance.judge.tolerance import LAMBDA
 from conformance.model.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result

@@ -18,17 +18,8 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from conformance.cases.catalogue import (
-    OWN,
-    PROFILES,
-    SHAPES,
-    SPANNED,
-    Case,
-    cases,
-    covering,
-    select,
-    spanning,
-)
+from conformance.cases.catalogue import OWN, Case
+from conformance.cases.profiles import PROFILES, SHAPES, SPANNED, cases, covering, select, spanning
 from conformance.implementations import (
     IMPLEMENTATIONS,
     Implementation,

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from conformance.cases.catalogue import Case, find
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import find
 from conformance.commands.faults import trials
 from conformance.commands.main import main
 from conformance.judge.mistakes import table

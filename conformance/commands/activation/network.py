@@ -26,10 +26,10 @@ from conformance.commands.activation.curve import Curve, curve
 from conformance.commands.activation.known import concerning, recognised
 from conformance.commands.activation.points import domain_of, points
 from conformance.implementations import IMPLEMENTATIONS, Implementation
-from conformance.judge.gates import Own, Subject
 from conformance.judge.known_differences import amend
 from conformance.judge.measure import fit
 from conformance.judge.result import judged_by
+from conformance.judge.subject import Own, Subject
 from conformance.model.results import Result
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import Point

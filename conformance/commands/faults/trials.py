@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 from pebble import ProcessExpired
 
-from conformance.cases.catalogue import Case, cases, select
-from conformance.judge.gates import Subject, judge
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import cases, select
+from conformance.judge.gates import judge
 from conformance.judge.mistakes.diagnosis import diagnosis
 from conformance.judge.mistakes.loop import Loop, State, Step, Wrap, planted
 from conformance.judge.mistakes.table import FAULTS, Fault, fault
 from conformance.judge.result import runs
+from conformance.judge.subject import Subject
 from conformance.judge.summary import environment
 from conformance.model.problem import QUANTITIES, Floats, Runs
 from conformance.model.results import GATES, Dialled, FaultRow, GateCell, Result, Trials, number

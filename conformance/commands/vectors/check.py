@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conformance.cases.catalogue import PROFILES, Case, cases
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import PROFILES, cases
 from conformance.commands.vectors.files import Entry, VectorsError, read_index, read_json
-from conformance.judge.gates import Subject, judge, judge_exception, judge_malformed
+from conformance.judge.gates import judge, judge_exception, judge_malformed
 from conformance.judge.known_differences import known_differences
 from conformance.judge.result import looked_at
+from conformance.judge.subject import Subject
 from conformance.judge.summary import difference, environment, families, left_out, summary
 from conformance.model.exchange import VERSION, ExchangeError, problem_json, read_line, trace_from
 from conformance.model.problem import Runs

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.cases.catalogue import FAMILIES, Case, cases, select
+from conformance.cases.catalogue import FAMILIES, Case
+from conformance.cases.profiles import cases, select
 from conformance.commands.vectors.bounds import bounds
 from conformance.commands.vectors.files import (
     FORMAT,
@@ -24,8 +25,8 @@ from conformance.commands.vectors.files import (
     read_json,
     schema,
 )
-from conformance.judge.gates import Subject
 from conformance.judge.known_differences import Amended
+from conformance.judge.subject import Subject
 from conformance.judge.tolerance import LAMBDA
 from conformance.model.exchange import VERSION, hexed, line, problem_json
 from conformance.model.problem import QUANTITIES, Problem

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance.judge.gates import Judged, Subject, right_as_a_whole, steps_of
+from conformance.judge.comparison import Judged
+from conformance.judge.gates import right_as_a_whole, steps_of
 from conformance.judge.mistakes.fitted import FITTED
 from conformance.judge.mistakes.loop import Loop, State, Wrap, outcome, planted, state_of
 from conformance.judge.mistakes.pattern import pattern
 from conformance.judge.mistakes.table import FAULTS, Fault
+from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result
 from conformance.model.results import Step as StepRow
