@@ -49,11 +49,11 @@ class Refbp:
             loss,
         )
         L = problem.depth
-        units = {
-            q: {l: M if l == L else M[:, :-1] for l, M in absorbed.layers(q).items()}
-            for q in QUANTITIES
-        }
-        return Trace(**units, loss=absorbed.loss)
+
+        def units(M: Mapping[int, Array]) -> dict[int, Array]:
+            return {l: M[l] if l == L else M[l][:, :-1] for l in range(1, L + 1)}
+
+        return Trace(**{q: units(absorbed.layers(q)) for q in QUANTITIES}, loss=absorbed.loss)
 
     def _trace(
         self,
