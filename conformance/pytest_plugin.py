@@ -135,8 +135,8 @@ def parametrize_cases(
     """
     import pytest
 
-    from conformance.cases.catalogue import cases
-    from conformance.cases.catalogue import select as selected
+    from conformance.cases.profiles import cases
+    from conformance.cases.profiles import select as selected
     from conformance.judge.start import name_of, row_of
 
     if isinstance(implementation, str):

@@ -1,17 +1,17 @@
-"""What is compared, and why each case exists.
+"""The cases, by family, and why each family exists.
 
 A case is one network with its data; its id says what it is, and its data follow from its id alone.
-A family is a row of FAMILIES: why it exists, what failing it means, and what it consists of.
+A family is a row of FAMILIES: why it exists, what failing it means, how its numbers are made
+(`cases.data`) and which cases it has. Which of them are run is for `cases.profiles` to say.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import TypedDict, Unpack
 from zlib import crc32
 
 import numpy as np
@@ -19,24 +19,10 @@ import numpy as np
 from conformance.cases import data
 from conformance.model.problem import Problem
 from conformance.model.results import CaseRow
-from conformance.tools.names import unknown
 from conformance.tools.trouble import RefusedError
 from conformance.truth.definitions import ACTIVATIONS
 
-__all__ = [
-    "FAMILIES",
-    "OWN",
-    "PROFILES",
-    "Case",
-    "CaseError",
-    "Family",
-    "cases",
-    "covering",
-    "family",
-    "find",
-    "select",
-    "spanning",
-]
+__all__ = ["FAMILIES", "OWN", "Case", "CaseError", "Family", "family"]
 
 DEPTHS = (1, 2, 3, 5, 8, 16)
 BATCHES = (1, 2, 7, 64)
@@ -44,6 +30,8 @@ DTYPES = ("float64", "float32")
 CYCLE = (4, 3)  # unequal neighbours: neither Wᵀ nor a neighbouring W even fits
 ALPHA = 0.1  # rounded to the case's dtype; not a number that less precision would hold
 EXACT_ALPHA = 0.125
+EVERY = tuple(ACTIVATIONS)
+TRAINED = ("tanh", "relu", "gelu")
 HEADS = (  # (output activation, loss)
     ("identity", "mean_squared_error"),
     ("sigmoid", "mean_squared_error"),
@@ -74,34 +62,34 @@ class Case:
     depth: int
     batch: int
     dtype: str
-    widths: tuple[int, ...]
-    output: str = ""  # σ_L; the activation itself where not said
+    widths: tuple[int, ...]  # d_0 … d_L
+    output: str = ""  # σ_L; "" where it is `activation` too
     loss: str = "mean_squared_error"
     bias: bool = False
     seed: int = 0
-    others: tuple[str, ...] = ()  # σ_2, σ_3, … where they are not `activation`; σ_{L-1} the last
-    digest: str = ""  # of the numbers, where they are somebody's own
+    others: tuple[str, ...] = ()  # σ_2, σ_3, …; the last one is that of all layers up to L − 1
+    digest: str = ""  # of the numbers of a user's own network; "" for a case of the catalogue
     given: Problem | None = field(default=None, compare=False, repr=False)  # those numbers
-    close: bool = False  # whether `row` and `repeat` are applied whatever its shape
+    close: bool = False  # apply the gates `row` and `repeat` whatever the shape
 
     @classmethod
     def of(cls, p: Problem, close: bool = True) -> Case:
-        """A network of somebody's own, of the family `own`: its id ends in a digest of its numbers."""
+        """The case of a user's own network, of the family `own`: its id ends in a digest of its numbers."""
         L, n = p.depth, len(p.X)
-        each = [p.sigma[l] for l in range(1, max(L, 2))]
-        while len(each) > 1 and each[-1] == each[-2]:
-            each.pop()
+        hidden = [p.sigma[l] for l in range(1, max(L, 2))]
+        while len(hidden) > 1 and hidden[-1] == hidden[-2]:
+            hidden.pop()
         return cls(
             family="own",
-            activation=each[0],
+            activation=hidden[0],
             depth=L,
             batch=n,
             dtype=p.dtype.name,
             widths=(p.X.shape[1], *(p.W[l].shape[1] for l in range(1, L + 1))),
-            output="" if p.sigma[L] == each[0] else p.sigma[L],
+            output="" if p.sigma[L] == hidden[0] else p.sigma[L],
             loss=p.loss,
             bias=p.bias,
-            others=tuple(each[1:]),
+            others=tuple(hidden[1:]),
             digest=_digest(p),
             given=p,
             close=close,
@@ -111,26 +99,19 @@ class Case:
     def id(self) -> str:
         """family/activation[>output+loss]/L…/n…/dtype[/bias][/w…][/seed…][/digest]: stable and readable."""
         names = (self.activation, *self.others)
-        if self.digest and len(names) > 3:  # the digest tells them apart
+        if self.digest and len(names) > 3:  # the digest keeps the id unique
             names = (names[0], "…", names[-1])
-        what = "+".join(names)
+        network = "+".join(names)
         if self.output or self.loss != "mean_squared_error":
-            what += f">{self.output or self.activation}+{self.loss}"
-        parts = [self.family, what, f"L{self.depth}", f"n{self.batch}", self.dtype]
+            network += f">{self.output or self.activation}+{self.loss}"
+        parts = [self.family, network, f"L{self.depth}", f"n{self.batch}", self.dtype]
         parts += ["bias"] if self.bias else []
-        parts += (
-            []
-            if self.widths == cycle(self.depth) or (self.digest and self.depth > 5)
-            else ["w" + "-".join(map(str, self.shown_widths))]
-        )
+        if self.widths != cycle(self.depth) and not (self.digest and self.depth > 5):
+            equal = len(set(self.widths[1:])) == 1  # then d_0 and that one width say it all
+            parts.append("w" + "-".join(map(str, self.widths[:2] if equal else self.widths)))
         parts += [f"seed{self.seed}"] if self.seed else []
         parts += [self.digest] if self.digest else []
         return "/".join(parts)
-
-    @property
-    def shown_widths(self) -> tuple[int, ...]:
-        """d_0 and d_1 … d_L, or d_0 and the one width there is after it."""
-        return self.widths if len(set(self.widths[1:])) > 1 else self.widths[:2]
 
     @property
     def exact(self) -> bool:
@@ -139,21 +120,21 @@ class Case:
 
     @property
     def closely(self) -> bool:
-        """Whether the gates `row` and `repeat` are applied too: at a batch of 7, to depth 3, or as said."""
+        """Whether the gates `row` and `repeat` are applied: to batches of 7 up to depth 3, or if `close`."""
         return self.close or (not self.digest and self.batch == 7 and self.depth <= 3)
 
     def sigma(self) -> dict[int, str]:
         """σ_1 … σ_L by name."""
-        each = (self.activation, *self.others)
-        hidden = {l: each[min(l, len(each)) - 1] for l in range(1, self.depth)}
+        names = (self.activation, *self.others)
+        hidden = {l: names[min(l, len(names)) - 1] for l in range(1, self.depth)}
         return {**hidden, self.depth: self.output or self.activation}
 
     def problem(self) -> Problem:
-        """The numbers."""
+        """The network with its numbers, which are drawn from a generator seeded with the case's id."""
         if self.given is not None:
             return self.given
         rng = np.random.default_rng(crc32(self.id.encode()))
-        W, X, Y = FAMILIES[self.family].made(self, rng)
+        W, X, Y = FAMILIES[self.family].make(self, rng)
         dtype = np.dtype(self.dtype)
         return Problem(
             W={l: np.ascontiguousarray(M, dtype) for l, M in W.items()},
@@ -166,7 +147,7 @@ class Case:
         )
 
     def row(self) -> CaseRow:
-        """As it stands in the results."""
+        """The case as it is written to the results file."""
         return CaseRow(
             id=self.id,
             why=family(self.family).why,
@@ -185,16 +166,16 @@ class Case:
 
 
 def _digest(p: Problem) -> str:
-    """Twelve hexadecimal digits of all that a problem is."""
-    of = hashlib.sha256(repr((p.dtype.name, dict(p.sigma), p.loss, p.bias, p.alpha)).encode())
+    """The first twelve hexadecimal digits of a hash of everything in a problem."""
+    digest = hashlib.sha256(repr((p.dtype.name, dict(p.sigma), p.loss, p.bias, p.alpha)).encode())
     for M in (p.X, p.Y, *(p.W[l] for l in sorted(p.W))):
-        of.update(repr(M.shape).encode() + M.tobytes())
-    return of.hexdigest()[:12]
+        digest.update(repr(M.shape).encode() + M.tobytes())
+    return digest.hexdigest()[:12]
 
 
-def cycle(depth: int, of: Sequence[int] = CYCLE) -> tuple[int, ...]:
-    """d_0 … d_L, going round."""
-    return tuple(of[l % len(of)] for l in range(depth + 1))
+def cycle(depth: int, widths: Sequence[int] = CYCLE) -> tuple[int, ...]:
+    """d_0 … d_L: the widths in turn, over and over."""
+    return tuple(widths[l % len(widths)] for l in range(depth + 1))
 
 
 @dataclass(frozen=True)
@@ -203,8 +184,8 @@ class Family:
 
     why: str
     failing_means: str
-    made: data.Maker
-    members: Callable[[str], Iterable[Case]]  # by family name
+    make: data.Maker
+    members: Callable[[str], Iterable[Case]]  # given the family's name
     exact: bool = False
 
 
@@ -221,12 +202,26 @@ def _product(name: str) -> Iterator[Case]:
             yield Case(name, activation, L, n, dtype, cycle(L), bias=_alternating(i, j, k))
 
 
+class Head(TypedDict, total=False):
+    """The fields of a case that a family may set for all its members."""
+
+    output: str
+    loss: str
+    bias: bool
+
+
 def _each(
-    activations: Iterable[str], L: int, n: int, **more: Any
+    activations: Iterable[str],
+    L: int,
+    n: int,
+    widths: tuple[int, ...] = (),
+    **head: Unpack[Head],
 ) -> Callable[[str], Iterator[Case]]:
+    """One network for each activation and dtype; its widths alternate where none are given."""
+
     def members(name: str) -> Iterator[Case]:
         for activation, dtype in product(activations, DTYPES):
-            yield Case(name, activation, L, n, dtype, **{"widths": cycle(L), **more})
+            yield Case(name, activation, L, n, dtype, widths or cycle(L), **head)
 
     return members
 
@@ -254,15 +249,10 @@ def _canonical(name: str) -> Iterator[Case]:
 
 
 def _logits(name: str) -> Iterator[Case]:
-    rows = [
-        *CLASSIFIERS[:2],
-        ("softmax", "mean_squared_error"),
-        ("log_softmax", "mean_squared_error"),
-    ]
-    for (output, loss), dtype in product(rows, DTYPES):
-        yield Case(name, "identity", 1, 7, dtype, cycle(1), output=output, loss=loss)
-    for hidden in ("softmax", "log_softmax"):
-        yield from _each([hidden], 2, 7, output="identity")(name)
+    squared = [(output, "mean_squared_error") for output in ("softmax", "log_softmax")]
+    for output, loss in (*CLASSIFIERS[:2], *squared):
+        yield from _each(["identity"], 1, 7, output=output, loss=loss)(name)
+    yield from _each(["softmax", "log_softmax"], 2, 7, output="identity")(name)
 
 
 def _confident(name: str) -> Iterator[Case]:
@@ -279,15 +269,13 @@ def _wide(name: str) -> Iterator[Case]:
 
 
 def _mixed(name: str) -> Iterator[Case]:
-    every = [*ACTIVATIONS]
-    triples = [tuple(every[i : i + 3]) for i in range(0, len(every), 3)]
-    for (first, *others), dtype in product(
-        [*triples, ("tanh", "softmax", "silu"), ("tanh", "log_softmax", "sigmoid")], DTYPES
-    ):
-        bias = dtype == "float64"
+    triples = [EVERY[i : i + 3] for i in range(0, len(EVERY), 3)]
+    triples += [("tanh", "softmax", "silu"), ("tanh", "log_softmax", "sigmoid")]
+    for triple, dtype in product(triples, DTYPES):
         yield Case(
-            name, first, 5, 7, dtype, cycle(5), output="identity", others=tuple(others), bias=bias
-        )
+            name, triple[0], 5, 7, dtype, cycle(5),
+            output="identity", others=triple[1:], bias=dtype == "float64",
+        )  # fmt: skip
 
 
 def _at_kinks(name: str) -> Iterator[Case]:
@@ -307,16 +295,8 @@ def _exact_integers(name: str) -> Iterator[Case]:
 def _some(*activations: str, L: int, n: int) -> Callable[[str], Iterator[Case]]:
     def members(name: str) -> Iterator[Case]:
         yield from _each(activations, L, n)(name)
-        head = {"output": "softmax", "loss": "cross_entropy", "bias": True}
-        yield from _each(activations[:1], L, n, **head)(name)
-
-    return members
-
-
-def _trained_members(widths: tuple[int, ...], **head: Any) -> Callable[[str], Iterator[Case]]:
-    def members(name: str) -> Iterator[Case]:
-        for activation, dtype in product(("tanh", "relu", "gelu"), DTYPES):
-            yield Case(name, activation, len(widths) - 1, 64, dtype, widths, bias=True, **head)
+        classifier = _each(activations[:1], L, n, output="softmax", loss="cross_entropy", bias=True)
+        yield from classifier(name)
 
     return members
 
@@ -325,9 +305,9 @@ def _more_seeds(name: str) -> Iterator[Case]:
     for seed in range(1, 8):
         for case in _product(name):
             yield replace(case, seed=seed)
-    for seed, of in enumerate(((2, 7, 6), (1, 2), (5, 3, 4)), start=8):
+    for seed, widths in enumerate(((2, 7, 6), (1, 2), (5, 3, 4)), start=8):
         for case in _product(name):
-            yield replace(case, seed=seed, widths=cycle(case.depth, of))
+            yield replace(case, seed=seed, widths=cycle(case.depth, widths))
 
 
 def _big(name: str) -> Iterator[Case]:
@@ -336,8 +316,6 @@ def _big(name: str) -> Iterator[Case]:
         widths = tuple(d if l % 2 else max(1, d - 3) for l in range(L + 1))
         yield Case(name, activation, L, n, dtype, widths, bias=L % 2 == 1)
 
-
-EVERY = tuple(ACTIVATIONS)
 
 FAMILIES: Mapping[str, Family] = {
     "typical": Family(
@@ -454,14 +432,14 @@ FAMILIES: Mapping[str, Family] = {
         "cross-entropy), on real images.",
         "Something fails only on real data: dead units, confident outputs, zero pixels.",
         data.trained,
-        _trained_members((64, 16, 10), output="softmax", loss="cross_entropy"),
+        _each(TRAINED, 2, 64, (64, 16, 10), output="softmax", loss="cross_entropy", bias=True),
     ),
     "trained-diabetes": Family(
         "Weights that refbp's own gradient descent reached on scikit-learn's diabetes data (identity, "
         "the notes' loss).",
         "Something fails only on real data.",
         data.trained,
-        _trained_members((10, 4, 1), output="identity"),
+        _each(TRAINED, 2, 64, (10, 4, 1), output="identity", bias=True),
     ),
     "seeds": Family(
         "The product of `typical` again with other numbers, and with other widths.",
@@ -483,118 +461,9 @@ OWN = Family(
     data.typical,
     lambda name: (),
 )
-"""What `Case.of` makes. It has no members, and so is in no profile."""
+"""The family of the cases that `Case.of` makes. It has no members, and so is in no profile."""
 
 
 def family(name: str) -> Family:
     """The family of that name."""
     return OWN if name == "own" else FAMILIES[name]
-
-
-ONLY_EXHAUSTIVE = ("seeds", "big")
-
-PROFILES: Mapping[str, str] = {
-    "quick": "a covering sample: every activation, depth, batch size, dtype, loss and family",
-    "standard": "the full product of activations, depths, batch sizes and dtypes, and every family",
-    "exhaustive": "standard, and the product again with ten more seeds and other widths, and big networks",
-}
-
-
-def cases(profile: str) -> list[Case]:
-    """The cases of a profile, in order. Raises CaseError for an unknown one."""
-    if profile not in PROFILES:
-        raise CaseError(unknown("profile", profile, PROFILES))
-    names = [f for f in FAMILIES if profile == "exhaustive" or f not in ONLY_EXHAUSTIVE]
-    everything = [case for name in names for case in FAMILIES[name].members(name)]
-    return covering(everything) if profile == "quick" else everything
-
-
-TELLING = {"square": ("tanh",), "kinks": ("relu", "hardswish", "identity")}
-"""Activations that `quick` takes of a family: identity would tell less."""
-
-
-def covering(of: Sequence[Case]) -> list[Case]:
-    """A sample that meets every activation in each dtype, and every depth, batch size, bias, family,
-    loss and output activation.
-
-    It keeps to few shapes, since JAX compiles each operation anew for each: of `typical`, batches of
-    7 at depth 1 or 2 for all activations, and the other depths and batch sizes for tanh alone.
-    """
-    tanh = {
-        L: (n, DTYPES[i % 2])
-        for i, (L, n) in enumerate(zip(DEPTHS, (7, 64, 2, 1, 2, 1), strict=True))
-    }
-    kept: list[Case] = []
-    seen: dict[str, set[str]] = defaultdict(set)
-    for c in of:
-        if c.family == "typical":
-            common = (c.depth, c.batch) == (EVERY.index(c.activation) % 2 + 1, 7)
-            wanted = common or (c.activation == "tanh" and tanh[c.depth] == (c.batch, c.dtype))
-        elif c.family == "canonical":
-            wanted = True
-        else:
-            what = f"{c.output}+{c.loss}" if c.family == "heads" else c.loss
-            what = f"{c.activation}>{c.output}+{c.loss}" if c.family == "logits" else what
-            what = str(c.batch) if c.family == "wide" else what
-            if c.family in TELLING:
-                what = c.activation if c.activation in TELLING[c.family] else ""
-            turn = DTYPES[(list(FAMILIES).index(c.family) + len(seen[c.family])) % 2]
-            wanted = c.dtype == turn and what not in ("", *seen[c.family])
-            if wanted:
-                seen[c.family].add(what)
-        if wanted:
-            kept.append(c)
-    return kept
-
-
-SPANNED = ("activation", "depth", "batch", "dtype", "family", "loss", "output", "bias")
-SHAPES = ("depth", "batch", "dtype", "loss", "bias")
-
-
-def spanning(of: Iterable[Case], fields: Sequence[str] = SPANNED) -> list[Case]:
-    """Those that bring something new, in turn: every value of each of those fields at least once."""
-    kept: list[Case] = []
-    seen: set[tuple[str, Any]] = set()
-    for c in of:
-        row = c.row()
-        brings = {(f, row[f]) for f in fields}  # type: ignore[literal-required]
-        if not brings <= seen:
-            kept.append(c)
-            seen |= brings
-    return kept
-
-
-FIELDS = tuple(CaseRow.__annotations__)
-
-
-def select(of: Sequence[Case], wanted: str) -> list[Case]:
-    """The cases whose fields are as in 'activation=tanh,depth=3'. Raises CaseError."""
-    chosen = list(of)
-    for part in (p.strip() for p in wanted.split(",") if p.strip()):
-        field, equals, value = (s.strip() for s in part.partition("="))
-        if not equals:
-            raise CaseError(f"cannot read {part!r}; expected field=value, such as depth=3.")
-        if field not in FIELDS:
-            raise CaseError(unknown("field", field, FIELDS))
-        value = value.lower() if value in ("True", "False") else value
-        there = {_shown(c.row()[field]) for c in of}  # type: ignore[literal-required]
-        if value not in there:
-            raise CaseError(unknown(field, value, sorted(there)))
-        chosen = [c for c in chosen if _shown(c.row()[field]) == value]  # type: ignore[literal-required]
-    if not chosen:
-        raise CaseError(f"no case has {wanted!r}: each field occurs, but not together.")
-    return chosen
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def find(case_id: str) -> Case:
-    """The case of that id, of any profile. Raises CaseError, with the nearest id, if there is none."""
-    everything = {c.id: c for c in cases("exhaustive")}
-    if case_id not in everything:
-        raise CaseError(unknown("case", case_id, everything))
-    return everything[case_id]

@@ -15,7 +15,7 @@ Data = tuple[dict[int, Floats], Floats, Floats]
 
 
 class Wanted(Protocol):
-    """What a maker reads of a case: the network that data are made for."""
+    """The part of a `catalogue.Case` that a maker reads. (The catalogue imports this module.)"""
 
     @property
     def family(self) -> str: ...

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from conformance.cases.catalogue import FAMILIES, PROFILES, cases, find, select
+from conformance.cases.catalogue import FAMILIES
+from conformance.cases.profiles import PROFILES, cases, find, select
 from conformance.commands.command import (
     echo,
     hand_over,

@@ -8,9 +8,11 @@ import numpy as np
 
 from conformance.cases.catalogue import Case
 from conformance.implementations import IMPLEMENTATIONS, Implementation, given
-from conformance.judge.gates import Judged, Subject, steps_of
+from conformance.judge.comparison import Judged
+from conformance.judge.gates import steps_of
 from conformance.judge.result import judged_by, rounds_every_value, runs
 from conformance.judge.start import RunError, name_of, started_now
+from conformance.judge.subject import Subject
 from conformance.model.problem import Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Element, Record, Result
 
@@ -185,10 +187,11 @@ def _reproduction(case: Case, result: Result) -> Iterator[str]:
     if result["first_deviation"] is None:
         which = "worst"
     whole = "" if not result["not_returned"] else ", whole=False"
-    yield "from conformance.cases.catalogue import find"
+    yield "from conformance.cases.profiles import find"
     yield "from conformance.implementations import implementation"
-    yield "from conformance.judge.gates import Subject, judge"
+    yield "from conformance.judge.gates import judge"
     yield "from conformance.judge.result import runs"
+    yield "from conformance.judge.subject import Subject"
     yield f"impl = implementation({name!r})"
     yield "impl.start()"
     yield f"subject = Subject(find({case.id!r}))"

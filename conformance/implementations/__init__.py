@@ -1,6 +1,6 @@
-"""Whatever turns a case into a trace, behind one small interface: ours, and anybody's.
+"""Whatever turns a case into a trace, behind one small interface: our implementations and users' own.
 
-What is wanted is named by a string: one of IMPLEMENTATIONS; `student.py`, a file with the notes' two
+An implementation is named by a string: one of IMPLEMENTATIONS; `student.py`, a file with the notes' two
 procedures; `FILE.py:NAME` or `package.module:NAME`, an object with the interface below; `cmd:PROGRAM …`,
 a program that speaks JSON; or the name of an entry point of the group `conformance.implementations`.
 """
@@ -22,6 +22,7 @@ __all__ = [
     "Implementation",
     "MalformedError",
     "NotRunError",
+    "announced",
     "given",
     "handed",
     "implementation",
@@ -33,34 +34,35 @@ GROUP = "conformance.implementations"
 
 
 class NotRunError(Exception):
-    """An implementation does not run here, or not this case. Its one sentence says why."""
+    """An implementation does not run here, or not on this case. Its message says why, in a sentence."""
 
 
 class MalformedError(Exception):
-    """What an implementation returned is no trace of the problem it was given."""
+    """What an implementation returned is not a trace of the problem that it was given."""
 
 
 class Implementation(Protocol):
-    """One way to compute a trace. Somebody's own needs `name` and `run` alone, and may also have
+    """One way to compute a trace. A user's own needs only `name` and `run`. It may also have
 
-    `like`, the name of the implementation in whose tolerances and known differences it is judged: that
-    whose σ and matrix products it uses (without it, the widest row of accuracy.toml);
-    `rounds_every_value = True`, that it goes on from the very numbers that it returns, in their dtype, with
-    no more digits kept on the way (no wider registers, no product and sum in one): judged more narrowly;
-    `close`, called at the end.
+    `like`, the name of one of ours, in whose tolerances and known differences it is judged: the one whose σ
+    and matrix products it uses (without it, the widest row of accuracy.toml);
+    `rounds_every_value = True`, which says that it goes on from the very numbers that it returns, in their
+    dtype, and keeps no more digits on the way (no wider registers, no fused multiply-add): it is judged more
+    narrowly;
+    `close`, which is called at the end.
     """
 
     name: str
     description: str
 
     def start(self) -> tuple[Mapping[str, str], str]:
-        """Get ready: (versions, device), having checked that it runs there. Raises NotRunError."""
+        """Get ready, and check that it runs on its device: (versions, device). Raises NotRunError."""
         ...
 
     def run(self, problem: Problem) -> Trace:
         """The trace of one problem, in the problem's dtype, without writing to it.
 
-        Raises NotRunError for a problem that it does not do: an activation it has not, say.
+        Raises NotRunError for a problem that it cannot compute: one with an activation it lacks, say.
         """
         ...
 
@@ -73,13 +75,15 @@ class Row:
     attribute: str
     device: str
     description: str
-    jitted: bool = False  # every case is compiled: `standard` runs a covering sample of the cases
-    whole: bool = True  # it returns every quantity; somebody's own may leave some out
+    jitted: bool = (
+        False  # each case is compiled, so that `standard` runs a covering sample of cases
+    )
+    whole: bool = True  # it must return every quantity; a user's own may leave some out
 
     def load(self, name: str) -> Implementation:
-        made: Callable[..., Implementation]
-        made = getattr(import_module(f"conformance.implementations.{self.module}"), self.attribute)
-        return made(name, self)
+        module = import_module(f"conformance.implementations.{self.module}")
+        make: Callable[[str, Row], Implementation] = getattr(module, self.attribute)
+        return make(name, self)
 
 
 # fmt: off
@@ -101,8 +105,8 @@ OBJECT  = Row("own",     "own",     "cpu", "an object of somebody's own",       
 
 
 class _Given(NamedTuple):
-    of: Implementation
-    token: object  # another one each time: a name may stand for something else tomorrow
+    implementation: Implementation
+    token: object  # a new one each time, since a name may be given to another object later
 
 
 _GIVEN: dict[str, _Given] = {}
@@ -110,8 +114,8 @@ _GIVEN: dict[str, _Given] = {}
 
 @contextmanager
 def given(implementations: Mapping[str, Implementation]) -> Iterator[None]:
-    """Objects that stand for their names within, in this process."""
-    _GIVEN.update({name: _Given(of, object()) for name, of in implementations.items()})
+    """Within the context, in this process, these names mean these objects."""
+    _GIVEN.update({name: _Given(i, object()) for name, i in implementations.items()})
     try:
         yield
     finally:
@@ -121,23 +125,22 @@ def given(implementations: Mapping[str, Implementation]) -> Iterator[None]:
 
 def handed(name: str) -> Implementation | None:
     """The object given for that name, if there is one."""
-    found = _GIVEN.get(name)
-    return found.of if found else None
+    return _GIVEN[name].implementation if name in _GIVEN else None
 
 
 def token(name: str) -> object:
-    """What tells an object given for a name from another one given for it before; None for the others."""
-    found = _GIVEN.get(name)
-    return found.token if found else None
+    """A token of the object given for a name: another one than that of an object given for it before. None
+    for the name of anything else."""
+    return _GIVEN[name].token if name in _GIVEN else None
 
 
 def announced() -> dict[str, str]:
-    """Entry points: name and what it refers to; not those that would hide one of ours."""
+    """The entry points: {name: what it refers to}. One that has the name of one of ours is ignored."""
     return {e.name: e.value for e in entry_points(group=GROUP) if e.name not in IMPLEMENTATIONS}
 
 
 def row(name: str) -> Row | None:
-    """What is meant by a name; None where there is no such implementation."""
+    """Where the implementation of this name is found; None where it does not exist."""
     if name in IMPLEMENTATIONS:
         return IMPLEMENTATIONS[name]
     if name in _GIVEN or name in announced():

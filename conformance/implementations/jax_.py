@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the card to torch as well
-# where it is told to keep what it compiled, it keeps what took less than a second, too
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory of the GPU to torch
+# where JAX has a cache for what it compiled, it keeps what took less than a second to compile, too
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"  # the same bits in every run
 if _ONE_THREAD not in os.environ.get("XLA_FLAGS", ""):
@@ -24,14 +24,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from conformance.implementations import NotRunError
-from conformance.model.problem import Problem, Trace
+from conformance.model.problem import Floats, Problem, Trace
 
 if TYPE_CHECKING:
     from conformance.implementations import Row
 
 __all__ = ["Jax"]
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+Array = jax.Array
+Layers = dict[int, Array]
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda a: a,
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
@@ -56,16 +59,16 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "softmax": jax.nn.softmax,
     "log_softmax": jax.nn.log_softmax,
 }
-"""Native functions, which JAX jits itself, most of them: all are jitted here, and so are the loss and
-the update, since compiling each of their operations for each shape would take most of a run."""
+"""JAX's native functions, most of which it jits itself. Here all are jitted, and so are the loss and the
+update, since compiling each of their operations alone, for each shape, would take most of a run."""
 
 
-def _huber(Z: Any, Y: Any) -> Any:
+def _huber(Z: Array, Y: Array) -> Array:
     d = jnp.abs(Z - Y)
     return jnp.where(d <= 1, d * d / 2, d - 0.5)
 
 
-TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
+TERMS: Mapping[str, Callable[[Array, Array], Array]] = {
     "mean_squared_error": lambda Z, Y: jnp.square(Z - Y),
     "cross_entropy": lambda Z, Y: -jax.scipy.special.xlogy(Y, Z),
     "log_softmax_cross_entropy": lambda Z, Y: -Y * Z,
@@ -78,40 +81,48 @@ TERMS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 @jax.jit
-def _affine(Z: Any, W: Any, b: Any, tap: Any) -> Any:
+def _affine(Z: Array, W: Array, b: Array | None, tap: Array) -> Array:
     return Z @ W + tap if b is None else Z @ W + b + tap
 
 
 @partial(jax.jit, static_argnums=1)
-def _activated(A: Any, f: Callable[[Any], Any]) -> Any:
-    return f(A)  # compiled for the function and not for its name, which somebody's own may have
+def _activated(A: Array, f: Callable[[Array], Array]) -> Array:
+    return f(
+        A
+    )  # compiled for each function, not for each name, which a user's own function may have
 
 
 @partial(jax.jit, static_argnums=2)
-def _loss(Z: Any, Y: Any, name: str) -> Any:
+def _loss(Z: Array, Y: Array, name: str) -> Array:
     return jnp.sum(TERMS[name](Z, Y)) / Z.shape[0]
 
 
 @jax.jit
-def _updated(W: Any, dW: Any, alpha: Any) -> Any:
+def _updated(W: Array, dW: Array, alpha: float) -> Array:
     return W - alpha * dW
 
 
+Gradients = tuple[Layers, Layers]
+"""Of W and b; b is empty where the network has no bias."""
+
+
 def _step(
-    W: dict[int, Any],
-    b: dict[int, Any],
-    taps: dict[int, Any],
-    X: Any,
-    Y: Any,
-    alpha: Any,
+    W: Layers,
+    b: Layers,
+    taps: Layers,
+    X: Array,
+    Y: Array,
+    alpha: float,
     sigma: tuple[str, ...],
     loss: str,
-) -> Any:
-    """One step of gradient descent: every quantity of the trace. The taps are zeros added to A_l."""
+) -> tuple[Array, Layers, Layers, Layers, Gradients, Gradients]:
+    """One step of gradient descent: (loss, A, Z, δ, (∂L/∂W, ∂L/∂b), (new W, new b)). The taps are zeros that
+    are added to A_l, so that ∂L/∂tap_l is δ_l."""
     L = len(sigma)
 
-    def network(W: Any, b: Any, taps: Any) -> Any:
-        A, Z = {}, {0: X}
+    def network(W: Layers, b: Layers, taps: Layers) -> tuple[Array, tuple[Layers, Layers]]:
+        A: Layers = {}
+        Z: Layers = {0: X}
         for l in range(1, L + 1):
             A[l] = _affine(Z[l - 1], W[l], b.get(l), taps[l])
             Z[l] = _activated(A[l], ACTIVATIONS[sigma[l - 1]])
@@ -129,13 +140,12 @@ class Jax:
     def __init__(self, name: str, row: Row) -> None:
         self.name, self.description = name, row.description
         self.platform = row.device
-        self.step: Any = jax.jit(_step, static_argnums=(6, 7)) if row.jitted else _step
+        self.step = jax.jit(_step, static_argnums=(6, 7)) if row.jitted else _step
 
     def start(self) -> tuple[Mapping[str, str], str]:
-        """Whether an array really lands on the device, with x64 on and TF32 off."""
-        configure: Any = jax.config.update
-        configure("jax_enable_x64", True)
-        configure("jax_default_matmul_precision", "highest")
+        """Switches x64 on and TF32 off, and checks that an array really lands on the device."""
+        jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_default_matmul_precision", "highest")  # type: ignore[no-untyped-call]
         try:
             self.device = jax.devices(self.platform)[0]
         except RuntimeError as e:
@@ -155,23 +165,23 @@ class Jax:
         taps = {l: np.zeros((len(problem.X), M.shape[1]), M.dtype) for l, M in W.items()}
         sigma = tuple(problem.sigma[l] for l in layers)
         with jax.default_device(self.device):
-            arrays = jax.device_put((W, b, taps, problem.X, problem.Y), self.device)
-            found = self.step(*arrays, problem.alpha, sigma, problem.loss)
-        value, A, Z, delta, dW, new = jax.device_get(found)
+            W, b, taps, X, Y = jax.device_put((W, b, taps, problem.X, problem.Y), self.device)
+            quantities = self.step(W, b, taps, X, Y, problem.alpha, sigma, problem.loss)
+        loss, A, Z, delta, dW, new = jax.device_get(quantities)
         return Trace(
-            A=self._layers(A),
-            Z=self._layers({l: Z[l] for l in layers}),
-            delta=self._layers(delta),
-            dW=self._stacked(*dW),
-            W_new=self._stacked(*new),
-            loss=np.asarray(value),
+            A=_in_numpy(A),
+            Z=_in_numpy({l: Z[l] for l in layers}),
+            delta=_in_numpy(delta),
+            dW=_stacked(*dW),
+            W_new=_stacked(*new),
+            loss=np.asarray(loss),
         )
 
-    def _layers(self, of: Mapping[int, Any]) -> dict[int, Any]:
-        return {l: np.asarray(M) for l, M in of.items()}
 
-    def _stacked(self, W: Mapping[int, Any], b: Mapping[int, Any]) -> dict[int, Any]:
-        """[W_l; b_l]."""
-        if not b:
-            return self._layers(W)
-        return {l: np.vstack([W[l], b[l]]) for l in W}
+def _in_numpy(layers: Layers) -> dict[int, Floats]:
+    return {l: np.asarray(M) for l, M in layers.items()}
+
+
+def _stacked(W: Layers, b: Layers) -> dict[int, Floats]:
+    """[W_l; b_l]."""
+    return {l: np.vstack([W[l], b[l]]) for l in W} if b else _in_numpy(W)

@@ -1,10 +1,10 @@
-"""Somebody's own implementation: an object with `name` and `run`, wherever it is."""
+"""A user's own implementation: an object with `name` and `run`, given to us or loaded by its name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,31 +23,34 @@ if TYPE_CHECKING:
 
 __all__ = ["own"]
 
+Theirs: TypeAlias = Any
+"""A user's object: nothing is known of it until it is used."""
+
 
 class Own:
-    """An object of somebody's own with what it leaves out of the interface."""
+    """A user's object, with the parts of the interface that it lacks."""
 
-    def __init__(self, name: str, of: Any) -> None:
-        self.name, self.of = name, of
-        self.description = str(getattr(of, "description", "") or _first_line(of))
-        self.like = str(getattr(of, "like", ""))
-        self.rounds_every_value = bool(getattr(of, "rounds_every_value", False))
+    def __init__(self, name: str, theirs: Theirs) -> None:
+        self.name, self.theirs = name, theirs
+        self.description = str(getattr(theirs, "description", "") or _first_line(theirs))
+        self.like = str(getattr(theirs, "like", ""))
+        self.rounds_every_value = bool(getattr(theirs, "rounds_every_value", False))
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Its own start, if it has one."""
-        if not hasattr(self.of, "start"):
-            return dict(getattr(self.of, "versions", {})), "cpu"
-        versions, device = self.of.start()
+        if not hasattr(self.theirs, "start"):
+            return dict(getattr(self.theirs, "versions", {})), "cpu"
+        versions, device = self.theirs.start()
         return {str(k): str(v) for k, v in dict(versions).items()}, str(device)
 
     def run(self, problem: Problem) -> Trace:
-        """Its trace."""
-        found: Trace = self.of.run(problem)
-        return _without_Z_0(found, problem) if isinstance(found, Trace) else found
+        """What its own run returns, which may be no Trace: the judge looks at that."""
+        t: Trace = self.theirs.run(problem)
+        return _without_Z_0(t, problem) if isinstance(t, Trace) else t
 
 
 def _without_Z_0(t: Trace, p: Problem) -> Trace:
-    """Z_1 … Z_L, where Z_0 = X was returned as well, as the notes count. Raises MalformedError."""
+    """The trace without Z_0 = X, which may be returned too, as the notes count it. Raises MalformedError."""
     if not isinstance(t.Z, Mapping) or 0 not in t.Z:
         return t
     if not np.array_equal(t.Z[0], p.X):
@@ -55,9 +58,9 @@ def _without_Z_0(t: Trace, p: Problem) -> Trace:
     return replace(t, Z={l: M for l, M in t.Z.items() if l != 0})
 
 
-def _first_line(of: Any) -> str:
-    said = (type(of).__doc__ or "").strip().splitlines()
-    return said[0].rstrip(".") if said else "an object of somebody's own"
+def _first_line(theirs: Theirs) -> str:
+    doc = (type(theirs).__doc__ or "").strip().splitlines()
+    return doc[0].rstrip(".") if doc else "an object of somebody's own"
 
 
 def own(name: str, row: Row) -> Own:
@@ -65,27 +68,24 @@ def own(name: str, row: Row) -> Own:
 
     A class or function is called without arguments. Raises NotRunError where it is no implementation.
     """
-    of = handed(name)
-    if of is None:
+    theirs: Theirs = handed(name)
+    if theirs is None:
         try:
-            of = load(announced().get(name, name))
+            theirs = load(announced().get(name, name))
         except LoadError as e:
             raise NotRunError(str(e)) from e
-    if isinstance(of, type) or not hasattr(of, "run"):
-        if not callable(of):
+    if isinstance(theirs, type) or not hasattr(theirs, "run"):
+        if not callable(theirs):
             raise NotRunError(
-                f"{name} is {_what(of)}; expected an object with name and run(problem)."
+                f"{name} is of type {type(theirs).__name__}; expected an object with name and run(problem)."
             )
-        of = of()
-    if not callable(getattr(of, "run", None)):
+        theirs = theirs()
+    if not callable(getattr(theirs, "run", None)):
         raise NotRunError(
-            f"{name} is {_what(of)}, with no run(problem); expected one that returns a Trace."
+            f"{name} is of type {type(theirs).__name__}, with no run(problem); expected one that returns a "
+            "Trace."
         )
-    like = getattr(of, "like", "")
+    like = getattr(theirs, "like", "")
     if like and like not in IMPLEMENTATIONS:
         raise NotRunError(f"{name} is like {like!r}; expected one of {', '.join(IMPLEMENTATIONS)}.")
-    return Own(name, of)
-
-
-def _what(of: Any) -> str:
-    return f"of type {type(of).__name__}"
+    return Own(name, theirs)

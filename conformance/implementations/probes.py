@@ -1,6 +1,6 @@
-"""Whether an implementation computes in the arithmetic declared, found out before it is judged.
+"""Tests, before an implementation is judged, whether it computes in the arithmetic that it should.
 
-Each probe is a small network whose A_1 tells: float32 products rounded to TF32, float64 computed in
+Each probe is a small network whose A_1 shows it: float32 products rounded to TF32, float64 computed in
 float32, subnormal numbers flushed to zero.
 """
 
@@ -21,13 +21,12 @@ def _first(impl: Implementation, x: float, w: float, dtype: str, width: int = 1)
     W = {1: (np.eye(width) * w).astype(dtype)}
     X = np.full((width, width), x, dtype)
     Y = np.zeros_like(X)
-    return float(
-        impl.run(Problem(W, X, Y, {1: "identity"}, "mean_squared_error", False, 0.125)).A[1][0, 0]
-    )
+    p = Problem(W, X, Y, {1: "identity"}, "mean_squared_error", False, 0.125)
+    return float(impl.run(p).A[1][0, 0])
 
 
 def probe(impl: Implementation) -> dict[str, str]:
-    """What arithmetic it really computes in."""
+    """The arithmetic that it computes in: {"tf32", "x64", "subnormals"}, each a word or two."""
     one = 1 + 2.0**-12  # 13 bits: TF32 keeps 11
     tf32 = _first(impl, one, one, "float32", width=64)
     x64 = _first(impl, 1 + 2.0**-40, 1.0, "float64")
@@ -45,15 +44,15 @@ def probe(impl: Implementation) -> dict[str, str]:
     }
 
 
-def objection(found: Mapping[str, str]) -> str:
-    """Why the results would not be worth judging; "" where they are."""
-    if found["tf32"] == "yes":
+def objection(probes: Mapping[str, str]) -> str:
+    """Why the results would not be worth judging, by what `probe` returned; "" where they are."""
+    if probes["tf32"] == "yes":
         return (
             "float32 matrix products are rounded to TF32 or less (11 bits); expected float32's 24. "
             "Ask for full precision (torch.backends.cuda.matmul.allow_tf32 = False, "
             "jax_default_matmul_precision = 'highest')."
         )
-    if found["x64"] == "no":
+    if probes["x64"] == "no":
         return (
             "float64 is computed in float32; expected 53 bits. Switch it on (jax_enable_x64) before "
             "anything else uses JAX in this process."

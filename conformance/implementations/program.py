@@ -1,6 +1,6 @@
 """A program in any language, in a process of its own: a line of JSON in, a line of JSON out.
 
-One that answers a single problem and ends is started again for the next.
+A program that ends after one answer is started again for the next problem.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Program"]
 
-PATIENCE = 2  # answers that may be late, before it is not asked again
+PATIENCE = 2  # how often it may give no answer in time, before it is not asked again
+
+Answer = dict[str, Any]
+"""The JSON object that it wrote, of which nothing is known yet."""
 
 
 class Program:
@@ -28,7 +31,7 @@ class Program:
 
     like = ""
 
-    asked = 0
+    asked = 0  # how many problems it was given
     silent = 0  # how often it gave no answer in time
 
     def __init__(self, name: str, row: Row, limits: Limits | None = None) -> None:
@@ -40,7 +43,7 @@ class Program:
         self.child = Child(self.command, limits or Limits())
 
     def start(self) -> tuple[Mapping[str, str], str]:
-        """Whether there is such a program."""
+        """Check that there is such a program. Raises NotRunError."""
         if not self.command:
             raise NotRunError("it names no program; expected cmd:PROGRAM ….")
         if shutil.which(self.command[0]) is None:
@@ -50,40 +53,43 @@ class Program:
         return {}, "cpu"
 
     def run(self, problem: Problem) -> Trace:
-        """Its answer. Raises NotRunError where it says `unsupported`, MalformedError, ChildError."""
-        self.be_patient()
-        answer = self.ask(problem)
-        if answer.get("unsupported"):
-            raise NotRunError(str(answer["unsupported"])[:300])
+        """Its answer. Raises NotRunError where that is `unsupported`, MalformedError, ChildError."""
+        answer = self.supported(problem)
         if answer.get("error"):
             raise ChildError(str(answer["error"])[:300])
         return self.trace(answer, problem)
 
-    def be_patient(self) -> None:
-        """But not for ever: every case would take as long. Raises ChildError."""
+    def supported(self, problem: Problem) -> Answer:
+        """Its answer to a problem that it supports. After PATIENCE time-outs it is not asked again, or every
+        case would take as long. Raises NotRunError, MalformedError, ChildError."""
         if self.silent >= PATIENCE:
             raise ChildError(f"not asked again: {self.silent} times it gave no answer in time")
+        answer = self.ask(problem)
+        if answer.get("unsupported"):
+            raise NotRunError(str(answer["unsupported"])[:300])
+        return answer
 
-    def trace(self, answer: Any, problem: Problem) -> Trace:
+    def trace(self, answer: Answer, problem: Problem) -> Trace:
         """The trace in an answer. Raises MalformedError."""
         try:
             return trace_from(answer, problem)
         except ExchangeError as e:
             raise MalformedError(str(e)) from e
 
-    def ask(self, problem: Problem, **more: Any) -> dict[str, Any]:
-        """The object that it answers. Raises MalformedError and ChildError."""
+    def ask(self, problem: Problem, **more: object) -> Answer:
+        """The object that it answers; `more` is written beside the problem. Raises MalformedError and
+        ChildError."""
         self.asked += 1
         id = str(self.asked)
         try:
             answer = read_line(self.child.ask(line({**problem_json(problem, id), **more})))
         except ExchangeError as e:
-            self.child.close()  # what it writes next would be taken for another answer
+            self.child.close()  # or the rest of what it writes is taken for the next answer
             raise MalformedError(str(e)) from e
         except ChildError as e:
             self.silent += isinstance(e, SilentError)
-            said = self.child.printed(300).strip()
-            raise type(e)(f"{e}; it had written: {said}" if said else f"{e}") from e
+            printed = self.child.printed(300).strip()
+            raise type(e)(f"{e}; it had written: {printed}" if printed else f"{e}") from e
         if not isinstance(answer, dict):
             raise MalformedError(f"the answer is a {type(answer).__name__}; expected an object.")
         if answer.get("id", id) != id:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import refbp
-from conformance.model.problem import Problem, Trace
+from conformance.model.problem import QUANTITIES, Problem, Trace
+from refbp.activations import Function
 from refbp.types import Array, LossFunction, Transition
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Refbp", "elementwise"]
 
 
-def elementwise(name: str, sigma: Any, sigma_prime: Any) -> refbp.Elementwise:
-    """A σ of somebody's own, as refbp takes one."""
+def elementwise(name: str, sigma: Function, sigma_prime: Function) -> refbp.Elementwise:
+    """A user's own σ, in the form in which refbp takes one."""
     return refbp.Elementwise(name, sigma, sigma_prime)
 
 
@@ -34,13 +35,13 @@ class Refbp:
         return {"refbp": refbp.__version__, "numpy": np.__version__}, "cpu"
 
     def run(self, problem: Problem) -> Trace:
-        """Forward, backward, update; then the bias split off again."""
+        """Forward, backward and update; with a bias, the column of the constant unit is then left out."""
         sigma = {l: self.own.get(s) or refbp.activation(s) for l, s in problem.sigma.items()}
         loss = refbp.loss(problem.loss)
         if not problem.bias:
             return self._trace(problem, problem.W, problem.X, sigma, loss)
         W, b = ({l: M[s] for l, M in problem.W.items()} for s in (slice(-1), -1))
-        whole = self._trace(
+        absorbed = self._trace(
             problem,
             refbp.absorb(W, b),
             refbp.with_ones(problem.X),
@@ -52,14 +53,7 @@ class Refbp:
         def units(M: Mapping[int, Array]) -> dict[int, Array]:
             return {l: M[l] if l == L else M[l][:, :-1] for l in range(1, L + 1)}
 
-        return Trace(
-            units(whole.A),
-            units(whole.Z),
-            units(whole.delta),
-            units(whole.dW),
-            units(whole.W_new),
-            whole.loss,
-        )
+        return Trace(**{q: units(absorbed.layers(q)) for q in QUANTITIES}, loss=absorbed.loss)
 
     def _trace(
         self,

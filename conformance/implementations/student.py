@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from conformance.implementations import MalformedError, NotRunError
-from conformance.implementations.program import Program
+from conformance.implementations import MalformedError
+from conformance.implementations.program import Answer, Program
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.tools.child import Child, ChildError, Limits, NotStartedError
 from conformance.tools.pool import ONE_THREAD
@@ -20,6 +20,8 @@ __all__ = ["Student", "explained"]
 
 PROCESS = Path(__file__).with_name("student_process.py")
 ENVIRONMENT = {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": "1"}
+Trouble = dict[str, str]
+"""What went wrong: {"kind", "function", "text"}."""
 
 
 class Student(Program):
@@ -32,61 +34,46 @@ class Student(Program):
     ) -> None:
         self.name = name
         self.description = "a file with forward_pass and backward_prop, on its own"
-        limits = limits or Limits()
-        # -P: a json.py beside the file is not what we mean by json
-        self.command = [
-            sys.executable,
-            "-P",
-            str(PROCESS),
-            name,
-            *(["--guarded"] if guarded else []),
-        ]
-        self.child = Child(self.command, limits, ENVIRONMENT)
+        # -P: a json.py beside the file is not imported instead of Python's own
+        self.command = [sys.executable, "-P", str(PROCESS), name]
+        self.command += ["--guarded"] if guarded else []
+        self.child = Child(self.command, limits or Limits(), ENVIRONMENT)
 
     def start(self) -> tuple[dict[str, str], str]:
-        """Nothing yet: what is wrong with the file is said of every case."""
+        """Does not load the file: what is wrong with it is reported for every case."""
         return {"python": sys.version.split()[0]}, "cpu"
 
     def run(self, problem: Problem) -> Trace:
         """What the two procedures return. Raises NotRunError, MalformedError and ChildError."""
-        self.be_patient()
-        answer = self.ask(problem)
-        if answer.get("unsupported"):
-            raise NotRunError(str(answer["unsupported"])[:300])
-        trace, troubles = self.understood(answer, problem)
+        trace, troubles = self.understood(self.supported(problem), problem)
         missing = [t for t in troubles if t["kind"] == "missing"]
         if len(missing) == 1 and set(trace.missing) != {*QUANTITIES, "loss"}:
             troubles = [t for t in troubles if t not in missing]  # not returned, so not judged
         for trouble in troubles:
-            raise (MalformedError if trouble["kind"] == "malformed" else ChildError)(
-                explained(trouble)
-            )
+            error = MalformedError if trouble["kind"] == "malformed" else ChildError
+            raise error(explained(trouble))
         return trace
 
-    def attempt(
-        self, problem: Problem, skip: Sequence[str] = ()
-    ) -> tuple[Trace, list[dict[str, str]]]:
-        """What could be had, and what went wrong on the way: kind, function, text. Raises nothing but
-        NotStartedError, which is nothing that the file did.
+    def attempt(self, problem: Problem, skip: Sequence[str] = ()) -> tuple[Trace, list[Trouble]]:
+        """What the functions that are not to be skipped returned, and what went wrong. Raises nothing but
+        NotStartedError, for which the file is not to blame."""
 
-        `skip`: the functions that are not called.
-        """
+        def failed(kind: str, text: str) -> tuple[Trace, list[Trouble]]:
+            return Trace(), [{"kind": kind, "function": "", "text": text}]
+
         try:
             answer = self.ask(problem, skip=list(skip))
             if answer.get("unsupported"):
-                text = str(answer["unsupported"])[:300]
-                return Trace(), [{"kind": "unsupported", "function": "", "text": text}]
+                return failed("unsupported", str(answer["unsupported"])[:300])
             return self.understood(answer, problem)
         except NotStartedError as e:
             raise NotStartedError(f"{Path(self.name).name}: {e}.") from e
         except ChildError as e:
-            return Trace(), [{"kind": "ended", "function": "", "text": str(e)}]
+            return failed("ended", str(e))
         except MalformedError as e:
-            return Trace(), [{"kind": "malformed", "function": "", "text": str(e)}]
+            return failed("malformed", str(e))
 
-    def understood(
-        self, answer: dict[str, Any], problem: Problem
-    ) -> tuple[Trace, list[dict[str, str]]]:
+    def understood(self, answer: Answer, problem: Problem) -> tuple[Trace, list[Trouble]]:
         """The trace in an answer, and its troubles. Raises MalformedError."""
         troubles = answer.pop("troubles", [])
         if not isinstance(troubles, list) or not all(isinstance(t, dict) for t in troubles):
@@ -97,6 +84,6 @@ class Student(Program):
         return self.trace(answer, problem), known
 
 
-def explained(trouble: dict[str, str]) -> str:
-    """In one sentence."""
+def explained(trouble: Trouble) -> str:
+    """A trouble in one sentence."""
     return f"{trouble['function']} {trouble['text']}".strip()

@@ -11,56 +11,71 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 import refbp
 from conformance.model.exchange import ExchangeError, hexed, line, problem_from, read_line
-from conformance.model.problem import Problem
+from conformance.model.problem import Floats, Problem
 from conformance.tools.orphan import end_with
+from refbp.activations import Activation
+from refbp.losses import Loss
 
 __all__ = ["main"]
 
 FORBIDDEN = ("refbp", "conformance", "torch", "jax", "jaxlib", "autograd", "tensorflow", "tinygrad")
 Trouble = dict[str, str]
+"""What went wrong: {"kind", "function", "text"}."""
+Answer = dict[str, Any]
+"""What is written as a line of JSON: a trace, "troubles", "unsupported"."""
+Arguments = dict[str, Floats | list[Floats]]
+"""What a procedure is given, by name; of the lists, Z begins with layer 0 and the others with layer 1."""
+Shape = tuple[int, ...]
 
 
 class TroubleError(Exception):
-    """What a procedure did instead: kind, function, text."""
+    """What a procedure did instead of what it should."""
 
     def __init__(self, kind: str, function: str, text: str) -> None:
         super().__init__(text)
-        self.said = {"kind": kind, "function": function, "text": text}
+        self.trouble: Trouble = {"kind": kind, "function": function, "text": text}
+
+
+def _malformed(function: str, text: str) -> TroubleError:
+    return TroubleError("malformed", function, text)
 
 
 class Sigma:
     """σ_l as it is handed over: sigma(A), sigma.derivative(A), sigma.vjp(A, G)."""
 
-    def __init__(self, of: Any, constant_unit: bool) -> None:
-        self.name, self._of, self._constant = of.name, of, constant_unit
+    def __init__(self, activation: Activation, constant_unit: bool) -> None:
+        self.name, self._activation, self._constant = activation.name, activation, constant_unit
 
     def __repr__(self) -> str:
         return f"<σ: {self.name}>"
 
-    def __call__(self, A: Any) -> Any:
+    def __call__(self, A: Floats) -> Floats:
         """σ(A), shaped like A."""
-        return self._but_the_constant(self._of, 1, A)
+        return self._but_the_constant(self._activation, 1, A)
 
-    def derivative(self, A: Any) -> Any:
+    def derivative(self, A: Floats) -> Floats:
         """σ'(A), shaped like A."""
-        return self._but_the_constant(self._of.derivative, 0, A)
+        return self._but_the_constant(self._activation.derivative, 0, A)
 
-    def vjp(self, A: Any, G: Any) -> Any:
+    def vjp(self, A: Floats, G: Floats) -> Floats:
         """∂L/∂A for G = ∂L/∂Z: G ⊙ σ'(A) where σ is elementwise."""
-        return self._but_the_constant(self._of.vjp, 0, A, G)
+        return self._but_the_constant(self._activation.vjp, 0, A, G)
 
-    def _but_the_constant(self, f: Callable[..., Any], value: float, *of: Any) -> Any:
+    def _but_the_constant(
+        self, f: Callable[..., Floats], value: float, *operands: Floats
+    ) -> Floats:
         """f on every column but the last, which is the constant unit's, where there is one."""
-        arrays = [np.asarray(M) for M in of]
+        arrays = [np.asarray(M) for M in operands]
         if not self._constant:
             return f(*arrays)
         inner = f(*(M[..., :-1] for M in arrays))
@@ -70,32 +85,31 @@ class Sigma:
 class LossOf:
     """The loss as it is handed over: loss(Z_L, Y), loss.gradient(Z_L, Y)."""
 
-    def __init__(self, of: Any) -> None:
-        self.name, self._of = of.name, of
+    def __init__(self, loss: Loss) -> None:
+        self.name, self._loss = loss.name, loss
 
-    def __call__(self, Z: Any, Y: Any) -> Any:
+    def __call__(self, Z: Floats, Y: Floats) -> np.floating[Any]:
         """L(Z_L, Y)."""
-        return self._of(Z, Y)
+        return self._loss(Z, Y)
 
-    def gradient(self, Z: Any, Y: Any) -> Any:
+    def gradient(self, Z: Floats, Y: Floats) -> Floats:
         """∂L/∂Z_L, n×d_L."""
-        return self._of.gradient(Z, Y)
+        return self._loss.gradient(Z, Y)
 
 
 class Guard(importlib.abc.MetaPathFinder):
-    """Refuses what would do the work instead."""
+    """Refuses to import packages that would do the student's work."""
 
     def __init__(self, allowed: Collection[str] = ()) -> None:
         self.refused = [name for name in FORBIDDEN if name not in allowed]
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """None, but for those that are refused."""
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Raises ImportError for a package that is refused; None, so that others are found as usual."""
         if name.partition(".")[0] in self.refused:
             raise ImportError(f"{name} may not be used here: the two procedures are to be your own")
-        return None
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> ModuleType:
     """The file as a module. Raises TroubleError."""
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("student", path)
@@ -112,12 +126,12 @@ def _load(path: Path) -> Any:
 
 def _reason(e: BaseException, path: Path) -> str:
     """The exception, and the file's own line that raised it."""
-    said = "sys.exit was called" if isinstance(e, SystemExit) else str(e).strip()[:1000]
-    what = f"{type(e).__name__}: {said or 'no message'}".replace("\n", " ")
     if isinstance(e, SyntaxError) and e.lineno:
         return f"{type(e).__name__}: {e.msg} (line {e.lineno}: {(e.text or '').strip()})"
+    message = "sys.exit was called" if isinstance(e, SystemExit) else str(e).strip()[:1000]
+    text = f"{type(e).__name__}: {message or 'no message'}".replace("\n", " ")
     own = [f for f in traceback.extract_tb(e.__traceback__) if Path(f.filename).name == path.name]
-    return f"{what} (line {own[-1].lineno}: {own[-1].line})" if own else what
+    return f"{text} (line {own[-1].lineno}: {own[-1].line})" if own else text
 
 
 class Harness:
@@ -125,16 +139,16 @@ class Harness:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.module: Any = None
+        self.module: ModuleType | None = None
         self.failed: Trouble | None = None
         self.skip: Collection[str] = ()  # the functions that are not to be called
         self.mends = False  # A and Z that are not finite are not handed on to backward_prop
         try:
             self.module = _load(path)
         except TroubleError as e:
-            self.failed = e.said
+            self.failed = e.trouble
 
-    def answer(self, p: Problem) -> dict[str, Any]:
+    def answer(self, p: Problem) -> Answer:
         """What is returned for a problem, and what went wrong."""
         if self.failed:
             return {"troubles": [self.failed]}
@@ -147,7 +161,7 @@ class Harness:
             }
         return Attempt(self, p, sigma).answer()
 
-    def called(self, name: str, *arguments: Any) -> Any:
+    def called(self, name: str, *arguments: object) -> object:
         """What the file's function returns. Raises TroubleError."""
         if name in self.skip:
             raise TroubleError("skipped", name, "was not called.")
@@ -161,13 +175,12 @@ class Harness:
 
 
 class Attempt:
-    """One problem: the arguments as lists, the results looked at, the bias taken apart again."""
+    """One problem: the arguments as lists, what is returned checked, the bias split off again."""
 
-    def __init__(self, harness: Harness, p: Problem, sigma: list[Any]) -> None:
-        self.harness, self.p = harness, p
-        L = self.L = p.depth
-        self.W, self.X = [p.W[l].copy() for l in range(1, L + 1)], p.X.copy()
-        self.Y = p.Y.copy()
+    def __init__(self, harness: Harness, p: Problem, sigma: Sequence[Activation]) -> None:
+        self.harness, self.p, self.L = harness, p, p.depth
+        L = self.L
+        self.W, self.X, self.Y = [p.W[l].copy() for l in range(1, L + 1)], p.X.copy(), p.Y.copy()
         if p.bias:
             absorbed = refbp.absorb(
                 {l: M[:-1] for l, M in p.W.items()}, {l: M[-1] for l, M in p.W.items()}
@@ -175,191 +188,181 @@ class Attempt:
             self.W, self.X = [absorbed[l] for l in range(1, L + 1)], refbp.with_ones(p.X)
         self.sigma = [Sigma(s, p.bias and l < L) for l, s in enumerate(sigma, start=1)]
         self.loss = LossOf(refbp.loss(p.loss))
-        self.n = len(p.X)
-        self.like_A = [(self.n, M.shape[1]) for M in self.W]
-        self.like_Z = [self.X.shape, *self.like_A]
-        self.like_W = [M.shape for M in self.W]
-        self.troubles: list[Trouble] = []
+        self.like_A: list[Shape] = [(len(p.X), M.shape[1]) for M in self.W]
+        self.like_Z: list[Shape] = [self.X.shape, *self.like_A]
+        self.like_W: list[Shape] = [M.shape for M in self.W]
 
-    def answer(self) -> dict[str, Any]:
-        """The object to be written."""
-        found: dict[str, Any] = {}
+    def answer(self) -> Answer:
+        """The trace, as far as it was returned, and what went wrong."""
+        answer: Answer = {}
+        troubles: list[Trouble] = []
         try:
             A, Z = self.forward()
-            found |= {"A": self.units(A), "Z": self.units(Z[1:])}
+            answer |= {"A": self.units(A), "Z": self.units(Z[1:])}
             if self.harness.mends and not all(np.isfinite(M).all() for M in (*A, *Z)):
-                A, Z = self.handed_forward()
+                A, Z = self.right_forward()
         except TroubleError as e:
-            self.troubles.append(e.said)
-            A, Z = self.handed_forward()
+            troubles.append(e.trouble)
+            A, Z = self.right_forward()
         try:
             delta, dW = self.backward(A, Z)
-            found["dW"] = self.gradients(dW)
+            answer["dW"] = self.units(dW)
             if delta is not None:
-                found["delta"] = self.units(delta)
+                answer["delta"] = self.units(delta)
             if callable(getattr(self.harness.module, "update", None)):
-                found["W_new"] = self.gradients(self.updated(dW))
+                answer["W_new"] = self.units(self.updated(dW))
         except TroubleError as e:
-            self.troubles.append(e.said)
-        return {**found, "troubles": self.troubles}
+            troubles.append(e.trouble)
+        return {**answer, "troubles": troubles}
 
-    def handed_forward(self) -> tuple[list[Any], list[Any]]:
-        """A and Z for backward_prop alone, where forward_pass has none."""
-        A: list[Any] = []
-        Z: list[Any] = [self.X]
+    def right_forward(self) -> tuple[list[Floats], list[Floats]]:
+        """A and Z to be handed to backward_prop, where forward_pass returned none."""
+        A: list[Floats] = []
+        Z: list[Floats] = [self.X]
         for W, sigma in zip(self.W, self.sigma, strict=True):
             A.append(Z[-1] @ W)
             Z.append(sigma(A[-1]))
         return A, Z
 
-    def forward(self) -> tuple[list[Any], list[Any]]:
-        """A_1 … A_L and Z_0 … Z_L."""
-        name = "forward_pass"
-        found = self.unchanged(
-            name, {"W": self.W, "X": self.X}, lambda given: self.harness.called(
-                name, given["W"], given["X"], self.sigma
+    def forward(self) -> tuple[list[Floats], list[Floats]]:
+        """A_1 … A_L and Z_0 … Z_L, by the file's forward_pass(W, X, sigma)."""
+        name, L = "forward_pass", self.L
+        returned = self.called(name, {"W": self.W, "X": self.X}, self.sigma)
+        if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+            raise _malformed(name, f"returned {_described(returned)}; expected (A, Z).")
+        if [len(x) if isinstance(x, (list, tuple)) else -1 for x in returned] == [L + 1, L]:
+            raise _malformed(
+                name, "returned Z and A, it seems, the other way round; expected (A, Z)."
             )
-        )  # fmt: skip
-        if not isinstance(found, (tuple, list)) or len(found) != 2:
-            raise TroubleError("malformed", name, f"returned {_what(found)}; expected (A, Z).")
-        L = self.L
-        if [_length(part) for part in found] == [L + 1, L]:
-            raise TroubleError(
-                "malformed",
-                name,
-                "returned Z and A, it seems, the other way round; expected (A, Z).",
-            )
-        A = self.layers(name, "A", found[0], self.like_A, f"[A_1, …, A_{L}]", 1)
-        Z = self.layers(name, "Z", found[1], self.like_Z, f"[Z_0, …, Z_{L}], Z_0 = X", 0)
+        A = self.layers(name, "A", returned[0], self.like_A, f"[A_1, …, A_{L}]")
+        Z = self.layers(name, "Z", returned[1], self.like_Z, f"[Z_0, …, Z_{L}], Z_0 = X")
         if not np.array_equal(Z[0], self.X):
-            raise TroubleError(
-                "malformed", name, "returned Z_0 that is not X; expected X itself, as it was given."
+            raise _malformed(
+                name, "returned Z_0 that is not X; expected X itself, as it was given."
             )
         for l in range(1, L) if self.p.bias else ():
             if np.isfinite(Z[l]).all() and (Z[l][:, -1] != 1).any():
-                raise TroubleError(
-                    "malformed", name,
+                raise _malformed(
+                    name,
                     f"returned Z_{l} whose last unit, the constant one, is not 1; expected σ(A_{l}) as σ "
                     "returns it.",
-                )  # fmt: skip
+                )
         return A, Z
 
-    def backward(self, A: list[Any], Z: list[Any]) -> tuple[list[Any] | None, list[Any]]:
-        """δ_1 … δ_L, if returned, and ∂L/∂W_1 … ∂L/∂W_L."""
-        name = "backward_prop"
-        found = self.unchanged(
-            name, {"W": self.W, "A": A, "Z": Z, "Y": self.Y}, lambda given: self.harness.called(
-                name, given["W"], given["A"], given["Z"], given["Y"], self.sigma, self.loss
-            )
-        )  # fmt: skip
-        delta = None
-        if (
-            isinstance(found, (tuple, list))
-            and len(found) == 2
-            and all(isinstance(part, (tuple, list, Mapping)) for part in found[1:])
-            and (found[0] is None or isinstance(found[0], (tuple, list, Mapping)))
-        ):
-            delta, found = found
-            if self._exchanged(delta, found):
-                raise TroubleError(
-                    "malformed", name,
+    def backward(
+        self, A: list[Floats], Z: list[Floats]
+    ) -> tuple[list[Floats] | None, list[Floats]]:
+        """δ_1 … δ_L, if returned, and ∂L/∂W_1 … ∂L/∂W_L, by the file's
+        backward_prop(W, A, Z, Y, sigma, loss)."""
+        name, L = "backward_prop", self.L
+        given: Arguments = {"W": self.W, "A": A, "Z": Z, "Y": self.Y}
+        delta, dW = None, self.called(name, given, self.sigma, self.loss)
+        if isinstance(dW, (tuple, list)) and len(dW) == 2 and _are_delta_and_dW(*dW):
+            delta, dW = dW
+            shapes = [
+                [getattr(M, "shape", None) for M in _entries(layers)] for layers in (delta, dW)
+            ]
+            if shapes == [self.like_W, self.like_A] != [self.like_A, self.like_W]:
+                raise _malformed(
+                    name,
                     "returned dW and delta, it seems, the other way round; expected (delta, dW).",
-                )  # fmt: skip
-        L = self.L
-        dW = self.layers(name, "dW", found, self.like_W, f"[∂L/∂W_1, …, ∂L/∂W_{L}]", 1)
-        if delta is not None:
-            delta = self.layers(name, "delta", delta, self.like_A, f"[δ_1, …, δ_{L}]", 1)
-        return delta, dW
+                )
+        gradients = self.layers(name, "dW", dW, self.like_W, f"[∂L/∂W_1, …, ∂L/∂W_{L}]")
+        if delta is None:
+            return None, gradients
+        return self.layers(name, "delta", delta, self.like_A, f"[δ_1, …, δ_{L}]"), gradients
 
-    def _exchanged(self, delta: Any, dW: Any) -> bool:
-        """Whether their shapes are each other's, and not their own."""
-        shapes = [[getattr(M, "shape", None) for M in _in_order(part)] for part in (delta, dW)]
-        return shapes == [self.like_W, self.like_A] != [self.like_A, self.like_W]
-
-    def updated(self, dW: list[Any]) -> list[Any]:
+    def updated(self, dW: list[Floats]) -> list[Floats]:
         """W_l − α ∂L/∂W_l, by the file's own update(W, dW, alpha)."""
-        found = self.unchanged(
-            "update", {"W": self.W, "dW": dW}, lambda given: self.harness.called(
-                "update", given["W"], given["dW"], self.p.alpha
+        returned = self.called("update", {"W": self.W, "dW": dW}, self.p.alpha)
+        return self.layers("update", "W_new", returned, self.like_W, f"[W_1, …, W_{self.L}]")
+
+    def called(self, name: str, given: Arguments, *more: object) -> object:
+        """What a function of the file returns, given copies, which it must not write to, and `more`."""
+        lists = {k: [np.array(M) for M in _listed(v)] for k, v in given.items()}
+        arguments = {k: lists[k] if isinstance(v, list) else lists[k][0] for k, v in given.items()}
+        returned = self.harness.called(name, *arguments.values(), *more)
+        if changed := next(_changed(given, lists), ""):
+            raise _malformed(
+                name,
+                f"wrote to its input: {changed} is not what it was given. Work on new arrays (or copies).",
             )
-        )  # fmt: skip
-        return self.layers("update", "W_new", found, self.like_W, f"[W_1, …, W_{self.L}]", 1)
-
-    def unchanged(self, name: str, given: dict[str, Any], call: Callable[[Any], Any]) -> Any:
-        """The result of a call on copies of what is given, which it must leave as they are."""
-        copies: dict[str, Any] = {
-            k: [np.array(M) for M in v] if isinstance(v, list) else v.copy()
-            for k, v in given.items()
-        }
-        before = dict(copies)  # the arrays, wherever the list is left
-        found = call(copies)
-        for k, v in given.items():
-            if not isinstance(v, list):
-                if before[k].tobytes() != v.tobytes():
-                    self._wrote(name, k)
-                continue
-            first = 0 if k == "Z" else 1
-            if len(copies[k]) != len(v):
-                self._wrote(name, k)
-            for l, (M, was) in enumerate(zip(copies[k], v, strict=True), start=first):
-                if not isinstance(M, np.ndarray) or M.tobytes() != np.asarray(was).tobytes():
-                    self._wrote(name, f"{k}_{l}")
-        return found
-
-    def _wrote(self, name: str, what: str) -> None:
-        raise TroubleError(
-            "malformed", name,
-            f"wrote to its input: {what} is not what it was given. Work on new arrays (or copies).",
-        )  # fmt: skip
+        return returned
 
     def layers(
-        self, name: str, q: str, found: Any, shapes: list[Any], expected: str, first: int
-    ) -> list[Any]:
-        """The list, looked at. Raises TroubleError."""
-
-        def refuse(text: str) -> None:
-            raise TroubleError("malformed", name, text)
-
-        if isinstance(found, Mapping):  # keyed by the layer, as refbp has them
+        self, name: str, q: str, returned: object, shapes: Sequence[Shape], expected: str
+    ) -> list[Floats]:
+        """What was returned as the layers of a quantity, checked. Raises TroubleError."""
+        first = _first_layer(q)
+        if isinstance(returned, Mapping):  # keyed by the layer, as in refbp
             keys = list(range(first, first + len(shapes)))
-            if sorted(found, key=str) != sorted(keys, key=str):
-                refuse(f"returned {q} with the layers {sorted(found, key=str)}; expected {keys}.")
-            found = [found[k] for k in keys]
-        if not isinstance(found, (list, tuple)):
-            refuse(f"returned {q} as {_what(found)}; expected a list {expected}.")
-        if len(found) != len(shapes):
-            refuse(f"returned {q} with {len(found)} entries; expected {len(shapes)}: {expected}.")
-        for l, (M, shape) in enumerate(zip(found, shapes, strict=True), start=first):
-            if type(M) is not np.ndarray:
-                refuse(f"returned {q}_{l} as {_what(M)}; expected an array of shape {shape}.")
-            if M.shape != shape:
-                refuse(f"returned {q}_{l} of shape {M.shape}; expected {shape}.")
-            if M.dtype != self.p.dtype:
-                said = f"returned {q}_{l} of dtype {M.dtype}; expected {self.p.dtype}, as given"
-                why = ": a NumPy scalar, or an array made without a dtype, makes float64 of what it meets."
-                refuse(said + (why if M.dtype == np.float64 else "."))
-        return list(found)
+            if (got := sorted(returned, key=str)) != sorted(keys, key=str):
+                raise _malformed(name, f"returned {q} with the layers {got}; expected {keys}.")
+            returned = [returned[k] for k in keys]
+        if not isinstance(returned, (list, tuple)):
+            what = _described(returned)
+            raise _malformed(name, f"returned {q} as {what}; expected a list {expected}.")
+        if len(returned) != len(shapes):
+            wrong = f"{len(returned)} entries; expected {len(shapes)}: {expected}."
+            raise _malformed(name, f"returned {q} with {wrong}")
+        for l, (M, shape) in enumerate(zip(returned, shapes, strict=True), start=first):
+            if wrong := self._wrong(M, shape):
+                raise _malformed(name, f"returned {q}_{l} {wrong}")
+        return list(returned)
 
-    def units(self, of: list[Any]) -> list[Any]:
-        """A, Z or δ without the constant unit."""
+    def _wrong(self, M: object, shape: Shape) -> str:
+        """What is wrong with the form of one matrix; "" where nothing is."""
+        if type(M) is not np.ndarray:
+            return f"as {_described(M)}; expected an array of shape {shape}."
+        if M.shape != shape:
+            return f"of shape {M.shape}; expected {shape}."
+        if M.dtype == self.p.dtype:
+            return ""
+        why = ": a NumPy scalar, or an array made without a dtype, makes float64 of what it meets."
+        end = why if M.dtype == np.float64 else "."
+        return f"of dtype {M.dtype}; expected {self.p.dtype}, as given{end}"
+
+    def units(self, layers: list[Floats]) -> list[Any]:
+        """A_l, Z_l, δ_l, ∂L/∂W_l or W_l, as JSON, without the column of the constant unit."""
         L, bias = self.L, self.p.bias
-        return [hexed(M[:, :-1] if bias and l < L else M) for l, M in enumerate(of, start=1)]
-
-    def gradients(self, of: list[Any]) -> list[Any]:
-        """∂L/∂W or W without the constant unit's column: [W_l; b_l]."""
-        return self.units(of)
+        return [hexed(M[:, :-1] if bias and l < L else M) for l, M in enumerate(layers, start=1)]
 
 
-def _in_order(layers: Any) -> list[Any]:
+def _first_layer(q: str) -> int:
+    return 0 if q == "Z" else 1
+
+
+def _listed(argument: Floats | list[Floats]) -> list[Floats]:
+    return argument if isinstance(argument, list) else [argument]
+
+
+def _changed(given: Arguments, copies: Mapping[str, list[Floats]]) -> Iterator[str]:
+    """The arguments that were written to: "X", "Z_2", or "A" where the length of its list changed."""
+    for k, argument in given.items():
+        before, after = _listed(argument), copies[k]
+        if len(before) != len(after):
+            yield k
+            continue
+        for l, (M, was) in enumerate(zip(after, before, strict=True), start=_first_layer(k)):
+            if not isinstance(M, np.ndarray) or M.tobytes() != was.tobytes():
+                yield f"{k}_{l}" if isinstance(argument, list) else k
+
+
+def _are_delta_and_dW(delta: object, dW: object) -> bool:
+    """Whether the two things that were returned are lists of layers, not the two layers of dW."""
+    return isinstance(dW, (tuple, list, Mapping)) and (
+        delta is None or isinstance(delta, (tuple, list, Mapping))
+    )
+
+
+def _entries(layers: object) -> list[object]:
     """The entries of a list, or of a mapping by layer."""
-    return list(layers.values() if isinstance(layers, Mapping) else layers or ())
+    if isinstance(layers, Mapping):
+        return list(layers.values())
+    return list(layers) if isinstance(layers, (list, tuple)) else []
 
 
-def _length(x: Any) -> int:
-    return len(x) if isinstance(x, (list, tuple)) else -1
-
-
-def _what(x: Any) -> str:
+def _described(x: object) -> str:
     if isinstance(x, (list, tuple)):
         return f"a {type(x).__name__} of {len(x)}"
     if x is None:
@@ -372,11 +375,11 @@ def main() -> None:
     """Answer until standard input ends."""
     path = Path(sys.argv[1]).resolve()
     source, sink = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what the file prints goes to standard error
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # and what it reads is empty
     end_with(os.getppid())
     allowed = [a.removeprefix("--allow=") for a in sys.argv[2:] if a.startswith("--allow=")]
-    if guarded := "--guarded" in sys.argv[2:]:
+    if guarded := "--guarded" in sys.argv[2:]:  # what is loaded already goes, or it is not refused
         for name in list(sys.modules):
             if name.partition(".")[0] in FORBIDDEN and name != __name__:
                 del sys.modules[name]
@@ -390,16 +393,16 @@ def main() -> None:
     np.seterr(all="ignore")
     for text in source:
         try:
-            asked = read_line(text)
-            harness.skip = asked.get("skip", ())
-            said = harness.answer(problem_from(asked))
+            request = read_line(text)
+            harness.skip = request.get("skip", ())
+            answer = harness.answer(problem_from(request))
         except ExchangeError as e:
-            said = {"troubles": [{"kind": "ended", "function": "", "text": str(e)}]}
+            answer = {"troubles": [{"kind": "ended", "function": "", "text": str(e)}]}
         if os.getpid() != ours:
             os._exit(0)
         with suppress(Exception):
             sys.stdout.flush()
-        sink.write(line(said))
+        sink.write(line(answer))
         sink.flush()
 
 

@@ -7,7 +7,7 @@ is one step of torch.optim.SGD. Nothing here computes a derivative.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from conformance.implementations import NotRunError
-from conformance.model.problem import Problem, Trace
+from conformance.model.problem import Floats, Problem, Trace
 
 if TYPE_CHECKING:
     from conformance.implementations import Row
@@ -85,7 +85,7 @@ class Torch:
         ] = {}  # σ that torch has no module for
 
     def start(self) -> tuple[Mapping[str, str], str]:
-        """Whether a tensor really lands on the device, with TF32 switched off."""
+        """Switches TF32 off, and checks that a tensor really lands on the device."""
         torch.set_num_threads(1)  # the same bits in every run
         versions = {"torch": str(torch.__version__)}
         if self.device.type == "cpu":
@@ -100,7 +100,7 @@ class Torch:
         return versions, torch.cuda.get_device_name()
 
     def run(self, problem: Problem) -> Trace:
-        """Build, copy the weights, hook, run forward and backward, step."""
+        """Build the network, copy the weights into it, hook its layers, run forward and backward, step."""
         L = problem.depth
         linear = {l: self._linear(problem, l) for l in range(1, L + 1)}
         dtype = self._dtype(problem.X)
@@ -118,19 +118,19 @@ class Torch:
         Y = self._tensor(problem.Y)
         loss = LOSSES[problem.loss](net(self._tensor(problem.X)), Y) / len(Y)
         torch.autograd.backward(loss)
-        dW = {l: self._matrix(m, lambda w: w.grad) for l, m in linear.items()}
+        dW = {l: self._matrix(m, gradient=True) for l, m in linear.items()}
         optimiser.step()
         return Trace(
             A={l: self._array(a) for l, a in A.items()},
             Z={l: self._array(z) for l, z in Z.items()},
             delta={l: self._array(a.grad) for l, a in A.items()},
             dW=dW,
-            W_new={l: self._matrix(m, lambda w: w) for l, m in linear.items()},
+            W_new={l: self._matrix(m) for l, m in linear.items()},
             loss=self._array(loss),
         )
 
     def _keep(self, where: dict[int, torch.Tensor], l: int) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
             if output.requires_grad:
                 output.retain_grad()
             where[l] = output
@@ -149,16 +149,22 @@ class Torch:
                 layer.bias.copy_(self._tensor(problem.W[l][-1]))
         return layer
 
-    def _matrix(self, layer: nn.Linear, of: Callable[[Any], Any]) -> Any:
+    def _matrix(self, layer: nn.Linear, gradient: bool = False) -> Floats:
         """[W_l; b_l] of a layer, or of its gradients: nn.Linear keeps W_lᵀ."""
-        W = self._array(of(layer.weight)).T
-        return W if layer.bias is None else np.vstack([W, self._array(of(layer.bias))])
+        rows = [
+            self._array(p.grad if gradient else p)
+            for p in (layer.weight, layer.bias)
+            if p is not None
+        ]
+        return np.vstack([rows[0].T, *rows[1:]])
 
-    def _dtype(self, M: Any) -> torch.dtype:
+    def _dtype(self, M: Floats) -> torch.dtype:
         return {"float64": torch.float64, "float32": torch.float32}[M.dtype.name]
 
-    def _tensor(self, M: Any) -> torch.Tensor:
+    def _tensor(self, M: Floats) -> torch.Tensor:
         return torch.tensor(M, device=self.device)
 
-    def _array(self, t: Any) -> Any:
-        return t.detach().cpu().numpy().copy()
+    def _array(self, t: torch.Tensor | None) -> Floats:
+        """A copy in NumPy. None, a gradient that was not computed, raises AttributeError."""
+        array: Floats = t.detach().cpu().numpy().copy()  # type: ignore[union-attr]
+        return array

@@ -1,16 +1,16 @@
-"""`conformance.run`: somebody's implementations judged, in one call."""
+"""`conformance.run`: a user's implementations judged, in one call."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import Any, cast
+from typing import cast
 
 from conformance.implementations import Implementation
 from conformance.judge import runner
 from conformance.judge.start import RunError
 from conformance.model.results import VERDICTS, Results
 
-__all__ = ["run"]
+__all__ = ["run", "shown"]
 
 
 def run(
@@ -29,20 +29,25 @@ def run(
     """
     if not implementations:
         raise RunError("nothing to run; expected an implementation, or its name.")
-    return cast("Results", Shown(runner.run(profile, implementations, select, jobs)))
+    return shown(runner.run(profile, implementations, select, jobs))
 
 
-class Shown(dict[str, Any]):
-    """Results that show themselves in a notebook: a row an implementation."""
+def shown(results: Results) -> Results:
+    """The same results, which a notebook shows as a table."""
+    return cast("Results", _Shown(results))
+
+
+class _Shown(dict[str, object]):
+    """Results that a notebook shows as a table: a row an implementation, a column a verdict."""
 
     def _repr_html_(self) -> str:
         """The verdicts, and the answer; every name escaped."""
-        summary = self["summary"]
-        shown = [v for v in VERDICTS if any(of[v] for of in summary["verdicts"].values())]
-        head = "".join(f"<th>{escape(v)}</th>" for v in ("implementation", *shown))
+        summary = cast("Results", self)["summary"]
+        columns = [v for v in VERDICTS if any(n[v] for n in summary["verdicts"].values())]
+        head = "".join(f"<th>{escape(v)}</th>" for v in ("implementation", *columns))
         rows = "".join(
-            f"<tr><td>{escape(name)}</td>{''.join(f'<td>{of[v]}</td>' for v in shown)}</tr>"
-            for name, of in summary["verdicts"].items()
+            f"<tr><td>{escape(name)}</td>{''.join(f'<td>{counts[v]}</td>' for v in columns)}</tr>"
+            for name, counts in summary["verdicts"].items()
         )
         answer = escape(f"{summary['verdict']}: {summary['message']}")
         return (

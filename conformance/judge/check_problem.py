@@ -1,18 +1,18 @@
-"""`conformance.check_problem`: one network of one's own, judged as `conformance.run` judges ours."""
+"""`conformance.check_problem`: one network of a user's own, judged as `conformance.run` judges the cases."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.cases.catalogue import Case
 from conformance.implementations import Implementation
 from conformance.judge import runner
-from conformance.judge.api import Shown
+from conformance.judge.api import shown
 from conformance.judge.start import RunError
 from conformance.model.problem import Floats, Problem
 from conformance.model.results import Results
@@ -24,14 +24,15 @@ __all__ = ["ProblemError", "check_problem", "checked"]
 FLOATS = ("float64", "float32")
 SIGMAS = (*ACTIVATIONS, *ROW_WISE)
 
-# A target y is a probability in these; and where there is a logarithm of z, or of 1 − z, so is z.
 PROBABLE = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
+"""The losses whose targets are probabilities."""
 LOGARITHMIC = ("cross_entropy", "binary_cross_entropy")
+"""The losses that take the logarithm of an output z, or of 1 − z: z is a probability too."""
 BETWEEN_0_AND_1 = ("softmax", "sigmoid", "hardsigmoid", "gaussian")
 
 
 class ProblemError(ValueError):
-    """A problem that is no network with its data: what is wrong with it, where, and what is expected."""
+    """A problem that is not a network with its data: what is wrong with it, where, and what is expected."""
 
 
 def check_problem(
@@ -40,7 +41,7 @@ def check_problem(
     *,
     jobs: int = 0,
 ) -> Results:
-    """Judge implementations on one network of one's own: what `conformance.run` returns, of one case.
+    """Judge implementations on a network of your own; returns what `conformance.run` does, of one case.
 
     `problem` has n examples and L layers:
 
@@ -57,19 +58,22 @@ def check_problem(
     takes it. Everything runs in this process; with `jobs`, strings run in as many processes of their own. The
     gates `row` and `repeat` are applied too, so that each runs four times.
 
-    Raises ProblemError for a problem that is none, and RunError for implementations that there are not; both
+    Raises ProblemError for a malformed problem, and RunError for an implementation that does not exist; both
     are ValueErrors.
     """
-    listed = isinstance(implementations, Sequence) and not isinstance(implementations, str)
-    asked = cast("list[str | Implementation]", [*implementations] if listed else [implementations])  # type: ignore[misc]
+    asked: list[str | Implementation]
+    if isinstance(implementations, Sequence) and not isinstance(implementations, str):
+        asked = list(implementations)
+    else:
+        asked = [implementations]
     if not asked:
         raise RunError("nothing to run; expected an implementation, or its name.")
     case = Case.of(checked(problem))
-    return cast("Results", Shown(runner.run(implementations=asked, jobs=jobs, own=[case])))
+    return shown(runner.run(implementations=asked, jobs=jobs, own=[case]))
 
 
 def checked(problem: Problem) -> Problem:
-    """The problem in memory of its own, its α a float of its dtype. Raises ProblemError."""
+    """A copy of the problem, its layers in order and α a float of its dtype. Raises ProblemError."""
     if not isinstance(problem, Problem):
         raise ProblemError(
             f"the problem is a {type(problem).__name__}; expected a conformance.Problem."
@@ -90,22 +94,21 @@ def checked(problem: Problem) -> Problem:
     return replace(p, W=W, sigma=sigma, bias=bool(p.bias), alpha=_rate(p)).copy()
 
 
-def _check_layers(what: str, of: Any, like: str, L: int | None = None) -> None:
+def _check_layers(name: str, layers: object, like: str, L: int | None = None) -> None:
     """A dict with the keys 1 to L."""
-    if not isinstance(of, Mapping):
-        raise ProblemError(f"{what} is a {type(of).__name__}; expected a dict {{1: {like}}}.")
-    if not of:
-        raise ProblemError(f"{what} has no layers; expected a dict {{1: {like}}}.")
-    if set(of) != set(range(1, (L or len(of)) + 1)):
-        layers = ", ".join(f"{l!r:.20}" for l in [*of][:10])
-        raise ProblemError(
-            f"{what} has the layers {layers}; expected 1 to {L or len(of)}, without a gap."
-        )
+    if not isinstance(layers, Mapping):
+        raise ProblemError(f"{name} is a {type(layers).__name__}; expected a dict {{1: {like}}}.")
+    if not layers:
+        raise ProblemError(f"{name} has no layers; expected a dict {{1: {like}}}.")
+    L = L or len(layers)
+    if set(layers) != set(range(1, L + 1)):
+        keys = ", ".join(f"{l!r:.20}" for l in [*layers][:10])
+        raise ProblemError(f"{name} has the layers {keys}; expected 1 to {L}, without a gap.")
 
 
-def _check_matrix(name: str, M: Any, X: Floats) -> None:
+def _check_matrix(name: str, M: object, X: Floats) -> None:
     """A finite array of two dimensions, neither of them empty, of X's dtype."""
-    if type(M) is not np.ndarray:  # a subclass computes as it likes
+    if type(M) is not np.ndarray:  # a subclass may redefine arithmetic and comparison
         raise ProblemError(
             f"{name} is a {type(M).__name__}; expected a numpy.ndarray: numpy.array({name})."
         )
@@ -128,14 +131,14 @@ def _check_matrix(name: str, M: Any, X: Floats) -> None:
         raise ProblemError(f"{_first(name, M, ~np.isfinite(M))}; expected finite numbers.")
 
 
-def _first(name: str, M: Floats, wrong: Any) -> str:
-    """“X[3, 1] is nan”: the first of those that are wrong."""
+def _first(name: str, M: Floats, wrong: NDArray[np.bool_]) -> str:
+    """The first element that is wrong: "X[3, 1] is nan"."""
     i, j = (int(k) for k in np.argwhere(wrong)[0])
     return f"{name}[{i}, {j}] is {M[i, j]}"
 
 
 def _check_shapes(p: Problem) -> None:
-    """One layer leads to the next, from X to Y."""
+    """The width of each layer fits the next, from X to Y."""
     width, source = p.X.shape[1], "X"
     for l in range(1, p.depth + 1):
         rows, columns = p.W[l].shape
@@ -159,12 +162,12 @@ def _check_names(p: Problem) -> None:
         raise ProblemError(unknown("loss", _name(p.loss), LOSSES))
 
 
-def _name(of: Any) -> str:
-    return of if isinstance(of, str) else f"{of!r:.40}"
+def _name(given: object) -> str:
+    return given if isinstance(given, str) else f"{given!r:.40}"
 
 
 def _check_domain(p: Problem) -> None:
-    """The loss is defined at the targets, and at whatever σ_L returns."""
+    """The loss is defined at the targets, and at every value that σ_L can return."""
     outside = (p.Y < 0) | (p.Y > 1)
     if p.loss in PROBABLE and outside.any():
         raise ProblemError(
@@ -180,12 +183,14 @@ def _check_domain(p: Problem) -> None:
 
 def _rate(p: Problem) -> float:
     """α as a float of the problem's dtype."""
-    number = isinstance(p.alpha, (int, float, np.integer, np.floating)) and p.alpha is not True
+    number = isinstance(p.alpha, (int, float, np.integer, np.floating))
     try:
         with np.errstate(over="ignore"):
-            alpha = float(p.dtype.type(p.alpha)) if number and p.alpha is not False else math.nan
+            alpha = float(p.dtype.type(p.alpha)) if number else math.nan
     except OverflowError:
         alpha = math.inf
+    if isinstance(p.alpha, bool):  # which Python counts among the numbers
+        alpha = math.nan
     if not math.isfinite(alpha):
         raise ProblemError(f"alpha is {p.alpha!r:.40}; expected a finite number of {p.dtype}.")
     return alpha

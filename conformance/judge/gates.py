@@ -10,34 +10,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from conformance.cases.catalogue import Case
 from conformance.implementations import IMPLEMENTATIONS
-from conformance.judge.known_differences import Amended, Difference, amend, known_differences
-from conformance.judge.tolerance import LAMBDA, accuracy
-from conformance.model.problem import QUANTITIES, Floats, Problem, Trace
-from conformance.model.results import SYMBOLS, Element, Record, Result, Verdict, number, size
+from conformance.judge.comparison import Comparison, Judged, Key, judge_all
+from conformance.judge.form import malformed
+from conformance.judge.known_differences import Amended, Difference, known_differences
+from conformance.judge.subject import Subject
+from conformance.judge.tolerance import LAMBDA
+from conformance.model.problem import QUANTITIES, Trace
+from conformance.model.results import SYMBOLS, Record, Result, Verdict, size
 from conformance.tools.plain import plain
 from conformance.truth.balls import Enclosure
-from conformance.truth.definitions import Definition
-from conformance.truth.network import Network, Spread, Truth
-from conformance.truth.readings import Memo
-from conformance.truth.rounding import Accuracy, Arithmetic
+from conformance.truth.network import Spread, Truth
 
 __all__ = [
-    "Judged",
-    "Own",
-    "Subject",
     "compared",
     "judge",
     "judge_exception",
+    "judge_malformed",
     "right_as_a_whole",
     "rounds_every_value",
     "steps_of",
@@ -45,340 +40,61 @@ __all__ = [
 ]
 
 
-class Comparison(NamedTuple):
-    """One quantity of one layer in one gate, all elements."""
-
-    quantity: str
-    layer: int
-    gate: str
-    value: Floats
-    truth: Enclosure
-    tolerance: NDArray[np.float64]
-    hull: bool = False  # part of the truth is an interval between one-sided derivatives
+def rounds_every_value(name: str) -> bool:
+    """Whether it is one of our implementations that goes on from the numbers that it returns. Others may
+    keep more digits of them, or round a product and a sum once (as XLA's fused kernels do)."""
+    return name in IMPLEMENTATIONS and not IMPLEMENTATIONS[name].jitted
 
 
-class Own(NamedTuple):
-    """A σ that no table knows: its mathematics, and what its code may lose."""
-
-    definition: Definition
-    accuracy: Accuracy
+# --- the gates ------------------------------------------------------------------------------------
 
 
-@dataclass
-class Subject:
-    """A case with all that is known of it: shared by the implementations that run it."""
-
-    case: Case
-    own: Mapping[str, Own] = field(default_factory=dict)
-    _networks: dict[tuple[str, ...], Network] = field(default_factory=dict)
-    _spreads: dict[tuple[Any, ...], Spread] = field(default_factory=dict)
-    memo: Memo = field(default_factory=dict)
-
-    @cached_property
-    def problem(self) -> Problem:
-        """The numbers, made once."""
-        return self.case.problem()
-
-    @cached_property
-    def alone(self) -> Subject | None:
-        """One example of the batch by itself, where the case is chosen for it."""
-        if not self.case.closely:
-            return None
-        subject = Subject(self.case, self.own)
-        subject.__dict__["problem"] = self.problem.row(self.case.batch // 2)
-        subject.__dict__["alone"] = None
-        return subject
-
-    def amend(self, rows: Sequence[Difference]) -> Amended:
-        """The expectation under some rows of the known differences."""
-        amended = amend(rows)
-        if not self.own:
-            return amended
-        activations = {
-            **amended.maths.activations,
-            **{s: o.definition for s, o in self.own.items()},
-        }
-        return replace(amended, maths=replace(amended.maths, activations=activations))
-
-    def accuracy(self, implementation: str, activation: str) -> Accuracy:
-        """What an evaluation of σ by an implementation may lose."""
-        if activation in self.own:
-            return self.own[activation].accuracy
-        return accuracy(implementation, self.problem.dtype.name, activation)
-
-    def arithmetic(self, amended: Amended) -> Arithmetic:
-        """That of the dtype, under an expectation."""
-        return Arithmetic.of(self.problem.dtype, amended.flushes)
-
-    def network(self, amended: Amended) -> Network:
-        """The problem on its tape, under an expectation."""
-        if amended.key not in self._networks:
-            self._networks[amended.key] = Network(self.problem, amended.maths, self.memo)
-        return self._networks[amended.key]
-
-    def truth(self, amended: Amended) -> Truth:
-        """The exact value of every quantity, under an expectation."""
-        return self.network(amended).truth
-
-    def spread(self, implementation: str, amended: Amended) -> Spread:
-        """The root mean square errors that an implementation may have."""
-        key = (implementation, *amended.key)
-        if key not in self._spreads:
-            self._spreads[key] = self.network(amended).spread(
-                self.arithmetic(amended), partial(self.accuracy, implementation), LAMBDA
-            )
-        return self._spreads[key]
+def _in_order(comparisons: Iterable[Comparison], L: int) -> list[Comparison]:
+    """Sorted as the algorithm computes them."""
+    layers = range(1, L + 1)
+    keys: list[Key] = [(q, l) for l in layers for q in ("A", "Z")]
+    keys.append(("loss", L))
+    keys += [(q, l) for l in reversed(layers) for q in ("delta", "dW")]
+    keys += [("W_new", l) for l in layers]
+    rank = {key: i for i, key in enumerate(keys)}
+    return sorted(comparisons, key=lambda c: rank[c.quantity, c.layer])
 
 
-def malformed(p: Problem, t: Trace, whole: bool = True) -> str:
-    """What is wrong with a trace's form, in a sentence; "" where nothing is.
-
-    `whole`: nothing may be left out.
-    """
-    n, L = p.X.shape[0], p.depth
-    if not isinstance(t, Trace):
-        return f"it returned a {type(t).__name__}; expected a Trace."
-    if not whole and set(t.missing) >= set(QUANTITIES):
-        return "it returned no A, Z, δ, ∂L/∂W or W_new; expected one of them at least."
-    for quantity in QUANTITIES:
-        layers = t.layers(quantity)
-        if not whole and isinstance(layers, Mapping) and not layers:
-            continue
-        if not isinstance(layers, Mapping):
-            return (
-                f"{quantity} is a {type(layers).__name__}; expected a mapping of layers 1 to {L}."
-            )
-        if set(layers) != set(range(1, L + 1)):
-            return f"{quantity} has the layers {sorted(layers, key=str)}; expected 1 to {L}."
-        for l, M in layers.items():
-            shape = p.W[l].shape if quantity in ("dW", "W_new") else (n, p.W[l].shape[1])
-            if type(M) is not np.ndarray:  # a subclass computes as it likes
-                return f"{quantity}_{l} is a {type(M).__name__}; expected a numpy.ndarray."
-            if M.shape != shape:
-                return f"{quantity}_{l} has shape {M.shape}; expected {shape}."
-            if M.dtype != p.dtype:
-                return f"{quantity}_{l} has dtype {M.dtype}; expected {p.dtype}, as given."
-    one: Any = t.loss
-    if one is None and not whole:
-        return ""
-    if not isinstance(one, (np.ndarray, np.generic)):
-        return f"the loss is a {type(one).__name__}; expected an array of shape ()."
-    if one.shape != () or one.dtype != p.dtype:
-        return f"the loss is {one.dtype} of shape {one.shape}; expected one number of {p.dtype}."
-    return ""
-
-
-def _in_order(L: int) -> Iterator[tuple[str, int]]:
-    """The quantities in the order in which the algorithm computes them."""
-    for l in range(1, L + 1):
-        yield from (("A", l), ("Z", l))
-    yield ("loss", L)
-    for l in range(L, 0, -1):
-        yield from (("delta", l), ("dW", l))
-    for l in range(1, L + 1):
-        yield ("W_new", l)
-
-
-def _step_by_step(
+def _step(
     subject: Subject, t: Trace, name: str, amended: Amended, rounded: bool
-) -> dict[Any, Comparison]:
+) -> list[Comparison]:
     """Each equation on the implementation's own operands, where it returned them."""
     steps = subject.network(amended).steps(
         t, subject.arithmetic(amended), partial(subject.accuracy, name), not rounded
     )
-    found = {}
-    for (q, l), (exact, within) in steps.items():
-        value: Any = t.loss if q == "loss" else t.layers(q)[l]
-        found[q, l] = Comparison(q, l, "step", value, exact, within)
-    return found
-
-
-def rounds_every_value(name: str) -> bool:
-    """Whether it is one of ours that hands on what it returned; others may keep more, or contract a product
-    and a sum."""
-    return name in IMPLEMENTATIONS and not IMPLEMENTATIONS[name].jitted
-
-
-def _against_truth(
-    gate: str, t: Trace, truth: Truth, within: Spread | None
-) -> dict[Any, Comparison]:
-    """Every quantity against the exact one; within nothing at all where `within` is None."""
-    hull = not truth.decided
-    found = {}
-    for q in QUANTITIES:
-        exact: Mapping[int, Enclosure] = getattr(truth, q)
-        for l, value in t.layers(q).items():
-            allowed = np.zeros(value.shape) if within is None else LAMBDA * within.layers(q)[l]
-            found[q, l] = Comparison(q, l, gate, value, exact[l], allowed, hull)
-    L = max(truth.A)
-    allowed = np.zeros(()) if within is None else LAMBDA * within.loss
+    values = {(q, l): M for q in QUANTITIES for l, M in t.layers(q).items()}
     if t.loss is not None:
-        found["loss", L] = Comparison("loss", L, gate, t.loss, truth.loss, allowed)
-    return found
+        values["loss", subject.problem.depth] = t.loss
+    comparisons = (
+        Comparison(q, l, "step", values[q, l], exact, bound)
+        for (q, l), (exact, bound) in steps.items()
+    )
+    return _in_order(comparisons, subject.problem.depth)
 
 
-class Judged(NamedTuple):
-    """A record, whether it conforms, and what it was made of."""
-
-    record: Record
-    verdict: Verdict
-    comparison: Comparison
-
-    @property
-    def element(self) -> Element:
-        """The worst element, with its values."""
-        c, r = self.comparison, self.record
-        at = tuple(r["index"])
-        got, expected = float(c.value[at]), float(c.truth.hi[at])
-        return Element(
-            quantity=c.quantity,
-            layer=c.layer,
-            gate=c.gate,
-            index=r["index"],
-            got=number(got, 17),
-            got_hex=got.hex(),
-            expected=number(expected, 17),
-            expected_hex=expected.hex(),
-            error=r["error"],
-            tolerance=r["tolerance"],
-            ratio=r["ratio"],
-        )
+def _against_truth(gate: str, t: Trace, truth: Truth, spread: Spread | None) -> list[Comparison]:
+    """Every quantity against the exact one. No error at all is allowed where `spread` is None."""
+    L, comparisons = max(truth.A), []
+    for q in QUANTITIES:
+        for l, value in t.layers(q).items():
+            allowed = np.zeros(value.shape) if spread is None else LAMBDA * spread.layers(q)[l]
+            exact = truth.layers(q)[l]
+            comparisons.append(Comparison(q, l, gate, value, exact, allowed, not truth.decided))
+    if t.loss is not None:
+        allowed = np.zeros(()) if spread is None else LAMBDA * spread.loss
+        comparisons.append(Comparison("loss", L, gate, t.loss, truth.loss, allowed))
+    return _in_order(comparisons, L)
 
 
-def _ratio(error: NDArray[np.float64], tolerance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """error/tolerance, where 0/0 is 0: no error, and none allowed."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        r = error / tolerance
-    return np.where(error == 0, 0.0, np.where(np.isnan(r), np.inf, r))
-
-
-def _judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
-    """Each comparison's worst element and verdict; the arithmetic is done for all at once."""
-
-    if not comparisons:
-        return []
-
-    def joined(parts: Iterator[NDArray[Any]]) -> NDArray[np.float64]:
-        return np.concatenate([np.ravel(p) for p in parts]).astype(np.float64)
-
-    hi = joined(c.truth.hi for c in comparisons)
-    lo = joined(c.truth.lo for c in comparisons)
-    rad = joined(c.truth.rad for c in comparisons)
-    error = Enclosure(hi, lo, rad).distance(joined(c.value for c in comparisons))
-    tolerance = joined(c.tolerance for c in comparisons)
-    sizes = [np.size(c.value) for c in comparisons]
-    hull = np.repeat([c.hull for c in comparisons], sizes)
-    # what the radius leaves open is held against the value, unless it is the hull at a kink
-    ratio = _ratio(np.where(hull, error, error + rad), tolerance)
-    surely = _ratio(np.maximum(error - rad, 0.0), tolerance)
-    open_ = (error > 0) & ~(np.isfinite(rad) & np.isfinite(tolerance))  # neither right nor wrong
-    ratio, surely = np.where(open_, np.inf, ratio), np.where(open_, 0.0, surely)
-    starts = np.cumsum([0, *sizes[:-1]])
-    tops, largest, errors = (np.maximum.reduceat(x, starts) for x in (ratio, np.abs(hi), error))
-    deviates = np.maximum.reduceat(surely, starts) > 1
-    opens = np.logical_or.reduceat(open_, starts)
-    judged = []
-    for i, c in enumerate(comparisons):
-        part = slice(starts[i], starts[i] + sizes[i])
-        verdict: Verdict = "conforms"
-        ratios = ratio[part]
-        if tops[i] > 1:
-            within = (
-                c.hull and not opens[i]
-            )  # both sides of a kink are known, and it is between them
-            verdict = "deviates" if deviates[i] else "conforms" if within else "undecided"
-            ratios = ratios if verdict == "undecided" else surely[part]
-        worst = int(ratios.argmax())
-        name = c.value.dtype.name
-        ulp = float(np.spacing(c.value.dtype.type(min(largest[i], _LARGEST[name]))))
-        record = Record(
-            quantity=c.quantity,
-            layer=c.layer,
-            gate=c.gate,
-            error=number(float(error[part][worst])),
-            tolerance=number(float(tolerance[part][worst])),
-            ratio=number(float(ratios[worst])),
-            ulps=number(float(errors[i]) / ulp),
-            index=list(divmod(worst, c.value.shape[1])) if c.value.ndim == 2 else [],
-        )
-        judged.append(Judged(record, verdict, c))
-    return judged
-
-
-_LARGEST = {name: float(np.finfo(name).max) for name in ("float64", "float32")}
-
-
-def compared(subject: Subject, name: str, t: Trace) -> list[Comparison]:
-    """What the gates `step` and `end-to-end` compare of a trace, and what they allow."""
-    plain = subject.amend(())
-    steps = _step_by_step(subject, t, name, plain, rounds_every_value(name))
-    whole = _against_truth("end-to-end", t, subject.truth(plain), subject.spread(name, plain))
-    return [*steps.values(), *whole.values()]
-
-
-def _all_gates(
-    subject: Subject,
-    name: str,
-    t: Trace,
-    alone: Trace | None,
-    amended: Amended,
-    rounded: bool,
-) -> list[Judged]:
-    """Every comparison of a trace, in the order of the algorithm, the step gate first."""
-    p = subject.problem
-    gates = [
-        _step_by_step(subject, t, name, amended, rounded),
-        _against_truth("end-to-end", t, subject.truth(amended), subject.spread(name, amended)),
-    ]
-    if subject.case.exact:
-        gates.append(_against_truth("exact", t, subject.truth(amended), None))
-    judged = _judge_all([gate[k] for gate in gates for k in _in_order(p.depth) if k in gate])
-    if alone is not None and subject.alone is not None:
-        one = subject.alone
-        rows = _against_truth("row", alone, one.truth(amended), one.spread(name, amended))
-        judged += _worst_layers(_judge_all([rows[k] for k in _in_order(p.depth) if k in rows]))
-    return judged
-
-
-def steps_of(subject: Subject, name: str, t: Trace, rounded: bool | None = None) -> list[Judged]:
-    """The step gate alone, in the order of the algorithm; each step with the known differences, where it
-    conforms to those."""
-
-    def judged(rows: Sequence[Difference]) -> list[Judged]:
-        found = _step_by_step(subject, t, name, subject.amend(rows), each)
-        return _judge_all([found[k] for k in _in_order(subject.problem.depth) if k in found])
-
-    each = rounds_every_value(name) if rounded is None else rounded
-    rows = [d for d in known_differences() if d.concerns(name, subject.case)]
-    with np.errstate(all="ignore"):
-        plain = judged(())
-        amended = judged(rows) if rows else plain
-    pairs = zip(plain, amended, strict=True)
-    return [a if p.verdict == "deviates" != a.verdict else p for p, a in pairs]
-
-
-def whole_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
-    """Every quantity of a trace end to end."""
-    plain = subject.amend(())
-    with np.errstate(all="ignore"):
-        found = _against_truth("end-to-end", t, subject.truth(plain), subject.spread(name, plain))
-        return _judge_all([found[k] for k in _in_order(subject.problem.depth) if k in found])
-
-
-def right_as_a_whole(subject: Subject, name: str, t: Trace) -> set[tuple[str, int]]:
-    """The quantities of layers that conform end to end."""
-    judged = whole_of(subject, name, t)
-    return {(j.comparison.quantity, j.comparison.layer) for j in judged if j.verdict == "conforms"}
-
-
-def _worst_layers(judged: Sequence[Judged]) -> list[Judged]:
-    """Of each quantity, its worst layer."""
-    worst: dict[str, Judged] = {}
-    for j in judged:
-        q = j.record["quantity"]
-        if q not in worst or size(j.record["ratio"]) > size(worst[q].record["ratio"]):
-            worst[q] = j
-    return list(worst.values())
+def _end_to_end(
+    subject: Subject, name: str, t: Trace, amended: Amended, gate: str = "end-to-end"
+) -> list[Comparison]:
+    return _against_truth(gate, t, subject.truth(amended), subject.spread(name, amended))
 
 
 def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
@@ -386,11 +102,11 @@ def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
     pairs = [(q, l, M, again.layers(q)[l]) for q in QUANTITIES for l, M in t.layers(q).items()]
     if t.loss is not None:
         pairs.append(("loss", L, np.asarray(t.loss), np.asarray(again.loss)))
-    bits = f"u{pairs[0][2].itemsize}"
-    unequal = [one.view(bits) != other.view(bits) for _, _, one, other in pairs]
+    bits = f"u{pairs[0][2].itemsize}"  # as integers: a NaN is itself, and −0 is not 0
+    unequal = [before.view(bits) != after.view(bits) for _, _, before, after in pairs]
     differing = sum(int(u.sum()) for u in unequal)
     i = next((i for i, u in enumerate(unequal) if u.any()), 0)
-    q, l, one, other = pairs[i]
+    q, l, before, after = pairs[i]
     record = Record(
         quantity="all",
         layer=0,
@@ -401,70 +117,75 @@ def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
         ulps=0.0,
         index=[int(k) for k in np.argwhere(unequal[i])[0]] if differing else [],
     )
-    first_time = Enclosure(one.astype(np.float64), np.zeros(one.shape), np.zeros(one.shape))
-    differs = Comparison(q, l, "repeat", other, first_time, np.zeros(one.shape))
-    return Judged(record, "deviates" if differing else "conforms", differs)
+    zeros = np.zeros(before.shape)
+    first_time = Enclosure(before.astype(np.float64), zeros, zeros)
+    comparison = Comparison(q, l, "repeat", after, first_time, zeros)
+    return Judged(record, "deviates" if differing else "conforms", comparison)
 
 
-def _verdict(judged: Sequence[Judged]) -> Verdict:
-    verdicts = {j.verdict for j in judged}
-    return (
-        "deviates"
-        if "deviates" in verdicts
-        else "undecided"
-        if "undecided" in verdicts
-        else "conforms"
-    )
+def _all_gates(
+    subject: Subject, name: str, t: Trace, alone: Trace | None, amended: Amended, rounded: bool
+) -> list[Judged]:
+    """Every comparison of a trace but `repeat`: gate by gate, the step gate first."""
+    comparisons = _step(subject, t, name, amended, rounded)
+    comparisons += _end_to_end(subject, name, t, amended)
+    if subject.case.exact:
+        comparisons += _against_truth("exact", t, subject.truth(amended), None)
+    judged = judge_all(comparisons)
+    if alone is not None and subject.alone is not None:
+        rows = judge_all(_end_to_end(subject.alone, name, alone, amended, "row"))
+        worst: dict[str, Judged] = {}  # of each quantity, the layer that is furthest off
+        for j in rows:
+            q = j.record["quantity"]
+            if q not in worst or size(j.record["ratio"]) > size(worst[q].record["ratio"]):
+                worst[q] = j
+        judged += worst.values()
+    return judged
 
 
-def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
-    """The first record that does not conform, in words."""
-    first = next(j for j in judged if j.verdict == verdict)
-    d = first.element
-    symbol = SYMBOLS[d["quantity"]]
-    where = f"{symbol}_{d['layer']}" if d["quantity"] != "loss" else symbol
-    at = f"[{', '.join(map(str, d['index']))}]" if d["index"] else ""
-    how = {
-        "step": "is wrong given its own operands",
-        "end-to-end": "is too far from the truth",
-        "exact": "is not exact",
-        "row": "of one example alone is too far from the truth",
-    }.get(d["gate"], "")
-    if d["gate"] == "repeat":
-        return (
-            f"{where}{at} is not the same the second time: got {d['got']}, the first time "
-            f"{d['expected']}; {int(float(d['error']))} in all."
-        )
-    if verdict == "undecided":
-        return (
-            f"{where}{at} cannot be decided: got {d['got']}, and the exact value, or what rounding may do "
-            f"to it, has no bound there ({d['expected']}, {d['tolerance']} allowed)."
-            if d["ratio"] == "inf"
-            else f"{where}{at} cannot be decided: got {d['got']}, and the exact value, near "
-            f"{d['expected']}, is not known narrowly enough."
-        )
-    return (
-        f"{where}{at} {how}: got {d['got']}, expected {d['expected']}, off by {d['error']} where "
-        f"{d['tolerance']} is allowed ({float(d['ratio']):.4g} times)."
-    )
+# --- single gates, for the diagnosis --------------------------------------------------------------
 
 
-def _amended_verdict(
-    subject: Subject, name: str, t: Trace, alone: Trace | None, rounded: bool
-) -> tuple[list[Judged], Amended] | None:
-    """The smallest set of known differences with which everything conforms, if there is one; else one with
-    which nothing deviates."""
-    rows = [d for d in known_differences() if d.concerns(name, subject.case)]
+def compared(subject: Subject, name: str, t: Trace) -> list[Comparison]:
+    """What the gates `step` and `end-to-end` compare of a trace, and what they allow."""
+    unamended = subject.amend(())
+    steps = _step(subject, t, name, unamended, rounds_every_value(name))
+    return steps + _end_to_end(subject, name, t, unamended)
 
-    undecided = None
-    for of in [*([row] for row in rows), *([rows] if len(rows) > 1 else [])]:
-        judged = _all_gates(subject, name, t, alone, amended := subject.amend(of), rounded)
-        verdict = _verdict(judged)
-        if verdict == "conforms":
-            return judged, amended
-        if verdict == "undecided" and undecided is None:
-            undecided = judged, amended
-    return undecided
+
+def steps_of(subject: Subject, name: str, t: Trace, rounded: bool | None = None) -> list[Judged]:
+    """The step gate alone, in the order of the algorithm. A step that deviates, and conforms under the known
+    differences, is judged under those. `rounded` as for `judge`."""
+    each = rounds_every_value(name) if rounded is None else rounded
+
+    def judged(rows: Sequence[Difference]) -> list[Judged]:
+        return judge_all(_step(subject, t, name, subject.amend(rows), each))
+
+    with np.errstate(all="ignore"):
+        unamended = judged(())
+        rows = _known(subject, name)
+        amended = judged(rows) if rows else unamended
+    pairs = zip(unamended, amended, strict=True)
+    return [a if u.verdict == "deviates" != a.verdict else u for u, a in pairs]
+
+
+def whole_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
+    """Every quantity of a trace end to end."""
+    with np.errstate(all="ignore"):
+        return judge_all(_end_to_end(subject, name, t, subject.amend(())))
+
+
+def right_as_a_whole(subject: Subject, name: str, t: Trace) -> set[Key]:
+    """The quantities of layers that conform end to end."""
+    return {j.key for j in whole_of(subject, name, t) if j.verdict == "conforms"}
+
+
+def _known(subject: Subject, name: str) -> list[Difference]:
+    """The known differences that may show in this result."""
+    return [d for d in known_differences() if d.concerns(name, subject.case)]
+
+
+# --- the verdict ----------------------------------------------------------------------------------
 
 
 def judge(
@@ -478,51 +199,116 @@ def judge(
 ) -> Result:
     """The verdict on one implementation's trace of one case.
 
-    `again` is its trace of the same input a second time, another batch in between; `alone` that of
-    `subject.alone`. `whole`: nothing may be left out of a trace; else what is left out is not judged.
-    `rounded`: it goes on from the numbers that it returned; else it may have kept more of them (wider
-    registers, a product and a sum rounded once). Where not said: for those of ours that do.
+    `name` is the implementation in whose tolerances and known differences the trace is judged. `again` is
+    its trace of the same input a second time, another batch in between; `alone` that of `subject.alone`.
+    `whole`: no quantity may be left out of a trace; otherwise those that are left out are not judged.
+    `rounded`: it goes on from the numbers that it returned, and is judged more narrowly; otherwise it may
+    have kept more digits of them (wider registers, a product and a sum rounded once). None: as
+    `rounds_every_value` has it.
     """
-    p = subject.problem
+    if wrong := _misshapen(subject, t, again, alone, whole):
+        return judge_malformed(subject.case, name, wrong)
     rounded = rounds_every_value(name) if rounded is None else rounded
-    runs = [("", p, t), ("the second time, ", p, again)]
-    runs += [("of one example alone, ", subject.alone.problem, alone)] if subject.alone else []
-    for when, problem, of in runs:
-        if of is None and when:
-            continue
-        wrong = malformed(problem, of, whole)  # type: ignore[arg-type]
-        if not wrong and of is not None and of.missing != t.missing:
-            which = min(set(of.missing) ^ set(t.missing))
-            wrong = (
-                f"{which} is there or not, as it happens; expected the same quantities each time."
-            )
-        if wrong:
-            return _result(subject.case, name, "deviates", when + wrong)
-    plain = subject.amend(())
-    with np.errstate(all="ignore"):  # of what an implementation returned, NaN and inf included
-        judged, amended = _all_gates(subject, name, t, alone, plain, rounded), plain
-        if _verdict(judged) != "conforms" and (
-            found := _amended_verdict(subject, name, t, alone, rounded)
-        ):
-            judged, amended = found
+    amended = subject.amend(())
+    with np.errstate(all="ignore"):  # an implementation may return NaN and inf
+        judged = _all_gates(subject, name, t, alone, amended, rounded)
+        if _verdict(judged) != "conforms":
+            under = _under_known_differences(subject, name, t, alone, rounded)
+            judged, amended = under or (judged, amended)
     if again is not None:
-        judged = [*judged, _same_bits(t, again, p.depth)]
+        judged = [*judged, _same_bits(t, again, subject.problem.depth)]
     verdict = _verdict(judged)
     message = "" if verdict == "conforms" else _message(judged, verdict)
     if verdict == "conforms" and amended.key:
         verdict = "known-difference"
         message = f"conforms to what it is known to compute instead: {', '.join(amended.key)}."
-    return _result(
-        subject.case,
-        name,
-        verdict,
-        message,
-        first_deviation=next((j.element for j in judged if j.verdict != "conforms"), None),
-        worst=max(judged, key=lambda j: size(j.record["ratio"])).element,
-        known_differences=list(amended.key),
-        straddling=subject.spread(name, amended).straddling,
-        not_returned=list(t.missing),
-        records=[j.record for j in judged],
+    return {
+        **_result(subject.case, name, verdict, message),
+        "first_deviation": next((j.element for j in judged if j.verdict != "conforms"), None),
+        "worst": max(judged, key=lambda j: size(j.record["ratio"])).element,
+        "known_differences": list(amended.key),
+        "straddling": subject.spread(name, amended).straddling,
+        "not_returned": list(t.missing),
+        "records": [j.record for j in judged],
+    }
+
+
+def _misshapen(
+    subject: Subject, t: Trace, again: Trace | None, alone: Trace | None, whole: bool
+) -> str:
+    """What is wrong with the form of the first trace that has another form than was asked for."""
+    runs = [("", subject.problem, t)]
+    if again is not None:
+        runs.append(("the second time, ", subject.problem, again))
+    if alone is not None and subject.alone is not None:
+        runs.append(("of one example alone, ", subject.alone.problem, alone))
+    for when, problem, trace in runs:
+        if wrong := malformed(problem, trace, whole):
+            return when + wrong
+        if trace.missing != t.missing:
+            which = min(set(trace.missing) ^ set(t.missing))
+            return f"{when}{which} is there or not, as it happens; expected the same quantities each time."
+    return ""
+
+
+def _under_known_differences(
+    subject: Subject, name: str, t: Trace, alone: Trace | None, rounded: bool
+) -> tuple[list[Judged], Amended] | None:
+    """The trace judged under one known difference, or under all, so that it conforms. Where nothing makes it
+    conform: so that it is undecided, if anything does that."""
+    rows = _known(subject, name)
+    undecided = None
+    for some in [*([row] for row in rows), *([rows] if len(rows) > 1 else [])]:
+        amended = subject.amend(some)
+        judged = _all_gates(subject, name, t, alone, amended, rounded)
+        verdict = _verdict(judged)
+        if verdict == "conforms":
+            return judged, amended
+        if verdict == "undecided" and undecided is None:
+            undecided = judged, amended
+    return undecided
+
+
+def _verdict(judged: Sequence[Judged]) -> Verdict:
+    """The worst verdict of any record."""
+    verdicts = {j.verdict for j in judged}
+    if "deviates" in verdicts:
+        return "deviates"
+    return "undecided" if "undecided" in verdicts else "conforms"
+
+
+_HOW = {
+    "step": "is wrong given its own operands",
+    "end-to-end": "is too far from the truth",
+    "exact": "is not exact",
+    "row": "of one example alone is too far from the truth",
+}
+
+
+def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
+    """The first record of this verdict, in words."""
+    e = next(j for j in judged if j.verdict == verdict).element
+    symbol = SYMBOLS[e["quantity"]]
+    where = f"{symbol}_{e['layer']}" if e["quantity"] != "loss" else symbol
+    at = f"[{', '.join(map(str, e['index']))}]" if e["index"] else ""
+    if e["gate"] == "repeat":
+        return (
+            f"{where}{at} is not the same the second time: got {e['got']}, the first time "
+            f"{e['expected']}; {int(float(e['error']))} in all."
+        )
+    if verdict == "deviates":
+        return (
+            f"{where}{at} {_HOW[e['gate']]}: got {e['got']}, expected {e['expected']}, off by {e['error']} "
+            f"where {e['tolerance']} is allowed ({float(e['ratio']):.4g} times)."
+        )
+    if e["ratio"] == "inf":
+        return (
+            f"{where}{at} cannot be decided: got {e['got']}, and the exact value, or what rounding may do "
+            f"to it, has no bound there ({e['expected']}, {e['tolerance']} allowed)."
+        )
+    return (
+        f"{where}{at} cannot be decided: got {e['got']}, and the exact value, near "
+        f"{e['expected']}, is not known narrowly enough."
     )
 
 
@@ -536,12 +322,12 @@ def judge_exception(case: Case, name: str, message: str) -> Result:
     return _result(case, name, "error", message)
 
 
-def _result(case: Case, name: str, verdict: Verdict, message: str, **more: Any) -> Result:
-    found = Result(
+def _result(case: Case, name: str, verdict: Verdict, message: str) -> Result:
+    return Result(
         case=case.id,
         implementation=name,
         verdict=verdict,
-        message=plain(message),  # an exception may say anything
+        message=plain(message),  # an exception's text may hold control characters
         first_deviation=None,
         worst=None,
         known_differences=[],
@@ -551,5 +337,3 @@ def _result(case: Case, name: str, verdict: Verdict, message: str, **more: Any) 
         diagnosis=[],
         records=[],
     )
-    found.update(more)  # type: ignore[typeddict-item]
-    return found

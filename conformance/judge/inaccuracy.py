@@ -1,9 +1,9 @@
-"""A result that deviates because a formula loses digits, told from one that deviates by a mistake.
+"""Tells a result that deviates because a formula loses digits from one that deviates by a mistake.
 
-A mistake does not shrink with u, a loss of digits does. The same implementation computes the *twin*, the
-same numbers in the other dtype, and its errors over tolerance r are compared, element by element: tolerance
-is proportional to u, so that a loss of digits has the same r in both, up to chance, and a mistake one that
-is 2²⁹ times as large in float64. docs/tolerances.md ("Losing digits is not a mistake") derives it.
+A loss of digits shrinks with u, a mistake does not. So the same implementation computes a *twin*, the same
+numbers in the other dtype, and the ratios r of error to tolerance are compared, element by element. The
+tolerance is proportional to u: a loss of digits has about the same r in both dtypes, and a mistake has an r
+that is 2²⁹ times as large in float64. docs/tolerances.md ("Losing digits is not a mistake") derives it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.judge.gates import Judged, Subject, rounds_every_value, steps_of, whole_of
+from conformance.judge.comparison import Judged, Key
+from conformance.judge.gates import rounds_every_value, steps_of, whole_of
+from conformance.judge.subject import Subject
 from conformance.judge.tolerance import LAMBDA
 from conformance.model.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result
@@ -25,16 +27,19 @@ from conformance.truth.rounding import ALGEBRAIC, Accuracy, Model, Reals
 __all__ = ["inaccurate", "small_losses"]
 
 MIDDLE = 2.0**14.5
-"""Between 1, a loss of digits, and 2²⁹, a mistake: u of float32 over u of float64."""
+"""The geometric mean of 1, where digits are lost, and 2²⁹, where there is a mistake: u of float32 over u of
+float64."""
 
 NEIGHBOURS = 16
-"""Twins that are asked at most, where rounding is kind in the first: X and biases times 1 + j/64."""
+"""How many twins are computed at most: in the first, rounding errors may be small by chance. The j-th has X
+and the biases times 1 + j/64."""
 
 LOGARITHMS = ("minus_log", "minus_log1m")
 
-Key = tuple[str, str, int]  # gate, quantity, layer
+Place = tuple[str, str, int]
+"""A gate, a quantity and its layer."""
 Run = Callable[[Problem], Trace | None]
-Bits = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 # σ and σ' by formulas that lose no digits; a is A_l, z is Z_l
 _MINUS_ONE = "np.expm1(a), not np.exp(a) - 1"
@@ -81,108 +86,109 @@ def inaccurate(
 ) -> Result | None:
     """`result`, which deviates, as one that loses digits; None where something else is wrong.
 
-    `run` computes another problem, or gives None where the implementation does not.
+    `run` computes another problem, or returns None where the implementation cannot.
     """
     if any(r["gate"] in ("exact", "repeat") and float(r["ratio"]) > 1 for r in result["records"]):
         return None
     runs = [_Deviations(subject, like, ran.first, run, rounded)]
     if subject.alone is not None and ran.alone is not None:
         runs.append(_Deviations(subject.alone, like, ran.alone, run, rounded))
-    found = [d for d in runs if d.places]
-    return _told(result, found[0]) if found and all(d.lose_digits() for d in found) else None
+    deviating = [d for d in runs if d.errors]
+    if deviating and all(d.lose_digits() for d in deviating):
+        return _losing_digits(result, deviating[0])
+    return None
 
 
-def small_losses(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Key, str]:
-    """What deviates by no more than formulas lose, by gate, quantity and layer, with the stable one: where
-    nothing else can be asked."""
+def small_losses(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Place, str]:
+    """The places that deviate by no more than formulas lose, each with the stable formula. For a trace whose
+    implementation cannot be run again."""
     wrong = {k: j for k, j in _judged(subject, like, t, rounded).items() if j.verdict == "deviates"}
     if not wrong:
         return {}
-    large, found = _as_large(subject, like, t, rounded), {}
+    wider, small = _wider_tolerances(subject, like, t, rounded), {}
     for k, j in wrong.items():
         c = j.comparison
-        if bool((c.truth.distance(c.value) <= np.maximum(large(k), c.tolerance)).all()):
-            found[k] = _stable(subject.problem, *k[1:])
-    return found
+        if bool((c.truth.distance(c.value) <= np.maximum(wider(k), c.tolerance)).all()):
+            small[k] = _stable(subject.problem, *k[1:])
+    return small
 
 
 # --- one run, and its twins -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Place:
-    """One quantity of one layer: its error, that over the tolerance, and that over the truth.
-
-    `small`: no more than formulas lose whose intermediates are as large as 1, a and σ.
-    """
+class _Errors:
+    """The errors of one place: absolute, over the tolerance, and over the truth."""
 
     error: Reals
     ratio: Reals
     relative: Reals
-    small: Bits
-    told: Bits  # whether it says anything: finite, and not so near 0 that 0 would be right
+    small: Mask  # no more than formulas lose whose intermediates are as large as 1, a and σ
+    telling: Mask  # finite, and not so near 0 that 0 itself would be accepted
 
     @property
-    def deviates(self) -> Bits:
+    def deviates(self) -> Mask:
         return self.ratio > 1
 
 
 class _Deviations:
-    """The places of one run that deviate, and what twins show there."""
+    """The places of one run that deviate, with their errors, and what twins show there."""
 
     def __init__(
         self, subject: Subject, like: str, t: Trace, run: Run, rounded: bool | None
     ) -> None:
         self.subject, self.like, self.run, self.rounded = subject, like, run, rounded
-        self.twins = 0  # how many it took
+        self.twins = 0  # how many were computed
         judged = _judged(subject, like, t, rounded)
         wrong = {k: j for k, j in judged.items() if j.verdict == "deviates"}
-        self.wrong = {
-            k: j for k, j in wrong.items() if k[0] == "step" or ("step", *k[1:]) not in judged
-        }
-        self.wrong = self.wrong or wrong  # else what is off end to end follows from its steps
-        self.places = self._places(subject, t, self.wrong)
+        steps = {k: j for k, j in wrong.items() if k[0] == "step" or ("step", *k[1:]) not in judged}
+        self.wrong = (
+            steps or wrong
+        )  # what is off end to end follows from steps that are, if any are
+        self.errors = self._errors(subject, t, self.wrong)
 
     def lose_digits(self) -> bool:
         """Whether every deviating element of every place is a loss of digits."""
-        if not all(np.isfinite(p.error).all() for p in self.places.values()):
+        if not all(np.isfinite(e.error).all() for e in self.errors.values()):
             return False
-        seen: dict[Key, list[_Place]] = {k: [] for k in self.places}
+        in_twins: dict[Place, list[_Errors]] = {k: [] for k in self.errors}
         for twin in _twins(self.subject):
             t = self.run(twin.problem)
             if t is None:
                 break
             self.twins += 1
             judged = _judged(twin, self.like, t, self.rounded)
-            same = {k: judged[k] for k in self.places if k in judged}
-            for k, place in self._places(twin, t, same).items():
-                seen[k].append(place)
-            verdicts = [self._explained(p, seen[k]) for k, p in self.places.items()]
+            same = {k: judged[k] for k in self.errors if k in judged}
+            for k, of_twin in self._errors(twin, t, same).items():
+                in_twins[k].append(of_twin)
+            verdicts = [self._explained(e, in_twins[k]) for k, e in self.errors.items()]
             if all(explained.all() for explained, _ in verdicts):
                 return True
             if any(never.any() for _, never in verdicts):
                 return False
-        return not self.twins and all((p.small | ~p.deviates).all() for p in self.places.values())
+        return not self.twins and all((e.small | ~e.deviates).all() for e in self.errors.values())
 
-    def _explained(self, here: _Place, seen: Sequence[_Place]) -> tuple[Bits, Bits]:
-        """Which elements of a place are right or lose digits, by what twins show there; and which no other
-        twin will explain.
+    def _explained(self, here: _Errors, twins: Sequence[_Errors]) -> tuple[Mask, Mask]:
+        """Which elements of a place are right or lose digits, by the errors of twins in that place; and which
+        no other twin will explain.
 
-        A loss is small, and its r of the same size in both: float64 has none 2¹⁴·⁵ times that of float32, as
-        a mistake has that both show; and a place right in float32, with what a mistake below its rounding
-        looks like, loses none in float64. Or no digit is left in float32, and few or none in float64, which
-        is small in both. Where twins say nothing, what is small is explained.
+        A loss of digits is small, and its r is of the same size in both dtypes. A mistake that shows in both
+        has an r in float64 that is 2¹⁴·⁵ times that of float32 or more. A mistake below the rounding of
+        float32 looks right there, so that where float32 loses nothing at all, float64 does not either. Or no
+        digit is left in float32, and few or none in float64: then r says nothing, and both errors are small.
+        Where no twin is telling, what is small is explained.
         """
-        if not seen:
+        if not twins:
             return here.small | ~here.deviates, ~here.small & here.deviates
-        told = np.array([p.told for p in seen])
-        there = np.where(told, [p.ratio for p in seen], 0).max(axis=0)
+        telling = np.array([e.telling for e in twins])
+        there = np.where(telling, [e.ratio for e in twins], 0).max(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             quotient = here.ratio / there if self._wide else there / here.ratio
         same = (quotient < MIDDLE) & (not self._wide or bool((there > 1).any()))
-        narrow = np.max([p.relative for p in seen], axis=0) if self._wide else here.relative
-        none_left = (there > 1) & (narrow >= 0.5) & np.all([p.small for p in seen] | ~told, axis=0)
-        silent = ~told.any(axis=0)
+        narrow = np.max([e.relative for e in twins], axis=0) if self._wide else here.relative
+        small_there = np.all([e.small for e in twins] | ~telling, axis=0)
+        none_left = (there > 1) & (narrow >= 0.5) & small_there
+        silent = ~telling.any(axis=0)
         never = (there > 1) & (quotient >= MIDDLE) & ~none_left | ~here.small
         return ~here.deviates | here.small & (same | none_left | silent), here.deviates & never
 
@@ -190,52 +196,51 @@ class _Deviations:
     def _wide(self) -> bool:
         return self.subject.problem.dtype == np.float64
 
-    def _places(
-        self, subject: Subject, t: Trace, judged: Mapping[Key, Judged]
-    ) -> dict[Key, _Place]:
+    def _errors(
+        self, subject: Subject, t: Trace, judged: Mapping[Place, Judged]
+    ) -> dict[Place, _Errors]:
         if not judged:
             return {}
-        large = _as_large(subject, self.like, t, self.rounded)
-        found = {}
+        wider = _wider_tolerances(subject, self.like, t, self.rounded)
+        by_place = {}
         with np.errstate(all="ignore"):
             for k, j in judged.items():
                 c = j.comparison
                 error = c.truth.distance(c.value)
                 truth = np.abs(c.truth.hi)
                 ratio = np.where(error == 0, 0, error / c.tolerance)
-                found[k] = _Place(
+                by_place[k] = _Errors(
                     error=error,
                     ratio=ratio,
                     relative=np.where(error == 0, 0, error / truth),
-                    small=error <= large(k),
-                    told=np.isfinite(error) & ((ratio > 1) | (truth > c.tolerance)),
+                    small=error <= wider(k),
+                    telling=np.isfinite(error) & ((ratio > 1) | (truth > c.tolerance)),
                 )
-        return found
+        return by_place
 
 
-def _judged(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Key, Judged]:
+def _judged(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Place, Judged]:
     """Each quantity of each layer, by its step and end to end."""
     judged = [*steps_of(subject, like, t, rounded), *whole_of(subject, like, t)]
-    return {(j.comparison.gate, j.comparison.quantity, j.comparison.layer): j for j in judged}
+    return {(j.comparison.gate, *j.key): j for j in judged}
 
 
-def _as_large(
+def _wider_tolerances(
     subject: Subject, like: str, t: Trace, rounded: bool | None
-) -> Callable[[Key], Reals]:
-    """The tolerances of the gates, if intermediates were as large as 1 and a: as many roundings of 1 as σ
-    and σ' may have of themselves, and of a two in σ. Without exponentials and logarithms nothing cancels."""
+) -> Callable[[Place], Reals]:
+    """What a formula that loses digits may be off by: the tolerances of the gates, if intermediates were as
+    large as 1 and a. That is as many roundings of 1 as σ and σ' may have of themselves, and two of a in σ.
+    Formulas without exponentials and logarithms have no such intermediates."""
 
     def accuracy(name: str) -> Accuracy:
-        of = subject.accuracy(like, name)
+        row = subject.accuracy(like, name)
         if name in ALGEBRAIC and name not in LOGARITHMS:
-            return of
-        return replace(of, e=max(2, of.e), h=of.c, d=max(of.c1, of.d), ends=np.inf)
+            return row
+        return replace(row, e=max(2, row.e), h=row.c, d=max(row.c1, row.d), ends=np.inf)
 
-    depth, plain = subject.problem.depth, subject.amend(())
-    network, arithmetic = subject.network(plain), subject.arithmetic(plain)
-    given: dict[tuple[str, int], Floats] = {
-        (q, l): M for q in QUANTITIES for l, M in t.layers(q).items()
-    }
+    depth, unamended = subject.problem.depth, subject.amend(())
+    network, arithmetic = subject.network(unamended), subject.arithmetic(unamended)
+    given: dict[Key, Floats] = {(q, l): M for q in QUANTITIES for l, M in t.layers(q).items()}
     if t.loss is not None:
         given["loss", depth] = t.loss
     each = rounds_every_value(like) if rounded is None else rounded
@@ -244,7 +249,7 @@ def _as_large(
 
     spread = network.spread(arithmetic, accuracy, LAMBDA)
 
-    def tolerance(k: Key) -> Reals:
+    def tolerance(k: Place) -> Reals:
         gate, q, l = k
         whole = spread.loss if q == "loss" else spread.layers(q)[l]
         return np.asarray(bounds[q, l] if gate == "step" else LAMBDA * whole)
@@ -253,9 +258,9 @@ def _as_large(
 
 
 def _twins(subject: Subject) -> Iterator[Subject]:
-    """The same numbers in the other dtype, and neighbours of them: other examples, and other biases.
+    """The same numbers in the other dtype, and then neighbours of them: other examples, and other biases.
 
-    Where float32 has no number of that size, the nearest normal one stands: a zero would lose nothing.
+    A number that float32 cannot hold is replaced by its nearest normal number, since a zero loses nothing.
     """
     p = subject.problem
     name = "float32" if p.dtype == np.float64 else "float64"
@@ -275,37 +280,35 @@ def _twins(subject: Subject) -> Iterator[Subject]:
             Y=other(p.Y),
             alpha=float(np.dtype(name).type(p.alpha)),
         )
-        found = Subject(replace(subject.case, dtype=name), subject.own, memo=subject.memo)
-        found.__dict__["problem"], found.__dict__["alone"] = twin, None
-        yield found
+        case = replace(subject.case, dtype=name)
+        yield Subject(case, subject.own, given=twin, memo=subject.memo)
 
 
 def _moved(W: Floats, by: float) -> Floats:
-    """With another bias: where examples are 0, or all but 0, they move nothing."""
+    """W with its bias times 1 + by: where X is 0, or nearly, other examples are the same example."""
     return np.vstack([W[:-1], W[-1:].astype(float) * (1 + by)])
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- in words -------------------------------------------------------------------------------------
 
 
-def _told(result: Result, of: _Deviations) -> Result:
-    """The result, with what loses digits and the formula that does not."""
-    p = of.subject.problem
-    (_, q, l), first = next(iter(of.wrong.items()))
-    d = first.element
+def _losing_digits(result: Result, deviations: _Deviations) -> Result:
+    """The result as `inaccurate`: what loses digits, and the formula that does not."""
+    p = deviations.subject.problem
+    (_, q, l), first = next(iter(deviations.wrong.items()))
+    e = first.element
     where = SYMBOLS[q] if q == "loss" else f"{SYMBOLS[q]}_{l}"
-    at = f"[{', '.join(map(str, d['index']))}]" if d["index"] else ""
+    at = f"[{', '.join(map(str, e['index']))}]" if e["index"] else ""
     why = (
         "as many roundings in float64 as in float32, so it is rounding and no mistake"
-        if of.twins
+        if deviations.twins
         else f"there is {p.dtype} alone of it, and this is no more than rounding 1, a and σ does"
     )
-    stable = _stable(p, q, l)
     message = (
-        f"{where}{at} loses digits: got {d['got']}, expected {d['expected']}, off by {d['error']} where "
-        f"{d['tolerance']} is allowed ({float(d['ratio']):.4g} times); {why}. Stable: {stable}."
+        f"{where}{at} loses digits: got {e['got']}, expected {e['expected']}, off by {e['error']} where "
+        f"{e['tolerance']} is allowed ({float(e['ratio']):.4g} times); {why}. Stable: {_stable(p, q, l)}."
     )
-    steps = [StepRow(quantity=q, layer=l) for _, q, l in of.wrong]
+    steps = [StepRow(quantity=q, layer=l) for _, q, l in deviations.wrong]
     findings = []
     for quantity in dict.fromkeys(s["quantity"] for s in steps):
         own = [s for s in steps if s["quantity"] == quantity]
@@ -328,4 +331,5 @@ def _told(result: Result, of: _Deviations) -> Result:
 
 
 def _stable(p: Problem, q: str, l: int) -> str:
+    """The formula of a quantity that loses no digits, in a few words of Python."""
     return STABLE.get(q, {}).get(p.loss if q == "loss" else p.sigma[l], _ANY)

@@ -1,4 +1,4 @@
-"""Rows of known_differences.toml: what an implementation computes instead, as an expectation.
+"""The rows of known_differences.toml: what an implementation is known to compute instead of the mathematics.
 
 A known difference never widens a tolerance. It amends the mathematics (or the arithmetic, where
 subnormals are flushed), and a result must meet the amended truth as tightly as any other.
@@ -11,82 +11,82 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import cast
 
 import numpy as np
 from flint import arb, fmpq
 
 from conformance.cases.catalogue import Case
+from conformance.truth.balls import Ball
 from conformance.truth.definitions import (
     ACTIVATIONS,
     LOSSES,
     TERMS,
     Definition,
     Point,
+    Taylor,
     lift,
     softplus,
 )
 from conformance.truth.network import Mathematics
+from conformance.truth.rounding import Reals
 
 __all__ = ["AS_BUILT", "TERMS_AS_BUILT", "Amended", "Difference", "amend", "known_differences"]
 
 
-def _hardsigmoid_piece(x: Any) -> Any:
+def _hardsigmoid_piece(x: Taylor) -> Taylor:
+    """x/6 + 1/2, whose derivative is the float32 nearest to 1/6."""
     return lift(x, x[0] / 6 + fmpq(1, 2), arb(float(np.float32(1 / 6))), arb(0))
 
 
+_BELOW, _, _ABOVE = ACTIVATIONS["hardsigmoid"].pieces
 AS_BUILT: Mapping[str, Definition] = {
     "softplus_threshold_20": Definition((softplus, lambda x: x), (20,)),
     "hardsigmoid_float32_sixth": replace(
-        ACTIVATIONS["hardsigmoid"],
-        pieces=(
-            ACTIVATIONS["hardsigmoid"].pieces[0],
-            _hardsigmoid_piece,
-            ACTIVATIONS["hardsigmoid"].pieces[2],
-        ),
+        ACTIVATIONS["hardsigmoid"], pieces=(_BELOW, _hardsigmoid_piece, _ABOVE)
     ),
 }
-"""Definitions that are not the mathematics, but what somebody's kernel computes."""
+"""Activations as a framework computes them, where that is not the mathematics."""
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A function as somebody built it, whose derivative is not that of its value."""
+    """A function as a framework computes it, whose derivative is not that of its value. It stands where a
+    `Definition` may."""
 
-    value: Callable[[Any], Any]
-    first: Callable[[Any], Any]
-    second: Callable[[Any], Any]
-    steeper: Callable[[Any], Any]
+    value: Callable[[Ball], Ball]
+    first: Callable[[Ball], Ball]
+    second: Callable[[Ball], Ball]
+    steeper: Callable[[Reals], Reals]
     poles: tuple[float, ...] = ()
 
-    def __call__(self, a: Any) -> Point:
+    def __call__(self, a: Ball) -> Point:
         return Point(self.value(a), self.first(a), self.second(a))
 
     def jumps(self) -> Mapping[float, float]:
-        """None that rounding would have to be asked about."""
+        """None: the slope that the framework uses is continuous."""
         return {}
 
 
-def _least() -> Any:
-    """1e-12, which torch keeps as a float32 in float64 too."""
-    return arb(float(np.float32(1e-12)))
+LEAST = arb(float(np.float32(1e-12)))
+"""The least z(1 − z) by which torch divides: a float32, in float64 too."""
 
 
-def _clamped_log(z: Any) -> Any:
+def _clamped_log(z: Ball) -> Ball:
     """max(log z, −100)."""
     log = z.log()
     return log if log > -100 else arb(-100)
 
 
-def _clamped(z: Any) -> Any:
-    """z(1 − z), no less than that."""
+def _clamped(z: Ball) -> Ball:
+    """max(z(1 − z), LEAST)."""
     product = z * (1 - z)
-    return product if product > _least() else _least()
+    return product if product > LEAST else LEAST
 
 
-def _curved(z: Any, t: Any) -> Any:
-    """1/t², and where z(1 − z) is clamped the slope of what is clamped."""
-    return 1 / (t * t) if z * (1 - z) > _least() else 1 / _least()
+def _curved(z: Ball, t: Ball) -> Ball:
+    """The slope of the first derivative: 1/t², or 1/LEAST where z(1 − z) is clamped."""
+    return 1 / (t * t) if z * (1 - z) > LEAST else 1 / LEAST
 
 
 TERMS_AS_BUILT: Mapping[str, Mapping[str, Definition | Built]] = {
@@ -107,38 +107,34 @@ TERMS_AS_BUILT: Mapping[str, Mapping[str, Definition | Built]] = {
         ),
     },
 }
-"""Terms of losses as somebody's kernel computes them."""
+"""Terms of losses as a framework computes them."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One row."""
+    """One row of the file."""
 
     id: str
-    implementation: str
+    implementation: str  # its name, or the first word of several: "jax" is jax-cpu and jax-cuda-jit
     what: str
     reason: str
     source: str
-    shows_in: str
-    activation: str = ""
+    shows_in: str  # the family of cases in which it must show
+    activation: str = ""  # "any" for all
     loss: str = ""
-    dtype: str = ""
-    takes: tuple[tuple[float, float], ...] = ()
-    computes: str = ""
-    flushes: bool = False
+    dtype: str = ""  # "" for both
+    takes: tuple[tuple[float, float], ...] = ()  # (a, σ'(a)) at single points
+    computes: str = ""  # a name in AS_BUILT or TERMS_AS_BUILT
+    flushes: bool = False  # subnormal numbers are 0
+
+    def is_of(self, implementation: str) -> bool:
+        """Whether it is a difference of this implementation."""
+        return f"{implementation}-".startswith(f"{self.implementation}-")
 
     def concerns(self, implementation: str, case: Case) -> bool:
         """Whether it may show in this result."""
-        named = implementation == self.implementation or implementation.startswith(
-            self.implementation + "-"
-        )
-        dtype = self.dtype in ("", case.dtype)
-        about = (
-            self.loss == case.loss
-            or self.activation == "any"
-            or self.activation in case.sigma().values()
-        )
-        return named and dtype and about
+        computed = self.loss == case.loss or self.activation in ("any", *case.sigma().values())
+        return self.is_of(implementation) and self.dtype in ("", case.dtype) and computed
 
     def must_show(self, implementation: str, case: Case) -> bool:
         """Whether this is one of the results among which the difference must show."""
@@ -147,7 +143,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Amended:
-    """The expectation under some rows."""
+    """What is expected under some rows; `key` has their ids."""
 
     maths: Mathematics
     flushes: bool
@@ -166,10 +162,10 @@ def known_differences() -> tuple[Difference, ...]:
 
 
 def amend(rows: Iterable[Difference]) -> Amended:
-    """Mathematics as amended by rows: nothing, for no rows."""
+    """The mathematics as amended by rows: as it is, for no rows."""
     rows = tuple(rows)
-    activations: dict[str, Any] = dict(ACTIVATIONS)
-    terms: dict[str, Any] = dict(TERMS)
+    activations = dict(ACTIVATIONS)
+    terms: dict[str, Definition | Built] = dict(TERMS)
     for row in rows:
         if row.computes and row.loss:
             terms.update(TERMS_AS_BUILT[row.computes])
@@ -180,11 +176,13 @@ def amend(rows: Iterable[Difference]) -> Amended:
         elif row.takes:
             for f in (term.f for term in LOSSES[row.loss]):
                 terms[f] = _taking(terms[f], row.takes)
-    return Amended(
-        Mathematics(activations, terms), any(r.flushes for r in rows), tuple(r.id for r in rows)
-    )
+    flushes = any(row.flushes for row in rows)
+    # the tape uses of a term what Built has too
+    maths = Mathematics(activations, cast("Mapping[str, Definition]", terms))
+    return Amended(maths, flushes, tuple(row.id for row in rows))
 
 
-def _taking(f: Definition, takes: Iterable[tuple[float, float]]) -> Definition:
+def _taking(f: Definition | Built, takes: Iterable[tuple[float, float]]) -> Definition:
     """f with its derivative at single points as stated."""
+    assert isinstance(f, Definition)  # no row states points of a term as built
     return replace(f, kinks={**f.kinks, **dict(takes)})

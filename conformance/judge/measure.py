@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from conformance.implementations import IMPLEMENTATIONS, Implementation, NotRunError, implementation
 from conformance.judge.known_differences import amend, known_differences
-from conformance.model.problem import Problem
+from conformance.model.problem import Floats, Problem
 from conformance.tools.files import write_atomically
 from conformance.tools.names import unknown
 from conformance.truth.balls import Enclosure, certified, enclosure, scalar
 from conformance.truth.definitions import ACTIVATIONS, Definition
-from conformance.truth.rounding import ALGEBRAIC, ENDS
+from conformance.truth.rounding import ALGEBRAIC, ENDS, Reals
 
 __all__ = ["fit", "main", "measured", "points"]
 
@@ -43,7 +43,7 @@ OF_VALUE = 32.0  # of σ', up to here the rest of it to an error in proportion t
 ABSOLUTE = 4.0  # else up to here to an absolute error, else to one in proportion to |a|
 
 
-def points(dtype: str, count: int = POINTS) -> Any:
+def points(dtype: str, count: int = POINTS) -> Floats:
     """Deterministic points: half over ±10, where values live, a quarter over ±40, and a quarter
     log-spaced from 1e-12 to 1e4 in both signs."""
     quarter = count // 4
@@ -53,25 +53,27 @@ def points(dtype: str, count: int = POINTS) -> Any:
     return np.concatenate([body, wide, spaced, -spaced]).astype(dtype)
 
 
-def _exact(sigma: Definition, a: Any) -> tuple[Enclosure, Enclosure]:
+def _exact(sigma: Definition, a: Floats) -> tuple[Enclosure, Enclosure]:
+    """σ and σ' at these points."""
+
     def compute() -> tuple[Enclosure, ...]:
-        found = [sigma(scalar(x)) for x in a.ravel()]
-        return tuple(enclosure([p[i] for p in found], a.shape) for i in range(2))
+        values = [sigma(scalar(x)) for x in a.ravel()]
+        return tuple(enclosure([p[i] for p in values], a.shape) for i in range(2))
 
     value, first = certified(compute)
     return value, first
 
 
 def _up(x: float) -> float:
-    """Rounded up to a half, but for what the quotient x itself was rounded by."""
+    """x rounded up to a multiple of 1/2, but not for what is only the rounding error of x itself."""
     return ceil(2 * x * (1 - 1e-12)) / 2
 
 
-def around(a: Any, ratio: Any) -> Any:
-    """The floats about the worst points: of each octave in either sign its worst, up to NEAR of them.
+def around(a: Floats, ratio: Reals) -> Floats:
+    """The floats around the worst points: the worst of each octave and sign, NEAR of them at most.
 
-    Offsets are in floats, from the next one to an eighth of an octave away: an error that depends on how
-    one point rounds changes from float to float, one that depends on a formula over a wider stretch.
+    They are from one float to an eighth of an octave away: an error that depends on how a single point rounds
+    changes from float to float, an error that depends on a formula changes over a wider range.
     """
     octave = np.where(a < 0, -1, 1) * (np.frexp(np.abs(a))[1] + 10_000)
     order = np.argsort(-ratio, kind="stable")
@@ -81,21 +83,26 @@ def around(a: Any, ratio: Any) -> Any:
     far = np.rint(np.geomspace(1, 2.0 ** (nmant - 3), NEIGHBOURS // NEAR // 2)).astype(np.int64)
     integers = np.abs(worst).view(np.int64 if nmant > 23 else np.int32)  # neighbours differ by one
     beside = integers[:, None] + np.concatenate([far, -far]).astype(integers.dtype)
-    return np.copysign(np.maximum(beside, 0).view(a.dtype), worst[:, None]).ravel()
+    near: Floats = np.copysign(np.maximum(beside, 0).view(a.dtype), worst[:, None]).ravel()
+    return near
+
+
+Other = tuple[Reals, float, float]
+"""A further term of an error: the sizes that it is in proportion to, and the most and least of its factor."""
 
 
 def fit(
-    error: Any,
-    size: Any,
-    others: Sequence[tuple[Any, float, float]],
+    error: Reals,
+    size: Reals,
+    others: Sequence[Other],
     u: float,
-    lost: Any,
+    lost: Reals,
     least: float,
 ) -> list[float]:
-    """The smallest [c, …] with MARGIN·|error| ≤ u(c·size + …).
+    """The smallest [c, …] with MARGIN·|error| ≤ u(c·size + …), one number for each of `others` after c.
 
-    Relative error alone where that explains it; else 4·size, or that with the margin, whichever leaves
-    less to `others`, of which the first, (size, limit, least), is taken that needs no more than its limit.
+    The error is put down to c·size alone if a c up to RELATIVE explains it. Otherwise c is 4 or 4·MARGIN, and
+    `others` explain the rest: whichever c needs fewer and smaller numbers. `lost` is what underflow may lose.
     """
     error = MARGIN * np.maximum(error - lost, 0) / u
     if (c := _most(error, size)) <= RELATIVE * (1 + 1e-12):  # the quotient itself was rounded
@@ -104,51 +111,53 @@ def fit(
     return min(rows, key=lambda row: (np.count_nonzero(row), sum(row)))
 
 
-def _most(of: Any, over: Any) -> float:
+def _most(numerator: Reals, denominator: Reals) -> float:
+    """The largest quotient, where 0/0 is 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return float(np.max(np.where(of == 0, 0, of / over)))
+        return float(np.max(np.where(numerator == 0, 0, numerator / denominator)))
 
 
-def _rest(rest: Any, others: Sequence[tuple[Any, float, float]]) -> list[float]:
-    """What of the others explains the rest."""
+def _rest(rest: Reals, others: Sequence[Other]) -> list[float]:
+    """A number for each of the others: 1 until one of them explains all that is left, and 0 after it."""
     row: list[float] = []
-    for other, limit, floor in others:
+    for size, limit, least in others:
         rest = np.maximum(rest, 0)
-        if (x := _most(rest, other)) <= limit:
-            row.append(max(floor, _up(x)))
+        if (x := _most(rest, size)) <= limit:
+            row.append(max(least, _up(x)))
             break
         row.append(1.0)
-        rest = rest - other
+        rest = rest - size
     return [*row, *(0.0 for _ in others[len(row) :])]
 
 
 class Losses(NamedTuple):
     """What σ and σ' lost at some points, and the sizes that a row multiplies."""
 
-    a: Any
-    Z: Any  # |σ|
-    D: Any  # |σ'|
-    Z_off: Any
-    D_off: Any
-    Z_lost: Any  # what underflow may lose
-    D_lost: Any
+    a: Floats
+    Z: Reals  # |σ|
+    D: Reals  # |σ'|
+    Z_off: Reals
+    D_off: Reals
+    Z_lost: Reals  # what underflow may lose
+    D_lost: Reals
 
     def joined(self, more: Losses) -> Losses:
-        """Both."""
+        """These points and more."""
         return Losses(*map(np.concatenate, zip(self, more, strict=True)))
 
     def row(self, u: float, least: float) -> list[float]:
         """[c, e, c', g, d, f]."""
         size = np.minimum(np.abs(self.a.astype(float)), ENDS)
+        in_proportion: Other = (size, np.inf, 1.0)
         others = [
             (np.minimum(self.Z, ENDS), OF_VALUE, LEAST),
             (np.ones_like(size), ABSOLUTE, 1.0),
-            (size, np.inf, 1.0),
+            in_proportion,
         ]
-        value = fit(self.Z_off, self.Z, [(size, np.inf, 1.0)], u, self.Z_lost, least)
+        value = fit(self.Z_off, self.Z, [in_proportion], u, self.Z_lost, least)
         return value + fit(self.D_off, self.D, others, u, self.D_lost, least)
 
-    def ratios(self, row: Sequence[float], u: float) -> tuple[Any, Any]:
+    def ratios(self, row: Sequence[float], u: float) -> tuple[Reals, Reals]:
         """The errors of σ and σ' over what the row allows."""
         c, e, c1, g, d, f = row
         size = np.minimum(np.abs(self.a.astype(float)), ENDS)
@@ -157,8 +166,10 @@ class Losses(NamedTuple):
         return self.Z_off / value, self.D_off / first
 
 
-def _losses(impl: Implementation, dtype: str, activation: str, sigma: Definition, a: Any) -> Losses:
-    """What it loses at these points, a power of two of them."""
+def _losses(
+    impl: Implementation, dtype: str, activation: str, sigma: Definition, a: Floats
+) -> Losses:
+    """What an implementation loses at these points, which are a power of two."""
     one, n = np.ones((1, 1), dtype), len(a)
     trace = impl.run(
         Problem(
@@ -183,9 +194,7 @@ def measured(impl: Implementation, name: str, dtype: str, activation: str) -> li
     rows = [
         d
         for d in known_differences()
-        if name.startswith(d.implementation)
-        and d.activation == activation
-        and d.dtype in ("", dtype)
+        if d.is_of(name) and d.activation == activation and d.dtype in ("", dtype)
     ]
     sigma = amend(rows).maths.activations[activation]
     u = float(np.finfo(dtype).eps) / 2
@@ -201,8 +210,13 @@ def measured(impl: Implementation, name: str, dtype: str, activation: str) -> li
     return row
 
 
-def _rows(names: Iterable[str]) -> dict[str, dict[str, list[float]]]:
-    found: dict[str, dict[str, list[float]]] = {}
+Tables = dict[str, dict[str, list[float]]]
+"""accuracy.toml: {"NAME.DTYPE": {σ: row}}."""
+
+
+def _rows(names: Iterable[str]) -> Tables:
+    """The rows of accuracy.toml: a table for each implementation that runs here and each dtype."""
+    tables: Tables = {}
     for name in names:
         impl = implementation(name)
         try:
@@ -212,31 +226,28 @@ def _rows(names: Iterable[str]) -> dict[str, dict[str, list[float]]]:
             continue
         for dtype in ("float64", "float32"):
             key = f"{name}.{dtype}"
-            found[key] = {s: measured(impl, name, dtype, s) for s in ACTIVATIONS}
+            tables[key] = {s: measured(impl, name, dtype, s) for s in ACTIVATIONS}
             print(key)
-            for s, row in found[key].items():
+            for s, row in tables[key].items():
                 print(f"  {s:12} {row}", flush=True)
-    return found
+    return tables
 
 
-def _wider(
-    said: Mapping[str, Mapping[str, list[float]]], found: Mapping[str, Mapping[str, list[float]]]
-) -> dict[str, dict[str, list[float]]]:
-    """What was said and what was found, the larger of each number: a row holds on every processor that
+def _wider(before: Tables, measured_now: Tables) -> Tables:
+    """The larger of each number in the file and the one just measured: a row holds on every processor that
     it was measured on, and libm and SIMD paths differ."""
-    rows = {key: dict(table) for key, table in said.items()}
-    for key, table in found.items():
+    rows = {key: dict(table) for key, table in before.items()}
+    for key, table in measured_now.items():
         for s, row in table.items():
-            before = rows.setdefault(key, {}).get(s, row)
-            rows[key][s] = [max(pair) for pair in zip(row, before, strict=True)]
+            old = rows.setdefault(key, {}).get(s, row)
+            rows[key][s] = [max(pair) for pair in zip(row, old, strict=True)]
     return rows
 
 
-def _written(rows: Mapping[str, Mapping[str, list[float]]], before: str) -> str:
-    """The file: its header as it stands, then a table an implementation and dtype."""
-    header = before.split("\n[", 1)[0]
-    parts = [header]
-    for key, table in rows.items():
+def _written(tables: Tables, before: str) -> str:
+    """The text of the file: its header as it was, then the tables."""
+    parts = [before.split("\n[", 1)[0]]
+    for key, table in tables.items():
         lines = [f"{s} = [{', '.join(f'{x:g}' for x in row)}]" for s, row in table.items()]
         quoted = f'"{key}"' if "." in key else key
         parts.append("\n".join([f"[{quoted}]", *lines]))
@@ -254,11 +265,11 @@ def main() -> None:
     for name in args.names:
         if name not in IMPLEMENTATIONS:
             parser.error(unknown("implementation", name, IMPLEMENTATIONS))
-    found = _rows(args.names or IMPLEMENTATIONS)
+    tables = _rows(args.names or IMPLEMENTATIONS)
     if args.write:
         path = Path(str(files("conformance.judge").joinpath("accuracy.toml")))
         before = path.read_text(encoding="utf-8")
-        write_atomically(path, _written(_wider(tomllib.loads(before), found), before))
+        write_atomically(path, _written(_wider(tomllib.loads(before), tables), before))
 
 
 if __name__ == "__main__":

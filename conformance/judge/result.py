@@ -9,8 +9,10 @@ from pathlib import Path
 
 from conformance.cases.catalogue import Case
 from conformance.implementations import Implementation, MalformedError, NotRunError, row
-from conformance.judge.gates import Subject, judge, judge_exception, judge_malformed, malformed
+from conformance.judge.form import malformed
+from conformance.judge.gates import judge, judge_exception, judge_malformed
 from conformance.judge.start import started_now
+from conformance.judge.subject import Subject
 from conformance.model.problem import Problem, Runs, Trace
 from conformance.model.results import Result
 from conformance.tools.child import ChildError

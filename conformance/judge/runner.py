@@ -1,8 +1,8 @@
 """Cases × implementations, in parallel: from a profile to results.
 
-A task is a few cases of one activation and dtype, which share what JAX compiles. A worker that dies
-or hangs takes its task alone: the task is then run again pair by pair, and the pair that did it gets
-the verdict `error`.
+A task is a few cases of one activation and dtype, for which JAX compiles the same operations. A worker that
+dies or hangs fails its own task alone: the task is then run again with one case and implementation at a time,
+and the one that ends its worker again gets the verdict `error`.
 """
 
 from __future__ import annotations
@@ -10,64 +10,44 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from conformance.cases.catalogue import (
-    OWN,
-    PROFILES,
-    SHAPES,
-    SPANNED,
-    Case,
-    cases,
-    covering,
-    select,
-    spanning,
-)
-from conformance.implementations import (
-    IMPLEMENTATIONS,
-    Implementation,
-    given,
-)
+from conformance.cases.catalogue import OWN, Case
+from conformance.cases.profiles import PROFILES, SHAPES, SPANNED, cases, covering, select, spanning
+from conformance.implementations import IMPLEMENTATIONS, Implementation, given
 from conformance.judge.gates import judge_exception
 from conformance.judge.known_differences import known_differences
 from conformance.judge.result import judged
 from conformance.judge.start import RunError, name_of, new_row, row_of, started, started_now
 from conformance.judge.summary import difference, environment, families, left_out, summary
-from conformance.model.results import (
-    SCHEMA_VERSION,
-    Profile,
-    Result,
-    Results,
-)
+from conformance.model.results import SCHEMA_VERSION, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.pool import pools, processes
 
-__all__ = [
-    "run",
-]
+__all__ = ["run"]
 
-TIMEOUT = 900.0  # seconds a task may take before its worker is ended
-CHUNK = 48  # cases a task, at most
+TIMEOUT = 900.0  # seconds that a task may take before its worker is ended
+CHUNK = 48  # the most cases of a task
 
 Progress = Callable[[int, int, str], None]
+"""Called with (results so far, results in all, the id of the case that was judged last)."""
+Pair = tuple[Case, tuple[str, ...]]
+"""A case, and the names of the implementations that run it."""
 
 
-def _task(chunk: Sequence[tuple[Case, tuple[str, ...]]]) -> list[Result]:
-    """What a worker does. What it runs was probed before, in a worker that started like this one."""
+def _task(chunk: Sequence[Pair]) -> list[Result]:
+    """What a worker does. The implementations were probed before, in another worker."""
     return [result for case, names in chunk for result in judged(case, names, probing=False)]
 
 
 def _start_task(name: str) -> ImplementationRow:
     return started(name).row
-
-
-Pair = tuple[Case, tuple[str, ...]]
 
 
 def _chunks(pairs: Sequence[Pair]) -> list[list[Pair]]:
@@ -76,9 +56,8 @@ def _chunks(pairs: Sequence[Pair]) -> list[list[Pair]]:
     for pair in pairs:
         groups[pair[0].activation, pair[0].dtype].append(pair)
     chunks = []
-    for group in groups.values():
-        of = iter(group)
-        while chunk := list(islice(of, CHUNK)):
+    for group in map(iter, groups.values()):
+        while chunk := list(islice(group, CHUNK)):
             chunks.append(chunk)
 
     def work(chunk: list[Pair]) -> int:
@@ -89,10 +68,10 @@ def _chunks(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
 @contextmanager
 def _pools_by_dtype(jobs: int) -> Iterator[dict[str, ProcessPool]]:
-    """A pool a dtype: what JAX has compiled for one is of no use to the other."""
+    """A pool for each dtype, since JAX compiles every operation anew for another dtype."""
     shares = [jobs - jobs // 2, jobs // 2]
-    with pools(filter(None, shares)) as found:
-        yield {"float64": found[0], "float32": found[-1]}
+    with pools(filter(None, shares)) as opened:
+        yield {"float64": opened[0], "float32": opened[-1]}
 
 
 def _in_parallel(
@@ -106,38 +85,40 @@ def _in_parallel(
             for i, n in enumerate(names)
         ]
 
-        def schedule(chunk: list[Pair]) -> tuple[list[Pair], Any]:
+        def schedule(chunk: list[Pair]) -> tuple[list[Pair], Future[list[Result]]]:
             pool = by_dtype[chunk[0][0].dtype]
             return chunk, pool.schedule(_task, args=[chunk], timeout=TIMEOUT)
 
         waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
         rows = [_start_row(name, future) for name, future in zip(names, starting, strict=True)]
-        ready = {r["name"] for r in rows if r["status"] == "ran"}
-        total = sum(len(ready & set(of)) for _, of in pairs)
+        ready, total = _ready(rows, pairs)
         while waiting:
             chunk, future = waiting.popleft()
             try:
                 results += [r for r in future.result() if r["implementation"] in ready]
             except (ProcessExpired, FutureTimeoutError) as e:
-                singles: list[list[Pair]] = [
-                    [(c, (n,))] for c, of in chunk for n in of if n in ready
-                ]
-                if len(chunk) == len(singles) == len(chunk[0][1]) == 1:
-                    ((case, (name,)),) = singles[0]
+                singles: list[Pair] = [(c, (n,)) for c, of in chunk for n in of if n in ready]
+                if len(chunk) == 1 and chunk == singles:
+                    ((case, (name,)),) = singles
                     results.append(judge_exception(case, name, _how_it_ended(name, e)))
                 else:
-                    waiting.extend(schedule(single) for single in singles)
+                    waiting.extend(schedule([single]) for single in singles)
             progress(len(results), total, chunk[0][0].id)
     return rows, results
 
 
-def _start_row(name: str, future: Any) -> ImplementationRow:
+def _ready(rows: Sequence[ImplementationRow], pairs: Sequence[Pair]) -> tuple[set[str], int]:
+    """The implementations that started, and how many results there will be of them."""
+    ready = {r["name"] for r in rows if r["status"] == "ran"}
+    return ready, sum(len(ready & set(names)) for _, names in pairs)
+
+
+def _start_row(name: str, future: Future[ImplementationRow]) -> ImplementationRow:
     """The outcome of starting an implementation, which may end its process."""
     try:
-        found: ImplementationRow = future.result()
+        return future.result()
     except (ProcessExpired, FutureTimeoutError) as e:
-        found = {**new_row(name), "status": "error", "reason": _how_it_ended(name, e)}
-    return found
+        return {**new_row(name), "status": "error", "reason": _how_it_ended(name, e)}
 
 
 def _how_it_ended(name: str, e: BaseException) -> str:
@@ -151,8 +132,7 @@ def _in_this_process(
 ) -> tuple[list[ImplementationRow], list[Result]]:
     rows = [started_now(n).row for n in names]
     results: list[Result] = []
-    ready = {r["name"] for r in rows if r["status"] == "ran"}
-    total = sum(len(ready & set(of)) for _, of in pairs)
+    _, total = _ready(rows, pairs)
     for case, of in pairs:
         results += judged(case, of)
         progress(len(results), total, case.id)
@@ -160,7 +140,8 @@ def _in_this_process(
 
 
 def _names(asked: Sequence[str], required: Sequence[str] = ()) -> list[str]:
-    """Those to run, ours first: the asked, or else all of ours; and the required."""
+    """The implementations to run, ours first: those asked for, or else all of ours; and those required.
+    Raises RunError for one that does not exist."""
     named = [*(asked or IMPLEMENTATIONS), *required]
     for name in named:
         if not name.isprintable():
@@ -179,12 +160,12 @@ def run(
     required: Sequence[str] = (),
     own: Sequence[Case] = (),
 ) -> Results:
-    """Run a profile: every implementation, or those named, on its cases, or those selected; or on `own`.
+    """Run implementations, or all of ours, on the cases of a profile, or the `wanted` of them; or on `own`.
 
-    An implementation is named (`row`), or an object with `name` and `run(problem)`, which runs in this
-    process. `required` are run as well; where one of them, or of those named, does not run, there is no
-    verdict (exit code 2). `jobs` is the number of worker processes: one a core where not said, 0 for none.
-    Raises RunError and CaseError for what there is not.
+    An implementation is a name (`implementations.row`), or an object with `name` and `run(problem)`, which
+    runs in this process. `required` are run as well. Where one of them, or of the implementations named, does
+    not run, there is no verdict (exit code 2). `jobs` is the number of worker processes: None is one for each
+    core, 0 is none. Raises RunError and CaseError for what does not exist.
     """
     objects = {name_of(i): i for i in implementations if not isinstance(i, str)}
     asked = [i if isinstance(i, str) else i.name for i in implementations]
@@ -201,11 +182,11 @@ def run(
 def _finished(
     row: ImplementationRow, results: Sequence[Result], chosen: Sequence[Case]
 ) -> ImplementationRow:
-    """With what it did: one that declined every case has not run."""
+    """The row with the number of cases that it ran; an implementation that declined them all has not run."""
     own = [r for r in results if r["implementation"] == row["name"]]
-    judged = sum(r["verdict"] != "not-run" for r in own)
-    row = {**row, "cases": judged, "reason": row["reason"] or left_out(row, results, chosen)}
-    return {**row, "status": "not-run"} if row["status"] == "ran" and not judged else row
+    ran = sum(r["verdict"] != "not-run" for r in own)
+    row = {**row, "cases": ran, "reason": row["reason"] or left_out(row, results, chosen)}
+    return {**row, "status": "not-run"} if row["status"] == "ran" and not ran else row
 
 
 def _run(
@@ -222,22 +203,21 @@ def _run(
     chosen = list(own) or select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
     fields = SHAPES if profile == "quick" else SPANNED
-    sample = set(chosen if everything else spanning(covering(chosen), fields))
+    sample = set(chosen if everything else spanning(covering(chosen), fields))  # for what is jitted
     pairs = [(c, tuple(n for n in names if c in sample or not row_of(n).jitted)) for c in chosen]
     jobs = processes(jobs)
     try:
-        rows, found = (
-            _in_this_process(names, pairs, progress)
-            if jobs == 0
-            else _in_parallel(names, pairs, jobs, progress)
-        )
+        if jobs == 0:
+            rows, results = _in_this_process(names, pairs, progress)
+        else:
+            rows, results = _in_parallel(names, pairs, jobs, progress)
     except BrokenProcessPool as e:
         raise RunError(
             "no worker process could start. In a script, call run under `if __name__ == "
             '"__main__":`, since a worker imports the script again; or pass jobs=0.'
         ) from e
-    order = {(c.id, n): i for i, (c, n) in enumerate((c, n) for c in chosen for n in names)}
-    results = sorted(found, key=lambda r: order[r["case"], r["implementation"]])
+    order = {key: i for i, key in enumerate((c.id, n) for c in chosen for n in names)}
+    results.sort(key=lambda r: order[r["case"], r["implementation"]])
     rows = [_finished(r, results, chosen) for r in rows]
     differences = [difference(d, results) for d in known_differences()]
     return Results(

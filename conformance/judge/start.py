@@ -1,11 +1,10 @@
-"""Implementations, started: what runs here, in which arithmetic, and why not."""
+"""Implementations, started: which ones run here, in which arithmetic, and why the others do not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from conformance.implementations import (
     IMPLEMENTATIONS,
@@ -38,22 +37,21 @@ class Started:
 
 
 def row_of(name: str) -> Row:
-    """What is meant by a name. Raises RunError, with the nearest there is."""
+    """Where the implementation of this name is found. Raises RunError, with the nearest name, if nowhere."""
     found = row(name)
-    if found is None:
-        where = name.rpartition(":")[0] or name
-        if where.endswith(".py") and not name.startswith("cmd:"):
-            if Path(where).is_file():
-                raise RunError(f"implementation {name!r}: expected FILE.py, or FILE.py:NAME.")
-            raise RunError(f"implementation {name!r}: there is no file {where}.")
-        raise RunError(
-            unknown("implementation", name, [*IMPLEMENTATIONS, *announced()])
-            + " Or FILE.py, FILE.py:NAME, cmd:PROGRAM."
-        )
-    return found
+    if found is not None:
+        return found
+    where = name.rpartition(":")[0] or name
+    if not where.endswith(".py") or name.startswith("cmd:"):
+        nearest = unknown("implementation", name, [*IMPLEMENTATIONS, *announced()])
+        raise RunError(f"{nearest} Or FILE.py, FILE.py:NAME, cmd:PROGRAM.")
+    if Path(where).is_file():
+        raise RunError(f"implementation {name!r}: expected FILE.py, or FILE.py:NAME.")
+    raise RunError(f"implementation {name!r}: there is no file {where}.")
 
 
 def new_row(name: str) -> ImplementationRow:
+    """The row of an implementation that has not run yet."""
     return ImplementationRow(
         name=name,
         description=row_of(name).description,
@@ -71,7 +69,7 @@ def new_row(name: str) -> ImplementationRow:
 def started(name: str, probing: bool = True, of: object = None) -> Started:
     """Start an implementation in this process, once, and probe what arithmetic it computes in.
 
-    `of` is its `token`: an object that was given is started for itself.
+    `of` is the `token` of an object that was given, so that another object of the same name is started anew.
     """
     whole, new = row_of(name).whole, new_row(name)
     try:
@@ -80,39 +78,40 @@ def started(name: str, probing: bool = True, of: object = None) -> Started:
     except NotRunError as e:
         return Started({**new, "reason": str(e)}, None)
     except (Exception, SystemExit) as e:
-        return Started({**new, **_why_not(name, whole, e)}, None)
+        return Started(_not_started(new, whole, e), None)
     described = getattr(impl, "description", "") or new["description"]
     new = {**new, "description": described, "versions": dict(versions), "device": device}
     if not probing:
         return Started({**new, "status": "ran"}, impl)
     try:
-        found = probe(impl)
+        probes = probe(impl)
     except (Exception, SystemExit) as e:
-        if not whole:  # it may leave A out, or do no networks like the probe's: the cases will show
+        if not whole:  # it may leave A out, or not run the probe's networks: the cases will show
             return Started({**new, "status": "ran"}, impl)
         return Started({**new, "status": "error", "reason": f"its probe failed: {reason(e)}"}, None)
-    wrong = objection(found) if whole else ""  # of somebody's own the cases will show it
-    new = {**new, "probes": found, "status": "error" if wrong else "ran", "reason": wrong}
+    wrong = objection(probes) if whole else ""  # for a user's own the cases will show it
+    new = {**new, "probes": probes, "status": "error" if wrong else "ran", "reason": wrong}
     return Started(new, None if wrong else impl)
 
 
-def _why_not(name: str, whole: bool, e: BaseException) -> Any:
-    """What is not installed is not run. What is there and does not start is an error, and never green."""
+def _not_started(row: ImplementationRow, whole: bool, e: BaseException) -> ImplementationRow:
+    """The row with the reason: `not-run` for a package that is not installed, `error` for anything else, so
+    that a broken installation is never taken for a missing one."""
     missing = not_installed(e)
-    if missing and (not whole or missing == IMPLEMENTATIONS[name].module.rstrip("_")):
-        return {"reason": f"{missing} is not installed: {to_install(missing)}."}
+    if missing and (not whole or missing == IMPLEMENTATIONS[row["name"]].module.rstrip("_")):
+        return {**row, "reason": f"{missing} is not installed: {to_install(missing)}."}
     advice = f"; {to_install(missing)}" if missing else ""
-    return {"status": "error", "reason": f"it did not start: {reason(e)}{advice}"}
+    return {**row, "status": "error", "reason": f"it did not start: {reason(e)}{advice}"}
 
 
 def started_now(name: str, probing: bool = True) -> Started:
-    """The same, of the object that is given for the name now."""
+    """`started`, of the object that is given for the name now, if there is one."""
     of = token(name)
     return started(name, probing) if of is None else started(name, probing, of)
 
 
-def name_of(impl: Any) -> str:
-    """Its name. Raises RunError where it is no implementation."""
+def name_of(impl: object) -> str:
+    """The name of an implementation. Raises RunError for an object that is none."""
     name = getattr(impl, "name", None)
     if not isinstance(name, str) or not name or not callable(getattr(impl, "run", None)):
         raise RunError(

@@ -1,6 +1,6 @@
-"""How many errors are allowed, and what one evaluation of σ may lose: the constants of the tolerances.
+"""The constants of the tolerances: how many errors are allowed, and what one evaluation of σ may lose.
 
-What rounding does on the way is in the rules of the tape (`truth/rules.py`); docs/tolerances.md derives
+How rounding errors propagate is in the rules of the tape (`truth/rules.py`); docs/tolerances.md derives
 both and shows the evidence for the constants.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from conformance.truth.definitions import TERMS
 from conformance.truth.rounding import ENDS, Accuracy
@@ -20,11 +19,12 @@ __all__ = ["LAMBDA", "accuracy"]
 
 LAMBDA = 5.0
 """How many root-mean-square errors the end-to-end gate allows. docs/tolerances.md has the evidence; the
-most that a run has seen is in its report."""
+largest number that a run has seen is in its report."""
 
 
 @cache
-def _table() -> Mapping[str, Any]:
+def _table() -> Mapping[str, Mapping[str, Sequence[float]]]:
+    """accuracy.toml: {"NAME.DTYPE": {σ: row}}, and "default"."""
     text = files("conformance.judge").joinpath("accuracy.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -35,18 +35,18 @@ def _row(numbers: Sequence[float]) -> Accuracy:
 
 @cache
 def accuracy(implementation: str, dtype: str, activation: str) -> Accuracy:
-    """The row of accuracy.toml for an implementation: of an activation, or of a term of a loss.
+    """What an implementation may lose in an activation, or in a term of a loss: its row of accuracy.toml.
 
-    Everybody else is held to the widest there is: of the default and of what each implementation of the
-    table was measured to lose, number by number.
+    An implementation that has no row is allowed the most of any, number by number: of the default row and of
+    the rows of all implementations.
     """
     table = _table()
     own = table.get(f"{implementation}.{dtype}", {})
     if activation in own:
         return _row(own[activation])
-    usual = table["default"]["term" if activation in TERMS else "any"]
+    default = table["default"]["term" if activation in TERMS else "any"]
     if own and activation in TERMS:
-        return _row(usual)
-    rows = [table["default"].get(activation, usual)]
+        return _row(default)
+    rows = [table["default"].get(activation, default)]
     rows += [t[activation] for n, t in table.items() if n.endswith(f".{dtype}") and activation in t]
     return _row(list(map(max, zip(*rows, strict=True))))

@@ -1,6 +1,6 @@
-"""Child processes that answer line for line, with a limit of time and of memory.
+"""Child processes that answer line for line, with limits of time and of memory.
 
-What a child says is data. One that dies or hangs is ended, and is started again when it is next asked.
+A child that dies or hangs is ended, and is started again when it is next asked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, TypedDict, cast
 
 from conformance.tools.trouble import RefusedError
 
@@ -26,7 +26,7 @@ KEPT = 2**16  # bytes of standard error: the last of them
 
 
 class ChildError(Exception):
-    """A process that gave no answer, or said what went wrong: a sentence for whoever reads the results."""
+    """A process that gave no answer, or reported an error: a sentence for whoever reads the results."""
 
 
 class SilentError(ChildError):
@@ -34,11 +34,11 @@ class SilentError(ChildError):
 
 
 class NotStartedError(ChildError, RefusedError):
-    """A process that this machine would not start: nothing that is judged is at fault."""
+    """This machine could not start the process: what is to be judged is not at fault."""
 
 
 class _EndedError(ChildError):
-    """It ended, in order, before it answered."""
+    """It ended with exit code 0 before it answered."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Limits:
     seconds: float = 20.0  # for one answer
     memory: int = 4 * 2**30  # bytes of address space
     user: str | int | None = (
-        None  # whom it runs as, and in that user's group alone; root may choose
+        None  # it runs as this user, in that user's group alone; root may choose
     )
     answer: int = 2**28  # bytes of one answer
 
@@ -56,7 +56,7 @@ class Limits:
 class Child:
     """A process that answers line for line. Started when first asked, and again after it has ended.
 
-    `alone`: nothing of this process's environment is handed down but `env`.
+    `alone`: its environment is `env` alone; otherwise this process's environment and `env`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Child:
             return self._exchange(text.encode())
         except ChildError as e:
             self.close()
-            if isinstance(e, _EndedError) and not fresh:  # after the answer before
+            if isinstance(e, _EndedError) and not fresh:  # it ended after its last answer
                 return self.ask(text)
             raise
 
@@ -103,15 +103,18 @@ class Child:
         for pipe in self._pipes():
             os.set_blocking(pipe.fileno(), False)
 
-    def _pipes(self) -> tuple[Any, Any, Any]:
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+        """Its standard input, output and error."""
         assert self.process is not None
-        return self.process.stdin, self.process.stdout, self.process.stderr
+        pipes = self.process.stdin, self.process.stdout, self.process.stderr
+        return cast("tuple[IO[bytes], IO[bytes], IO[bytes]]", pipes)  # none is None: all are PIPE
 
     def _exchange(self, data: bytes) -> str:
         self.until = time.monotonic() + self.limits.seconds
         self._step(memoryview(b""), 0.0)
-        if self.buffer:  # or it would be taken for the answer to this
-            raise ChildError(f"it wrote more than one line for one problem: {self._begun()!r}")
+        if self.buffer:  # it would be taken for the answer to this line
+            begun = self.buffer[:60].decode("utf-8", "replace")
+            raise ChildError(f"it wrote more than one line for one problem: {begun!r}")
         left, end = memoryview(data), -1
         while end < 0:
             wait = self.until - time.monotonic()
@@ -127,7 +130,7 @@ class Child:
         return answer
 
     def _step(self, left: memoryview, wait: float) -> memoryview:
-        """Write and read what can be, having waited for that: what is left to write."""
+        """Wait until it can be written to or read from, and do that. Returns what is left to write."""
         into, out, err = self._pipes()
         reading = [out] if err.closed else [out, err]
         ready, free, _ = select.select(reading, [into] if left else [], [], wait)
@@ -138,7 +141,7 @@ class Child:
                 left = left[os.write(into.fileno(), left[:65536]) :]
             except BlockingIOError:
                 pass
-            except BrokenPipeError:  # it does not read on; it may answer all the same
+            except BrokenPipeError:  # it has stopped reading; it may answer all the same
                 left = left[:0]
         if out in ready:
             got = os.read(out.fileno(), 1 << 20)
@@ -148,7 +151,7 @@ class Child:
         return left
 
     def _hear(self) -> None:
-        """Read what there is of standard error, and keep its end."""
+        """Read what can be read of its standard error, and keep the end of it."""
         *_, err = self._pipes()
         with suppress(BlockingIOError, ValueError):  # ValueError: closed
             if got := os.read(err.fileno(), KEPT):
@@ -156,10 +159,8 @@ class Child:
             else:
                 err.close()
 
-    def _begun(self) -> str:
-        return self.buffer[:60].decode("utf-8", "replace")
-
     def _ending(self) -> ChildError:
+        """How it ended, or that it closed its output and did not end."""
         assert self.process is not None
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=max(0.0, self.until - time.monotonic()))
@@ -171,8 +172,8 @@ class Child:
             )
         if code < 0:
             return ChildError(f"it ended (signal {_signal(-code)})")
-        said = f"it ended (exit code {code})"
-        return ChildError(said) if code or self.buffer else _EndedError(said)
+        message = f"it ended (exit code {code})"
+        return ChildError(message) if code or self.buffer else _EndedError(message)
 
     def printed(self, most: int = 2000) -> str:
         """The end of what it wrote to standard error."""
@@ -204,14 +205,22 @@ _OPEN: weakref.WeakSet[Child] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """While there is something to close them with: an interpreter that ends takes modules away first."""
+    """Close them before the interpreter ends: it removes modules first, and __del__ could not use them."""
     for child in tuple(_OPEN):
         with suppress(Exception):
             child.close()
 
 
-def _as_user(user: str | int | None) -> dict[str, Any]:
-    """The arguments of Popen for somebody else: in no group of ours. KeyError: there is no such user."""
+class _User(TypedDict, total=False):
+    """Arguments of Popen."""
+
+    user: str | int
+    group: str | int
+    extra_groups: list[str | int]
+
+
+def _as_user(user: str | int | None) -> _User:
+    """The arguments of Popen for another user, in none of our groups. Raises KeyError if there is none."""
     if user is None:
         return {}
     group = user if isinstance(user, int) else pwd.getpwnam(user).pw_gid

@@ -1,4 +1,4 @@
-"""A user's function, from `path.py:name` or `package.module:name`. Read in the process that runs it."""
+"""Loads a user's function or object by `path.py:name` or `package.module:name`, where it is to run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeAlias
 
 from conformance.tools.trouble import RefusedError
 
 __all__ = ["LoadError", "load", "split", "user_lines"]
 
 
+Loaded: TypeAlias = Any
+"""A user's object: nothing is known of it until it is used."""
+
+
 class LoadError(RefusedError):
-    """There is no such function: what was asked for, and the nearest there is."""
+    """There is no such function: what was asked for, and the nearest name."""
 
 
 def split(spec: str, folder: str = "") -> tuple[str, str]:
-    """('my.py', 'mish') of 'my.py:mish', a file as it lies in the folder. Raises LoadError."""
+    """('my.py', 'mish') for 'my.py:mish'; a relative path starts at the folder. Raises LoadError."""
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name:
         raise LoadError(f"cannot read {spec!r}; expected FILE.py:NAME or package.module:NAME.")
@@ -29,27 +34,26 @@ def split(spec: str, folder: str = "") -> tuple[str, str]:
     return where, name
 
 
-def load(spec: str, folder: str = "") -> Any:
-    """The object; relative paths start at the folder.
+def load(spec: str, folder: str = "") -> Loaded:
+    """The object; a relative path starts at the folder.
 
     Raises LoadError, or whatever importing its file raises.
     """
     where, name = split(spec, folder)
-    module = _from_file(Path(folder, where)) if where.endswith(".py") else _from_name(where, spec)
-    found: Any = module
+    loaded: Loaded
+    loaded = _from_file(Path(folder, where)) if where.endswith(".py") else _from_name(where, spec)
     for part in name.split("."):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(
-                part, [n for n in dir(found) if not n.startswith("_")], 1
-            )
+        if not hasattr(loaded, part):
+            public = [n for n in dir(loaded) if not n.startswith("_")]
+            near = difflib.get_close_matches(part, public, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise LoadError(f"{where} has no {name!r}.{hint}")
-        found = getattr(found, part)
-    return found
+        loaded = getattr(loaded, part)
+    return loaded
 
 
-def _from_name(where: str, spec: str) -> Any:
-    if "" not in sys.path:
+def _from_name(where: str, spec: str) -> ModuleType:
+    if "" not in sys.path:  # the folder where the command was given, as for `python -m`
         sys.path.insert(0, "")
     try:
         return import_module(where)
@@ -59,21 +63,21 @@ def _from_name(where: str, spec: str) -> Any:
         raise
 
 
-def _from_file(path: Path) -> Any:
-    """The file as a module, once; what lies beside it can be imported, as when it is run."""
+def _from_file(path: Path) -> ModuleType:
+    """The file as a module, loaded once. It can import what lies beside it, as when it is run itself."""
     path = path.resolve()
     name = f"_under_test_{path.stem}_{abs(hash(path)):x}"
     if name in sys.modules:
         return sys.modules[name]
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
         raise LoadError(f"cannot read {path}: it is no Python file.")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
@@ -84,14 +88,11 @@ OURS = Path(__file__).resolve().parents[1]
 
 
 def user_lines(e: BaseException) -> list[str]:
-    """Where in the user's own files it was raised: 'my.py:12 in mish: return 1 / 0'."""
-    frames = traceback.extract_tb(e.__traceback__)
-    own = [
-        f
-        for f in frames
+    """The lines of the user's own files through which it was raised: 'my.py:12 in mish: return 1 / 0'."""
+    return [
+        f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}"
+        for f in traceback.extract_tb(e.__traceback__)
         if not Path(f.filename).is_relative_to(OURS)
-        and "site-packages" not in f.filename
+        and not any(s in f.filename for s in ("site-packages", "/lib/python"))
         and not f.filename.startswith("<frozen")
-        and "/lib/python" not in f.filename
     ]
-    return [f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in own]

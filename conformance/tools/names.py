@@ -1,4 +1,4 @@
-"""Names that people write: what is meant by one that there is not."""
+"""The message for a name that does not exist: what was asked for, and what may be meant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["unknown"]
 
 
 def unknown(kind: str, name: str, among: Iterable[str]) -> str:
-    """“unknown …”, with the nearest real name."""
+    """“unknown …”, with the nearest name, and all of them where they are 40 or fewer."""
     names = list(among)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""A process that does not outlive whoever started it."""
+"""Ends a process when the process that started it has ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ __all__ = ["end_with"]
 
 
 def end_with(parent: int) -> None:
-    """End when the process `parent`, which started this one, has ended, however that came about."""
+    """End this process when `parent`, which started it, has ended for whatever reason: a process that was
+    killed cannot end its children itself."""
 
     def watch() -> None:
         while os.getppid() == parent:

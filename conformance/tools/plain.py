@@ -1,7 +1,8 @@
-"""Text that comes from outside, made fit to be shown: nothing in it steers a terminal, hides or turns round.
+"""Makes text from outside safe to show: no character in it controls a terminal, is invisible, or reverses the
+direction of other text.
 
-Whatever a user's code, file or exception says passes through here before it is written to a terminal
-(`commands.command.echo` does it for all commands) or handed on to a page.
+All text of a user's code, file or exception passes through here before it is written to a terminal
+(`commands.command.echo` does it for all commands) or put on a page.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any
 __all__ = ["plain", "plain_values", "without_sequences"]
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode's categories of what is not seen: controls, formats (bidi overrides among them), halves of
-surrogate pairs, what is private or not assigned, and the separators of lines and paragraphs."""
+"""Unicode's categories of characters that are not seen: controls, formats (bidi overrides among them), halves
+of surrogate pairs, private and unassigned ones, and the separators of lines and paragraphs."""
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
 
 def plain(text: str, lines: bool = False) -> str:
-    r"""The same with every character spelt out that is not seen, as Python writes it: \x1b, \u202e.
+    r"""The text with every invisible character escaped as in Python: \x1b, \u202e.
 
-    `lines`: the ends of lines, and tabs, stay; else all of it is on one line.
+    `lines`: line ends and tabs are kept; otherwise the text is on one line.
     """
     kept = "\n\t" if lines else ""
     return "".join(
@@ -34,7 +35,7 @@ def plain(text: str, lines: bool = False) -> str:
 
 
 def plain_values(x: Any) -> Any:
-    """A value of JSON with every text in it `plain`, keys included."""
+    """A value of JSON with every text in it, keys included, made `plain`."""
     if isinstance(x, str):
         return plain(x, lines=True)
     if isinstance(x, Mapping):
@@ -43,9 +44,9 @@ def plain_values(x: Any) -> Any:
 
 
 def without_sequences(text: str, most: int, lines: bool = False) -> str:
-    """Without terminal sequences and what is not seen, rather than with them spelt out; at most so long.
+    """The text without terminal sequences and invisible characters, cut to at most so many characters.
 
-    `lines`: the ends of lines stay; else runs of white space are one space.
+    `lines`: line ends are kept; otherwise each run of white space becomes one space.
     """
     text = _SEQUENCES.sub("", text[: 20 * most])
     kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in _HIDDEN)

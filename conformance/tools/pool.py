@@ -1,4 +1,4 @@
-"""Worker processes: a thread each, started afresh, and ended with whoever started them."""
+"""Pools of worker processes: each is started afresh, computes in one thread, and ends with this process."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ __all__ = ["ONE_THREAD", "pools", "processes"]
 ONE_THREAD: Mapping[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
-"""The environment of a worker: a process a core, and sums in the same order every time."""
+"""In the environment of a worker: there is a process for each core already, and with one thread sums are
+taken in the same order every time."""
 
 
 def processes(jobs: int | None) -> int:
-    """As many as asked for, or one a core."""
+    """The number of processes: as many as asked for, or one for each core."""
     return (os.cpu_count() or 1) if jobs is None else jobs
 
 
 @contextmanager
 def pools(shares: Iterable[int]) -> Iterator[list[ProcessPool]]:
-    """Pools of so many processes each. Ctrl-C waits for nothing that is still to do."""
+    """Pools of so many processes each. An exception, Ctrl-C among them, drops the tasks that are waiting."""
     context = multiprocessing.get_context("spawn")
     with _one_thread_each(), ExitStack() as stack:
-        found = [
+        opened = [
             stack.enter_context(
                 ProcessPool(max_workers=share, context=context, initializer=_start_worker)
             )
             for share in shares
         ]
         try:
-            yield found
+            yield opened
         except BaseException:
-            for pool in found:
+            for pool in opened:
                 pool.stop()  # type: ignore[no-untyped-call]
             raise
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Set in this process while workers are started, since they inherit it."""
+    """The environment of this process, which the workers inherit, while they are started."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:
@@ -58,5 +59,5 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """Collect cycles rarely: at Python's own threshold that takes a tenth of a worker's time."""
+    """Collect cycles rarely: with Python's own thresholds that takes a tenth of a worker's time."""
     gc.set_threshold(100_000, 20, 50)

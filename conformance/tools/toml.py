@@ -1,14 +1,14 @@
-"""Files that people write by hand, in TOML, strictly read: what does not fit is said with its place.
+"""Reads TOML files that people write by hand, strictly: a misfit is reported with its line and field.
 
-A check takes a value and returns it as it is wanted, or raises `UnfitError`; a `Reader` knows where in its
-file a field stands, and says so.
+A check takes a value and returns it, converted where needed, or raises `UnfitError`; a `Reader` applies
+checks to the fields of a file, and adds to the error where in the file the field stands.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from conformance.tools.names import unknown
 from conformance.tools.toml_text import Places
@@ -28,14 +28,16 @@ __all__ = [
 ]
 
 Fields = Mapping[str, Callable[[Any], Any]]
+"""The check of each field, from the value in TOML to the value that is wanted."""
+T = TypeVar("T")
 
 
 class UnfitError(ValueError):
-    """What was expected of a value; where it stands is added by whoever knows."""
+    """What a value is and what was expected; a `Reader` adds where it stands."""
 
 
-def told(x: Any) -> str:
-    """A value as TOML has it, cut short."""
+def told(x: object) -> str:
+    """A value as TOML writes it, cut short."""
     if isinstance(x, bool):
         return str(x).lower()
     if isinstance(x, list):
@@ -49,10 +51,10 @@ def told(x: Any) -> str:
         return "a whole number of thousands of digits"
 
 
-def text(most: int | None = None) -> Callable[[Any], str]:
-    """A check that it is a text that is not empty, nor longer than that."""
+def text(most: int | None = None) -> Callable[[object], str]:
+    """A check for a text that is not empty, and has at most so many characters."""
 
-    def check(x: Any) -> str:
+    def check(x: object) -> str:
         if not isinstance(x, str) or not x.strip():
             raise UnfitError(f"is {told(x)}; expected a text in quotes.")
         if most is not None and len(x) > most:
@@ -65,21 +67,21 @@ def text(most: int | None = None) -> Callable[[Any], str]:
 string = text()
 
 
-def flag(x: Any) -> bool:
-    """True or false."""
+def flag(x: object) -> bool:
+    """A check for true or false."""
     if not isinstance(x, bool):
         raise UnfitError(f"is {told(x)}; expected true or false.")
     return x
 
 
-def number(least: float, most: float, whole: bool = False) -> Callable[[Any], Any]:
-    """A check that it is a number in a range."""
+def number(least: float, most: float, whole: bool = False) -> Callable[[object], float]:
+    """A check for a number in a range; a whole one is returned as an int, any other as a float."""
+    kinds = int if whole else (int, float)
     what = "a whole number" if whole else "a number"
     end = f"{most:g}" if float(f"{most:g}") == most else f"{most:.10g}"
 
-    def check(x: Any) -> Any:
-        fits = isinstance(x, int if whole else (int, float)) and not isinstance(x, bool)
-        if not fits or not least <= x <= most:
+    def check(x: object) -> float:
+        if not isinstance(x, kinds) or isinstance(x, bool) or not least <= x <= most:
             quotes = ", without quotes" if isinstance(x, str) else ""
             raise UnfitError(f"is {told(x)}; expected {what} from {least:g} to {end}{quotes}.")
         return x if whole else float(x)
@@ -87,10 +89,10 @@ def number(least: float, most: float, whole: bool = False) -> Callable[[Any], An
     return check
 
 
-def one_of(kind: str, among: Sequence[str], **same: str) -> Callable[[Any], str]:
-    """A check that it is one of those; `same` is what others call them."""
+def one_of(kind: str, among: Sequence[str], **same: str) -> Callable[[object], str]:
+    """A check for one of these names; `same` has other names that people use for them."""
 
-    def check(x: Any) -> str:
+    def check(x: object) -> str:
         if not isinstance(x, str):
             raise UnfitError(f"is {told(x)}; expected, in quotes, one of {', '.join(among)}.")
         if x not in among:
@@ -101,7 +103,7 @@ def one_of(kind: str, among: Sequence[str], **same: str) -> Callable[[Any], str]
 
 
 def stray(kind: str, name: str, among: Sequence[str], same: Mapping[str, str]) -> str:
-    """“is an unknown …”, with what is meant, or else the name that is written most alike."""
+    """“is an unknown …”, with the name that is meant, or else the one that is spelt most alike."""
     meant = {_plain(n): n for n in among}.get(_plain(name)) or same.get(_plain(name))
     if meant in among:
         return f"is an unknown {kind} {name[:60]!r}. Did you mean {meant!r}?"
@@ -109,12 +111,12 @@ def stray(kind: str, name: str, among: Sequence[str], same: Mapping[str, str]) -
 
 
 def _plain(name: str) -> str:
-    """A name without what people write differently."""
+    """A name without its spaces, hyphens and capitals, which people write differently."""
     return re.sub(r"[\W_]", "", name).casefold()
 
 
-def as_it_is(x: Any) -> Any:
-    """Looked at by whoever knows it."""
+def as_it_is(x: T) -> T:
+    """No check: the caller looks at the value itself."""
     return x
 
 
@@ -125,28 +127,28 @@ class Reader:
         self.name, self.error, self.places = name, error, Places(text)
 
     def fail(self, table: str, field: str, what: str) -> ValueError:
-        """The file, the line, and the field."""
+        """The error that names the file, the line and the field."""
         at = f"{self.name}, line {self.places.line(table, field)}"
         where = f"{table}.{field}" if table and field else table or field
         return self.error(f"{at}: {where} {what}")
 
     def fields(
-        self, table: str, said: Any, known: Fields, needed: Sequence[str] = ()
+        self, table: str, values: object, known: Fields, needed: Sequence[str] = ()
     ) -> dict[str, Any]:
         """The values of a table, each checked. Raises the reader's error."""
-        if not isinstance(said, dict):
+        if not isinstance(values, dict):
             name, _, field = table.rpartition(".")
-            raise self.fail(name, field or table, f"is {told(said)}; expected a table of fields.")
-        for field in said:
+            raise self.fail(name, field or table, f"is {told(values)}; expected a table of fields.")
+        for field in values:
             if field not in known:
                 raise self.fail(table, field[:60], f"is an {unknown('field', field[:60], known)}")
         for field in needed:
-            if field not in said:
+            if field not in values:
                 raise self.fail(table, field, "is missing; expected it here.")
-        return {field: self._value(table, field, known[field], x) for field, x in said.items()}
-
-    def _value(self, table: str, field: str, check: Callable[[Any], Any], x: Any) -> Any:
-        try:
-            return check(x)
-        except UnfitError as e:
-            raise self.fail(table, field, str(e)) from e
+        checked = {}
+        for field, x in values.items():
+            try:
+                checked[field] = known[field](x)
+            except UnfitError as e:
+                raise self.fail(table, field, str(e)) from e
+        return checked

@@ -1,7 +1,8 @@
-"""A file in TOML as text: where in it each field stands, and what is wrong with its writing.
+"""The text of a TOML file: on which line each field stands, and what is wrong with its syntax.
 
-tomllib says what its parser stumbled over. Whoever wrote the file wants to know which field of which line,
-and what to write there: `parsed` says a mistake in the writing as `tools.toml.Reader` says one in a value.
+tomllib says where its parser stopped. Whoever wrote the file wants to know which field is wrong, on which
+line, and what to write there: `parsed` reports a mistake in the syntax as `tools.toml.Reader` reports one
+in a value.
 """
 
 from __future__ import annotations
@@ -26,11 +27,10 @@ _KEY = re.compile(r"([^=\n#:]*?)\s*(?:[=:\n#]|$)")
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """The line and the rest of it where each header and each key begins, and none inside a value."""
+    """For each header and each key outside a value: the number of its line, and the line."""
     line, depth, fresh = 1, 0, True
     lines = text.split("\n")
-    for found in _TOKEN.finditer(text):
-        token = found[0]
+    for token in (match[0] for match in _TOKEN.finditer(text)):
         if fresh and not token.isspace() and token[0] != "#":
             yield line, lines[line - 1].strip()
             fresh = False
@@ -43,20 +43,20 @@ class Places:
     """On which line of a file each field stands: `layers[2].W` is the W of the second [[layers]]."""
 
     def __init__(self, text: str) -> None:
-        self.lines: dict[tuple[str, str], int] = {}
+        self.lines: dict[tuple[str, str], int] = {}  # by table and field
         self.stated: list[tuple[int, str]] = []  # line and field, in order
         self.last = max(1, text.rstrip().count("\n") + 1)
         self.headers: dict[str, int] = {}
         table, counted = "", dict[str, int]()
-        for line, told in _statements(text):
-            header = _HEADER.match(told)
+        for line, statement in _statements(text):
+            header = _HEADER.match(statement)
             if header:
                 table = self._entered(header[1] == "[[", _bare(header[2]), counted, line)
                 self.headers.setdefault(table, line)
                 self.stated.append((line, table))
-            elif told.startswith("["):  # a header that is not closed
-                self.stated.append((line, _bare(told)))
-            elif key := _KEY.match(told):
+            elif statement.startswith("["):  # a header that is not closed
+                self.stated.append((line, _bare(statement)))
+            elif key := _KEY.match(statement):
                 field = _bare(key[1])
                 self.stated.append((line, f"{table}.{field}" if table else field))
                 for part in {field, field.partition(".")[0]}:
@@ -76,9 +76,9 @@ class Places:
         return table
 
     def line(self, table: str, field: str) -> int:
-        """Where it stands; else its table; else where it could stand: never nowhere."""
+        """The line of a field; else that of its table; else one where it could stand."""
         name = table.partition("[")[0]
-        outer, _, inner = table.rpartition(".")  # of an inline table, the field that holds it
+        outer, _, inner = table.rpartition(".")  # if it is an inline table, the field that holds it
         keys = (table, field), (table, ""), (outer, inner), ("", name), ("", name.partition(".")[0])
         for key in keys:
             if key != ("", "") and key in self.lines:
@@ -86,11 +86,11 @@ class Places:
         return next(iter(self.headers.values()), self.last)
 
     def field(self, line: int) -> str:
-        """What is being said on a line: the field of the last statement that begins there or before."""
+        """The field of the last statement that begins on this line or before it."""
         return next((field for at, field in reversed(self.stated) if at <= line), "")
 
     def begins(self, line: int) -> int:
-        """Where that statement begins."""
+        """The line on which that statement begins."""
         return next((at for at, _ in reversed(self.stated) if at <= line), line)
 
 
@@ -102,7 +102,8 @@ def _bare(key: str) -> str:
 # --- what is no TOML ----------------------------------------------------------------------------------
 
 Rows = Sequence[tuple[str, str]]
-"""What is matched, and what is said of it; {got} is what matched, {first} where it stood before."""
+"""A pattern, and our message for it: {got} is what matched, {first} is ", after line N" if the field stands
+on an earlier line, {table} an example of a header."""
 
 _OF_VALUE: Rows = (
     (r"^(?=#|$)", "has no value; expected a number, a text in quotes, true, false or a list in brackets."),
@@ -130,7 +131,7 @@ _OF_END: Rows = (
     (r"^\S{1,20}", "has {got} after its value; expected a new line there."),
 )  # fmt: skip
 """What stands where a line is to end."""
-_OF_SAID: Rows = (
+_OF_MESSAGE: Rows = (
     (r"Unclosed array", "misses a comma, or its closing bracket; expected [1, 2], or [[1, 2], [3, 4]]."),
     (r"Unclosed inline table", "misses a comma, or its closing brace; expected such as {epochs = 10}."),
     (r"Expected '=' after", "has no = after its name; expected field = value."),
@@ -144,11 +145,11 @@ _OF_SAID: Rows = (
     (r"Invalid initial character", "has no name where one is to stand; expected field = value."),
     (r"Invalid statement", "is no name in plain letters; expected field = value, or a header: {table}."),
 )  # fmt: skip
-"""tomllib's words, and ours."""
+"""A pattern of tomllib's message, which is all that tells its errors apart, and ours."""
 
 
 def parsed(name: str, text: str, error: type[ValueError], table: str) -> dict[str, Any]:
-    """What a file says. Raises `error`, with the line, the field and what to write there.
+    """The values of a file. Raises `error`, with the line, the field and what to write there.
 
     `table` is a header that such a file has, as an example: [[layers]].
     """
@@ -156,45 +157,45 @@ def parsed(name: str, text: str, error: type[ValueError], table: str) -> dict[st
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        line, rest = _stumbled(text, str(e))
-        told = _told(str(e), rest, places.field(line) in places.headers)
+        line, rest = _stopped(text, str(e))
+        message = _ours(str(e), rest, places.field(line) in places.headers)
     except RecursionError:
-        line, told = _deepest(text), "is a list in too many lists; expected rows of numbers."
+        line, message = _deepest(text), "is a list in too many lists; expected rows of numbers."
     except ValueError:  # Python's own limit on the digits of an integer
         line, digits = _longest(text)
-        told = f"has a number of {digits:,} digits; expected numbers of a million at most."
+        message = f"has a number of {digits:,} digits; expected numbers of a million at most."
     field, line = places.field(line) or "what stands there", places.begins(line)
     before = next((at for at, f in places.stated if f == field and at < line), 0)
-    told = told.replace("{first}", f", after line {before}" if before else "")
-    raise error(f"{name}, line {line}: {field} {told.replace('{table}', table)}")
+    message = message.replace("{first}", f", after line {before}" if before else "")
+    raise error(f"{name}, line {line}: {field} {message.replace('{table}', table)}")
 
 
-def _stumbled(text: str, said: str) -> tuple[int, str]:
-    """The line on which tomllib stopped, and what stands there."""
+def _stopped(text: str, theirs: str) -> tuple[int, str]:
+    """The line on which tomllib stopped, by its message, and the rest of that line."""
     lines = text.split("\n")
-    found = re.search(r"\(at line (\d+), column (\d+)\)$", said)
-    if found:
-        line, column = int(found[1]), int(found[2])
+    position = re.search(r"\(at line (\d+), column (\d+)\)$", theirs)
+    if position:
+        line, column = int(position[1]), int(position[2])
         return line, plain(lines[line - 1][column - 1 :]).strip()
     return max((i for i, s in enumerate(lines, 1) if s.strip()), default=1), ""
 
 
-def _told(said: str, rest: str, header: bool) -> str:
-    """The sentence for tomllib's complaint."""
-    if header and said.startswith("Cannot"):
-        return _first(_OF_SAID, "Cannot declare")
-    if said.startswith("Invalid value"):
+def _ours(theirs: str, rest: str, header: bool) -> str:
+    """Our message for tomllib's. (Its errors have no other attributes before Python 3.14.)"""
+    if header and theirs.startswith("Cannot"):
+        return _first(_OF_MESSAGE, "Cannot declare")
+    if theirs.startswith("Invalid value"):
         return _first(_OF_VALUE, rest)
-    if said.startswith("Expected newline"):
+    if theirs.startswith("Expected newline"):
         return _first(_OF_END, rest)
-    return _first(_OF_SAID, said)
+    return _first(_OF_MESSAGE, theirs)
 
 
-def _first(rows: Rows, of: str) -> str:
-    """Of the first row that fits."""
-    for pattern, told in rows:
-        if found := re.search(pattern, of):
-            return told.replace("{got}", found[0])
+def _first(rows: Rows, subject: str) -> str:
+    """The message of the first row whose pattern matches."""
+    for pattern, message in rows:
+        if match := re.search(pattern, subject):
+            return message.replace("{got}", match[0])
     return "is not TOML; expected field = value, or a header: {table}."
 
 
@@ -206,5 +207,5 @@ def _deepest(text: str) -> int:
 
 def _longest(text: str) -> tuple[int, int]:
     """The line of the longest run of digits, and its length."""
-    found = max(re.finditer(r"[\d_]+", text), key=lambda m: len(m[0]))
-    return text.count("\n", 0, found.start()) + 1, sum(c.isdigit() for c in found[0])
+    longest = max(re.finditer(r"[\d_]+", text), key=lambda m: len(m[0]))
+    return text.count("\n", 0, longest.start()) + 1, sum(c.isdigit() for c in longest[0])

@@ -1,8 +1,8 @@
-"""What keeps the tool from its job: one sentence on standard error, and exit code 2.
+"""Errors that keep the tool from its job become one sentence on standard error, and exit code 2.
 
-Exit code 1 says that something deviates. Python says 1 as well for any exception, and click for an interrupt,
-so that every command runs within `ending`, from the first import on: this module needs the standard library
-alone.
+Exit code 1 means that something deviates. But Python exits with 1 for any exception, and click for an
+interrupt. So every command runs within `ending`, from the first import on, and this module imports the
+standard library alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 OURS = ("click", "flint", "jinja2", "latex2mathml", "markupsafe", "pebble", "sklearn")
-"""What the extra `conformance` brings, by the name under which it is imported."""
+"""The packages that the extra `conformance` installs, by the names under which they are imported."""
 
 
 class RefusedError(ValueError):
@@ -35,33 +35,33 @@ class RefusedError(ValueError):
 
 
 def reason(e: BaseException) -> str:
-    """An exception in a line: its type and what it says."""
+    """An exception on one line: its type and its message."""
     try:
         message = str(e).strip() or "no message"
-    except Exception:  # it may be anybody's
+    except Exception:  # a user's exception may have any __str__
         message = "a message that cannot be read"
     return plain(f"{type(e).__name__}: {message}".replace("\n", " "))
 
 
 def not_installed(e: BaseException) -> str:
-    """The top-level module that was not found. "" for anything else: a module that is there and cannot be
-    imported is broken, and one of the standard library is not to be installed."""
+    """The top-level module that is not installed, if that is what was raised; else "". A module that exists
+    and cannot be imported is broken, and one of the standard library cannot be installed: "" for both."""
     name = (getattr(e, "name", None) or "").partition(".")[0]
     if not isinstance(e, ModuleNotFoundError) or name in {"", *sys.stdlib_module_names}:
         return ""
-    with suppress(ValueError):  # it is there, half imported
+    with suppress(ValueError):  # raised for a module that is half imported
         return "" if find_spec(name) else name
     return ""
 
 
 def to_install(module: str) -> str:
-    """How a module that is not installed is had."""
+    """The command that installs a module."""
     what = "'refbp[conformance]'" if module in OURS else module
     return f"pip install {what}"
 
 
 def sentence(e: BaseException) -> str:
-    """What happened, for whoever gave the command."""
+    """What happened, in a sentence for whoever gave the command."""
     if isinstance(e, RefusedError):
         return str(e)
     if isinstance(e, KeyboardInterrupt):
@@ -78,19 +78,19 @@ def sentence(e: BaseException) -> str:
 
 
 def tell(text: str) -> None:
-    """A sentence on standard error, if there is one."""
+    """Write a sentence to standard error, where that can be written to."""
     with suppress(OSError, ValueError):  # ValueError: it is closed
         print(f"conformance: {plain(text)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Whatever is raised within is told in a sentence, and is exit code 2: an exit too, no verdict."""
+    """Whatever is raised within, SystemExit too, becomes a sentence on standard error and exit code 2."""
     try:
         yield
     except BaseException as e:
         if isinstance(e, SystemExit) and isinstance(e.code, int) and e.code > 128:
-            raise  # told to end by a signal: it is known why
+            raise  # ended by a signal: whoever sent it knows why
         if sys.flags.dev_mode:
             traceback.print_exception(e)
         tell(sentence(e))

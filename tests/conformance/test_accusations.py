@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.judge.subject import Subject
 
 import refbp
-from conformance.cases.catalogue import Case, cases, cycle
+from conformance.cases.catalogue import Case, cycle
+from conformance.cases.profiles import cases
 from conformance.commands.fuzz.legal import Legal
 from conformance.implementations import Implementation, implementation
-from conformance.judge.gates import Subject, judge
+from conformance.judge.gates import judge
 from conformance.judge.result import judged_by
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.model.results import Result, size

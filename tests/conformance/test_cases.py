@@ -11,18 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases.catalogue import (
-    FAMILIES,
-    PROFILES,
-    SHAPES,
-    Case,
-    CaseError,
-    cases,
-    covering,
-    find,
-    select,
-    spanning,
-)
+from conformance.cases.catalogue import FAMILIES, Case, CaseError
+from conformance.cases.profiles import PROFILES, SHAPES, cases, covering, find, select, spanning
 from conformance.implementations import implementation
 from conformance.model.problem import Problem
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE
@@ -306,7 +296,7 @@ def test_the_numbers_of_a_case(case: Case) -> None:
 def test_the_numbers_are_the_same_in_another_process() -> None:
     ids = ["typical/mish/L3/n7/float32/bias", "square/relu/L3/n7/float32/w4-4"]
     code = (
-        "import sys, zlib; from conformance.cases.catalogue import find\n"
+        "import sys, zlib; from conformance.cases.profiles import find\n"
         "for i in sys.argv[1:]:\n"
         "    p = find(i).problem()\n"
         "    print(zlib.crc32(b''.join(M.tobytes() for M in (*p.W.values(), p.X, p.Y))))"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conformance import Problem, ProblemError, check_problem, report
-from conformance.cases.catalogue import find
+from conformance.cases.profiles import find
 from conformance.implementations import implementation
 from conformance.judge.runner import run
 from conformance.judge.start import RunError

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from conformance.cases.catalogue import FAMILIES, PROFILES, cases
+from conformance.cases.catalogue import FAMILIES
+from conformance.cases.profiles import PROFILES, cases
 from conformance.commands import command
 from conformance.commands.main import main
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation

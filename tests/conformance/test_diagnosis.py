@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conformance.judge.subject import Subject
 
 import conformance
-from conformance.cases.catalogue import find
+from conformance.cases.profiles import find
 from conformance.commands.main import main
 from conformance.commands.show import describe
 from conformance.implementations import NotRunError
-from conformance.judge.gates import Subject, judge
+from conformance.judge.gates import judge
 from conformance.judge.mistakes.loop import STEPS, Loop, planted
 from conformance.judge.mistakes.table import FAULTS
 from conformance.judge.result import judged_by

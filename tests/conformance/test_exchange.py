@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import conformance
-from conformance.cases.catalogue import cases
+from conformance.cases.profiles import cases
 from conformance.implementations import implementation
 from conformance.model.exchange import (
     ExchangeError,

@@ -22,7 +22,7 @@ from hostile import APART, HANGS, HOSTILE, RIGHT, SECONDS, UPDATE, in_backward, 
 from jsonschema import Draft202012Validator
 
 import conformance
-from conformance.cases.catalogue import cases
+from conformance.cases.profiles import cases
 from conformance.commands.grading.formats import FORMATS
 from conformance.commands.grading.grade import Grade, grade
 from conformance.commands.grading.rubric import ALLOWABLE, Rubric, RubricError, read

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conformance.judge.subject import Subject
 
-from conformance.cases.catalogue import Case, find
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import find
 from conformance.commands.main import main
 from conformance.implementations import NotRunError, given
-from conformance.judge.gates import Subject, judge
+from conformance.judge.gates import judge
 from conformance.judge.mistakes.loop import STEPS, Loop, State, planted
 from conformance.judge.mistakes.table import FAULTS
 from conformance.judge.result import judged_by

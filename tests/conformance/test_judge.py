@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.judge.subject import Subject
 
 import refbp
 from conformance import check_problem
-from conformance.cases.catalogue import Case, find
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import find
 from conformance.implementations import implementation
 from conformance.judge.gates import (
-    Subject,
     compared,
     judge,
     judge_exception,

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.judge.subject import Subject
 from flint import arb
 
-from conformance.cases.catalogue import FAMILIES, Case, cases, find
+from conformance.cases.catalogue import FAMILIES, Case
+from conformance.cases.profiles import cases, find
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.judge import gates as judge_module
 from conformance.judge import runner
-from conformance.judge.gates import Subject, judge
+from conformance.judge.gates import judge
 from conformance.judge.known_differences import (
     AS_BUILT,
     TERMS_AS_BUILT,

@@ -10,7 +10,7 @@ import pytest
 
 import conformance
 from conformance import NotRunError, Problem, Trace
-from conformance.cases.catalogue import cases, select
+from conformance.cases.profiles import cases, select
 from conformance.implementations import implementation
 from conformance.judge.start import RunError
 

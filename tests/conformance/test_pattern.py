@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases.catalogue import find
+from conformance.cases.profiles import find
 from conformance.judge.mistakes.pattern import pattern
 
 P = find("typical/tanh/L3/n7/float64").problem()  # n = 7, d_L = 3

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases.catalogue import find
+from conformance.cases.profiles import find
 from conformance.implementations import (
     PROGRAM,
     MalformedError,

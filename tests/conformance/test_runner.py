@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases.catalogue import cases, covering, find, select
+from conformance.cases.profiles import cases, covering, find, select
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, Row, implementation
 from conformance.judge import result as result_module
 from conformance.judge import runner

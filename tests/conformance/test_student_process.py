@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cases.catalogue import find
+from conformance.cases.profiles import find
 from conformance.implementations import implementation
 from conformance.implementations.student_process import Harness
 from conformance.model.exchange import trace_from

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import refbp
-from conformance.cases.catalogue import Case, cases
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import cases
 from conformance.cases.trained import trained_network
 from conformance.judge.result import judged
 from conformance.model.problem import Floats

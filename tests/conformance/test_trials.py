@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from conformance.cases.catalogue import Case, find
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import find
 from conformance.commands.faults import trials
 from conformance.commands.main import main
 from conformance.judge.mistakes import table
@@ -328,11 +329,11 @@ def test_trials_that_cannot_be_read(tmp_path: Path) -> None:
     assert "No such file" in conformance(*run, "--faults", tmp_path / "none.json").stderr
 
 
-def _dies(kind: str, name: str, ids: Any) -> None:
+def _dies(task: trials.Task) -> None:
     os._exit(3)
 
 
-def _hangs(kind: str, name: str, ids: Any) -> None:
+def _hangs(task: trials.Task) -> None:
     time.sleep(300)
 
 
@@ -350,4 +351,4 @@ def test_a_fault_that_takes_its_worker_along_is_said(
     if task is _dies:
         monkeypatch.setattr(trials, "TIMEOUT", 300.0)
     with pytest.raises(trials.TrialError, match=f"{who}.*{message}"):
-        trials._done([("fault", name, [])] * 2, 2, lambda done, total, name: None)
+        trials._done([trials.Task("fault", name, [])] * 2, 2, lambda done, total, name: None)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flint import arb, arb_mat
 
-from conformance.cases.catalogue import find
+from conformance.cases.profiles import find
 from conformance.model.problem import Problem, Trace
 from conformance.truth import balls
 from conformance.truth.balls import (

@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from conformance.judge.subject import Subject
 from flint import arb, arb_mat
 from jsonschema import Draft202012Validator
 
 import conformance
-from conformance.cases.catalogue import FAMILIES, Case, cases
+from conformance.cases.catalogue import FAMILIES, Case
+from conformance.cases.profiles import cases
 from conformance.commands.main import main
 from conformance.commands.vectors import export as exporting
 from conformance.commands.vectors.bounds import bounds
 from conformance.commands.vectors.export import names, vector
 from conformance.implementations import implementation
-from conformance.judge.gates import Subject
 from conformance.judge.mistakes.loop import STEPS, Loop, State
 from conformance.judge.tolerance import LAMBDA
 from conformance.model.exchange import line, problem_from, problem_json, trace_json

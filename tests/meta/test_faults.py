@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.judge.subject import Subject
 
-from conformance.cases.catalogue import cases, find
+from conformance.cases.profiles import cases, find
 from conformance.implementations import implementation
-from conformance.judge.gates import Subject, compared, judge
+from conformance.judge.gates import compared, judge
 from conformance.judge.mistakes.diagnosis import diagnosis
 from conformance.judge.mistakes.loop import STEPS as RIGHT
 from conformance.judge.mistakes.loop import Loop as Planted

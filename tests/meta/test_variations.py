@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.judge.subject import Subject
 
-from conformance.cases.catalogue import find
-from conformance.judge.gates import Subject, judge
+from conformance.cases.profiles import find
+from conformance.judge.gates import judge
 from conformance.judge.mistakes.loop import STEPS, Loop, State
 from conformance.judge.result import runs
 from conformance.model.problem import QUANTITIES

@@ -30,10 +30,10 @@ from conformance.commands.activation.messages import Emit, NetworkResult, Networ
 from conformance.commands.activation.points import domain_of, points
 from conformance.commands.activation.spec import Spec
 from conformance.implementations import IMPLEMENTATIONS, Implementation
-from conformance.judge.gates import Own, Subject
 from conformance.judge.known_differences import amend
 from conformance.judge.measure import fit
 from conformance.judge.result import judged_by
+from conformance.judge.subject import Own, Subject
 from conformance.model.problem import Floats
 from conformance.model.results import Result
 from conformance.truth.balls import Ball

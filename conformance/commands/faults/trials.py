@@ -1,28 +1,30 @@
 """Every fault planted, every gate tried on it: the matrix fault × gate, and how small a mistake is seen.
 
 A fault is planted in refbp's own lines and runs as an implementation would, held to refbp's tolerances.
-Where it changes a number it must be caught; what is changed by less than rounding is counted apart.
+It must be caught where it changes a number, unless it changes all of them by less than rounding: those cases
+are counted apart.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from pebble import ProcessExpired
 
-from conformance.cases.catalogue import Case, cases, select
-from conformance.judge.gates import Subject, judge
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import cases, select
+from conformance.judge.gates import judge
 from conformance.judge.mistakes.diagnosis import diagnosis
 from conformance.judge.mistakes.loop import Loop, State, Step, Wrap, planted
 from conformance.judge.mistakes.table import FAULTS, Fault, fault
 from conformance.judge.result import runs
+from conformance.judge.subject import Subject
 from conformance.judge.summary import environment
 from conformance.model.problem import QUANTITIES, Floats, Runs
 from conformance.model.results import GATES, Dialled, FaultRow, GateCell, Result, Trials, number
@@ -49,12 +51,12 @@ def _subject(case: Case) -> Subject:
 
 def _bits(ran: Runs) -> tuple[bytes, ...]:
     """Every number of every run."""
-    found: list[bytes] = []
+    bits: list[bytes] = []
     for t in (ran.first, ran.between, ran.again, ran.alone):
         if t is not None:
-            found += [M.tobytes() for q in QUANTITIES for M in t.layers(q).values()]
-            found.append(np.asarray(t.loss).tobytes())
-    return tuple(found)
+            bits += [M.tobytes() for q in QUANTITIES for M in t.layers(q).values()]
+            bits.append(np.asarray(t.loss).tobytes())
+    return tuple(bits)
 
 
 @cache
@@ -62,70 +64,64 @@ def _right(case: Case) -> tuple[bytes, ...]:
     return _bits(runs(_subject(case), Loop()))
 
 
-@dataclass
-class _Count:
-    """A row in the making."""
+def tried(name: str, chosen: Sequence[Case]) -> FaultRow:
+    """One fault, planted in all cases."""
+    f = fault(name)
+    row = FaultRow(
+        name=f.name, what=f.what, shows=f.shows, where=f.where, gate=f.gate, hint=f.hint,
+        equals=f.equals, changes=0, caught=0, below=0, misplaced=0, raised=0,
+        gates={g: GateCell(caught=0, smallest=0.0, case="") for g in GATES},
+        named=0, alike=0, other={}, verdict="not shown",
+    )  # fmt: skip
+    with np.errstate(all="ignore"):
+        for case in chosen:
+            _try(f, case, row)
+    row["below"] = row["changes"] - row["caught"]
+    if row["changes"]:
+        caught = row["gates"][f.gate]["caught"] and not row["misplaced"]
+        row["verdict"] = "caught" if caught else "survives"
+    return row
 
-    fault: Fault
-    changes: int = 0
-    caught: int = 0
-    misplaced: int = 0
-    raised: int = 0
-    named: int = 0
-    alike: int = 0
-    other: Counter[str] = field(default_factory=Counter)
-    gates: dict[str, GateCell] = field(
-        default_factory=lambda: {g: GateCell(caught=0, smallest=0.0, case="") for g in GATES}
-    )
 
-    def take(self, case: Case) -> None:
-        """Plant it in one case."""
-        subject = _subject(case)
-        try:
-            ran = runs(subject, Loop(planted(self.fault.wrong)))
-        except (ValueError, ArithmeticError):
-            self.raised += 1
-            return
-        if _bits(ran) == _right(case):
-            return
-        self.changes += 1
-        result = judge(subject, "refbp", ran.first, ran.again, ran.alone)
-        if result["verdict"] == "deviates":
-            self.caught += 1
-            self.misplaced += not _in_its_place(self.fault, result, case)
-            self._by_gate(result)
-            self._by_name(subject, ran, result)
+def _try(f: Fault, case: Case, row: FaultRow) -> None:
+    """Plant a fault in one case, and count in its row what comes of it."""
+    subject = _subject(case)
+    try:
+        ran = runs(subject, Loop(planted(f.wrong)))
+    except (ValueError, ArithmeticError):
+        row["raised"] += 1
+        return
+    if _bits(ran) == _right(case):
+        return
+    row["changes"] += 1
+    result = judge(subject, "refbp", ran.first, ran.again, ran.alone)
+    if result["verdict"] == "deviates":
+        row["caught"] += 1
+        row["misplaced"] += not _in_its_place(f, result, case)
+        _count_gates(result, row)
+        _count_name(subject, ran, result, row)
 
-    def _by_gate(self, result: Result) -> None:
-        for gate in GATES:
-            ratios = [float(r["ratio"]) for r in result["records"] if r["gate"] == gate]
-            top, cell = max(ratios, default=0.0), self.gates[gate]
-            if top > 1 and (not cell["caught"] or top < float(cell["smallest"])):
-                cell["smallest"], cell["case"] = number(top), result["case"]
-            cell["caught"] += top > 1
 
-    def _by_name(self, subject: Subject, ran: Runs, result: Result) -> None:
-        _, findings = diagnosis(subject, "refbp", ran, result)
-        first = findings[0]["fault"] if findings else ""
-        if self.fault.name in first.split(" + "):
-            self.named += 1
-        elif first and _same_outcome(subject, ran, first):
-            self.alike += 1
-        else:
-            self.other[first or "nothing"] += 1
+def _count_gates(result: Result, row: FaultRow) -> None:
+    """Which gates caught it, and the smallest margin by which each did."""
+    for gate in GATES:
+        ratios = [float(r["ratio"]) for r in result["records"] if r["gate"] == gate]
+        largest, cell = max(ratios, default=0.0), row["gates"][gate]
+        if largest > 1 and (not cell["caught"] or largest < float(cell["smallest"])):
+            cell["smallest"], cell["case"] = number(largest), result["case"]
+        cell["caught"] += largest > 1
 
-    def row(self) -> FaultRow:
-        """The row."""
-        f = self.fault
-        caught = self.gates[f.gate]["caught"]
-        verdict = "not shown" if not self.changes else "caught" if caught else "survives"
-        return FaultRow(
-            name=f.name, what=f.what, shows=f.shows, where=f.where, gate=f.gate, hint=f.hint,
-            equals=f.equals, changes=self.changes, caught=self.caught,
-            below=self.changes - self.caught, misplaced=self.misplaced, raised=self.raised,
-            gates=self.gates, named=self.named, alike=self.alike, other=dict(self.other),
-            verdict="survives" if self.misplaced else verdict,
-        )  # fmt: skip
+
+def _count_name(subject: Subject, ran: Runs, result: Result, row: FaultRow) -> None:
+    """Whether the diagnosis names the fault, or another one with the same outcome in this case."""
+    _, findings = diagnosis(subject, "refbp", ran, result)
+    first = findings[0]["fault"] if findings else ""
+    if row["name"] in first.split(" + "):
+        row["named"] += 1
+    elif first and _same_outcome(subject, ran, first):
+        row["alike"] += 1
+    else:
+        row["other"][first or "nothing"] = row["other"].get(first or "nothing", 0) + 1
 
 
 def _same_outcome(subject: Subject, ran: Runs, names: str) -> bool:
@@ -151,7 +147,7 @@ def _same_outcome(subject: Subject, ran: Runs, names: str) -> bool:
 
 
 def _in_its_place(fault: Fault, result: Result, case: Case) -> bool:
-    """Whether the first deviation is in the quantity and layer that the fault is in."""
+    """Whether the first deviation is in a quantity and layer that the fault is in."""
     first = result["first_deviation"]
     if first is None:
         return False
@@ -161,23 +157,15 @@ def _in_its_place(fault: Fault, result: Result, case: Case) -> bool:
     return first["quantity"] in (fault.shows, fault.or_in) and (fits or first["gate"] == "row")
 
 
-def tried(name: str, chosen: Sequence[Case]) -> FaultRow:
-    """One fault, planted in all cases."""
-    count = _Count(fault(name))
-    with np.errstate(all="ignore"):
-        for case in chosen:
-            count.take(case)
-    return count.row()
-
-
 # --- how small a mistake is seen ------------------------------------------------------------------
 
 Dial = Callable[[float], Mapping[str, Wrap]]
+"""From ε to a mistake of that relative size."""
 
 
 def _everywhere(step: str) -> Dial:
     def dial(e: float) -> Mapping[str, Wrap]:
-        return {step: lambda right: lambda s, l, *of: _scaled(right(s, l, *of), e)}
+        return {step: lambda right: lambda s, l, *G: _scaled(right(s, l, *G), e)}
 
     return dial
 
@@ -187,12 +175,12 @@ def _scaled(M: Floats, e: float) -> Floats:
 
 
 def _in_one(step: str) -> Dial:
-    """One element of the middle layer's: that of middle size among those that are not 0."""
+    """One element of the middle layer: the one of median size among those that are not 0."""
 
     def dial(e: float) -> Mapping[str, Wrap]:
         def wrap(right: Step) -> Step:
-            def wrong(s: State, l: int, *of: Any) -> Floats:
-                M: Floats = right(s, l, *of)
+            def wrong(s: State, l: int, *G: Floats) -> Floats:
+                M = right(s, l, *G)
                 return _one_scaled(M, e) if l == (s.L + 1) // 2 else M
 
             return wrong
@@ -221,27 +209,27 @@ DIALLED_IN = ("typical/tanh/L3/n7", "typical/gelu/L5/n7", "integers/relu/L2/n64"
 STEPS_A_DECADE = 2
 
 
-def _dial_cases() -> Iterator[tuple[str, Case]]:
-    """The cases of both dtypes, with a bias or without, as the profile has them."""
+def _dial_cases() -> Iterator[Case]:
+    """The cases of both dtypes, with a bias or without, as the profile `standard` has them."""
     every = {c.id: c for c in cases("standard")}
     for start in DIALLED_IN:
         for dtype in ("float64", "float32"):
             for tail in ("", "/bias"):
                 if (id := f"{start}/{dtype}{tail}") in every:
-                    yield dtype, every[id]
+                    yield every[id]
 
 
 def _ratios(dial: Dial, subject: Subject, e: float) -> dict[str, float]:
     """The largest error over tolerance of each gate."""
     result = judge(subject, "refbp", Loop(planted(dial(e))).run(subject.problem))
-    found: dict[str, float] = {}
+    largest: dict[str, float] = {}
     for r in result["records"]:
-        found[r["gate"]] = max(found.get(r["gate"], 0.0), float(r["ratio"]))
-    return found
+        largest[r["gate"]] = max(largest.get(r["gate"], 0.0), float(r["ratio"]))
+    return largest
 
 
 def smallest_seen(name: str, case: Case) -> list[Dialled]:
-    """One dial in one case, a gate at a time: the curve, and the smallest ε that is caught."""
+    """One dial in one case: for each gate the curve, and the smallest ε that is caught."""
     dial, subject = DIALS[name], _subject(case)
     least = -17 if case.dtype == "float64" else -9
     grid = [10.0 ** (k / STEPS_A_DECADE) for k in range(least * STEPS_A_DECADE, 1)]
@@ -259,11 +247,11 @@ def smallest_seen(name: str, case: Case) -> list[Dialled]:
 
 
 def _threshold(dial: Dial, subject: Subject, gate: str, curve: Mapping[float, float]) -> float:
-    """Between the last ε that is let through and the first from which on all are caught, by bisection."""
-    let = [e for e, r in curve.items() if r <= 1]
-    if not let:
+    """The ε from which on all are caught, by bisection after the largest one of the curve that is not."""
+    missed = [e for e, r in curve.items() if r <= 1]
+    if not missed:
         return min(curve)
-    low = max(let)
+    low = max(missed)
     above = [e for e in curve if e > low]
     if not above:
         return float("inf")
@@ -281,57 +269,77 @@ def _threshold(dial: Dial, subject: Subject, gate: str, curve: Mapping[float, fl
 
 
 def _false_alarms(chosen: Iterable[Case]) -> list[str]:
-    """Cases in which the lines with no fault in them do not conform."""
-    found = []
+    """The ids of cases in which the lines with no fault in them do not conform."""
+    alarms = []
     with np.errstate(all="ignore"):
         for case in chosen:
             ran = runs(_subject(case), Loop())
             result = judge(_subject(case), "refbp", ran.first, ran.again, ran.alone)
             if result["verdict"] != "conforms":
-                found.append(case.id)
-    return found
+                alarms.append(case.id)
+    return alarms
 
 
-def _task(kind: str, name: str, ids: Sequence[Case]) -> Any:
-    if kind == "fault":
-        return tried(name, ids)
-    if kind == "dial":
-        return smallest_seen(name, ids[0])
-    return _false_alarms(ids)
+class Task(NamedTuple):
+    """What a worker does at a time: a fault in all cases, a dial in one, or no fault at all."""
+
+    kind: Literal["right", "fault", "dial"]
+    name: str
+    cases: Sequence[Case]
+
+    def __str__(self) -> str:
+        return f"the {self.kind} {self.name}" if self.name else "the lines with no fault in them"
 
 
-def _tasks(names: Sequence[str], chosen: Sequence[Case], dials: bool) -> list[tuple[Any, ...]]:
-    tasks: list[tuple[Any, ...]] = [("right", "", chosen)]
-    tasks += [("fault", name, chosen) for name in names]
+@dataclass
+class Outcomes:
+    """What the tasks found out."""
+
+    alarms: list[str] = field(default_factory=list)
+    faults: list[FaultRow] = field(default_factory=list)
+    dials: list[Dialled] = field(default_factory=list)
+
+    def __iadd__(self, more: Outcomes) -> Self:
+        self.alarms += more.alarms
+        self.faults += more.faults
+        self.dials += more.dials
+        return self
+
+
+def _task(task: Task) -> Outcomes:
+    if task.kind == "fault":
+        return Outcomes(faults=[tried(task.name, task.cases)])
+    if task.kind == "dial":
+        return Outcomes(dials=smallest_seen(task.name, task.cases[0]))
+    return Outcomes(alarms=_false_alarms(task.cases))
+
+
+def _tasks(names: Sequence[str], chosen: Sequence[Case], dials: bool) -> list[Task]:
+    tasks = [Task("right", "", chosen), *(Task("fault", name, chosen) for name in names)]
     if dials:
-        tasks += [("dial", name, [case]) for name in DIALS for _, case in _dial_cases()]
+        tasks += [Task("dial", name, [case]) for name in DIALS for case in _dial_cases()]
     return tasks
 
 
-def _done(tasks: Sequence[tuple[Any, ...]], jobs: int, progress: Progress) -> list[Any]:
-    """The tasks' outcomes, in their order."""
+def _done(tasks: Sequence[Task], jobs: int, progress: Progress) -> Outcomes:
+    """The tasks' outcomes, in their order. Raises TrialError."""
+    found = Outcomes()
     if jobs < 2:
-        found = []
         for i, task in enumerate(tasks, start=1):
-            found.append(_task(*task))
-            progress(i, len(tasks), task[1])
+            found += _task(task)
+            progress(i, len(tasks), task.name)
         return found
     with pools([jobs]) as (pool,):
-        futures = [pool.schedule(_task, args=task, timeout=TIMEOUT) for task in tasks]
-        found = []
+        futures = [pool.schedule(_task, args=[task], timeout=TIMEOUT) for task in tasks]
         for i, (future, task) in enumerate(zip(futures, tasks, strict=True), start=1):
             try:
-                found.append(future.result())
+                found += future.result()
             except FutureTimeoutError as e:
-                raise TrialError(f"{_told(task)} took more than {TIMEOUT:g} s.") from e
+                raise TrialError(f"{task} took more than {TIMEOUT:g} s.") from e
             except ProcessExpired as e:
-                raise TrialError(f"{_told(task)} ended its process ({e.exitcode}).") from e
-            progress(i, len(tasks), task[1])
+                raise TrialError(f"{task} ended its process ({e.exitcode}).") from e
+            progress(i, len(tasks), task.name)
         return found
-
-
-def _told(task: tuple[Any, ...]) -> str:
-    return f"the {task[0]} {task[1]}" if task[1] else "the lines with no fault in them"
 
 
 def trials(
@@ -346,7 +354,7 @@ def trials(
 
     `exit_code` is 1 if one survives the gate that must catch it, is first seen where it is not, or if
     the lines without a fault deviate; 2 if one changes nothing in these cases, and so was not tried.
-    Raises FaultError and CaseError for what there is not.
+    Raises FaultError and CaseError for names that do not exist, TrialError for a task that ended its worker.
     """
     begun = time.monotonic()
     names = list(dict.fromkeys(names))
@@ -354,23 +362,17 @@ def trials(
         fault(name)
     chosen = select(cases(profile), wanted)
     jobs = processes(jobs)
-    tasks = _tasks(names or list(FAULTS), chosen, dials)
-    outcomes = dict(zip(range(len(tasks)), _done(tasks, jobs, progress), strict=True))
-    by_kind: dict[str, list[Any]] = {"right": [], "fault": [], "dial": []}
-    for i, task in enumerate(tasks):
-        by_kind[task[0]].append(outcomes[i])
-    rows: list[FaultRow] = by_kind["fault"]
-    (alarms,) = by_kind["right"]
-    code, message = _summary(rows, alarms)
+    found = _done(_tasks(names or list(FAULTS), chosen, dials), jobs, progress)
+    code, message = _summary(found.faults, found.alarms)
     return Trials(
         schema_version=1,
         environment=environment(time.monotonic() - begun, jobs),
         profile=profile,
         select=wanted,
         cases=len(chosen),
-        false_alarms=alarms,
-        faults=rows,
-        dials=[d for found in by_kind["dial"] for d in found],
+        false_alarms=found.alarms,
+        faults=found.faults,
+        dials=found.dials,
         exit_code=code,
         message=message,
     )
@@ -382,12 +384,12 @@ def _summary(rows: Sequence[FaultRow], alarms: Sequence[str]) -> tuple[int, str]
     unseen = [r["name"] for r in rows if r["verdict"] == "not shown"]
     caught = sum(r["caught"] for r in rows)
     right = sum(r["named"] + r["alike"] for r in rows)
-    said = [f"{len(rows) - len(survive) - len(unseen)} of {len(rows)} faults caught"]
-    said += [f"survive: {', '.join(survive)}"] if survive else []
-    said += (
+    parts = [f"{len(rows) - len(survive) - len(unseen)} of {len(rows)} faults caught"]
+    parts += [f"survive: {', '.join(survive)}"] if survive else []
+    parts += (
         [f"not tried, as they change nothing in these cases: {', '.join(unseen)}"] if unseen else []
     )
-    said += [f"false alarms in {len(alarms)} cases: {alarms[0]}"] if alarms else ["no false alarm"]
+    parts += [f"false alarms in {len(alarms)} cases: {alarms[0]}"] if alarms else ["no false alarm"]
     if caught:
-        said.append(f"{right:,} of {caught:,} diagnosed by name ({100 * right / caught:.1f}%)")
-    return 1 if survive or alarms else 2 if unseen else 0, "; ".join(said) + "."
+        parts.append(f"{right:,} of {caught:,} diagnosed by name ({100 * right / caught:.1f}%)")
+    return 1 if survive or alarms else 2 if unseen else 0, "; ".join(parts) + "."

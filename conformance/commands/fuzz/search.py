@@ -28,9 +28,9 @@ from conformance.cases.catalogue import Case
 from conformance.commands.fuzz.legal import LEGAL
 from conformance.commands.fuzz.networks import Network, network, shared
 from conformance.implementations import Implementation
-from conformance.judge.gates import Subject
 from conformance.judge.result import judged_by
 from conformance.judge.start import RunError, started
+from conformance.judge.subject import Subject
 from conformance.model.problem import Problem
 from conformance.model.results import Result
 from conformance.tools.pool import pools

@@ -12,7 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from conformance.cases.catalogue import Case, CaseError, cases, select
+from conformance.cases.catalogue import Case, CaseError
+from conformance.cases.profiles import cases, select
 from conformance.model.problem import QUANTITIES
 from conformance.tools.names import unknown
 from conformance.tools.toml import (

@@ -11,8 +11,9 @@ import numpy as np
 from conformance.cases.catalogue import Case
 from conformance.commands.grading.asking import Answer, Trouble
 from conformance.implementations import implementation
-from conformance.judge.gates import Subject, judge
+from conformance.judge.gates import judge
 from conformance.judge.inaccuracy import small_losses
+from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES, Floats, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding
 

@@ -14,9 +14,9 @@ from conformance.commands.handout.formulas import LOSSES
 from conformance.commands.handout.numbers import certified
 from conformance.commands.handout.passes import Key, Numbers, after, moved, of_trace, updated_first
 from conformance.commands.handout.steps import Step
-from conformance.judge.gates import Subject
 from conformance.judge.result import judged_by
 from conformance.judge.start import started
+from conformance.judge.subject import Subject
 from conformance.model.problem import Floats
 from conformance.truth import definitions
 from conformance.truth.balls import Ball, Enclosure, enclosure, interval, scalar, working_precision

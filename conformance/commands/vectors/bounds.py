@@ -1,4 +1,4 @@
-"""What is published of a truth: two floats that enclose it, and the float nearest to it."""
+"""The numbers of a truth that are published: two floats that enclose it, and the float nearest to it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from conformance.truth.rounding import Reals
 __all__ = ["Bounds", "bounds"]
 
 LEAST = 5e-324
-"""The smallest float: an `Enclosure` may have lost less than that of its radius."""
+"""The smallest float. What an `Enclosure` may have lost of its radius to underflow is less."""
 
 SMALL = 2.0**-1020
-"""Below it half a unit in the last place is no float, or nearly none."""
+"""For numbers below it, half a unit in the last place is no float, or hardly one."""
 
 
 class Bounds(NamedTuple):
@@ -28,9 +28,9 @@ class Bounds(NamedTuple):
 
 
 def bounds(e: Enclosure, exact: bool) -> Bounds:
-    """The floats around hi + lo ± rad. `exact`: every ball was of radius zero, and nothing was lost.
+    """The floats around hi + lo ± rad. `exact`: every ball had radius zero, so that nothing was lost.
 
-    A value beyond the range of float64 lies between -inf and inf, and no more is said of it.
+    A value beyond the range of float64 gets the bounds -inf and inf.
     """
     lost = 0.0 if exact else LEAST
     with np.errstate(invalid="ignore", over="ignore"):
@@ -43,10 +43,10 @@ def bounds(e: Enclosure, exact: bool) -> Bounds:
 
 
 def _nearest(e: Enclosure, off: Reals) -> np.typing.NDArray[np.bool_]:
-    """Where no float is nearer to anything within hi + lo ± off than hi is.
+    """The elements whose hi is the float nearest to every number within hi + lo ± off.
 
-    A subnormal hi that is the midpoint itself is off by half of `LEAST` at most: a tie, if anything,
-    which goes to the even one.
+    Where hi is subnormal and the midpoint itself, the exact value differs from it by at most half of `LEAST`:
+    at worst that is a tie, which the even float wins.
     """
     size = np.abs(e.hi)
     half = np.minimum(np.nextafter(size, np.inf) - size, size - np.nextafter(size, 0.0)) / 2

@@ -1,8 +1,8 @@
 """`conformance vectors check`: what a program answered to the vectors of a folder, judged.
 
-What an answer is held to is computed anew from the vector's id, by the gates `step`, `end-to-end` and
-`exact`; of the vector's file only the problem is read, to see that it is still the same one. Nothing is
-passed over: an answer that belongs to no vector is told, and so is a vector that has none.
+The truth of a vector is computed anew from its id, and the answer judged in the gates `step`, `end-to-end`
+and `exact`; of the vector's file only the problem is read, to check that it is still the same. Nothing is
+passed over: an answer that belongs to no vector is reported, and so is a vector without an answer.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from conformance.cases.catalogue import PROFILES, Case, cases
-from conformance.commands.vectors.files import Entry, VectorsError, read_index, read_json
-from conformance.judge.gates import Subject, judge, judge_exception, judge_malformed
+from conformance.cases.catalogue import Case
+from conformance.cases.profiles import PROFILES, cases
+from conformance.commands.vectors.files import Entry, Json, VectorsError, read_index, read_json
+from conformance.judge.gates import judge, judge_exception, judge_malformed
 from conformance.judge.known_differences import known_differences
 from conformance.judge.result import looked_at
+from conformance.judge.subject import Subject
 from conformance.judge.summary import difference, environment, families, left_out, summary
 from conformance.model.exchange import VERSION, ExchangeError, problem_json, read_line, trace_from
 from conformance.model.problem import Runs
@@ -33,24 +35,24 @@ from conformance.model.results import (
 
 __all__ = ["Checked", "check"]
 
-ANYBODY = ""  # held to the default rows of accuracy.toml, and known to differ in nothing
+ANYBODY = ""  # judged by the default rows of accuracy.toml, without known differences
 AGAIN = "it was exported by another version: export again."
 
 Progress = Callable[[int, int, str], None]
 
 
 class Checked(NamedTuple):
-    """The results, and what of the answers and of the folder could not be used, a sentence each."""
+    """The results; and the answers and vectors that could not be used, each in a sentence."""
 
     results: Results
     troubles: list[str]
 
 
 class Answer(NamedTuple):
-    """One answer and where it stands."""
+    """One answer, as JSON, and where it stands."""
 
     place: str
-    said: Any
+    json: object
 
 
 @dataclass
@@ -62,8 +64,8 @@ class _Check:
     entries: dict[str, Entry]
     cases: dict[str, Case] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)
-    stale: dict[str, str] = field(default_factory=dict)  # id: why its vector is of no use
+    places: dict[str, str] = field(default_factory=dict)  # of the first answer to each
+    stale: dict[str, str] = field(default_factory=dict)  # why a vector cannot be used
     troubles: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -73,23 +75,30 @@ class _Check:
             self.stale[id] = f"there is no case {id} here; {AGAIN}"
 
     def take(self, answer: Answer) -> None:
-        """Judge one answer, or say why not."""
-        id = answer.said.get("id") if isinstance(answer.said, dict) else None
-        if not isinstance(id, str):
-            what = "has no id" if isinstance(answer.said, dict) else "is no object"
-            self.troubles.append(f'{answer.place}: the answer {what}; expected {{"id": "…", …}}.')
+        """Judge one answer, or report why it cannot be judged."""
+        if not isinstance(answer.json, dict):
+            self.troubles.append(
+                f'{answer.place}: the answer is no object; expected {{"id": "…", …}}.'
+            )
+        elif not isinstance(id := answer.json.get("id"), str):
+            self.troubles.append(
+                f'{answer.place}: the answer has no id; expected {{"id": "…", …}}.'
+            )
         elif id not in self.entries:
             self.troubles.append(
                 f"{answer.place}: there is no vector {id!r:.200} in {self.folder}."
             )
         elif id in self.places:
-            self._twice(id, f"{self.places[id]} and {answer.place}")
+            if id in self.cases:
+                places = f"{self.places[id]} and {answer.place}"
+                message = f"it is answered twice, at {places}; expected one answer."
+                self.results[id] = judge_exception(self.cases[id], self.name, message)
         else:
             self.places[id] = answer.place
             if id in self.cases:
-                self._judge(id, answer.said)
+                self._judge(id, answer.json)
 
-    def _judge(self, id: str, said: Any) -> None:
+    def _judge(self, id: str, answer: Json) -> None:
         try:
             subject = Subject(self.cases[id])
             why = self._changed(self.entries[id], subject)
@@ -98,25 +107,20 @@ class _Check:
         if why:
             self.stale[id] = why
             return
-        self.results[id] = {**_judged(subject, said), "implementation": self.name}
+        self.results[id] = {**_judged(subject, answer), "implementation": self.name}
 
     def _changed(self, entry: Entry, subject: Subject) -> str:
         """Why a vector's file is not the one that its id stands for; "" where it is."""
         path = self.folder / entry["file"]
         try:
-            said = read_json(path)
+            vector = read_json(path)
         except VectorsError as e:
             return str(e)
-        said = said if isinstance(said, dict) else {}
-        expected = problem_json(subject.problem, entry["id"])
-        if said.get("version") == VERSION and said.get("problem") == expected:
+        problem = problem_json(subject.problem, entry["id"])
+        as_here = isinstance(vector, dict) and (vector.get("version"), vector.get("problem"))
+        if as_here == (VERSION, problem):
             return ""
         return f"{path} holds other numbers than {entry['id']} stands for; {AGAIN}"
-
-    def _twice(self, id: str, places: str) -> None:
-        if id in self.cases:
-            message = f"it is answered twice, at {places}; expected one answer."
-            self.results[id] = judge_exception(self.cases[id], self.name, message)
 
     @property
     def silent(self) -> list[str]:
@@ -128,21 +132,21 @@ class _Check:
         for id, case in self.cases.items():
             if id not in self.results:
                 why = self.stale.get(id, "there is no answer to it.")
-                found = judge_exception(case, self.name, f"not run: {why}")
-                self.results[id] = {**found, "verdict": "not-run"}
+                result = judge_exception(case, self.name, f"not run: {why}")
+                self.results[id] = {**result, "verdict": "not-run"}
         return [self.results[id] for id in self.entries if id in self.cases]
 
 
-def _judged(subject: Subject, said: Any) -> Result:
-    """The result of one answer: as `cmd:` has it, but for the gates that need more runs."""
+def _judged(subject: Subject, answer: Json) -> Result:
+    """The result of one answer: that of `cmd:`, without the gates that need more runs."""
     case = subject.case
-    if said.get("unsupported"):
-        found = judge_exception(case, ANYBODY, f"not run: {str(said['unsupported'])[:300]}")
-        return {**found, "verdict": "not-run"}
-    if said.get("error"):
-        return judge_exception(case, ANYBODY, f"it says: {str(said['error'])[:300]}")
+    if answer.get("unsupported"):
+        why = f"not run: {str(answer['unsupported'])[:300]}"
+        return {**judge_exception(case, ANYBODY, why), "verdict": "not-run"}
+    if answer.get("error"):
+        return judge_exception(case, ANYBODY, f"it says: {str(answer['error'])[:300]}")
     try:
-        trace = trace_from(said, subject.problem)
+        trace = trace_from(answer, subject.problem)
     except ExchangeError as e:
         return judge_malformed(case, ANYBODY, str(e))
     result = judge(subject, ANYBODY, trace, whole=False)
@@ -179,9 +183,10 @@ def _of_file(path: Path, troubles: list[str]) -> Iterator[Answer]:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 if text.strip():
                     yield Answer(place, read_line(text))
-            except (UnicodeDecodeError, ExchangeError) as e:
-                said = e if isinstance(e, ExchangeError) else f"it is not UTF-8 text ({e.reason})."
-                troubles.append(f"{place}: {said}")
+            except UnicodeDecodeError as e:
+                troubles.append(f"{place}: it is not UTF-8 text ({e.reason}).")
+            except ExchangeError as e:
+                troubles.append(f"{place}: {e}")
 
 
 # --- the whole ------------------------------------------------------------------------------------
@@ -193,22 +198,22 @@ def check(
     partial: bool = False,
     progress: Progress = lambda done, total, case: None,
 ) -> Checked:
-    """Judge answers to the vectors of a folder: results, as those of a run. Raises VectorsError.
+    """Judge answers to the vectors of a folder: results like those of a run. Raises VectorsError.
 
-    `partial`: that some vectors have no answer is no reason for exit code 2.
+    `partial`: vectors without an answer are not exit code 2.
     """
     begun = time.monotonic()
     index = read_index(folder)
-    found = _Check(folder, str(answers), {e["id"]: e for e in index["files"]})
-    for answer in _answers(answers, found.troubles):
-        found.take(answer)
-        progress(len(found.results), len(found.entries), answer.place)
-    results = found.in_order()
-    chosen = [found.cases[r["case"]] for r in results]
-    row = _row(found.name, results)
+    checking = _Check(folder, str(answers), {e["id"]: e for e in index["files"]})
+    for answer in _answers(answers, checking.troubles):
+        checking.take(answer)
+        progress(len(checking.results), len(checking.entries), answer.place)
+    results = checking.in_order()
+    chosen = [checking.cases[r["case"]] for r in results]
+    row = _row(checking.name, results)
     row["reason"] = left_out(row, results, chosen)
     differences = [difference(d, results) for d in known_differences()]
-    troubles = [*found.troubles, *found.stale.values()]
+    troubles = [*checking.troubles, *checking.stale.values()]
     whole = Results(
         schema_version=SCHEMA_VERSION,
         environment=environment(time.monotonic() - begun, 0),
@@ -216,7 +221,7 @@ def check(
             name=index["profile"],
             description=PROFILES.get(index["profile"], ""),
             select=index["select"],
-            cases=len(found.entries),
+            cases=len(checking.entries),
         ),
         implementations=[row],
         families=families(chosen),
@@ -226,8 +231,8 @@ def check(
         summary=_complete(
             summary([row], results, differences, [row["name"]]),
             len(troubles),
-            [] if partial else found.silent,
-            len(found.entries),
+            [] if partial else checking.silent,
+            len(checking.entries),
         ),
     )
     return Checked(whole, troubles)
@@ -249,15 +254,15 @@ def _row(name: str, results: list[Result]) -> Implementation:
 
 
 def _complete(s: Summary, troubles: int, silent: list[str], total: int) -> Summary:
-    """A summary that is not green where something was passed over: exit code 2."""
-    said = []
+    """The summary, with exit code 2 where something was passed over."""
+    passed_over = []
     if silent:
         first = f"{silent[0]}{', …' if len(silent) > 1 else ''}"
-        said.append(f"{len(silent):,} of {total:,} vectors have no answer ({first})")
+        passed_over.append(f"{len(silent):,} of {total:,} vectors have no answer ({first})")
     if troubles:
-        said.append(f"{troubles:,} of the answers and vectors could not be used")
-    if not said:
+        passed_over.append(f"{troubles:,} of the answers and vectors could not be used")
+    if not passed_over:
         return s
     verdict: Verdict = "not-run" if s["verdict"] == "conforms" else s["verdict"]
-    message = "; ".join([s["message"].rstrip("."), *said]) + "."
+    message = "; ".join([s["message"].rstrip("."), *passed_over]) + "."
     return {**s, "verdict": verdict, "exit_code": 2, "message": message}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from conformance.cases.catalogue import PROFILES
+from conformance.cases.profiles import PROFILES
 from conformance.commands.command import (
     echo,
     hand_over,

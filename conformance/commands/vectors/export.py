@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from conformance.cases.catalogue import FAMILIES, Case, cases, select
+from conformance.cases.catalogue import FAMILIES, Case
+from conformance.cases.profiles import cases, select
 from conformance.commands.vectors.bounds import bounds
 from conformance.commands.vectors.files import (
     FORMAT,
     SCHEMAS,
     Entry,
     Index,
+    Json,
     VectorsError,
     listed,
     read_json,
     schema,
 )
-from conformance.judge.gates import Subject
 from conformance.judge.known_differences import Amended
+from conformance.judge.subject import Subject
 from conformance.judge.tolerance import LAMBDA
 from conformance.model.exchange import VERSION, hexed, line, problem_json
 from conformance.model.problem import QUANTITIES, Problem
@@ -37,12 +39,24 @@ from conformance.truth.rounding import Reals
 
 __all__ = ["export", "names", "vector"]
 
-ANYBODY = ""  # held to the default rows of accuracy.toml
+ANYBODY = ""  # judged by the default rows of accuracy.toml
 PROBLEMS = "problems.jsonl"
 LONGEST = 120  # characters of a file's name, without its ending
 
 Progress = Callable[[int, int, str], None]
-Json = dict[str, Any]
+Write = Callable[[str, Iterable[str]], None]
+"""Writes a file of the folder: its name, its text in pieces."""
+Hexed = Any
+"""A number in hexadecimal, or nested lists of them."""
+
+
+class Number(TypedDict):
+    """One quantity of one layer, element by element."""
+
+    lower: Hexed
+    upper: Hexed
+    rounded: Hexed  # None for an element of which the nearest float is not known
+    tolerance: Hexed
 
 
 # --- one vector -----------------------------------------------------------------------------------
@@ -51,78 +65,76 @@ Json = dict[str, Any]
 def vector(case: Case) -> Json:
     """A case with its truth and its tolerances, as vector.schema.json has it."""
     subject, family = Subject(case), FAMILIES[case.family]
-    plain = subject.amend(())
+    unamended = subject.amend(())
     with np.errstate(all="ignore"):
-        truth, within = subject.truth(plain), subject.spread(ANYBODY, plain)
+        truth, spread = subject.truth(unamended), subject.spread(ANYBODY, unamended)
         return {
             "version": VERSION,
             "id": case.id,
             "family": case.family,
             "why": family.why,
             "failing_means": family.failing_means,
-            "flags": _flags(case, subject.problem, plain, truth, within),
+            "flags": _flags(case, subject.problem, unamended, truth, spread),
             "problem": problem_json(subject.problem, case.id),
-            "expected": _expected(truth, within, case.exact),
+            "expected": _expected(truth, spread, case.exact),
         }
 
 
-def _expected(truth: Truth, within: Spread, exact: bool) -> Json:
-    """{A: [layer 1, …], …, loss: …}, each with lower, upper, rounded and tolerance."""
-    found: Json = {}
-    for q in QUANTITIES:
-        enclosures: dict[int, Enclosure] = getattr(truth, q)
-        found[q] = [_number(e, within.layers(q)[l], exact) for l, e in sorted(enclosures.items())]
-    return {**found, "loss": _number(truth.loss, within.loss, exact)}
+def _expected(truth: Truth, spread: Spread, exact: bool) -> Json:
+    """{A: [layer 1, …], …, loss: …}."""
+    layered = {
+        q: [_number(e, spread.layers(q)[l], exact) for l, e in sorted(truth.layers(q).items())]
+        for q in QUANTITIES
+    }
+    return {**layered, "loss": _number(truth.loss, spread.loss, exact)}
 
 
-def _number(e: Enclosure, s: Reals, exact: bool) -> Json:
-    """One quantity of one layer."""
+def _number(e: Enclosure, s: Reals, exact: bool) -> Number:
     b = bounds(e, exact)
     allowed = np.zeros(np.shape(s)) if exact else LAMBDA * np.asarray(s)
     allowed = np.where(np.isnan(allowed), np.inf, allowed)
-    rounded = _where(b.sure.tolist(), hexed(b.rounded))
     return {
         "lower": hexed(b.lower),
         "upper": hexed(b.upper),
-        "rounded": rounded,
+        "rounded": _where(b.sure.tolist(), hexed(b.rounded)),
         "tolerance": hexed(allowed),
     }
 
 
-def _where(sure: Any, numbers: Any) -> Any:
+def _where(sure: object, numbers: Hexed) -> Hexed:
     """The numbers that are sure, and null for the others."""
     if isinstance(sure, list):
         return [_where(s, x) for s, x in zip(sure, numbers, strict=True)]
     return numbers if sure else None
 
 
-def _flags(case: Case, p: Problem, plain: Amended, truth: Truth, within: Spread) -> list[str]:
+def _flags(case: Case, p: Problem, unamended: Amended, truth: Truth, spread: Spread) -> list[str]:
     """What a program may want to know of a vector: the enum of vector.schema.json."""
-    found = {
+    flags = {
         "exact": case.exact,
-        "kink": _near_a_kink(p, plain, truth, within),
+        "kink": _near_a_kink(p, unamended, truth, spread),
         "subnormal": _subnormal(p, truth),
     }
-    return [flag for flag, there in found.items() if there]
+    return [flag for flag, holds in flags.items() if holds]
 
 
-def _near_a_kink(p: Problem, plain: Amended, truth: Truth, within: Spread) -> bool:
+def _near_a_kink(p: Problem, unamended: Amended, truth: Truth, spread: Spread) -> bool:
     """Whether an A_l, or Z_L − Y, is where a derivative jumps, or within rounding of it."""
     for l, name in p.sigma.items():
-        kinks = () if name in ROW_WISE else plain.maths.activations[name].jumps()
-        A, s = truth.A[l].hi, within.A[l]
+        kinks = () if name in ROW_WISE else unamended.maths.activations[name].jumps()
+        A, s = truth.A[l].hi, spread.A[l]
         if any((np.abs(A - b) <= LAMBDA * s).any() for b in kinks):
             return True
     L = p.depth
     off = np.abs(truth.Z[L].hi - p.Y)
-    return p.loss == "mean_absolute_error" and bool((off <= LAMBDA * within.Z[L]).any())
+    return p.loss == "mean_absolute_error" and bool((off <= LAMBDA * spread.Z[L]).any())
 
 
 def _subnormal(p: Problem, truth: Truth) -> bool:
     """Whether a number that is given, or expected, is subnormal in the problem's dtype."""
     least = float(np.finfo(p.dtype).smallest_normal)
     given = [p.X, p.Y, *p.W.values()]
-    expected = [e.hi for q in QUANTITIES for e in getattr(truth, q).values()]
+    expected = [e.hi for q in QUANTITIES for e in truth.layers(q).values()]
     return any(((M != 0) & (np.abs(M) < least)).any() for M in (*given, *expected))
 
 
@@ -130,8 +142,8 @@ def _subnormal(p: Problem, truth: Truth) -> bool:
 
 
 def names(chosen: Sequence[Case]) -> dict[str, str]:
-    """A file's name for each id: of letters, digits, "." , "_" and "-", no two alike but for case."""
-    found: dict[str, str] = {}
+    """A file's name for each id: of letters, digits, "." , "_" and "-"; no two differ in case alone."""
+    by_id: dict[str, str] = {}
     taken: set[str] = set()
     for case in chosen:
         name = base = re.sub(r"[^A-Za-z0-9._-]+", "-", case.id.replace("/", "_"))[:LONGEST]
@@ -140,8 +152,8 @@ def names(chosen: Sequence[Case]) -> dict[str, str]:
             number += 1
             name = f"{base}-{number}"
         taken.add(name.lower())
-        found[case.id] = name
-    return found
+        by_id[case.id] = name
+    return by_id
 
 
 def export(
@@ -150,13 +162,13 @@ def export(
     wanted: str = "",
     progress: Progress = lambda done, total, case: None,
 ) -> Index:
-    """Write the vectors of a profile into a folder: a new one, an empty one, or one that has some.
+    """Write the vectors of a profile into a folder: a new one, an empty one, or one with vectors in it.
 
-    The index is written last, and only then is what it no longer lists removed. Raises VectorsError and
-    CaseError.
+    The index is written last, and only then are vectors removed that it no longer lists, so that a reader
+    never finds one listed that is not there. Raises VectorsError and CaseError.
     """
     chosen = select(cases(profile), wanted)
-    before = _there(folder)
+    before = _present(folder)
     named = names(chosen)
     entries = [
         Entry(id=c.id, file=f"vectors/{named[c.id]}.json", why=FAMILIES[c.family].why)
@@ -194,31 +206,31 @@ def _made(case: Case) -> Json:
         ) from e
 
 
-def _there(folder: Path) -> list[str]:
-    """The vectors that are in the folder. Raises VectorsError where it has anything else."""
+def _present(folder: Path) -> list[str]:
+    """The vectors that are in the folder. Raises VectorsError where it holds anything else."""
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return []
-        found = listed(read_json(folder / "index.json")) if folder.is_dir() else None
+        vectors = listed(read_json(folder / "index.json")) if folder.is_dir() else None
     except OSError as e:
         raise VectorsError(f"cannot write {folder}: {e.strerror or e}.") from e
     except VectorsError:
-        found = None
-    if found is None:
+        vectors = None
+    if vectors is None:
         what = "not empty, and no folder of vectors" if folder.is_dir() else "no folder"
         raise VectorsError(
             f"cannot write {folder}: it is {what}. Expected a new or empty one, or one with the "
             "index.json of vectors."
         )
-    return found
+    return vectors
 
 
 @contextmanager
-def _all_or_nothing(folder: Path) -> Iterator[Callable[[str, Any], None]]:
-    """What writes into the folder, by name. What was not there before goes again if anything fails."""
+def _all_or_nothing(folder: Path) -> Iterator[Write]:
+    """A function that writes files into the folder. If anything fails, those that are new are removed."""
     new: list[Path] = []
 
-    def write(name: str, text: Any) -> None:
+    def write(name: str, text: Iterable[str]) -> None:
         path = folder / name
         for parent in reversed([path.parent, *path.parent.parents]):
             if not parent.exists():
@@ -244,14 +256,14 @@ def _make(folder: Path) -> None:
         raise VectorsError(f"cannot write {folder}: {e.strerror or e}.") from e
 
 
-def _text(of: Json) -> Iterator[str]:
-    """JSON with a line for each member, and for each quantity: readable, and no longer than need be."""
+def _text(vector: Json) -> Iterator[str]:
+    """The vector as JSON, with a line for each member and each quantity."""
 
-    def dumped(x: Any) -> str:
+    def dumped(x: object) -> str:
         return json.dumps(x, allow_nan=False, ensure_ascii=False)
 
     yield "{\n"
-    for key, value in of.items():
+    for key, value in vector.items():
         if key == "expected":
             members = ",\n".join(f"  {dumped(q)}: {dumped(v)}" for q, v in value.items())
             yield f' "expected": {{\n{members}\n }}\n}}\n'

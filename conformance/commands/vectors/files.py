@@ -1,27 +1,33 @@
-"""The folder of vectors: what lies where in it, and what is wrong with it."""
+"""The folder of vectors: its files, how they are read, and what may be wrong with them."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from conformance.model.exchange import VERSION, ExchangeError, read_line
 from conformance.tools.files import FileError
+from conformance.tools.typed import MisfitError, hold
 
 __all__ = [
     "FORMAT",
     "SCHEMAS",
     "Entry",
     "Index",
+    "Json",
     "VectorsError",
     "listed",
     "read_index",
     "read_json",
+    "schema",
 ]
 
+Json = dict[str, Any]
+"""An object of JSON."""
 FORMAT = "conformance-vectors"
 SCHEMAS = ("index.schema.json", "vector.schema.json", "answer.schema.json")
 FILE = re.compile(r"vectors/[A-Za-z0-9][A-Za-z0-9._-]*\.json")
@@ -58,10 +64,11 @@ def schema(name: str) -> str:
     )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """What a JSON file holds. Raises VectorsError."""
     try:
-        return read_line(path.read_text(encoding="utf-8-sig"))
+        value: object = read_line(path.read_text(encoding="utf-8-sig"))
+        return value
     except OSError as e:
         raise VectorsError(f"cannot read {path}: {e.strerror or e}.") from e
     except UnicodeDecodeError as e:
@@ -71,39 +78,38 @@ def read_json(path: Path) -> Any:
         raise VectorsError(f"cannot read {path}: it is not JSON ({cause}).") from e
 
 
-def listed(index: Any) -> list[str] | None:
+def listed(index: object) -> list[str] | None:
     """The files of an index of any version; None where it is no index of vectors."""
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         return None
     entries = index.get("files")
-    found = (
-        [e.get("file") for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
-    )
-    return [f for f in found if isinstance(f, str) and FILE.fullmatch(f)]
+    names = [
+        e.get("file") for e in (entries if isinstance(entries, list) else ()) if isinstance(e, dict)
+    ]
+    return [name for name in names if isinstance(name, str) and FILE.fullmatch(name)]
 
 
 def read_index(folder: Path) -> Index:
     """The index of a folder of vectors. Raises VectorsError."""
     path = folder / "index.json"
-    index = read_json(path)
-    if listed(index) is None:
+    value = read_json(path)
+    names = listed(value)
+    if names is None or not isinstance(value, dict):
         raise VectorsError(f"cannot read {path}: it is no index of vectors (format {FORMAT!r}).")
-    if index.get("version") != VERSION:
+    if value.get("version") != VERSION:
         raise VectorsError(
-            f"cannot read {path}: it is of version {json.dumps(index.get('version'))}; this program "
+            f"cannot read {path}: it is of version {json.dumps(value.get('version'))}; this program "
             f"reads {VERSION}. Export the vectors again."
         )
-    texts = [index.get(k) for k in ("exported_by", "profile", "select", "problems")]
-    entries = index.get("files")
-    whole = isinstance(entries, list) and entries and all(map(_is_entry, entries))
-    if not whole or not all(isinstance(t, str) for t in texts):
-        raise VectorsError(f"cannot read {path}: it is not as {SCHEMAS[0]} has it.")
-    ids = [e["id"] for e in entries]
-    if twice := sorted({i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else ()):
+    misfit = VectorsError(f"cannot read {path}: it is not as {SCHEMAS[0]} has it.")
+    try:
+        hold(value, Index)
+    except MisfitError as e:
+        raise misfit from e
+    index = cast("Index", value)
+    if not names or len(names) < len(index["files"]):  # a name that export would not write
+        raise misfit
+    ids = Counter(e["id"] for e in index["files"])
+    if twice := sorted(id for id, n in ids.items() if n > 1):
         raise VectorsError(f"cannot read {path}: {twice[0]} is listed twice.")
-    return index  # type: ignore[no-any-return]
-
-
-def _is_entry(e: Any) -> bool:
-    texts = isinstance(e, dict) and all(isinstance(e.get(k), str) for k in ("id", "file", "why"))
-    return texts and FILE.fullmatch(e["file"]) is not None
+    return index

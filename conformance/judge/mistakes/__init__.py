@@ -1,5 +1,5 @@
 """Deliberate mistakes: one row each in `table`, planted in the procedures by `loop`.
 
-They are what the gates are tried on (`matrix`), and what a deviation is compared with
-(`conformance.judge.mistakes.diagnosis`).
+The gates are tried on them (`conformance.commands.faults`), and a deviation is compared with them
+(`diagnosis`).
 """

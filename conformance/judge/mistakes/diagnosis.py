@@ -1,10 +1,10 @@
 """From a deviation to what it looks like: which steps are to blame, and which mistake gives just that.
 
 The step gate says which steps are wrong given their own operands: independent mistakes are told apart,
-and consequences are not blamed. Each of those is compared with what every fault of `faults.table` would
-have given on the same operands; then two faults at once; then the error's pattern is described.
-Where a trace leaves operands out, no step can be judged alone: then whole networks with a fault in them
-are compared with what there is.
+and consequences are not blamed. Each of those is compared with what every fault of `mistakes.table` would
+have given on the same operands; then with two faults at once; then the error's pattern is described.
+Where a trace leaves operands out, no step can be judged alone: then what there is is compared with whole
+networks that have a fault in them.
 """
 
 from __future__ import annotations
@@ -12,67 +12,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 
-from conformance.judge.gates import Judged, Subject, right_as_a_whole, steps_of
+from conformance.judge.comparison import Key
+from conformance.judge.gates import right_as_a_whole, steps_of
 from conformance.judge.mistakes.fitted import FITTED
-from conformance.judge.mistakes.loop import Loop, State, Wrap, outcome, planted, state_of
+from conformance.judge.mistakes.loop import Loop, State, Step, Wrap, outcome, planted, state_of
 from conformance.judge.mistakes.pattern import pattern
+from conformance.judge.mistakes.suspect import Suspect
 from conformance.judge.mistakes.table import FAULTS, Fault
-from conformance.model.problem import QUANTITIES, Floats, Problem, Runs, Trace
+from conformance.judge.subject import Subject
+from conformance.model.problem import QUANTITIES, Floats, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result
 from conformance.model.results import Step as StepRow
+from conformance.truth.rounding import Reals
 
 __all__ = ["diagnosis"]
 
-DEEPEST = 5  # networks in which two faults in one step are looked for: it takes a while
-INSIDE = {"delta": ("G", "G_L", "delta")}  # the steps that a quantity is made by, but its own
-Key = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A quantity of one layer as it is, and as it should be given its operands."""
-
-    quantity: str
-    layer: int
-    value: Floats
-    right: Floats
-    tolerance: Floats
-
-    @property
-    def key(self) -> Key:
-        return self.quantity, self.layer
-
-    @classmethod
-    def of(cls, j: Judged) -> Suspect:
-        """From its record."""
-        c = j.comparison
-        return cls(c.quantity, c.layer, np.asarray(c.value, float), c.truth.hi, c.tolerance)
-
-    def differs(self, other: Floats) -> bool:
-        """Whether a fault's outcome is another one than the right outcome: by more than rounding."""
-        return bool((np.abs(other - self.right) > self.tolerance).any()) or bool(
-            np.isnan(other).any()
-        )
-
-    def explained(self, other: Floats, u: float) -> bool:
-        """Whether that is what stands there, and the right outcome is far from it in comparison."""
-        if other.shape != self.value.shape:
-            return False
-        both = np.isnan(other) & np.isnan(self.value) | (other == self.value)
-        off = np.where(both, 0, np.abs(self.value - other))
-        size = np.where(np.isfinite(other), np.abs(other), 0)
-        allowed = 8 * self.tolerance + 64 * u * size.max(initial=0)
-        if not bool((off <= allowed).all()):  # NaN too
-            return False
-        wrong = np.abs(self.value - self.right)
-        return (
-            bool(np.isnan(other).any())
-            or float(off.max()) <= float(np.nan_to_num(wrong, posinf=np.inf).max(initial=0)) / 8
-        )
+DEEPEST = 5  # layers of a network in which two faults in one step are looked for: it takes a while
+INSIDE = {"delta": ("G", "G_L", "delta")}  # the steps that make a quantity, where not its own alone
+CANNOT = (KeyError, ValueError, ArithmeticError)
+"""What a fault raises on operands that it does not fit, or that are missing."""
 
 
 class _Case:
@@ -86,27 +47,24 @@ class _Case:
         past: Trace | None,
         rounded: bool | None = None,
     ) -> None:
-        self.p: Problem = subject.problem
-        self.u = float(np.finfo(self.p.dtype).eps) / 2
+        p = self.p = subject.problem
+        self.u = float(np.finfo(p.dtype).eps) / 2
         self.t = t
-        other = self.p.another_batch() if past is not None else None
-        self.state = state_of(self.p, t, past, other)
-        self.judged = steps_of(subject, like, t, rounded)
-        self.suspects = {s.key: s for s in map(Suspect.of, self.judged)}
+        self.state = state_of(p, t, None if past is None else state_of(p.another_batch(), past))
+        judged = steps_of(subject, like, t, rounded)
+        self.suspects = {j.key: Suspect.of(j) for j in judged}
         self.right = right_as_a_whole(subject, like, t)
-        wrong = {s.key: s for s in map(Suspect.of, self._wrong(self.judged))}
-        self.blamed = [s for s in wrong.values() if not self._follows(s, set(wrong))]
+        wrong = {j.key for j in judged if j.verdict == "deviates"}
+        self.blamed = [
+            s for k, s in self.suspects.items() if k in wrong and not self._follows(s, wrong)
+        ]
         self.batch: _Case | None = None  # the whole batch, where that is right
         self.earlier: Trace | None = None  # the same input, run before
 
-    @staticmethod
-    def _wrong(judged: Sequence[Judged]) -> Iterator[Judged]:
-        return (j for j in judged if j.verdict == "deviates")
-
     def _follows(self, s: Suspect, wrong: set[Key]) -> bool:
-        """Whether a step is wrong on its operands only because one of them is not what it was given.
+        """Whether a step is wrong on its operands only because one of them is not the one it was given.
 
-        It is right as a whole, and an operand is not; or an operand is no number at all.
+        That is so if the step is right as a whole and an operand is not, or if an operand is not finite.
         """
         operands = [k for k in self._operands(s) if k in self.suspects]
         if any(not np.isfinite(self.suspects[k].value).all() for k in operands):
@@ -114,10 +72,10 @@ class _Case:
         return s.key in self.right and any(k in wrong or k not in self.right for k in operands)
 
     def _operands(self, s: Suspect) -> list[Key]:
-        """What a step is computed from."""
+        """The quantities that a step is computed from."""
         q, l, L = s.quantity, s.layer, self.p.depth
         after = ("Z", L) if l == L else ("delta", l + 1)
-        of: dict[str, list[Key]] = {
+        operands: dict[str, list[Key]] = {
             "A": [("Z", l - 1)],
             "Z": [("A", l)],
             "delta": [("A", l), after],
@@ -125,23 +83,26 @@ class _Case:
             "W_new": [("dW", l)],
             "loss": [("Z", L)],
         }
-        return of[q]
+        return operands[q]
 
-    def would_be(self, wrong: Mapping[str, Wrap], key: Key, fault: Fault | None) -> Floats | None:
-        """What a fault makes of a step, on the trace's own operands; None where it does not fit."""
-        quantity, l = key
+    def outcome_of(self, steps: Mapping[str, Step], s: Suspect) -> Reals | None:
+        """What wrong steps make of a quantity, on the trace's own operands; None where they do not fit."""
         try:
-            if fault is not None and quantity in fault.looks:
-                found = np.asarray(fault.looks[quantity](self.state.copy(), l), float)
-            else:
-                found = np.asarray(outcome(self.state, planted(wrong), quantity, l), float)
-        except (KeyError, ValueError, ArithmeticError):
+            found = np.asarray(outcome(self.state, steps, s.quantity, s.layer), float)
+        except CANNOT:
             return None
-        return found if found.shape == self.suspects[key].right.shape else None
+        return found if found.shape == s.right.shape else None
 
-    def touches(self, wrong: Mapping[str, Wrap], quantity: str) -> bool:
-        """Whether a fault changes how a quantity is made."""
-        return bool(set(INSIDE.get(quantity, (quantity,))) & set(wrong))
+    def would_spoil(self, fault: Fault, s: Suspect) -> bool:
+        """Whether a fault changes a quantity, by more than rounding."""
+        if not self.touches(fault, s.quantity):
+            return False
+        found = self.outcome_of(planted(fault.wrong), s)
+        return found is not None and s.would_differ(found)
+
+    def touches(self, fault: Fault, quantity: str) -> bool:
+        """Whether a fault changes a step that makes a quantity."""
+        return not set(fault.wrong).isdisjoint(INSIDE.get(quantity, (quantity,)))
 
 
 @dataclass
@@ -156,23 +117,31 @@ class _Guess:
 def diagnosis(
     subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None = None
 ) -> tuple[list[StepRow], list[Finding]]:
-    """(blame, findings) for what deviates; both empty where there is nothing to go by. `rounded` as for
+    """(blame, findings) for what deviates; both empty where nothing is known of it. `rounded` as for
     `judge`."""
     with np.errstate(all="ignore"):
         case = _under_suspicion(subject, like, ran, result, rounded)
         if case.blamed:
-            blame = [StepRow(quantity=s.quantity, layer=s.layer) for s in case.blamed]
-            order = [tuple(step.values()) for step in blame]
-            return blame, sorted(
-                _findings(case), key=lambda f: order.index(tuple(f["steps"][0].values()))
-            )
+            keys = [s.key for s in case.blamed]
+            findings = sorted(_findings(case), key=lambda f: keys.index(_key(f["steps"][0])))
+            return _steps(keys), findings
         first = result["first_deviation"]
-        if first is None or first["gate"] == "repeat":
-            return [], [_unrepeated()] if first is not None else []
+        if first is None:
+            return [], []
+        if first["gate"] == "repeat":
+            return [], [_unrepeated()]
+        key = first["quantity"], first["layer"]
         if first["gate"] == "exact":
-            return _exactly(case, first["quantity"], first["layer"])
-        blame = [StepRow(quantity=first["quantity"], layer=first["layer"])]
-        return blame, list(_as_a_whole(subject, case, result, blame))
+            return _steps([key]), [_inexact(case, key)]
+        return _steps([key]), [_as_a_whole(subject, case, result, key)]
+
+
+def _steps(keys: Sequence[Key]) -> list[StepRow]:
+    return [StepRow(quantity=q, layer=l) for q, l in keys]
+
+
+def _key(step: StepRow) -> Key:
+    return step["quantity"], step["layer"]
 
 
 def _under_suspicion(
@@ -206,34 +175,41 @@ def _guesses(case: _Case) -> Iterator[_Guess]:
 
 
 def _explains(case: _Case, fault: Fault, s: Suspect) -> bool:
-    if s.quantity not in fault.looks and not case.touches(fault.wrong, s.quantity):
+    """Whether the value is what the fault gives, with the number in its row or with another one."""
+    if s.quantity in fault.looks:
+        found = _overwritten(case, fault, s)
+    elif case.touches(fault, s.quantity):
+        found = case.outcome_of(planted(fault.wrong), s)
+    else:
         return False
-    found = case.would_be(fault.wrong, s.key, fault)
-    if found is not None and s.differs(found) and s.explained(found, case.u):
-        return True
-    for wrong in _fitted(case, fault, s):
-        found = case.would_be(wrong, s.key, None)
-        if found is not None and s.differs(found) and s.explained(found, case.u):
-            return True
-    return False
+    return s.is_explained_by(found, case.u) or any(
+        s.is_explained_by(case.outcome_of(planted(wrong), s), case.u)
+        for wrong in _fitted(case, fault, s)
+    )
+
+
+def _overwritten(case: _Case, fault: Fault, s: Suspect) -> Reals | None:
+    """What stands in the place of a quantity that the fault overwrites; None where it does not fit."""
+    try:
+        found = np.asarray(fault.looks[s.quantity](case.state.copy(), s.layer), float)
+    except CANNOT:
+        return None
+    return found if found.shape == s.right.shape else None
 
 
 def _fitted(case: _Case, fault: Fault, s: Suspect) -> list[Mapping[str, Wrap]]:
-    """The fault with another number in it than the table's, where it has one."""
+    """The fault with another number in it than its row has, where it has one."""
     try:
         return list(FITTED[fault.name](case.state, s)) if fault.name in FITTED else []
-    except (KeyError, ValueError, ArithmeticError):
+    except CANNOT:
         return []
 
 
 def _spared(case: _Case, fault: Fault) -> Iterator[Key]:
-    """Steps that it would have made wrong, and that are right."""
+    """Steps that the fault would have made wrong, and that are right."""
     blamed = {s.key for s in case.blamed}
     for s in case.suspects.values():
-        if s.key in blamed or not case.touches(fault.wrong, s.quantity):
-            continue
-        found = case.would_be(fault.wrong, s.key, None)
-        if found is not None and s.differs(found):
+        if s.key not in blamed and case.would_spoil(fault, s):
             yield s.key
 
 
@@ -242,10 +218,7 @@ def _findings(case: _Case) -> Iterator[Finding]:
     left = [s.key for s in case.blamed]
     guesses = list(_guesses(case))
     while guesses and left:
-        best = max(
-            guesses,
-            key=lambda g: (not g.spares, len(set(g.explains) & set(left))),
-        )
+        best = max(guesses, key=lambda g: (not g.spares, len(set(g.explains) & set(left))))
         explained = [k for k in left if k in best.explains]
         guesses.remove(best)
         if explained:
@@ -257,17 +230,15 @@ def _findings(case: _Case) -> Iterator[Finding]:
 
 
 def _random(case: _Case, left: list[Key]) -> Iterator[Finding]:
-    """A step that gives something else on the same operands. Takes what it explains out of `left`."""
-    if case.earlier is None:
+    """A step of the forward pass that gives something else on the same operands. Removes what it explains
+    from `left`."""
+    if case.earlier is None or not left or left[0][0] not in ("A", "Z"):
         return
-    before, l = case.earlier, left[0][1] if left else 0
-    if not left or left[0][0] not in ("A", "Z"):
-        return
-    quantity = left[0][0]
-    operand = "Z" if quantity == "A" else "A"
-    at = l - 1 if quantity == "A" else l
-    same = at == 0 or np.array_equal(case.t.layers(operand)[at], before.layers(operand)[at])
-    if same and not np.array_equal(case.t.layers(quantity)[l], before.layers(quantity)[l]):
+    quantity, l = left[0]
+    operand, at = ("Z", l - 1) if quantity == "A" else ("A", l)
+    before, after = case.earlier, case.t
+    same = at == 0 or np.array_equal(after.layers(operand)[at], before.layers(operand)[at])
+    if same and not np.array_equal(after.layers(quantity)[l], before.layers(quantity)[l]):
         explained = [k for k in left if k[0] == quantity]
         left[:] = [k for k in left if k[0] != quantity]
         yield _named(case, [FAULTS["noise"]], explained)
@@ -277,62 +248,39 @@ def _random(case: _Case, left: list[Key]) -> Iterator[Finding]:
 
 
 def _pairs(case: _Case, left: list[Key]) -> Iterator[Finding]:
-    """Two faults in one step, one inside the other. Takes what it explains out of `left`."""
+    """Two faults in one step, one around the other. Removes what they explain from `left`."""
     if not left or case.p.depth > DEEPEST:
         return
     first = case.suspects[left[0]]
-    for inner, outer in _pairs_in(case, first):
-        explained = [k for k in left if _both_explain(case, inner, outer, case.suspects[k])]
+    able = [f for f in FAULTS.values() if f.gate != "exact" and case.would_spoil(f, first)]
+    for inner, outer in permutations(able, 2):
+        steps = planted(inner.wrong, outer.wrong)
+        explained = [
+            k
+            for k in left
+            if (s := case.suspects[k]).is_explained_by(case.outcome_of(steps, s), case.u)
+        ]
         if explained:
             left[:] = [k for k in left if k not in explained]
             yield _named(case, [inner, outer], explained)
             return
 
 
-def _pairs_in(case: _Case, s: Suspect) -> Iterator[tuple[Fault, Fault]]:
-    """Those that could both be in that step, and do something there."""
-    able = []
-    for fault in FAULTS.values():
-        if case.touches(fault.wrong, s.quantity) and fault.gate != "exact":
-            found = case.would_be(fault.wrong, s.key, None)
-            if found is not None and s.differs(found):
-                able.append(fault)
-    yield from permutations(able, 2)
-
-
-def _both_explain(case: _Case, inner: Fault, outer: Fault, s: Suspect) -> bool:
-    try:
-        steps = planted(inner.wrong, outer.wrong)
-        found = np.asarray(outcome(case.state, steps, s.quantity, s.layer), float)
-    except (KeyError, ValueError, ArithmeticError):
-        return False
-    return s.differs(found) and s.explained(found, case.u)
-
-
 # --- where no step can be judged alone ------------------------------------------------------------
 
 
-def _as_a_whole(
-    subject: Subject, case: _Case, result: Result, blame: list[StepRow]
-) -> Iterator[Finding]:
-    """Whole networks with one fault, in every layer or in one, against what was returned."""
-    wrong = _deviating(case, result)
-    for fault, layers in _plantings(case.p.depth):
-        if _outcome_is(case, _in_layers(fault, layers), subject, wrong):
-            yield _named(case, [fault], [(fault.shows, l) for l in layers])
-            return
-    first = blame[0]
-    yield _described(
-        case, [(first["quantity"], first["layer"])], "", _end_to_end(subject, case, first)
-    )
-
-
-def _deviating(case: _Case, result: Result) -> set[Key]:
-    return {
+def _as_a_whole(subject: Subject, case: _Case, result: Result, first: Key) -> Finding:
+    """The fault with which a whole network, in every layer or in some, returns what was returned; else the
+    pattern of the first deviation."""
+    deviating = {
         (r["quantity"], r["layer"])
         for r in result["records"]
         if r["gate"] == "end-to-end" and float(r["ratio"]) > 1
     }
+    for fault, layers in _plantings(case.p.depth):
+        if _outcome_is(case, _in_layers(fault, layers), subject, deviating):
+            return _named(case, [fault], [(fault.shows, l) for l in layers])
+    return _described(case, [first], _end_to_end(subject, case, first))
 
 
 def _plantings(L: int) -> Iterator[tuple[Fault, Sequence[int]]]:
@@ -351,13 +299,13 @@ def _in_layers(fault: Fault, layers: Sequence[int]) -> Mapping[str, Wrap]:
 
 
 def _only(wrap: Wrap, layers: Sequence[int]) -> Wrap:
-    def wrapped(right: Any) -> Any:
+    def wrapped(right: Step) -> Step:
         wrong = wrap(right)
 
-        def step(s: State, l: int | None = None, *more: Any) -> Any:
-            if l is None:  # of the loss and its gradient, at L
+        def step(s: State, l: int | None = None, *G: Floats) -> Floats:
+            if l is None:  # the loss and its gradient, which belong to layer L
                 return (wrong if s.L in layers else right)(s)
-            return (wrong if l in layers else right)(s, l, *more)
+            return (wrong if l in layers else right)(s, l, *G)
 
         return step
 
@@ -369,55 +317,51 @@ def _outcome_is(
 ) -> bool:
     """Whether a network with that in it returns what was returned."""
     try:
-        found = Loop(planted(wrong)).run(case.p)
-    except (ValueError, ArithmeticError, KeyError):
+        planted_trace = Loop(planted(wrong)).run(case.p)
+    except CANNOT:
         return False
     truth, differs = subject.truth(subject.amend(())), False
     for q in QUANTITIES:
         for l, M in case.t.layers(q).items():
-            value, other = M.astype(float), found.layers(q)[l].astype(float)
-            right = getattr(truth, q)[l].hi
+            value, other = M.astype(float), planted_trace.layers(q)[l].astype(float)
             size = float(np.abs(other).max(initial=0)) or 1.0
             if not bool((np.abs(value - other) <= 2**12 * case.u * size).all()):
                 return False
-            differs |= (q, l) in deviating and bool(
-                (np.abs(other - right) > 2**13 * case.u * size).any()
-            )
+            off = np.abs(other - truth.layers(q)[l].hi)
+            differs |= (q, l) in deviating and bool((off > 2**13 * case.u * size).any())
     return differs
 
 
-def _end_to_end(subject: Subject, case: _Case, first: StepRow) -> Suspect:
+def _end_to_end(subject: Subject, case: _Case, key: Key) -> Suspect:
+    """A quantity against its exact value."""
     truth = subject.truth(subject.amend(()))
-    q, l = first["quantity"], first["layer"]
-    if q == "loss":
-        value, right = np.asarray(case.t.loss, float), truth.loss.hi
-    else:
-        value, right = np.asarray(case.t.layers(q)[l], float), getattr(truth, q)[l].hi
-    return Suspect(q, l, value, right, 2**12 * case.u * np.abs(right))
+    q, l = key
+    right = truth.loss.hi if q == "loss" else truth.layers(q)[l].hi
+    return Suspect(q, l, _value(case.t, key), right, 2**12 * case.u * np.abs(right))
 
 
-# --- what is said ---------------------------------------------------------------------------------
+def _value(t: Trace, key: Key) -> Reals:
+    return np.asarray(t.loss if key[0] == "loss" else t.layers(key[0])[key[1]], float)
 
 
-def _exactly(case: _Case, quantity: str, l: int) -> tuple[list[StepRow], list[Finding]]:
+# --- in words -------------------------------------------------------------------------------------
+
+
+def _inexact(case: _Case, key: Key) -> Finding:
     """Where no error is allowed, and there is one within rounding."""
-    blame = [StepRow(quantity=quantity, layer=l)]
-    value = case.t.loss if quantity == "loss" else case.t.layers(quantity)[l]
-    for fault in FAULTS.values():
-        found = case.would_be(fault.wrong, (quantity, l), None)
-        if (
-            fault.gate == "exact"
-            and found is not None
-            and (found == np.asarray(value, float)).all()
-        ):
-            return blame, [_named(case, [fault], [(quantity, l)])]
-    text = (
-        f"layer {l}: {SYMBOLS[quantity]} is off in the last bits, where every sum fits the significand: "
-        "the arithmetic is not the one declared."
+    quantity, l = key
+    suspect = case.suspects.get(key)  # None where its operands were not returned
+    for fault in (f for f in FAULTS.values() if f.gate == "exact"):
+        found = case.outcome_of(planted(fault.wrong), suspect) if suspect else None
+        if found is not None and (found == _value(case.t, key)).all():
+            return _named(case, [fault], [key])
+    return Finding(
+        fault="",
+        steps=_steps([key]),
+        text=f"layer {l}: {SYMBOLS[quantity]} is off in the last bits, where every sum fits the "
+        "significand: the arithmetic is not the one declared.",
+        suggestion="Look for TF32, or a fast-math flag.",
     )
-    return blame, [
-        Finding(fault="", steps=blame, text=text, suggestion="Look for TF32, or a fast-math flag.")
-    ]
 
 
 def _unrepeated() -> Finding:
@@ -431,6 +375,7 @@ def _unrepeated() -> Finding:
 
 
 def _where(keys: Sequence[Key], L: int) -> str:
+    """The layers, in words: "layer 2", "layers 3 to 1", "every layer"."""
     layers = list(dict.fromkeys(l for _, l in keys))
     if len(layers) == 1:
         return f"layer {layers[0]}"
@@ -468,28 +413,29 @@ def _named(
     only = "; in the other layers it is right" if alone else ""
     return Finding(
         fault=" + ".join(f.name for f in faults),
-        steps=[StepRow(quantity=q, layer=l) for q, l in explained],
+        steps=_steps(explained),
         text=f"{where}{formula}: {whats}{only}.",
-        suggestion=faults[0].hint if len(faults) == 1 else " ".join(f.hint for f in faults),
+        suggestion=" ".join(f.hint for f in faults),
     )
 
 
 def _patterns(case: _Case, left: Sequence[Key]) -> Iterator[Finding]:
-    """What is left, a quantity at a time: of several layers, the first in the order of the algorithm."""
+    """A finding for each quantity that is left: the pattern of its first layer in the algorithm's order."""
     for quantity in dict.fromkeys(q for q, _ in left):
         keys = [k for k in left if k[0] == quantity]
-        yield _described(case, keys, "", case.suspects[keys[0]])
+        yield _described(case, keys, case.suspects[keys[0]])
 
 
-def _described(case: _Case, keys: Sequence[Key], fault: str, s: Suspect) -> Finding:
+def _described(case: _Case, keys: Sequence[Key], s: Suspect) -> Finding:
+    """A deviation that no fault explains, by the pattern of its error."""
     text, suggestion = pattern(
         s.value, s.right, s.tolerance, case.p, case.state.A.get(s.layer), s.quantity
     )
     where = "" if s.quantity == "loss" else f"layer {s.layer}: "
     more = f" (and in {_where(keys[1:], 0)})" if len(keys) > 1 else ""
     return Finding(
-        fault=fault,
-        steps=[StepRow(quantity=q, layer=l) for q, l in keys],
+        fault="",
+        steps=_steps(keys),
         text=f"{where}{SYMBOLS[s.quantity]} equals the outcome of no known mistake; {text}{more}.",
         suggestion=suggestion,
     )

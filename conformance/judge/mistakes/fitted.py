@@ -1,157 +1,132 @@
-"""Faults with a number in them, of which the table has one: the number is found from what stands there."""
+"""Faults that have a number in them (a limit, a rate): the number is found from the value that deviates.
+
+The row of such a fault in `table` has one number; a user's code may have another. Each function here yields
+the faults, with the numbers, that the value may be the outcome of; `diagnosis` compares each with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
 
 import numpy as np
 
-from conformance.judge.mistakes.loop import State, Wrap
-from conformance.model.problem import Floats
+from conformance.judge.mistakes.loop import State, Step, Wrap
+from conformance.judge.mistakes.suspect import Suspect
+from conformance.judge.mistakes.table import at_clipped_outputs, smoothed
+from conformance.truth.rounding import Reals
 
 __all__ = ["FITTED"]
 
-
-class Seen(Protocol):
-    """A quantity of one layer as it is, and as it should be."""
-
-    @property
-    def layer(self) -> int:
-        """l."""
-        ...
-
-    @property
-    def value(self) -> Floats:
-        """As it is."""
-        ...
-
-    @property
-    def right(self) -> Floats:
-        """As it should be."""
-        ...
+Fit = Callable[[State, Suspect], Iterator[Mapping[str, Wrap]]]
 
 
-Fit = Callable[[State, Seen], Iterator[Mapping[str, Wrap]]]
+def _instead(name: str, step: Step) -> Mapping[str, Wrap]:
+    """A step in the place of the right one."""
+    return {name: lambda right: step}
 
 
-def _is(step: str, M: Floats) -> Mapping[str, Wrap]:
-    """The step gives just that."""
-    return {step: lambda right: lambda *of: M}
+def _gives(name: str, M: Reals) -> Mapping[str, Wrap]:
+    """A step that gives this matrix."""
+    return _instead(name, lambda *operands: M)
+
+
+def _written(c: float) -> bool:
+    """Whether somebody would write that number down: three digits are enough for it."""
+    return abs(c - float(f"{c:.3g}")) <= 1e-6 * abs(c)
 
 
 def _clipped(step: str) -> Fit:
-    """Clipped to ±c, for c the largest there is: two or more are at ±c and as many below it, or c is a
-    number that somebody would write down."""
+    """Clipped to ±c, c being the largest absolute value: if two or more elements are at ±c and one or more
+    below it, or if c is a number that somebody would write down."""
 
-    def fit(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-        size = np.abs(seen.value)
+    def fit(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
+        size = np.abs(suspect.value)
         c = float(size.max())
         at, below = int((size == c).sum()), int(((size < c) & (size > 0)).sum())
-        written = _round(c) and (below >= 2 or at == size.size > 1)
+        written = _written(c) and (below >= 2 or at == size.size > 1)
         if c > 0 and ((at >= 2 and below >= 1) or written):
-            yield _is(step, np.clip(seen.right, -c, c))
+            yield _gives(step, np.clip(suspect.right, -c, c))
 
     return fit
 
 
-def _round(c: float) -> bool:
-    """Whether somebody would have written that number down: three digits, or a power of two."""
-    return abs(c - float(f"{c:.3g}")) <= 1e-6 * abs(c)
+def _norm_clipped(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
+    """Scaled down to a norm that somebody would write down."""
+    norm, right = float(np.linalg.norm(suspect.value)), float(np.linalg.norm(suspect.right))
+    if 0 < norm < right and _written(norm):
+        yield _gives("dW", suspect.right * (norm / right))
 
 
-def _norm_clipped(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-    """Scaled down to a norm that somebody would have written down."""
-    norm, was = float(np.linalg.norm(seen.value)), float(np.linalg.norm(seen.right))
-    if 0 < norm < was and _round(norm):
-        yield _is("dW", seen.right * (norm / was))
-
-
-def _decayed(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
+def _decayed(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
     """λ W or λ sign W added, to the bias too or not: λ by least squares."""
-    W = s.p.W[seen.layer].astype(float)
+    W = s.p.W[suspect.layer].astype(float)
     weights = W.copy()
     if s.p.bias:
         weights[-1] = 0
-    for of in (W, weights, np.sign(W), np.sign(weights)):
-        size = float((of * of).sum())
+    for term in (W, weights, np.sign(W), np.sign(weights)):
+        size = float((term * term).sum())
         if size:
-            decay = float(((seen.value - seen.right) * of).sum()) / size
-            yield _is("dW", seen.right + decay * of)
+            decay = float(((suspect.value - suspect.right) * term).sum()) / size
+            yield _gives("dW", suspect.right + decay * term)
 
 
 def _zeroed(step: str) -> Fit:
     """0 for everything up to the largest that is 0."""
 
-    def fit(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-        gone = np.abs(seen.right[seen.value == 0])
-        if gone.size and 0 < gone.max() < np.abs(seen.right).max():
-            yield _is(step, np.where(np.abs(seen.right) <= gone.max(), 0.0, seen.right))
+    def fit(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
+        size = np.abs(suspect.right)
+        zeroed = size[suspect.value == 0]
+        if zeroed.size and 0 < zeroed.max() < size.max():
+            yield _gives(step, np.where(size <= zeroed.max(), 0.0, suspect.right))
 
     return fit
 
 
-def _floored(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-    """max(σ', c), for the smallest |δ|/|G| there is."""
-    l = seen.layer
+def _floored(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
+    """max(σ', c), for the median of |δ/G| where δ is wrong."""
+    l = suspect.layer
     G = s.loss().gradient(s.Z[s.L], s.p.Y) if l == s.L else s.delta[l + 1] @ s.p.weights(l + 1).T
     D = np.asarray(s.sigma(l).derivative(s.A[l]), float)
-    used = (G != 0) & (seen.value != seen.right)
-    if used.any():
-        c = float(np.median(np.abs(seen.value[used] / G[used])))
-        if c > 0.05:  # nobody keeps σ' from falling below that
-            return
-        yield _is("delta", np.where(np.abs(D) < c, G * c, seen.right))
+    wrong = (G != 0) & (suspect.value != suspect.right)
+    if wrong.any():
+        c = float(np.median(np.abs(suspect.value[wrong] / G[wrong])))
+        if c <= 0.05:  # nobody sets a larger floor
+            yield _gives("delta", np.where(np.abs(D) < c, G * c, suspect.right))
 
 
-def _limited(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
+def _limited(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
     """σ at A clipped to ±c, for limits that people choose."""
     for c in (1, 3, 5, 6, 10, 15, 30, 50, 60, 88, 100, 500, 700, 709):
-        yield _is("Z", s.sigma(seen.layer)(np.clip(s.A[seen.layer], -c, c)))
+        yield _gives("Z", s.sigma(suspect.layer)(np.clip(s.A[suspect.layer], -c, c)))
 
 
-def _dropped(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-    """0 where it is 0, and elsewhere one factor, more than 1."""
-    kept = (seen.value != 0) & (seen.right != 0)
-    if kept.any() and (seen.value[seen.right != 0] == 0).any():
-        c = float(np.median(seen.value[kept] / seen.right[kept]))
-        if c > 1.01:  # what is kept is scaled up; else it is no dropout
-            yield _is("Z", np.where(seen.value == 0, 0.0, seen.right * c))
+def _dropped(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
+    """0 where it is 0, and elsewhere multiplied by one factor, more than 1."""
+    value, right = suspect.value, suspect.right
+    kept = (value != 0) & (right != 0)
+    if kept.any() and (value[right != 0] == 0).any():
+        c = float(np.median(value[kept] / right[kept]))
+        if c > 1.01:  # dropout scales up what it keeps
+            yield _gives("Z", np.where(value == 0, 0.0, right * c))
 
 
-def _kept_off(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
-    """Clipped to [c, 1 − c], for the smallest output there is, if somebody would write that down."""
-    c = float(seen.value.min())
-    if 0 < c < 0.1 and _round(c) and (seen.value > c).any():
-        yield _is("Z", np.clip(seen.right, c, 1 - c))
+def _kept_off(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
+    """Clipped to [c, 1 − c], c being the smallest output, if somebody would write that number down."""
+    c = float(suspect.value.min())
+    if 0 < c < 0.1 and _written(c) and (suspect.value > c).any():
+        yield _gives("Z", np.clip(suspect.right, c, 1 - c))
 
 
-def _probabilities(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
+def _probabilities(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
     """∂L/∂Z_L at outputs clipped to [c, 1 − c], for limits that people choose."""
     for c in (1e-5, 1e-6, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16):
-        yield {"G_L": _at_clipped(c)}
+        yield _instead("G_L", lambda s, c=c: at_clipped_outputs(s, c))
 
 
-def _at_clipped(c: float) -> Wrap:
-    def step(s: State) -> Any:
-        Z = np.clip(s.Z[s.L], c, 1 - c).astype(s.p.dtype)
-        return s.loss().gradient(Z, s.p.Y)
-
-    return lambda right: step
-
-
-def _smoothing(s: State, seen: Seen) -> Iterator[Mapping[str, Wrap]]:
+def _smoothing(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
     """∂L/∂Z_L with smoothed targets, for the amounts that people choose."""
     for e in (0.2, 0.05, 0.01):
-        yield {"G_L": _at_smoothed(e)}
-
-
-def _at_smoothed(e: float) -> Wrap:
-    def step(s: State) -> Any:
-        Y = s.p.Y * s.p.dtype.type(1 - e) + s.p.dtype.type(e / s.p.Y.shape[1])
-        return s.loss().gradient(s.Z[s.L], Y)
-
-    return lambda right: step
+        yield _instead("G_L", lambda s, e=e: smoothed(s, e))
 
 
 FITTED: Mapping[str, Fit] = {

@@ -1,30 +1,33 @@
 """FORWARD-PASS, BACKWARDPROP and the update once more, each step a function that a fault may replace.
 
-`STEPS` are refbp's own lines. A fault wraps some of them: it is given the right step and returns the
-wrong one, so that two faults in one step are one inside the other.
+`STEPS` are refbp's own lines. A fault is a function, by step, from the right step to a wrong one, so that
+two faults in one step are one around the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 import refbp
 from conformance.model.problem import Floats, Problem, Trace
+from refbp.activations import Activation
+from refbp.losses import Loss
 
 __all__ = ["STEPS", "Loop", "State", "Step", "Wrap", "outcome", "planted", "state_of"]
 
-Step = Callable[..., Any]
+Step = Callable[..., Floats]
+"""Of a State, and of what STEPS shows: l, or l and G."""
 Wrap = Callable[[Step], Step]
 """From the right step to the wrong one."""
 
 
 @dataclass
 class State:
-    """What has been computed so far, with Z_0 = X; and on the batch before, where that had its shapes."""
+    """What has been computed so far, with Z_0 = X. `past` is the state after the batch before, if there was
+    one of the same shapes."""
 
     p: Problem
     A: dict[int, Floats] = field(default_factory=dict)
@@ -43,11 +46,11 @@ class State:
     def L(self) -> int:
         return self.p.depth
 
-    def sigma(self, l: int) -> Any:
+    def sigma(self, l: int) -> Activation:
         """σ_l."""
         return refbp.activation(self.p.sigma[l])
 
-    def named(self, activation: str) -> Any:
+    def named(self, activation: str) -> Activation:
         """Another σ."""
         return refbp.activation(activation)
 
@@ -55,7 +58,7 @@ class State:
         """Z̃_{l-1}: with the constant unit, where there is a bias."""
         return self.p.operand(self.Z[l - 1])
 
-    def loss(self) -> Any:
+    def loss(self) -> Loss:
         """L."""
         return refbp.loss(self.p.loss)
 
@@ -64,13 +67,9 @@ class State:
         return self.past or self
 
     def copy(self) -> State:
-        """The same arrays in other dicts: a step may put others in their place."""
+        """The same arrays in other dicts, in which a step may replace them."""
         A, Z, delta = dict(self.A), dict(self.Z), dict(self.delta)
         return replace(self, A=A, Z=Z, delta=delta, dW=dict(self.dW), W_new=dict(self.W_new))
-
-
-def _number(s: State, x: float) -> Any:
-    return s.p.dtype.type(x)
 
 
 STEPS: Mapping[str, Step] = {
@@ -81,28 +80,29 @@ STEPS: Mapping[str, Step] = {
     "G": lambda s, l: s.delta[l + 1] @ s.p.weights(l + 1).T,
     "delta": lambda s, l, G: s.sigma(l).vjp(s.A[l], G),
     "dW": lambda s, l: s.before(l).T @ s.delta[l],
-    "W_new": lambda s, l: s.p.W[l] - _number(s, s.p.alpha) * s.dW[l],
+    "W_new": lambda s, l: s.p.W[l] - s.p.dtype.type(s.p.alpha) * s.dW[l],
 }
-"""The lines of refbp.algorithm; G is ∂L/∂Z_l, what δ_l is made of."""
+"""The lines of refbp.algorithm; G is ∂L/∂Z_l, from which δ_l is computed."""
 
 
-def planted(*wrong: Mapping[str, Wrap]) -> dict[str, Step]:
-    """The steps with faults in them, a later one around an earlier."""
+def planted(*faults: Mapping[str, Wrap]) -> dict[str, Step]:
+    """The steps with faults in them, a later fault around an earlier one."""
     steps = dict(STEPS)
-    for fault in wrong:
+    for fault in faults:
         for name, wrap in fault.items():
             steps[name] = wrap(steps[name])
     return steps
 
 
 class Loop:
-    """The procedures with those steps: an implementation. It keeps what it computed before."""
+    """An implementation: the two procedures and the update with these steps. It keeps the state of the last
+    batch of each shape, which a fault may use by mistake."""
 
     name, description, like = "planted", "refbp's procedures with a fault", "refbp"
 
     def __init__(self, steps: Mapping[str, Step] = STEPS) -> None:
         self.steps = steps
-        self.past: dict[Any, State] = {}
+        self.past: dict[tuple[tuple[int, ...], ...], State] = {}
         self.runs = 0
 
     def start(self) -> tuple[dict[str, str], str]:
@@ -111,7 +111,7 @@ class Loop:
 
     def run(self, p: Problem) -> Trace:
         """The trace of one problem."""
-        shapes = (p.X.shape, p.Y.shape, tuple(M.shape for M in p.W.values()))
+        shapes = tuple(M.shape for M in (p.X, p.Y, *p.W.values()))
         s = State(p, past=self.past.get(shapes), runs=self.runs)
         self.runs += 1
         do, L = self.steps, p.depth
@@ -131,16 +131,15 @@ class Loop:
         return Trace(s.A, Z, s.delta, s.dW, s.W_new, loss)
 
 
-def state_of(p: Problem, t: Trace, past: Trace | None = None, of: Problem | None = None) -> State:
-    """What somebody's trace says was computed; `past` is their trace of the batch `of`, before it."""
+def state_of(p: Problem, t: Trace, past: State | None = None) -> State:
+    """The state in which an implementation that returned this trace was; `past`, that of the batch before."""
     Z = {0: p.X, **t.Z}
-    earlier = state_of(of, past) if past is not None and of is not None else None
-    return State(p, dict(t.A), Z, dict(t.delta), dict(t.dW), dict(t.W_new), earlier)
+    return State(p, dict(t.A), Z, dict(t.delta), dict(t.dW), dict(t.W_new), past)
 
 
 def outcome(s: State, steps: Mapping[str, Step], quantity: str, l: int) -> Floats:
-    """One step alone, on what the state holds. Raises KeyError where that is not enough."""
-    s = s.copy()
+    """What one step gives on the operands in the state. Raises KeyError where an operand is missing."""
+    s = s.copy()  # a step may overwrite what was computed before it
     if quantity == "delta":
         G = steps["G_L"](s) if l == s.L else steps["G"](s, l)
         return np.asarray(steps["delta"](s, l, G))

@@ -1,21 +1,22 @@
-"""How an error is spread over a matrix, in words, where it is the outcome of no known mistake."""
+"""How an error is distributed over a matrix, in words, where it is the outcome of no known mistake."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.model.problem import Floats, Problem
 
 __all__ = ["pattern"]
 
-Mask = Any
+Mask = NDArray[np.bool_]
 
 
-class Seen(NamedTuple):
-    """A pattern, and what to do about it."""
+class Pattern(NamedTuple):
+    """What the error looks like, and what to do about it."""
 
     text: str
     advice: str
@@ -35,9 +36,13 @@ BY_HAND = (
 def pattern(
     value: Floats, right: Floats, tolerance: Floats, p: Problem, A: Floats | None, quantity: str
 ) -> tuple[str, str]:
-    """(what is seen, what to do about it): the first pattern that fits."""
-    wrong = ~(np.abs(value - right) <= tolerance)  # NaN is wrong
-    tests: list[Callable[[], Seen | None]] = [
+    """(what the error looks like, what to do about it), by the first pattern that fits.
+
+    `value` and `right` are the matrix as it is and as it should be, n×d or shaped like W_l, `A` is A_l, for
+    patterns such as "only where A < 0"; None where there is none.
+    """
+    wrong: Mask = ~(np.abs(value - right) <= tolerance)  # so that NaN is wrong
+    tests: list[Callable[[], Pattern | None]] = [
         lambda: _not_finite(value, right),
         lambda: _factor(value, right, tolerance, wrong, p),
         lambda: _precision(value, right, wrong, p),
@@ -46,34 +51,33 @@ def pattern(
         lambda: _by_axis(value, right, wrong, quantity),
         lambda: _offset(value, right, tolerance, wrong),
     ]
-    seen = next((found for test in tests if (found := test())), None)
+    first = next((fitting for test in tests if (fitting := test())), None)
     size = f"{int(wrong.sum())} of {wrong.size} elements are wrong{_relative(value, right)}"
-    if seen is None:
+    if first is None:
         return f"{size}, in no simple pattern", BY_HAND
-    return f"{seen.text}; {size}", seen.advice
+    return f"{first.text}; {size}", first.advice
 
 
 def _relative(value: Floats, right: Floats) -> str:
-    """By how much, where that is a number."""
+    """By how much the largest error is off, where that is a finite number."""
     largest, off = float(np.abs(right).max(initial=0)), float(np.abs(value - right).max(initial=0))
     if not np.isfinite(off):
         return ""
     return f", by up to {off / largest:.1e} of the largest" if largest else f", by up to {off:.1e}"
 
 
-def _not_finite(value: Floats, right: Floats) -> Seen | None:
+def _not_finite(value: Floats, right: Floats) -> Pattern | None:
     bad = ~np.isfinite(value) & np.isfinite(right)
     if not bad.any():
         return None
-    kind = "NaN" if np.isnan(value[bad]).all() else "infinite or NaN"
-    advice = DOMAIN if np.isnan(value[bad]).all() else BY_HAND
-    return Seen(f"its elements are {kind} in {int(bad.sum())} of {bad.size} places", advice)
+    kind, advice = ("NaN", DOMAIN) if np.isnan(value[bad]).all() else ("infinite or NaN", BY_HAND)
+    return Pattern(f"its elements are {kind} in {int(bad.sum())} of {bad.size} places", advice)
 
 
 def _factor(
     value: Floats, right: Floats, tolerance: Floats, wrong: Mask, p: Problem
-) -> Seen | None:
-    """One factor for all of them."""
+) -> Pattern | None:
+    """One factor for all elements."""
     known = np.abs(right) > 0
     if not known.any() or not np.isfinite(value).all():
         return None
@@ -86,22 +90,22 @@ def _factor(
     if not wrong[known].all() and abs(c - 1) < 1e-6:
         return None
     if c == 0:
-        return Seen("it is 0 everywhere", NEVER)
+        return Pattern("it is 0 everywhere", NEVER)
     if abs(c + 1) < 1e-6:
-        return Seen("it has the other sign", SIGN)
-    return Seen(f"it is {_named_factor(c, p)} times what it should be", CONSTANT)
+        return Pattern("it has the other sign", SIGN)
+    return Pattern(f"it is {_named_factor(c, p)} times what it should be", CONSTANT)
 
 
 def _named_factor(c: float, p: Problem) -> str:
     n, d = len(p.X), p.Y.shape[1]
     names = {"n": n, "1/n": 1 / n, "d_L": d, "1/d_L": 1 / d, "n·d_L": n * d, "α": p.alpha}
-    near = next((name for name, x in names.items() if x != 1 and abs(c - x) < 1e-5 * abs(x)), "")
+    name = next((name for name, x in names.items() if x != 1 and abs(c - x) < 1e-5 * abs(x)), "")
     digits = f"{c:.6g}" if abs(c - 1) > 1e-5 else f"1 {'+' if c > 1 else '−'} {abs(c - 1):.1e}"
-    return f"{digits} (= {near})" if near else digits
+    return f"{digits} (= {name})" if name else digits
 
 
-def _precision(value: Floats, right: Floats, wrong: Mask, p: Problem) -> Seen | None:
-    """Whether every number is one of fewer bits."""
+def _precision(value: Floats, right: Floats, wrong: Mask, p: Problem) -> Pattern | None:
+    """Whether every number is a float of fewer bits, off by little."""
     if np.abs(value - right).max(initial=0) > 0.01 * np.abs(right).max(initial=0):
         return None
     for name in ("float16", "float32"):
@@ -110,37 +114,33 @@ def _precision(value: Floats, right: Floats, wrong: Mask, p: Problem) -> Seen | 
             continue
         with np.errstate(over="ignore"):
             if (value.astype(narrow).astype(float) == value).all():
-                return Seen(f"each of its numbers is a {name}", CAST)
+                return Pattern(f"each of its numbers is a {name}", CAST)
     return None
 
 
-def _place(wrong: Mask, quantity: str) -> Seen | None:
+def _place(wrong: Mask, quantity: str) -> Pattern | None:
     """One element, row or column."""
     if wrong.ndim != 2 or wrong.all():
         return None
     rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
     if len(rows) == len(columns) == 1:
-        return Seen(f"only the element [{rows[0]}, {columns[0]}] is wrong", BRANCH)
+        return Pattern(f"only the element [{rows[0]}, {columns[0]}] is wrong", BRANCH)
     what = "input unit" if quantity in ("dW", "W_new") else "example"
     if len(rows) == 1 and wrong.shape[0] > 1:
-        return Seen(f"only row {rows[0]} is wrong, of one {what}", BRANCH)
+        return Pattern(f"only row {rows[0]} is wrong, of one {what}", BRANCH)
     if len(columns) == 1 and wrong.shape[1] > 1:
-        return Seen(f"only column {columns[0]} is wrong, of one unit", BRANCH)
+        return Pattern(f"only column {columns[0]} is wrong, of one unit", BRANCH)
     return None
 
 
-def _sides(wrong: Mask, A: Floats | None) -> Seen | None:
+def _sides(wrong: Mask, A: Floats | None) -> Pattern | None:
     """Where A is negative, positive, zero or large."""
     if A is None or A.shape != wrong.shape or wrong.all():
         return None
     for words, mask in _regions(np.asarray(A, float)):
-        if (
-            mask.any()
-            and not mask.all()
-            and (wrong <= mask).all()
-            and wrong.sum() >= mask.sum() / 2
-        ):
-            return Seen(f"only where {words}", BRANCH)
+        some = mask.any() and not mask.all()
+        if some and (wrong <= mask).all() and wrong.sum() >= mask.sum() / 2:
+            return Pattern(f"only where {words}", BRANCH)
     return None
 
 
@@ -152,7 +152,7 @@ def _regions(A: Floats) -> Iterator[tuple[str, Mask]]:
         yield f"|A| > {c}", np.abs(A) > c
 
 
-def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> Seen | None:
+def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> Pattern | None:
     """A factor for each row or column."""
     if value.ndim != 2 or min(value.shape) < 2 or (right == 0).any():
         return None
@@ -160,21 +160,17 @@ def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> Seen |
     what = "input unit" if quantity in ("dW", "W_new") else "example"
     for axis, words in ((1, f"row ({what})"), (0, "column (unit)")):
         middle = np.median(r, axis=axis, keepdims=True)
-        # of the error: where it is small, all factors are nearly 1
+        # relative to the error: where that is small, all factors are nearly 1 and look equal
         if (np.abs(r - middle) <= 1e-3 * np.abs(middle - 1)).all():
-            return Seen(f"each {words} has a factor of its own", BY_HAND)
+            return Pattern(f"each {words} has a factor of its own", BY_HAND)
     return None
 
 
-def _offset(value: Floats, right: Floats, tolerance: Floats, wrong: Mask) -> Seen | None:
+def _offset(value: Floats, right: Floats, tolerance: Floats, wrong: Mask) -> Pattern | None:
     """One number added to all of them."""
     off = value - right
     c = float(np.median(off))
-    if (
-        wrong.all()
-        and value.size > 1
-        and c
-        and (np.abs(off - c) <= 1e-6 * abs(c) + 4 * tolerance).all()
-    ):
-        return Seen(f"it is {c:.6g} more than it should be, in every element", BY_HAND)
+    equal = (np.abs(off - c) <= 1e-6 * abs(c) + 4 * tolerance).all()
+    if wrong.all() and value.size > 1 and c and equal:
+        return Pattern(f"it is {c:.6g} more than it should be, in every element", BY_HAND)
     return None

@@ -3,6 +3,9 @@
 A row says what the mistake is, the quantity and layer in which it first shows, the gate that must catch
 it, and how it is planted: which step of `loop.STEPS` it wraps. `equals` is what comes out, in the notes'
 notation; {l} is the layer, {m} the next, {k} the one before, {G} is ∂L/∂Z_l.
+
+Above the rows stand the wrong computations that are too long for one. Where a mistake cannot be made
+(there is no bias, σ is another one, a shape does not fit) they return the right outcome.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from conformance.model.problem import Floats
 from conformance.tools.trouble import RefusedError
 from conformance.truth.definitions import ACTIVATIONS, ROW_WISE
 
-__all__ = ["FAULTS", "Fault", "FaultError", "fault"]
+__all__ = ["FAULTS", "Fault", "FaultError", "at_clipped_outputs", "fault", "smoothed"]
 
 
 class FaultError(RefusedError):
@@ -39,220 +41,221 @@ class Fault:
     equals: str = ""
     hint: str = ""
     looks: Mapping[str, Callable[[State, int], Floats]] = field(default_factory=dict)
-    """Of a quantity that is overwritten after its step: what is found in its place."""
+    """What is found in the place of a quantity that is overwritten after its step, by quantity."""
     or_in: str = ""
     """Another quantity that may be blamed first, where the fault changes nothing in the one it `shows` in."""
 
 
 # --- how a step is wrapped ------------------------------------------------------------------------
 
+OfLoss = Callable[[State, Floats], Floats]
+"""(state, right loss or right ∂L/∂Z_L) to the wrong one."""
+OfLayer = Callable[[State, int, Floats], Floats]
+"""(state, l, right M_l) to the wrong M_l."""
+OfDelta = Callable[[State, int, Floats, Floats], Floats]
+"""(state, l, G_l, right δ_l) to the wrong δ_l."""
 
-def _loss_gradient(f: Callable[[State, Floats], Any]) -> Mapping[str, Wrap]:
+
+def _loss_gradient(f: OfLoss) -> Mapping[str, Wrap]:
     """f(s, G_L) for ∂L/∂Z_L."""
     return {"G_L": lambda right: lambda s: f(s, right(s))}
 
 
-def _G(f: Callable[[State, int, Floats], Any]) -> Mapping[str, Wrap]:
-    """f(s, l, G_l) for δ_{l+1} W_{l+1}ᵀ, which it replaces only where the shapes fit."""
-    return {"G": lambda right: lambda s, l: _fitting(lambda M: f(s, l, M), right(s, l))}
+def _value(f: OfLoss) -> Mapping[str, Wrap]:
+    """f(s, L) for the loss."""
+    return {"loss": lambda right: lambda s: np.asarray(f(s, right(s)), s.p.dtype)}
 
 
-def _delta(f: Callable[[State, int, Floats, Floats], Any]) -> Mapping[str, Wrap]:
+def _layer(step: str, f: OfLayer) -> Mapping[str, Wrap]:
+    """f(s, l, M) for A_l, Z_l, ∂L/∂W_l or the updated W_l."""
+    return {step: lambda right: lambda s, l: _fitting(lambda M: f(s, l, M), right(s, l))}
+
+
+def _G(f: OfLayer) -> Mapping[str, Wrap]:
+    """f(s, l, G_l) for δ_{l+1} W_{l+1}ᵀ."""
+    return _layer("G", f)
+
+
+def _delta(f: OfDelta) -> Mapping[str, Wrap]:
     """f(s, l, G, δ_l) for δ_l."""
     return {
         "delta": lambda right: lambda s, l, G: _fitting(lambda M: f(s, l, G, M), right(s, l, G))
     }
 
 
-def _layer(quantity: str, f: Callable[[State, int, Floats], Any]) -> Mapping[str, Wrap]:
-    """f(s, l, M) for A_l, Z_l, ∂L/∂W_l or the updated W_l."""
-    return {quantity: lambda right: lambda s, l: _fitting(lambda M: f(s, l, M), right(s, l))}
-
-
-def _value(f: Callable[[State, Floats], Any]) -> Mapping[str, Wrap]:
-    """f(s, L) for the loss."""
-    return {"loss": lambda right: lambda s: np.asarray(f(s, right(s)), s.p.dtype)}
-
-
-def _fitting(f: Callable[[Floats], Any], right: Floats) -> Floats:
-    """f(right), which is no mistake that runs where the shapes do not fit."""
+def _fitting(f: Callable[[Floats], Floats], right: Floats) -> Floats:
+    """f(right); or `right` where shapes do not fit, since then no such mistake runs."""
     try:
-        found = np.asarray(f(right))
+        wrong = np.asarray(f(right))
     except (ValueError, KeyError):
         return right
-    return found.astype(right.dtype) if found.shape == right.shape else right
+    return wrong.astype(right.dtype) if wrong.shape == right.shape else right
 
 
 def _at(of: Callable[[State, int], Floats]) -> Mapping[str, Wrap]:
     """σ'_l at something else than A_l."""
 
     def wrap(right: Step) -> Step:
-        def wrong(s: State, l: int, G: Floats) -> Any:
+        def wrong(s: State, l: int, G: Floats) -> Floats:
             try:
                 A = of(s, l)
             except KeyError:
                 return right(s, l, G)
-            if A.shape != s.A[l].shape:
-                return right(s, l, G)
-            other = s.copy()
-            other.A[l] = A
-            return right(other, l, G)
+            return right(_with_A(s, l, A) if A.shape == s.A[l].shape else s, l, G)
 
         return wrong
 
     return {"delta": wrap}
 
 
-def _with_sigma(of: Callable[[State, int], str], *steps: str) -> Mapping[str, Wrap]:
-    """Another σ in those steps."""
+def _with_A(s: State, l: int, A: Floats) -> State:
+    other = s.copy()
+    other.A[l] = A
+    return other
+
+
+def _with_sigma(name: Callable[[State, int], str], *steps: str) -> Mapping[str, Wrap]:
+    """Another σ_l in those steps."""
 
     def wrap(right: Step) -> Step:
-        def wrong(s: State, l: int, *more: Any) -> Any:
+        def wrong(s: State, l: int, *G: Floats) -> Floats:
             other = s.copy()
-            other.p = _renamed(s, l, of(s, l))
-            return right(other, l, *more)
+            other.p = replace(s.p, sigma={**s.p.sigma, l: name(s, l)})
+            return right(other, l, *G)
 
         return wrong
 
     return dict.fromkeys(steps, wrap)
 
 
-def _renamed(s: State, l: int, name: str) -> Any:
-    return replace(s.p, sigma={**s.p.sigma, l: name})
+def _with_loss(*losses: str) -> Callable[[OfLoss], OfLoss]:
+    """A mistake that is made with some losses alone."""
+
+    def decorate(f: OfLoss) -> OfLoss:
+        return lambda s, G: f(s, G) if s.p.loss in losses else G
+
+    return decorate
+
+
+def _with_elementwise_sigma(f: OfDelta) -> OfDelta:
+    """A mistake that is made with an elementwise σ_l alone."""
+    return lambda s, l, G, right: f(s, l, G, right) if _elementwise(s, l) else right
 
 
 def _elementwise(s: State, l: int) -> bool:
     return s.p.sigma[l] not in ROW_WISE
 
 
-def _without(rows: int, M: Floats) -> Floats:
-    return M[:-rows] if len(M) > rows else M
-
-
 # --- the loss -------------------------------------------------------------------------------------
 
-
-def _broadcast(s: State, G: Floats) -> Any:
-    """(n,) − (n, 1) is n×n: every example is held against all targets, and the mean is taken."""
-    if s.p.loss != "mean_squared_error":
-        return G
-    return 2 * (s.Z[s.L] - s.p.Y.mean(axis=0)) / s.n
-
-
-def _hard(s: State, G: Floats) -> Any:
-    if "cross_entropy" not in s.p.loss:
-        return G
-    return s.loss().gradient(s.Z[s.L], np.round(s.p.Y))
-
-
-def _smoothed(s: State, G: Floats, e: float) -> Any:
-    if "cross_entropy" not in s.p.loss:
-        return G
-    Y = s.p.Y * s.p.dtype.type(1 - e) + s.p.dtype.type(e / s.p.Y.shape[1])
-    return _gradient_with(s, s.Z[s.L], Y)
-
-
+CROSS_ENTROPIES = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
 SMOOTH = 0.1
 
 
-def _gradient_with(s: State, Z: Floats, Y: Floats) -> Any:
-    return s.loss().gradient(Z, Y)
+def _with_targets(Y: Callable[[State], Floats]) -> OfLoss:
+    """∂L/∂Z_L with other targets."""
+    return lambda s, G: s.loss().gradient(s.Z[s.L], Y(s))
 
 
-def _clipped_probabilities(s: State, G: Floats) -> Any:
-    if s.p.loss not in ("cross_entropy", "binary_cross_entropy"):
-        return G
-    e = 1e-7
-    return _gradient_with(s, np.clip(s.Z[s.L], e, 1 - e).astype(s.p.dtype), s.p.Y)
+def smoothed(s: State, e: float) -> Floats:
+    """∂L/∂Z_L with the targets (1 − ε)Y + ε/d_L."""
+    number = s.p.dtype.type
+    return s.loss().gradient(s.Z[s.L], s.p.Y * number(1 - e) + number(e / s.p.Y.shape[1]))
 
 
-def _classes_clipped(e: float) -> Callable[[State, Floats], Any]:
+def at_clipped_outputs(s: State, e: float) -> Floats:
+    """∂L/∂Z_L with the outputs clipped to [ε, 1 − ε]."""
+    return s.loss().gradient(np.clip(s.Z[s.L], e, 1 - e).astype(s.p.dtype), s.p.Y)
+
+
+@_with_loss("mean_squared_error")
+def _broadcast(s: State, G: Floats) -> Floats:
+    """(n,) − (n, 1) is n×n: every example is held against all targets, and the mean is taken."""
+    return np.asarray(2 * (s.Z[s.L] - s.p.Y.mean(axis=0)) / s.n)
+
+
+def _classes_clipped(e: float) -> OfLoss:
     """max(z, e) has the derivative 0 below e."""
-
-    def gradient(s: State, G: Floats) -> Any:
-        return np.where(s.Z[s.L] < e, 0, G) if s.p.loss == "cross_entropy" else G
-
-    return gradient
+    return _with_loss("cross_entropy")(lambda s, G: np.where(s.Z[s.L] < e, 0, G))
 
 
-def _logarithm_floored(s: State, G: Floats) -> Any:
+@_with_loss("cross_entropy")
+def _logarithm_floored(s: State, G: Floats) -> Floats:
     """log(z + 1e-20) instead of log z."""
-    if s.p.loss != "cross_entropy":
-        return G
-    return -s.p.Y / (s.Z[s.L] + s.p.dtype.type(1e-20)) / s.n
+    return np.asarray(-s.p.Y / (s.Z[s.L] + s.p.dtype.type(1e-20)) / s.n)
 
 
-def _outputs_minus_targets(s: State, l: int, G: Floats, right: Floats) -> Any:
+def _outputs_minus_targets(s: State, l: int, G: Floats, right: Floats) -> Floats:
     """(Z_L − Y)/n, which is δ_L of a cross entropy, under another loss."""
-    fused = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
-    identity = s.p.sigma[l] == "identity"
-    return right if l < s.L or s.p.loss in fused or identity else (s.Z[l] - s.p.Y) / s.n
+    fits = s.p.loss in CROSS_ENTROPIES or s.p.sigma[l] == "identity"
+    return right if l < s.L or fits else (s.Z[l] - s.p.Y) / s.n
 
 
-def _fused_then_again(s: State, G: Floats) -> Any:
+@_with_loss("cross_entropy", "binary_cross_entropy")
+def _fused_then_again(s: State, G: Floats) -> Floats:
     """(Z_L − Y)/n taken for ∂L/∂Z_L: σ' comes on top of it."""
-    fused = s.p.loss in ("cross_entropy", "binary_cross_entropy")
-    return (s.Z[s.L] - s.p.Y) / s.n if fused else G
+    return (s.Z[s.L] - s.p.Y) / s.n
 
 
-def _probability_gradient(s: State, G: Floats) -> Any:
+@_with_loss("log_softmax_cross_entropy")
+def _probability_gradient(s: State, G: Floats) -> Floats:
     """−Y/p, the gradient in a probability p = exp z, where z is its logarithm."""
-    if s.p.loss != "log_softmax_cross_entropy":
-        return G
     return -s.p.Y / np.exp(s.Z[s.L]) / s.n
 
 
 # --- δ --------------------------------------------------------------------------------------------
 
-
-def _elementwise_softmax(s: State, l: int, G: Floats, right: Floats) -> Any:
-    return right if _elementwise(s, l) else G * _diagonal(s, l)
+FLOOR = 1e-6
 
 
-def _diagonal(s: State, l: int) -> Floats:
-    z = s.Z[l] if s.p.sigma[l] == "softmax" else np.exp(s.Z[l])
-    return z * (1 - z) if s.p.sigma[l] == "softmax" else 1 - z
+def _elementwise_softmax(s: State, l: int, G: Floats, right: Floats) -> Floats:
+    """G times the diagonal of the Jacobian."""
+    if _elementwise(s, l):
+        return right
+    z = s.Z[l]
+    return np.asarray(G * (z * (1 - z) if s.p.sigma[l] == "softmax" else 1 - np.exp(z)))
 
 
-def _no_sum(s: State, l: int, G: Floats, right: Floats) -> Any:
+def _no_sum(s: State, l: int, G: Floats, right: Floats) -> Floats:
     if _elementwise(s, l):
         return right
     return G * s.Z[l] if s.p.sigma[l] == "softmax" else G
 
 
-def _from_output(s: State, l: int, G: Floats, right: Floats) -> Any:
+def _from_output(s: State, l: int, G: Floats, right: Floats) -> Floats:
     """1 − z² for tanh', z(1 − z) for sigmoid': right, but not where z is rounded to ±1 or 1."""
     z = s.Z[l]
     if s.p.sigma[l] == "tanh":
-        return G * (1 - z * z)
+        return np.asarray(G * (1 - z * z))
     return G * (z * (1 - z)) if s.p.sigma[l] == "sigmoid" else right
 
 
-def _as_if_sigmoid(s: State, l: int, G: Floats, right: Floats) -> Any:
-    usual = s.p.sigma[l] == "sigmoid" or not _elementwise(s, l)
-    return right if usual else G * s.Z[l] * (1 - s.Z[l])
+@_with_elementwise_sigma
+def _as_if_sigmoid(s: State, l: int, G: Floats, right: Floats) -> Floats:
+    return right if s.p.sigma[l] == "sigmoid" else G * s.Z[l] * (1 - s.Z[l])
 
 
-def _twice(s: State, l: int, G: Floats, right: Floats) -> Any:
-    return s.sigma(l).vjp(s.A[l], right) if _elementwise(s, l) else right
+@_with_elementwise_sigma
+def _value_for_derivative(s: State, l: int, G: Floats, right: Floats) -> Floats:
+    return G * s.sigma(l)(s.A[l])
 
 
-def _floored(s: State, l: int, G: Floats, right: Floats) -> Any:
-    if not _elementwise(s, l):
-        return right
+@_with_elementwise_sigma
+def _twice(s: State, l: int, G: Floats, right: Floats) -> Floats:
+    return s.sigma(l).vjp(s.A[l], right)
+
+
+@_with_elementwise_sigma
+def _floored(s: State, l: int, G: Floats, right: Floats) -> Floats:
     D = s.sigma(l).derivative(s.A[l])
     return np.where(np.abs(D) < FLOOR, G * s.p.dtype.type(FLOOR), right)
 
 
-FLOOR = 1e-6
+def _kink(side: int) -> OfDelta:
+    """σ' at a kink from one side: +1 is the right."""
 
-
-def _kink(side: int) -> Callable[[State, int, Floats, Floats], Any]:
-    """σ' at a kink from one side."""
-
-    def wrong(s: State, l: int, G: Floats, right: Floats) -> Any:
-        if not _elementwise(s, l):
-            return right
+    @_with_elementwise_sigma
+    def wrong(s: State, l: int, G: Floats, right: Floats) -> Floats:
         A = s.A[l]
         at = np.isin(A, np.array(ACTIVATIONS[s.p.sigma[l]].breaks, s.p.dtype))
         beside = np.nextafter(A, A.dtype.type(side * np.inf))
@@ -263,7 +266,8 @@ def _kink(side: int) -> Callable[[State, int, Floats, Floats], Any]:
     return wrong
 
 
-def _one_element(s: State, l: int, G: Floats, right: Floats) -> Any:
+def _one_element(s: State, l: int, G: Floats, right: Floats) -> Floats:
+    """The largest element of the middle layer's δ off by very little."""
     if l != (s.L + 1) // 2:
         return right
     M = right.copy()
@@ -272,18 +276,18 @@ def _one_element(s: State, l: int, G: Floats, right: Floats) -> Any:
     return M
 
 
-def _copied_row(s: State, l: int, G: Floats, right: Floats) -> Any:
+def _copied_row(s: State, l: int, G: Floats, right: Floats) -> Floats:
     return np.vstack([right[-1:], right[1:]])
 
 
-def _last_row_zero(s: State, l: int, G: Floats, right: Floats) -> Any:
+def _last_row_zero(s: State, l: int, G: Floats, right: Floats) -> Floats:
     return np.vstack([right[:-1], np.zeros_like(right[-1:])]) if s.n > 1 else right
 
 
 def _shared(right: Step) -> Step:
     """One buffer for all δ of one shape: an earlier one holds what was written last."""
 
-    def wrong(s: State, l: int, G: Floats) -> Any:
+    def wrong(s: State, l: int, G: Floats) -> Floats:
         M = right(s, l, G)
         for m, other in s.delta.items():
             if other.shape == M.shape:
@@ -294,7 +298,7 @@ def _shared(right: Step) -> Step:
 
 
 def _last_written(s: State, l: int) -> Floats:
-    """δ of a layer below, of that shape. Raises KeyError where none of them stands there."""
+    """The δ of a layer below that stands in the place of δ_l. Raises KeyError where none does."""
     for m, M in s.delta.items():
         if m < l and M.shape == s.delta[l].shape and np.array_equal(M, s.delta[l]) and M.any():
             return M
@@ -303,38 +307,37 @@ def _last_written(s: State, l: int) -> Floats:
 
 # --- ∂L/∂W ----------------------------------------------------------------------------------------
 
-
-def _bias_row(f: Callable[[State, int, Floats], Any]) -> Mapping[str, Wrap]:
-    """Another gradient of the bias, where there is one."""
-
-    def wrong(s: State, l: int, M: Floats) -> Any:
-        return np.vstack([M[:-1], f(s, l, M)]) if s.p.bias else M
-
-    return _layer("dW", wrong)
+NORM, CLIP, DECAY, SMALL = 0.125, 0.0625, 0.01, 1e-3
 
 
-def _clip(most: float) -> Callable[[State, int, Floats], Any]:
-    return lambda s, l, M: np.clip(M, -s.p.dtype.type(most), s.p.dtype.type(most))
+def _bias_row(f: OfLayer) -> Mapping[str, Wrap]:
+    """f(s, l, ∂L/∂W_l) for the gradient of the bias."""
+    return _layer("dW", lambda s, l, M: np.vstack([M[:-1], f(s, l, M)]) if s.p.bias else M)
 
 
-def _norm_clipped(s: State, l: int, M: Floats) -> Any:
+def _clipped(s: State, M: Floats) -> Floats:
+    return np.clip(M, -s.p.dtype.type(CLIP), s.p.dtype.type(CLIP))
+
+
+def _norm_clipped(s: State, l: int, M: Floats) -> Floats:
     scale = max(float(np.abs(M).max()), np.finfo(float).tiny)
     norm = scale * float(np.linalg.norm(M.astype(float) / scale))
     return M * s.p.dtype.type(NORM / norm) if norm > NORM else M
 
 
-NORM, CLIP, DECAY, SMALL = 0.125, 0.0625, 0.01, 1e-3
-
-
-def _means(s: State, l: int, M: Floats) -> Any:
+def _means(s: State, l: int, M: Floats) -> Floats:
     Z, D = s.before(l), s.delta[l]
     return np.outer(Z.mean(axis=0), D.mean(axis=0)) * s.n
+
+
+def _without_last_example(M: Floats) -> Floats:
+    return M[:-1] if len(M) > 1 else M
 
 
 def _backwards(right: Step) -> Step:
     """∂L/∂W_l and ∂L/∂W_{L+1−l} in each other's place, where their shapes fit."""
 
-    def wrong(s: State, l: int) -> Any:
+    def wrong(s: State, l: int) -> Floats:
         M, m = right(s, l), s.L + 1 - l
         other = s.dW.get(m)
         if other is None or m == l or other.shape != M.shape:
@@ -345,19 +348,24 @@ def _backwards(right: Step) -> Step:
     return wrong
 
 
-def _reordered(s: State, l: int, M: Floats) -> Any:
+def _reordered(s: State, l: int, M: Floats) -> Floats:
     """The same sum, from the last example to the first in every second pair of runs."""
     if s.runs % 4 < 2:
         return M
     Z, D = s.before(l)[::-1], s.delta[l][::-1]
-    return np.add.accumulate(Z[:, :, None] * D[:, None, :], axis=0)[-1]
+    sums = np.add.accumulate(Z[:, :, None] * D[:, None, :], axis=0)
+    return np.asarray(sums[-1])
 
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
 
-def _in_single(s: State, l: int, M: Floats) -> Any:
-    return s.before(l).astype("float32") @ s.p.W[l].astype("float32")
+def _half(M: Floats) -> Floats:
+    return M.astype(np.float16)
+
+
+def _in_single(s: State, l: int, M: Floats) -> Floats:
+    return np.asarray(s.before(l).astype("float32") @ s.p.W[l].astype("float32"))
 
 
 def tf32(M: Floats) -> Floats:
@@ -366,11 +374,11 @@ def tf32(M: Floats) -> Floats:
     return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view("float32")
 
 
-def _in_tf32(s: State, l: int, M: Floats) -> Any:
+def _in_tf32(s: State, l: int, M: Floats) -> Floats:
     return tf32(s.before(l)) @ tf32(s.p.W[l]) if s.p.dtype == np.float32 else M
 
 
-def _half_sums(s: State, l: int, M: Floats) -> Any:
+def _half_sums(s: State, l: int, M: Floats) -> Floats:
     """Σ_k z_ik w_kj with each partial sum rounded to float16."""
     total = np.zeros(M.shape, np.float16)
     for k in range(s.before(l).shape[1]):
@@ -379,42 +387,38 @@ def _half_sums(s: State, l: int, M: Floats) -> Any:
     return total
 
 
-def _half(M: Floats) -> Floats:
-    return M.astype(np.float16)
-
-
-def _flushed(s: State, l: int, M: Floats) -> Any:
+def _flushed(s: State, l: int, M: Floats) -> Floats:
     return np.where(np.abs(M) < np.finfo(M.dtype).smallest_normal, M.dtype.type(0), M)
 
 
-def _noisy(s: State, l: int, M: Floats) -> Any:
+def _noisy(s: State, l: int, M: Floats) -> Floats:
     noise = np.random.default_rng([l, s.runs]).normal(size=M.shape)
-    return M * (1 + 1e-9 * noise).astype(M.dtype)
+    return np.asarray(M * (1 + 1e-9 * noise).astype(M.dtype))
 
 
-def _dropout(s: State, l: int, M: Floats) -> Any:
+def _dropout(s: State, l: int, M: Floats) -> Floats:
     if l == s.L:
         return M
     kept = np.random.default_rng([l, s.runs]).random(M.shape) < 0.8
-    return M * kept / M.dtype.type(0.8)
+    return np.asarray(M * kept / M.dtype.type(0.8))
 
 
 # --- state ----------------------------------------------------------------------------------------
 
 
-def _stale_dW(s: State, l: int, M: Floats) -> Any:
+def _stale_dW(s: State, l: int, M: Floats) -> Floats:
     return s.earlier().before(l).T @ s.delta[l] if l > 1 else M
 
 
-def _stale_G(s: State, l: int, M: Floats) -> Any:
+def _stale_G(s: State, l: int, M: Floats) -> Floats:
     return s.earlier().delta[l + 1] @ s.p.weights(l + 1).T
 
 
-def _accumulated(s: State, l: int, M: Floats) -> Any:
+def _accumulated(s: State, l: int, M: Floats) -> Floats:
     return M + s.past.dW[l] if s.past is not None else M
 
 
-def _updated_weights(s: State, l: int, M: Floats) -> Any:
+def _updated_weights(s: State, l: int, M: Floats) -> Floats:
     new = STEPS["W_new"](s, l + 1)
     return s.delta[l + 1] @ (new[:-1] if s.p.bias else new).T
 
@@ -422,7 +426,7 @@ def _updated_weights(s: State, l: int, M: Floats) -> Any:
 def _in_place(right: Step) -> Step:
     """σ(A, out=A): what is kept as A_l is Z_l."""
 
-    def wrong(s: State, l: int) -> Any:
+    def wrong(s: State, l: int) -> Floats:
         s.A[l] = right(s, l)
         return s.A[l].copy()
 
@@ -432,30 +436,30 @@ def _in_place(right: Step) -> Step:
 # --- forward --------------------------------------------------------------------------------------
 
 
-def _without_bias(s: State, l: int, M: Floats) -> Any:
+def _without_bias(s: State, l: int, M: Floats) -> Floats:
     return s.Z[l - 1] @ s.p.weights(l)
 
 
-def _softmax_over_batch(s: State, l: int, M: Floats) -> Any:
+def _softmax_over_batch(s: State, l: int, M: Floats) -> Floats:
     return M if _elementwise(s, l) else s.sigma(l)(np.ascontiguousarray(s.A[l].T)).T
 
 
-def _clipped_output(s: State, l: int, M: Floats) -> Any:
+def _clipped_output(s: State, l: int, M: Floats) -> Floats:
     probabilities = l == s.L and s.p.sigma[l] in ("softmax", "sigmoid")
     return np.clip(M, 1e-7, 1 - 1e-7) if probabilities else M
 
 
-def _unshifted(s: State, l: int, M: Floats) -> Any:
+def _unshifted(s: State, l: int, M: Floats) -> Floats:
     """exp of the numbers themselves, which overflows."""
     if _elementwise(s, l):
         return M
     with np.errstate(all="ignore"):
         e = np.exp(s.A[l])
         S = e.sum(axis=1, keepdims=True)
-        return e / S if s.p.sigma[l] == "softmax" else s.A[l] - np.log(S)
+        return np.asarray(e / S if s.p.sigma[l] == "softmax" else s.A[l] - np.log(S))
 
 
-def _lost(P: Floats, Q: Floats, right: Floats, tile: int) -> Any:
+def _lost(P: Floats, Q: Floats, right: Floats, tile: int) -> Floats:
     """PQ without the terms beyond the last whole tile."""
     k = P.shape[1]
     kept = k // tile * tile
@@ -470,7 +474,7 @@ def _terms_lost(tile: int) -> Mapping[str, Wrap]:
     }
 
 
-def _columns_lost(s: State, l: int, M: Floats) -> Any:
+def _columns_lost(s: State, l: int, M: Floats) -> Floats:
     """0 in the columns beyond the last whole tile of 64."""
     return np.where(np.arange(M.shape[1]) >= max(64, M.shape[1] // 64 * 64), 0, M)
 
@@ -486,14 +490,10 @@ def _first(s: State, l: int) -> str:
     return s.p.sigma[1] if l < s.L else s.p.sigma[l]
 
 
-def _next(s: State, l: int) -> str:
-    after = s.p.sigma[min(l + 1, s.L)]
-    return s.p.sigma[l] if after in ROW_WISE else after
-
-
-def _previous(s: State, l: int) -> str:
-    before = s.p.sigma[max(l - 1, 1)]
-    return s.p.sigma[l] if before in ROW_WISE else before
+def _of_layer(s: State, l: int, m: int) -> str:
+    """The name of σ_m in layer l; σ_l where there is no layer m, or its σ is row-wise."""
+    other = s.p.sigma.get(m, s.p.sigma[l])
+    return s.p.sigma[l] if other in ROW_WISE else other
 
 
 # fmt: off
@@ -523,19 +523,19 @@ ROWS: tuple[Fault, ...] = (
           _loss_gradient(_broadcast),
           "2(Z_L − mean of Y)/n ⊙ σ'_L(A_L)", "Give Y the shape of Z_L, n×d_L."),
     Fault("targets-shifted", "each example is held against the target of another", "delta", "L", "step",
-          _loss_gradient(lambda s, G: _gradient_with(s, s.Z[s.L], np.roll(s.p.Y, 1, axis=0))),
+          _loss_gradient(_with_targets(lambda s: np.roll(s.p.Y, 1, axis=0))),
           "∂L/∂Z_L with y_{{i−1}} for y_i", "Shuffle X and Y with the same permutation."),
     Fault("targets-rounded", "the targets are rounded to 0 and 1", "delta", "L", "step",
-          _loss_gradient(_hard),
+          _loss_gradient(_with_loss(*CROSS_ENTROPIES)(_with_targets(lambda s: np.round(s.p.Y)))),
           "∂L/∂Z_L with the targets rounded", "Take Y as it is: soft labels are not class numbers."),
     Fault("targets-smoothed", "the targets are smoothed", "delta", "L", "step",
-          _loss_gradient(lambda s, G: _smoothed(s, G, SMOOTH)),
+          _loss_gradient(_with_loss(*CROSS_ENTROPIES)(lambda s, G: smoothed(s, SMOOTH))),
           "∂L/∂Z_L with (1 − ε)Y + ε/d_L for Y", "Take Y as it is; label smoothing belongs in the data."),
     Fault("targets-in-half", "the targets pass through float16", "delta", "L", "step",
-          _loss_gradient(lambda s, G: _gradient_with(s, s.Z[s.L], _half(s.p.Y).astype(s.p.dtype))),
+          _loss_gradient(_with_targets(lambda s: _half(s.p.Y).astype(s.p.dtype))),
           "∂L/∂Z_L with Y rounded to 11 bits", "Keep Y in the network's dtype."),
     Fault("probabilities-clipped", "probabilities are clipped to [1e-7, 1 − 1e-7] before the loss", "delta", "L", "step",
-          _loss_gradient(_clipped_probabilities),
+          _loss_gradient(_with_loss("cross_entropy", "binary_cross_entropy")(lambda s, G: at_clipped_outputs(s, 1e-7))),
           "∂L/∂Z_L at clipped outputs", "Differentiate the logarithm of the softmax or sigmoid instead of clipping."),
     Fault("classes-clipped", "probabilities below 1e-7 are clipped, and have no gradient", "delta", "L", "step",
           _loss_gradient(_classes_clipped(1e-7)),
@@ -579,16 +579,16 @@ ROWS: tuple[Fault, ...] = (
           _at(lambda s, l: s.A[l - 1]),
           "{G} ⊙ σ'_{l}(A_{k})", "Use A_l for δ_l: an index is one too low."),
     Fault("derivative-of-the-next-layer", "the next layer's σ' is used", "delta", "<L", "step",
-          _with_sigma(_next, "delta"),
+          _with_sigma(lambda s, l: _of_layer(s, l, l + 1), "delta"),
           "{G} ⊙ σ'_{m}(A_{l})", "Use σ'_l for δ_l."),
     Fault("derivative-of-the-previous-layer", "the previous layer's σ' is used", "delta", "any", "step",
-          _with_sigma(_previous, "delta"),
+          _with_sigma(lambda s, l: _of_layer(s, l, l - 1), "delta"),
           "{G} ⊙ σ'_{k}(A_{l})", "Use σ'_l for δ_l."),
     Fault("derivative-of-the-first-layer", "σ'_1 is used in every hidden layer", "delta", "<L", "step",
           _with_sigma(_first, "delta"),
           "{G} ⊙ σ'_1(A_{l})", "Each layer has its own σ'_l."),
     Fault("value-for-derivative", "σ is used where σ' belongs", "delta", "any", "step",
-          _delta(lambda s, l, G, right: G * s.sigma(l)(s.A[l]) if _elementwise(s, l) else right),
+          _delta(_value_for_derivative),
           "{G} ⊙ σ_{l}(A_{l})", "Multiply by the derivative, not by the value."),
     Fault("derivative-twice", "σ' is multiplied in twice", "delta", "any", "step",
           _delta(_twice),
@@ -642,7 +642,7 @@ ROWS: tuple[Fault, ...] = (
           _delta(lambda s, l, G, right: np.broadcast_to(right.mean(axis=0), right.shape)),
           "the mean of the right δ_{l} over the examples, in every row", "Keep a row of δ_l for each example; the sum over them is in Z_{l−1}ᵀ δ_l."),
     Fault("delta-clipped", "it is clipped", "delta", "any", "step",
-          _delta(lambda s, l, G, right: np.clip(right, -s.p.dtype.type(CLIP), s.p.dtype.type(CLIP))),
+          _delta(lambda s, l, G, right: _clipped(s, right)),
           "the right δ_{l}, clipped to ±c", "Clip gradients, if at all, after they are complete, and not in a check."),
     Fault("delta-in-half", "it is kept in float16", "delta", "any", "step",
           _delta(lambda s, l, G, right: _half(right)),
@@ -690,7 +690,7 @@ ROWS: tuple[Fault, ...] = (
           _layer("dW", _means),
           "n mean(Z_{k})ᵀ mean(δ_{l})", "Multiply first, then sum: Z_{l−1}ᵀ δ_l."),
     Fault("gradient-last-example-dropped", "the last example is left out", "dW", "any", "step",
-          _layer("dW", lambda s, l, M: _without(1, s.before(l)).T @ _without(1, s.delta[l])),
+          _layer("dW", lambda s, l, M: _without_last_example(s.before(l)).T @ _without_last_example(s.delta[l])),
           "Z_{k}ᵀ δ_{l} without the last example", "Loop to n, not to n − 1."),
     Fault("gradient-first-example-twice", "the first example is counted twice", "dW", "any", "step",
           _layer("dW", lambda s, l, M: M + s.before(l)[:1].T @ s.delta[l][:1]),
@@ -711,7 +711,7 @@ ROWS: tuple[Fault, ...] = (
           _bias_row(lambda s, l, M: np.full_like(M[-1:], s.delta[l].sum())),
           "Z̃_{k}ᵀ δ_{l} with the sum of all of δ_{l} for each bias", "Sum δ_l over axis 0 alone."),
     Fault("gradient-clipped", "it is clipped elementwise", "dW", "any", "step",
-          _layer("dW", _clip(CLIP)),
+          _layer("dW", lambda s, l, M: _clipped(s, M)),
           "Z_{k}ᵀ δ_{l}, clipped to ±c", "A gradient check wants the gradient itself: clip in the optimiser."),
     Fault("gradient-norm-clipped", "its norm is clipped", "dW", "any", "step",
           _layer("dW", _norm_clipped),
@@ -843,12 +843,6 @@ ROWS: tuple[Fault, ...] = (
           "Z_{k}ᵀ δ_{l} plus that of the batch before", "Set gradients to 0 first: zero_grad()."),
 )
 # fmt: on
-
-
-def _with_A(s: State, l: int, A: Floats) -> State:
-    other = s.copy()
-    other.A[l] = A
-    return other
 
 
 FAULTS: Mapping[str, Fault] = {f.name: f for f in ROWS}
