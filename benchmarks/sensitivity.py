@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-from conformance.judge.subject import Subject
 
 from conformance.cases.profiles import cases
 from conformance.implementations import implementation
 from conformance.judge.gates import compared
+from conformance.judge.subject import Subject
 
 FAMILIES = ("typical", "heads", "mixed", "trained-digits")
 

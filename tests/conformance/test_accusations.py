@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 import refbp
 from conformance.cases.catalogue import Case, cycle
@@ -18,6 +17,7 @@ from conformance.commands.fuzz.legal import Legal
 from conformance.implementations import Implementation, implementation
 from conformance.judge.gates import judge
 from conformance.judge.result import judged_by
+from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.model.results import Result, size
 from refbp.activations import Elementwise, RowWise

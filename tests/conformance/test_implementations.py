@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 from conformance.cases.catalogue import Case
 from conformance.cases.profiles import cases
 from conformance.implementations import IMPLEMENTATIONS, NotRunError, implementation
 from conformance.judge.gates import judge
+from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conformance.judge.subject import Subject
 
 from conformance.cases.catalogue import Case
 from conformance.cases.profiles import find
@@ -22,6 +21,7 @@ from conformance.judge.gates import judge
 from conformance.judge.mistakes.loop import STEPS, Loop, State, planted
 from conformance.judge.mistakes.table import FAULTS
 from conformance.judge.result import judged_by
+from conformance.judge.subject import Subject
 from conformance.model.problem import Floats, Problem, Trace
 from conformance.model.results import Result
 

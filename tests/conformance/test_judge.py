@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 import refbp
 from conformance import check_problem
@@ -24,6 +23,7 @@ from conformance.judge.gates import (
     whole_of,
 )
 from conformance.judge.known_differences import amend
+from conformance.judge.subject import Subject
 from conformance.model.problem import Problem, Trace
 from conformance.model.results import Result
 from conformance.truth import balls

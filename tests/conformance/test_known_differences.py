@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 from flint import arb
 
 from conformance.cases.catalogue import FAMILIES, Case
@@ -28,6 +27,7 @@ from conformance.judge.known_differences import (
 from conformance.judge.result import judged
 from conformance.judge.runner import run
 from conformance.judge.start import started
+from conformance.judge.subject import Subject
 from conformance.model.problem import Trace
 from conformance.model.results import Result
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, TERMS, Point, loss_at

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 from test_rules import OPERANDS, expected
 
 import refbp
 from conformance.cases.catalogue import Case
 from conformance.implementations import implementation
+from conformance.judge.subject import Subject
 from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import QUANTITIES, Problem
 from conformance.truth.definitions import ACTIVATIONS

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 from conformance.cases.catalogue import FAMILIES, Case
 from conformance.cases.profiles import find
 from conformance.commands.show import describe
 from conformance.implementations import implementation
 from conformance.judge.gates import judge, judge_exception
+from conformance.judge.subject import Subject
 from conformance.model.problem import Problem, Trace
 
 INTEGERS = "integers/relu/L1/n2/float64/bias"

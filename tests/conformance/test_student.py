@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 from conformance.cases.catalogue import Case
 from conformance.cases.profiles import find as found
 from conformance.implementations import MalformedError, NotRunError
 from conformance.implementations.student import Student
 from conformance.judge.result import judged_by
+from conformance.judge.subject import Subject
 from conformance.model.problem import Trace
 from conformance.model.results import Result
 from conformance.tools.child import ChildError, Limits

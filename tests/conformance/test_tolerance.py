@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 from conformance.cases.catalogue import Case, cycle
 from conformance.cases.profiles import find
 from conformance.implementations import implementation
 from conformance.judge.known_differences import amend
+from conformance.judge.subject import Subject
 from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import TERMS

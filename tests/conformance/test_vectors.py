@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conformance.judge.subject import Subject
 from flint import arb, arb_mat
 from jsonschema import Draft202012Validator
 
@@ -28,6 +27,7 @@ from conformance.commands.vectors.bounds import bounds
 from conformance.commands.vectors.export import names, vector
 from conformance.implementations import implementation
 from conformance.judge.mistakes.loop import STEPS, Loop, State
+from conformance.judge.subject import Subject
 from conformance.judge.tolerance import LAMBDA
 from conformance.model.exchange import line, problem_from, problem_json, trace_json
 from conformance.model.problem import QUANTITIES, Problem

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 from conformance.cases.profiles import cases, find
 from conformance.implementations import implementation
@@ -25,6 +24,7 @@ from conformance.judge.mistakes.loop import State, planted
 from conformance.judge.mistakes.table import FAULTS, FaultError, fault
 from conformance.judge.result import judged, judged_by, runs
 from conformance.judge.start import started
+from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES, Problem, Runs, Trace
 from conformance.model.results import Finding, Result
 from conformance.truth.definitions import ACTIVATIONS

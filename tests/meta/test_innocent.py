@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 import refbp
 from conformance.cases.catalogue import FAMILIES, Case
 from conformance.implementations import implementation
 from conformance.judge.gates import judge
+from conformance.judge.subject import Subject
 from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import ACTIVATIONS
 from refbp import algorithm

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.judge.subject import Subject
 
 from conformance.cases.profiles import find
 from conformance.judge.gates import judge
 from conformance.judge.mistakes.loop import STEPS, Loop, State
 from conformance.judge.result import runs
+from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES
 
 CASES = (
