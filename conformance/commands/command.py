@@ -1,4 +1,4 @@
-"""What every command of the command line shares: the group, its exit codes, and what it hands over."""
+"""What all commands share: the click group and its exit codes, options, and how results are written."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
-from conformance.tools.files import FileError, try_to_write
+from conformance.tools.files import FileError, try_to_write, write_atomically
 from conformance.tools.plain import plain
 from conformance.tools.trouble import RefusedError, ending
 
 __all__ = [
     "Commands",
+    "deliver",
     "echo",
     "echo_document",
     "ending_in_order",
@@ -34,9 +35,14 @@ __all__ = [
 ]
 
 
+Command = TypeVar("Command", bound=Callable[..., object])
+Progress: TypeAlias = Callable[[int, int, str], None]
+"""Is told how many results are done, of how many, and the latest case."""
+
+
 class Commands(click.Group):
-    """Commands that return their exit code. Nothing else makes it 0 or 1: no exception, no exit from the code
-    that is judged, and not click, which says 1 at Ctrl-C and where nobody reads."""
+    """Commands that return their exit code. Nothing else can make it 0 or 1: no exception, no sys.exit in the
+    code that is judged, and not click, which exits with 1 at Ctrl-C and when standard output is closed."""
 
     def main(
         self,
@@ -58,7 +64,7 @@ class Commands(click.Group):
         try:
             with self.make_context(name, arguments, **more) as context:
                 code: int | None = self.invoke(context)
-            click.echo(nl=False)  # flush what was printed by others
+            click.echo(nl=False)  # flush: output that cannot be written fails here
         except click.exceptions.Exit as e:  # --help
             return e.exit_code
         except click.Abort as e:
@@ -67,7 +73,7 @@ class Commands(click.Group):
             return _shown(e)
         except OSError as e:
             if _printing(e):
-                # or the interpreter tries to print it again when it ends
+                # or the interpreter would flush the same text again at exit, and fail once more
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 raise RefusedError(f"cannot write to standard output: {e.strerror or e}.") from e
             raise
@@ -75,7 +81,7 @@ class Commands(click.Group):
 
 
 def _shown(e: click.ClickException) -> int:
-    """How the command is used, on standard error: what was typed is in it."""
+    """Print click's message of how the command is used, by `echo`, as it quotes what was typed."""
     text = StringIO()
     e.show(text)
     for line in text.getvalue().splitlines():
@@ -84,36 +90,53 @@ def _shown(e: click.ClickException) -> int:
 
 
 def _printing(e: OSError) -> bool:
-    """Whether it was raised by printing, and not by any other file."""
+    """Whether writing to standard output or error raised it, and not some other file."""
     frames = traceback.walk_tb(e.__traceback__)
     return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
 def echo(text: str = "", err: bool = False, nl: bool = True) -> None:
-    """Write to the terminal, which nothing in the text steers: the one way for what is told."""
+    """Write a message. Every message goes through here, so that no text in it can control the terminal."""
     click.echo(plain(text, lines=True), err=err, nl=nl)
 
 
 def echo_document(text: str) -> None:
-    """Write a page, a notebook or a JSON to standard output: the same bytes as to a file. Whatever wrote the
-    document has made plain what somebody else said in it."""
+    """Write a page, a notebook or JSON to standard output, the same bytes as to a file. The writer of the
+    document has already made text from outside harmless in it."""
     click.echo(text, nl=False)
 
 
-File = tuple[str, Path | None, Callable[[Path], None]]
-"""What is in it, where it is wanted, and what writes it there."""
+def deliver(
+    kind: str, text: str, output: Path | None, document: bool = True, err: bool = False
+) -> None:
+    """Write a text to a file, and say so as "kind: file"; without a file, to standard output.
+
+    `document`: it is written there as it is, and not as a message. `err`: it is said on standard error.
+    """
+    if output:
+        write_atomically(output, text)
+        echo(f"{kind}: {output}", err=err)
+    elif document:
+        echo_document(text)
+    else:
+        echo(text, nl=False)
+
+
+File: TypeAlias = tuple[str, Path | None, Callable[[Path], None]]
+"""What is in it, its path where it is asked for, and what writes it there."""
 
 
 def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
-    """Write the files that were asked for and show what was found, the answer last, each whatever becomes of
-    the others: without jinja2 there is no report, but there are results and a verdict. Then raise what was
-    raised first.
+    """Write the files that were asked for, then print the screen, the files' names and the answer.
+
+    Each is done even if another fails: without jinja2 there is no report, but there are results and a
+    verdict. The first exception is raised at the end.
     """
     raised: list[Exception] = []
 
-    def attempt(do: Callable[..., None], *arguments: Any) -> bool:
+    def attempt(do: Callable[..., None], *paths: Path) -> bool:
         try:
-            do(*arguments)
+            do(*paths)
         except Exception as e:
             raised.append(e)
             return False
@@ -137,20 +160,24 @@ def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
 def form_of(
     output: Path | None, asked: str | None, endings: Mapping[str, str], default: str
 ) -> str:
-    """The format that is asked for, or that the file's ending says. Raises RefusedError where the two differ,
-    or where the ending is of none of them."""
+    """The format by --to, else by the ending of the output file, else the default.
+
+    Raises RefusedError if the two differ, or if neither says a format.
+    """
     if output is None:
         return asked or default
     ending = output.suffix.lower().removeprefix(".")
-    said = endings.get(ending)
-    if said is None and asked is None:
+    by_ending = endings.get(ending)
+    if by_ending is None and asked is None:
         known = ", ".join(f".{e}" for e in endings)
         raise RefusedError(
             f"cannot tell the format of {output}; expected an ending of {known}, or --to."
         )
-    if said and asked and said != asked:
-        raise RefusedError(f"{output} ends in .{ending}, which is {said}, and --to says {asked}.")
-    return asked or said or default
+    if by_ending and asked and by_ending != asked:
+        raise RefusedError(
+            f"{output} ends in .{ending}, which is {by_ending}, and --to says {asked}."
+        )
+    return asked or by_ending or default
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -162,10 +189,10 @@ def main() -> None:
     """
 
 
-def outputs(what: str) -> Callable[[Any], Any]:
-    """The options --report and --json of a command that makes both."""
+def outputs(what: str) -> Callable[[Command], Command]:
+    """Decorate a command with --report and --json; `what` is what the JSON file holds."""
 
-    def decorate(command: Any) -> Any:
+    def decorate(command: Command) -> Command:
         path = click.Path(path_type=Path)
         as_json = click.option(
             "--json", "json_path", type=path, metavar="F.json", help=f"Write the {what}."
@@ -179,7 +206,7 @@ def outputs(what: str) -> Callable[[Any], Any]:
 
 
 def may_be_written(report: Path | None, json_path: Path | None, what: str) -> None:
-    """Refuse before a minute's work, not after."""
+    """Raise FileError for a path that cannot be written, before the work and not after it."""
     if report and json_path and report.resolve() == json_path.resolve():
         raise FileError(f"cannot write {report}: the report and the {what} have one name.")
     for path in (report, json_path):
@@ -187,14 +214,14 @@ def may_be_written(report: Path | None, json_path: Path | None, what: str) -> No
 
 
 def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
-    """What a command writes is none of what it reads."""
+    """Raise FileError if a file to be written is one of the files that the command reads."""
     for path in filter(None, outputs):
         if any(path.resolve() == i.resolve() for i in inputs):
             raise FileError(f"cannot write {path}: it is read by this command. Name another file.")
 
 
 def must_be_writable(path: Path | None) -> None:
-    """A file that is there to be replaced, or a folder to put one in."""
+    """Raise FileError unless the path is a file that may be replaced, or may become a file in its folder."""
     if path is None:
         return
     try:
@@ -210,8 +237,8 @@ def must_be_writable(path: Path | None) -> None:
 
 
 @contextmanager
-def progress_shown() -> Iterator[Any]:
-    """A bar on a terminal; elsewhere a line at each tenth."""
+def progress_shown() -> Iterator[Progress]:
+    """Show progress on standard error: a bar on a terminal; elsewhere a line at each tenth."""
     if sys.stderr.isatty():
         with click.progressbar(length=1, label="judging", file=sys.stderr, show_pos=True) as bar:
 
@@ -233,7 +260,7 @@ def progress_shown() -> Iterator[Any]:
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Told to end, end as at Ctrl-C: the workers and their folder go first."""
+    """At SIGTERM or SIGHUP, exit as at Ctrl-C: `with` blocks end their processes and delete folders."""
     numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
     before = {n: signal.signal(n, lambda number, frame: sys.exit(128 + number)) for n in numbers}
     try:

@@ -98,7 +98,7 @@ def run(
     """Run the implementations on a profile of cases and judge every quantity of every layer."""
     from conformance.judge.runner import run as run_profile
 
-    gc.disable()  # results are a tree of a million values and no cycle
+    gc.disable()  # a million values without a cycle: collections would take time and find nothing
     may_be_written(report, json_path, "results")
     _must_be_a_folder(folder)
     planted = read_trials(trials) if trials else None
@@ -117,20 +117,20 @@ def run(
 
 
 def exit_code(results: Results, strict: bool) -> int:
-    """That of the summary; if `strict`, 1 where something is inaccurate and nothing worse."""
+    """The summary's exit code; with `strict`, 1 if something is inaccurate and nothing is worse."""
     lossy = any(of["inaccurate"] for of in results["summary"]["verdicts"].values())
     return results["summary"]["exit_code"] or int(strict and lossy)
 
 
 def write_report(path: Path, results: Results) -> None:
-    """The report, as one file."""
+    """Write the report as one file."""
     from conformance.report import render
 
     write_atomically(path, render(results))
 
 
 def _must_be_a_folder(path: Path | None) -> None:
-    """A folder to put the report's files in, made where it is not there yet."""
+    """Make the folder for the report's files if need be. Raises FileError if they cannot be written there."""
     if path is None:
         return
     try:
@@ -190,9 +190,9 @@ def show(case: str, name: str, strict: bool) -> int:
     from conformance.commands.show import shown
     from conformance.judge.runner import _names
 
-    found = find(case)
+    chosen = find(case)
     _names([name])
-    result, text = shown(name, found)
+    result, text = shown(name, chosen)
     echo(text)
     codes = {"conforms": 0, "known-difference": 0, "inaccurate": int(strict), "deviates": 1}
     return codes.get(result["verdict"], 2)

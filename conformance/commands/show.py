@@ -1,4 +1,4 @@
-"""One case in the terminal: every layer's error against tolerance, and the lines that reproduce it."""
+"""What `conformance show` prints: every layer's error against its tolerance, and lines that reproduce it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from conformance.model.results import SYMBOLS, Element, Record, Result
 
 __all__ = ["by_hand", "describe", "shown"]
 
-
-MOST = 100  # numbers of a matrix that is printed whole
+MOST = 100  # a matrix of more numbers is printed as its shape
 
 
 def describe(case: Case, result: Result, by_hand: Sequence[str] = ()) -> str:
@@ -50,7 +49,7 @@ def shown(implementation: str | Implementation, case: Case) -> tuple[Result, str
 def by_hand(
     subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None = None
 ) -> list[str]:
-    """The first step that is to blame: its operands, what stands there, and what it should give."""
+    """Lines on the first step that is to blame: its operands, what it gave, and what it should have given."""
     if not result["blame"]:
         return []
     q, l = result["blame"][0]["quantity"], result["blame"][0]["layer"]
@@ -82,7 +81,7 @@ EQUATIONS = {
 
 
 def _operands(p: Problem, t: Trace, q: str, l: int) -> Iterator[tuple[str, Floats]]:
-    """What a step is computed from, by name."""
+    """The operands of a step, with their names."""
     Z = {0: p.X, **t.Z}
     if q in ("A", "dW"):
         yield f"Z_{l - 1}", p.operand(Z[l - 1])
@@ -182,10 +181,9 @@ def _line(r: Record) -> str:
 
 
 def _reproduction(case: Case, result: Result) -> Iterator[str]:
-    """Python that computes the trace again and judges it: the number, and what it is held against."""
-    name, which = result["implementation"], "first_deviation"
-    if result["first_deviation"] is None:
-        which = "worst"
+    """Lines of Python that compute the trace again, judge it, and print its worst element."""
+    name = result["implementation"]
+    which = "worst" if result["first_deviation"] is None else "first_deviation"
     whole = "" if not result["not_returned"] else ", whole=False"
     yield "from conformance.cases.profiles import find"
     yield "from conformance.implementations import implementation"

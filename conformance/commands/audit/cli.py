@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import echo, echo_document, form_of, main, must_be_writable
-from conformance.tools.files import write_atomically
+from conformance.commands.command import deliver, form_of, main, must_be_writable
+
+if TYPE_CHECKING:
+    from conformance.commands.audit.document import Document
 
 __all__: list[str] = []
 
@@ -40,20 +42,12 @@ def audit(notes: Path | None, to: str | None, output: Path | None) -> int:
 
     form = form_of(output, to, {"txt": "text", "html": "html", "md": "md", "json": "json"}, "text")
     must_be_writable(output)
-    found = audit_file(notes) if notes else audit_notes()
-    text = _writers()[form](found)
-    if output:
-        write_atomically(output, text)
-    if output:
-        echo(f"audit: {output}")
-    elif form == "text":
-        echo(text, nl=False)
-    else:
-        echo_document(text)
-    return int(found["exit_code"])
+    result = audit_file(notes) if notes else audit_notes()
+    deliver("audit", _writers()[form](result), output, document=form != "text")
+    return result["exit_code"]
 
 
-def _writers() -> dict[str, Callable[[Mapping[str, Any]], str]]:
+def _writers() -> dict[str, Callable[[Document], str]]:
     from conformance.commands.audit.formats import as_json, as_markdown, as_text
     from conformance.report.audit import render
 

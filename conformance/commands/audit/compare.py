@@ -1,19 +1,21 @@
-"""What an equation gave in one network, beside what is right there: equal, or how it differs.
+"""Compares what an equation returned in one network with the right value there.
 
-Equal means: to 1e-9 of the largest entry, which is far above rounding and far below any slip. What is not
-equal may be a multiple of what is right, its transpose, or too much by a multiple of W_l.
+Equal means: within 1e-9 of the largest entry, which is far above rounding and far below any slip. What is not
+equal may be a multiple of the right value, its transpose, or the right value plus a multiple of W_l.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from conformance.commands.audit.named import Named
 from conformance.commands.audit.net import OfLayers
 from conformance.commands.audit.places import Place
+from conformance.commands.audit.right import Matrix
 from conformance.commands.audit.values import Value
 
 __all__ = ["OUTCOMES", "Tried", "compare", "kind_of", "shape_of"]
@@ -29,64 +31,65 @@ OUTCOMES = {
     "no-numbers": "gives no numbers",
     "raises": "raises",
 }
-"""What one try can be."""
+"""The outcomes of one try, and how a verdict words them."""
 
 
 class Tried(NamedTuple):
-    """One equation in one place: what came out, beside what is right.
+    """One equation tried in one place: what it returned (`got`), and the right value (`due`).
 
-    `factor`: how many times what is right it is; `step`: how many times the right step from W_l its own is;
-    `decay`: how many times W_l it is too much; `transposed`: whether it is the transpose of what is right.
+    Where it is wrong: got = `factor` · right; its step from W_l = `step` · the right step; got = right +
+    `decay` · W_l; each None where there is no such number. `transposed`: whether got is right's transpose.
     """
 
     at: Place
     outcome: str
-    got: Any
+    got: object
     due: Value
     message: str = ""
     factor: float | None = None
     step: float | None = None
     decay: float | None = None
     transposed: bool = False
-    read: dict[str, Any] = {}  # noqa: RUF012   what the equation read, by symbol
+    read: Mapping[str, Matrix] = {}  # what the equation read, by symbol
 
 
-def compare(at: Place, got: Any, due: Value) -> Tried:
-    """What was returned beside what is right."""
-    if isinstance(due.right, list):
-        same = _listed(got) == due.right
+class _NoNumbersError(Exception):
+    """An equation returned something else than real numbers: what, and what was expected."""
+
+
+def compare(at: Place, got: object, due: Value) -> Tried:
+    """The try of an equation that returned `got` where `due` is right."""
+    right = due.right
+    if isinstance(right, list):
+        same = isinstance(got, (list, tuple, range)) and list(got) == right
         return Tried(at, "right" if same else "wrong", got, due)
-    if isinstance(due.right, dict):
-        return _compare_named(at, got, due)
-    return _compare_matrix(at, got, due)
+    if isinstance(right, Mapping):
+        return _compare_named(at, got, due, right)
+    return _compare_matrix(at, got, due, right)
 
 
-def _listed(got: Any) -> Any:
-    return list(got) if isinstance(got, (list, tuple, range)) else got
-
-
-def _compare_named(at: Place, got: Any, due: Value) -> Tried:
-    """Several matrices by their names or layers."""
+def _compare_named(
+    at: Place, got: object, due: Value, right: Mapping[str, Matrix] | Mapping[int, Matrix]
+) -> Tried:
+    """Several matrices by their names or layers. The first that is wrong says how; else what is missing."""
     if not isinstance(got, dict):
         return Tried(at, "no-numbers", got, due, f"it returns {kind_of(got)}; expected a dict.")
-    absent = [name for name in due.right if name not in got]
-    for name, M in due.right.items():
+    for name, M in right.items():
         if name in got:
-            one = _compare_matrix(at, got[name], Value(str(name), M))
+            one = _compare_matrix(at, got[name], Value(str(name), M), M)
             if one.outcome != "right":
                 return Tried(at, one.outcome, got, due, one.message)
-    if absent:
-        names = ", ".join(str(name) for name in absent)
-        return Tried(at, "incomplete", got, due, f"it leaves out {names}.")
+    if absent := [str(name) for name in right if name not in got]:
+        return Tried(at, "incomplete", got, due, f"it leaves out {', '.join(absent)}.")
     return Tried(at, "right", got, due)
 
 
-def _compare_matrix(at: Place, got: Any, due: Value) -> Tried:
+def _compare_matrix(at: Place, got: object, due: Value, right: Matrix) -> Tried:
     """One matrix, vector or number."""
-    right = due.right
-    M, trouble = _real(got)
-    if M is None:
-        return Tried(at, "no-numbers", got, due, trouble)
+    try:
+        M = _real(got)
+    except _NoNumbersError as e:
+        return Tried(at, "no-numbers", got, due, str(e))
     if not np.isfinite(M).all():
         text = "it gives NaN or infinity; expected finite numbers."
         return Tried(at, "no-numbers", got, due, text)
@@ -96,7 +99,7 @@ def _compare_matrix(at: Place, got: Any, due: Value) -> Tried:
         and M.ndim <= 2
         and M.size == max(M.shape, default=1)
     ):
-        M = M.reshape(right.shape)  # a number, or a vector that lies or stands
+        M = M.reshape(right.shape)  # one number, or a vector written as a row or as a column
     transposed = M.shape == right.T.shape and _same(M, right.T)
     if M.shape != right.shape:
         text = f"it gives {shape_of(M.shape)}; expected {shape_of(right.shape)}."
@@ -110,18 +113,18 @@ def _compare_matrix(at: Place, got: Any, due: Value) -> Tried:
     )  # fmt: skip
 
 
-def _same(M: Any, right: Any) -> bool:
+def _same(M: Matrix, right: Matrix) -> bool:
     return bool(np.abs(M - right).max() <= TOLERANCE * np.abs(right).max())
 
 
-def _multiple(M: Any, of: Any) -> float | None:
-    """The number that it is a multiple by; None where it is none."""
+def _multiple(M: Matrix, of: Matrix) -> float | None:
+    """The factor with M = factor · of, which is not 0; None where there is none."""
     factor = float((M * of).sum() / (of * of).sum()) if np.abs(of).max() else 0.0
     return factor if factor and _same(factor * of, M) else None
 
 
-def _decay(at: Place, extra: Any) -> float | None:
-    """How many times W_l, as either convention has it."""
+def _decay(at: Place, extra: Matrix) -> float | None:
+    """The factor with extra = factor · W_l, or factor · W_lᵀ for an equation about columns."""
     W = at.net.right.W.get(at.l)
     for M in () if W is None else (W, W.T):
         if M.shape == extra.shape and M.size > 1:
@@ -129,34 +132,37 @@ def _decay(at: Place, extra: Any) -> float | None:
     return None
 
 
-# ---- real numbers, or what else --------------------------------------------------------------------
+# ---- whether it is real numbers -------------------------------------------------------------------
 
 KINDS_OF_NUMBER = {"c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "times"}
 
 
-def _real(got: Any) -> tuple[Any, str]:
-    """(an array of floats, ""), or (None, what it is instead)."""
+def _real(got: object) -> Matrix:
+    """What was returned as an array of floats. Raises `_NoNumbersError`."""
     if isinstance(got, OfLayers):
-        text = f"it returns {got.written}, a matrix for each layer; expected one, {got.written}[net.l]."
-        return None, text
+        raise _NoNumbersError(
+            f"it returns {got.written}, a matrix for each layer; expected one, {got.written}[net.l]."
+        )
     try:
         M = np.asarray(got)
         if M.dtype.kind == "O" and M.size and all(isinstance(x, Real) for x in M.flat):
             M = M.astype(float)
-    except Exception:
-        return None, f"it returns {kind_of(got)}; expected real numbers."
+    except Exception:  # lists of different lengths, or an object whose conversion raises anything
+        raise _NoNumbersError(f"it returns {kind_of(got)}; expected real numbers.") from None
     if M.dtype.kind == "f" and M.dtype.itemsize < 8:
-        return None, f"it gives {M.dtype} numbers, too coarse to be judged; expected float64."
+        raise _NoNumbersError(
+            f"it gives {M.dtype} numbers, too coarse to be judged; expected float64."
+        )
     if M.dtype.kind in "biuf" and M.size:
-        return M.astype(float), ""
+        return M.astype(float)
     what = KINDS_OF_NUMBER.get(M.dtype.kind)
     if what is None or not isinstance(got, (np.ndarray, np.generic, complex, list, tuple)):
         what = kind_of(got)
-    return None, f"it returns {what}; expected real numbers."
+    raise _NoNumbersError(f"it returns {what}; expected real numbers.")
 
 
-def kind_of(got: Any) -> str:
-    """What it is, in words."""
+def kind_of(got: object) -> str:
+    """What a value of any type is, in words: None, a class, an empty array, a list."""
     if got is None:
         return "None"
     if isinstance(got, Named):
@@ -170,7 +176,7 @@ def kind_of(got: Any) -> str:
 
 
 def shape_of(shape: tuple[int, ...]) -> str:
-    """2×3, or words where there are no two sides."""
+    """2×3; one number; 3 numbers in a row."""
     if not shape:
         return "one number"
     return "×".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} numbers in a row"

@@ -1,8 +1,8 @@
-"""When an equation holds, in words: found from where it held and where it did not.
+"""Finds words for where an equation holds, such as "n = 1 and d_l = 1", from the places where it held.
 
-A condition is a name and a question about one network, or about one layer k of it: `[k]` in a name stands
-for that layer, which is written as the equation writes its own, and `[k+1]` for the next. So a slip is named
-at the index at which it was made: δ_l from δ_{l+1} and W_{l+1}, or δ_{l−1} from δ_l and W_l.
+A condition is a name and a yes-or-no question about one network, or about one layer k of it: `[k]` in its
+name stands for that layer, `[k+1]` for the next. The layer is written as the equation writes its own, so that
+a slip is named at its own index: W_{l+1} where δ_l comes from δ_{l+1}, W_l where δ_{l−1} comes from δ_l.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ __all__ = [
 
 
 class Condition(NamedTuple):
-    """One row of `CONDITIONS`, and how the layer that it is asked about is written."""
+    """One row of `CONDITIONS`, asked about one layer, which an equation writes as `layer`."""
 
     row: str
     layer: Index
 
     @property
     def name(self) -> str:
-        """In words, about that layer."""
+        """The row's name with the layer in it: "d_[k] = 1" for l+1 is "d_{l+1} = 1"."""
         return re.sub(r"(_?)\[k([+−]1)?\]", self._written, self.row)
 
-    def _written(self, found: re.Match[str]) -> str:
-        index = self.layer.plus(int((found[2] or "0").replace("−", "-")))
-        return f"_{index.below}" if found[1] else str(index)
+    def _written(self, k: re.Match[str]) -> str:
+        index = self.layer.plus(int((k[2] or "0").replace("−", "-")))
+        return f"_{index.below}" if k[1] else str(index)
 
     def holds(self, at: Place) -> bool:
-        """Whether it does, in one network."""
+        """Whether it is true in one place."""
         return _holds(self.row, at, self.layer.of(at))
 
 
@@ -60,7 +60,8 @@ def _holds(row: str, at: Place, k: int) -> bool:
 
 
 def _d(at: Place, k: int) -> int:
-    """d_k, with the constant unit where there is a bias; below 0 and different for layers that are not."""
+    """d_k, the constant unit of a bias counted; of a layer that does not exist a negative number of its own,
+    so that its width equals no other."""
     Z = at.net.right.Z.get(k)
     return -abs(k) - 1 if Z is None else int(Z.shape[1])
 
@@ -84,7 +85,7 @@ def _diagonal(at: Place, k: int) -> bool:
 
 
 def _keeps_one(at: Place, _: int) -> bool:
-    """A constant unit survives every hidden σ."""
+    """Whether the constant unit, put through σ, is still 1: σ(1) = 1 for the hidden σ."""
     one = np.ones((1, 1))
     return at.setting.L == 1 or bool(DEFINITIONS[at.setting.hidden](one) == one)
 
@@ -156,7 +157,7 @@ CONDITIONS: dict[str, Callable[[Place, int], bool]] = {
 """In the order in which they are tried: the first that explains is taken."""
 
 SHIFTS = (0, 1, -1, 2)
-"""Which layers beside its own an equation may have slipped to, the likeliest first."""
+"""A slip may be at another layer's index than the equation's own: these are tried, the likeliest first."""
 
 FACTORS: dict[str, Callable[[Place], float]] = {
     "n": lambda at: at.setting.n,
@@ -174,14 +175,14 @@ FACTORS: dict[str, Callable[[Place], float]] = {
     "1/α": lambda at: 1 / at.net.alpha,
     "α/n": lambda at: at.net.alpha / at.setting.n,
 }
-"""What a wrong factor may be, beside a number that is the same everywhere."""
+"""Wrong factors that have a name; any other must be one number everywhere."""
 
 
 # ---- finding one ---------------------------------------------------------------------------------
 
 
 def near(index: Index) -> Iterator[Condition]:
-    """Every condition, and every layer near that one, in the order in which they are tried."""
+    """Every condition about that layer or one near it, in the order in which they are tried."""
     for shift in SHIFTS:
         for row in CONDITIONS:
             if not shift or "[k" in row:
@@ -189,12 +190,13 @@ def near(index: Index) -> Iterator[Condition]:
 
 
 Answers = tuple[bool, ...]
+"""What one question answers in each place."""
 
 
 def explaining(held: Mapping[Place, bool], index: Index) -> str:
-    """The simplest words for where `held` is true: one condition, or several; "" where none fit.
+    """The simplest words for where `held` is true; "" where none fit.
 
-    Several are up to three that are all true there, or one that is enough beside one or two for the rest.
+    These are one condition; two; one "or" another one or two; or three conditions joined by "and".
     """
     wanted = tuple(held.values())
     if len(set(wanted)) < 2:
@@ -204,42 +206,45 @@ def explaining(held: Mapping[Place, bool], index: Index) -> str:
 
 
 def most_telling(held: Mapping[Place, bool], index: Index) -> str:
-    """What is true wherever `held` is, and seldom elsewhere; "" where nothing is."""
+    """The condition that is true wherever `held` is, and least often elsewhere; "" where none is.
+
+    One that is true more than twice as often as `held` says too little.
+    """
     wanted = tuple(held.values())
     needed = _needed({c: tuple(c.holds(at) for at in held) for c in near(index)}, wanted)
-    seldom = [said for said in needed if sum(said) <= 2 * sum(wanted)]
+    seldom = [answers for answers in needed if sum(answers) <= 2 * sum(wanted)]
     return needed[min(seldom, key=sum)].name if seldom else ""
 
 
 def _needed(asked: Mapping[Condition, Answers], wanted: Answers) -> dict[Answers, Condition]:
-    """What is true wherever that is wanted, and not everywhere; one condition for each set of answers."""
-    found: dict[Answers, Condition] = {}
-    for c, said in asked.items():
-        if not all(said) and all(s for s, w in zip(said, wanted, strict=True) if w):
-            found.setdefault(said, c)
-    return found
+    """The conditions that are true wherever `wanted` is, but not everywhere; of those alike, the first."""
+    needed: dict[Answers, Condition] = {}
+    for c, answers in asked.items():
+        if not all(answers) and all(a for a, w in zip(answers, wanted, strict=True) if w):
+            needed.setdefault(answers, c)
+    return needed
 
 
 def _all_of(asked: Mapping[Condition, Answers], wanted: Answers, most: int) -> str:
-    """The fewest that together are true exactly where that is wanted."""
+    """The fewest conditions, `most` at most, that are all true exactly where `wanted` is."""
     needed = _needed(asked, wanted)
     for count in range(1, most + 1):
         for chosen in combinations(needed, count):
             if tuple(map(all, zip(*chosen, strict=True))) == wanted:
-                return " and ".join(needed[said].name for said in chosen)
+                return " and ".join(needed[answers].name for answers in chosen)
     return ""
 
 
 def _any_of(asked: Mapping[Condition, Answers], wanted: Answers) -> str:
-    """One that is true only where that is wanted, and what explains the rest: one, before two together."""
+    """A condition that is true only where `wanted` is, "or" the one or two that explain the other places."""
     enough = {
-        c: said
-        for c, said in asked.items()
-        if any(said) and all(w for s, w in zip(said, wanted, strict=True) if s)
+        c: answers
+        for c, answers in asked.items()
+        if any(answers) and all(w for a, w in zip(answers, wanted, strict=True) if a)
     }
     for most in (1, 2):
-        for c, said in enough.items():
-            rest = [i for i, s in enumerate(said) if not s]
+        for c, answers in enough.items():
+            rest = [i for i, a in enumerate(answers) if not a]
             others = {q: tuple(a[i] for i in rest) for q, a in asked.items()}
             if words := _all_of(others, tuple(wanted[i] for i in rest), most):
                 return f"{c.name}, or {words}"
@@ -247,7 +252,7 @@ def _any_of(asked: Mapping[Condition, Answers], wanted: Answers) -> str:
 
 
 def fits_any_product(name: str, index: Index) -> bool:
-    """Whether a condition says that a matrix is a number or a vector, so that a product of any kind fits."""
+    """Whether a condition makes a matrix a number or a vector, so that its shape fits any product."""
     return any(c.name == name for c in near(index) if c.row in ("d_[k] = 1", "d_[k] = d_[k−1] = 1"))
 
 
@@ -260,7 +265,7 @@ def split(claim: str) -> list[str]:
 
 
 def read(name: str) -> Condition | None:
-    """The condition of that name, whatever layer it is about; None where there is none."""
+    """The condition of that name, about any layer; None where there is none."""
     return _by_plain_name().get(_plain(name))
 
 
@@ -273,12 +278,12 @@ def names() -> list[str]:
 def _by_plain_name() -> dict[str, Condition]:
     bases = [Index(b, s) for b in ("l", "L") for s in (0, -1, 1, -2, 2)]
     indices = [*bases, *(Index(str(i)) for i in range(1, 10))]
-    found: dict[str, Condition] = {}
+    by_name: dict[str, Condition] = {}
     for index in indices:
         for row in CONDITIONS:
             condition = Condition(row, index)
-            found.setdefault(_plain(condition.name), condition)
-    return {_plain(a): found[_plain(name)] for a, name in ALIASES.items()} | found
+            by_name.setdefault(_plain(condition.name), condition)
+    return {_plain(a): by_name[_plain(name)] for a, name in ALIASES.items()} | by_name
 
 
 ALIASES = {
@@ -289,10 +294,11 @@ ALIASES = {
     "d_L = 1": "one output",
     "mean squared error": "the squared error",
 }
+"""Other names that people write for a condition."""
 
 
 def _plain(text: str) -> str:
-    """A name without its article, spaces and braces, and with one kind of minus, to find it by."""
+    """A name without what people write differently: its article, spaces, braces, the kind of minus."""
     text = re.sub(r"^(the|an?) ", "", text.strip())
     text = text.replace("−", "-").replace("sigma", "σ")
     return re.sub(r"[\s{}]", "", text)

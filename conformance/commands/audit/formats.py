@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from conformance.commands.audit.document import Document, Entry, Evidence, Numbers
 from conformance.tools.plain import plain
 
 __all__ = ["as_json", "as_markdown", "as_text"]
 
 
-def as_json(audit: Mapping[str, Any]) -> str:
+def as_json(audit: Document) -> str:
     """The document itself, which `docs/audit.md` describes."""
     return json.dumps(audit, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
 
@@ -20,40 +20,40 @@ def as_json(audit: Mapping[str, Any]) -> str:
 # ---- text ----------------------------------------------------------------------------------------
 
 
-def as_text(audit: Mapping[str, Any]) -> str:
-    """A line an equation, and what was found."""
+def as_text(audit: Document) -> str:
+    """A line for each equation with its verdict, and how many hold."""
     width = max(len(e["id"]) for e in audit["equations"])
     lines = [f"{plain(e['id']):{width}}  {_verdict(e['verdict'])}" for e in audit["equations"]]
     return "\n".join([*lines, "", _headline(audit)]) + "\n"
 
 
-def _headline(audit: Mapping[str, Any]) -> str:
+def _headline(audit: Document) -> str:
     holds, all_ = audit["counts"].get("holds", 0), len(audit["equations"])
     word = "holds" if holds == 1 else "hold"
-    told = f"{holds} of {all_} equations {word}, run on {len(audit['networks'])} networks"
-    return f"{plain(audit['of'])}: {told}"
+    networks = len(audit["networks"])
+    return f"{plain(audit['of'])}: {holds} of {all_} equations {word}, run on {networks} networks"
 
 
 def _verdict(verdict: Mapping[str, str]) -> str:
-    """In full: what, elsewhere, why."""
+    """The verdict in words, with what happens elsewhere and why."""
     parts = [verdict["words"], verdict["elsewhere"], _line(verdict["why"])]
     return "; ".join(part for part in parts if part)
 
 
 def _line(text: str) -> str:
-    """On one line, with nothing in it that is not seen: where lines end, a space."""
+    """On one line, with every invisible character spelt out."""
     return plain(" ".join(text.splitlines()))
 
 
 # ---- Markdown ------------------------------------------------------------------------------------
 
 
-def as_markdown(audit: Mapping[str, Any]) -> str:
-    """Readable where Markdown has $…$ for mathematics, as on GitHub."""
+def as_markdown(audit: Document) -> str:
+    """Markdown in which $$…$$ is mathematics, as on GitHub."""
     return "\n".join(_markdown(audit)) + "\n"
 
 
-def _markdown(audit: Mapping[str, Any]) -> Iterator[str]:
+def _markdown(audit: Document) -> Iterator[str]:
     yield f"# The equation audit of {_escaped(audit['of'])}"
     yield f"\n{_escaped(_headline(audit))}.\n"
     yield "| equation | where | verdict |\n|---|---|---|"
@@ -64,7 +64,7 @@ def _markdown(audit: Mapping[str, Any]) -> Iterator[str]:
         yield from _section(e)
 
 
-def _section(e: Mapping[str, Any]) -> Iterator[str]:
+def _section(e: Entry) -> Iterator[str]:
     yield f"\n## {_code(e['id'])}"
     if e["where"]:
         yield f"\n{_escaped(e['where'])}"
@@ -72,8 +72,8 @@ def _section(e: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n**{_escaped(_verdict(e['verdict']))}**"
     if e["corrected_latex"]:
         yield f"\nRight:\n\n{_math(e['corrected_latex'])}"
-    for one in e["evidence"]:
-        yield from _evidence(one)
+    for evidence in e["evidence"]:
+        yield from _evidence(evidence)
     if e["note"]:
         yield f"\n{_escaped(e['note'])}"
     if e["source"]:
@@ -81,54 +81,55 @@ def _section(e: Mapping[str, Any]) -> Iterator[str]:
         yield f"\n`{source['file']}:{source['line']}`: {_code(source['text'])}"
 
 
-def _evidence(one: Mapping[str, Any]) -> Iterator[str]:
-    yield f"\nIn {_escaped(one['words'])}; layer {one['layer']}:\n\n```"
-    for read in one["read"]:
+def _evidence(e: Evidence) -> Iterator[str]:
+    yield f"\nIn {_escaped(e['words'])}; layer {e['layer']}:\n\n```"
+    for read in e["read"]:
         yield from _numbers(read["name"], read["numbers"])
-    if one["message"]:
-        yield _fenced(one["message"])
-    if one["got"] is not None:
-        yield from _numbers(f"printed {one['value']}", one["got"])
-    yield from _numbers(f"right   {one['value']}", one["right"])
+    if e["message"]:
+        yield _fenced(e["message"])
+    if e["got"] is not None:
+        yield from _numbers(f"printed {e['value']}", e["got"])
+    yield from _numbers(f"right   {e['value']}", e["right"])
     yield "```"
 
 
-def _numbers(name: str, numbers: Any) -> Iterator[str]:
+def _numbers(name: str, numbers: Numbers) -> Iterator[str]:
     """A name and its rows, one under another."""
     if isinstance(numbers, dict):
         for key, M in numbers.items():
             yield from _numbers(f"{name}: {key}", M)
         return
-    deep = isinstance(numbers, list) and bool(numbers) and isinstance(numbers[0], list)
-    rows = numbers if deep else [numbers]
+    rows: list[Numbers] = [numbers]
+    if isinstance(numbers, list) and numbers and isinstance(numbers[0], list):
+        rows = numbers
     for i, row in enumerate(rows):
         yield _fenced(f"{name + ' =' if not i else ' ' * (len(name) + 2)} {_row(row)}")
 
 
-def _row(row: Any) -> str:
+def _row(row: Numbers) -> str:
     if isinstance(row, list):
         return "[" + "  ".join(_row(x) for x in row) + "]"
     return f"{row:.6g}" if isinstance(row, (int, float)) else str(row)
 
 
 def _fenced(text: str) -> str:
-    """A line that cannot end its fence."""
+    """A line within a ``` fence that cannot end it."""
     return _line(text).replace("```", "'''")
 
 
 def _code(text: str) -> str:
-    """A name or a line of refbp as code; what could end it early, or be HTML, as text."""
+    """As code; as plain text where a character of it could end the code, a table's cell, or begin HTML."""
     return _escaped(text) if re.search("[`<|]", text) else f"`{_line(text)}`"
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
+    """Text with everything escaped that is markup in Markdown or HTML."""
     text = _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]#|$~])", r"\\\1", text)
 
 
 def _math(latex: str) -> str:
-    """A displayed formula; what could end it early, as text."""
+    """A displayed formula; as plain text where a character of it could end the formula or begin HTML."""
     if "$" in latex or "<" in latex or not latex.strip():
         return _escaped(latex)
     return f"$$\n{_line(latex)}\n$$"

@@ -1,4 +1,7 @@
-"""What whoever writes an equation sees of what it is handed: his own words, and what there is."""
+"""The messages for the author of an equation who asks `net` for something that it has not.
+
+They name things as the author writes them (`net.columns`, not a class of ours), and list what there is.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +13,31 @@ __all__ = ["MissingError", "Named", "UnknownNameError", "UsageError", "nearest"]
 
 
 class UsageError(Exception):
-    """Something of `net` is used as it cannot be. The text says it all: what, and what there is."""
+    """Something of `net` is used as it cannot be: its text is the whole message."""
 
 
 class MissingError(UsageError):
-    """An equation asks for a layer that there is not."""
+    """An equation asks for a layer that does not exist."""
 
 
 class UnknownNameError(UsageError, AttributeError):
-    """An equation asks for a name that there is not."""
+    """An equation asks for a name that does not exist."""
 
 
 class Named:
-    """What an equation is handed, called by the words that it is written with.
-
-    `own` are names that are not for equations.
-    """
+    """Base of what an equation is given. `called` is how an equation writes it; `own` are attributes that
+    equations have no use for, so that no message offers them."""
 
     called: ClassVar[str]
     own: ClassVar[tuple[str, ...]] = ("called", "own")
 
     def __init_subclass__(cls, called: str, own: tuple[str, ...] = ()) -> None:
-        """Python's own messages name the class of a thing: 'net' is what was written, so it is called so."""
+        """Renames the class as well: Python's own messages name it, and the author knows it as 'net'."""
         cls.called = cls.__name__ = called
         cls.own = (*cls.own, *own)
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):  # Python and NumPy ask for these
+        if name.startswith("__"):  # Python and NumPy look for these, and are not told what there is
             raise AttributeError(name)
         fields = getattr(type(self), "__dataclass_fields__", {})
         there = {n for n in (*dir(type(self)), *fields) if n[0] != "_" and n not in self.own}

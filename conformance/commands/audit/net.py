@@ -1,14 +1,14 @@
 """What an equation may read of a network: `net`, its matrices by layer, and the same in columns.
 
-Every matrix is handed out as a copy, and what was handed out is noted. A slip in using them is answered with
-what there is, in the words that an equation is written in.
+An equation gets a copy of every matrix, and `seen` records which ones it read. A mistake in using them is
+answered with what there is, in the words that an equation is written in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Generic, NoReturn, TypeVar, cast
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from conformance.commands.audit.named import MissingError, Named, UnknownNameErr
 from conformance.commands.audit.right import Matrix, Right
 from conformance.commands.audit.settings import LossOf, Setting, Sigma, loss_of, right_of, sigma_of
 
-__all__ = ["Columns", "Net", "OfLayers"]
+__all__ = ["ColumnSigma", "Columns", "Net", "OfLayers"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,25 +37,25 @@ class ColumnSigma(Named, called="net.columns.sigma[l]"):
 
 
 @dataclass(frozen=True, repr=False)
-class OfLayers(Mapping[int, Any]):
-    """{l: matrix} of one quantity: `written` is how it is asked for, `symbol` how it is shown."""
+class OfLayers(Mapping[int, T], Generic[T]):
+    """{l: matrix, or σ_l} of one quantity: `written` is how it is asked for, `symbol` how it is shown."""
 
     written: str
     symbol: str
-    layers: Mapping[int, Any]
+    layers: Mapping[int, T]
     seen: dict[str, Matrix]
 
-    def __getitem__(self, l: int) -> Any:
+    def __getitem__(self, l: int) -> T:
         """The quantity of layer l. Raises `UsageError`."""
         if not isinstance(l, (int, np.integer)):
             raise UsageError(f"{self.written}[…] takes the number of a layer; got {l!r}.")
         if l not in self.layers:
             raise MissingError(f"there is no {self.name(l)} here: {self._those()}.")
-        found = self.layers[l]
-        if not isinstance(found, np.ndarray):
-            return found
-        self.seen[self.name(l)] = found
-        return found.copy()
+        value = self.layers[l]
+        if not isinstance(value, np.ndarray):
+            return value
+        self.seen[self.name(l)] = value
+        return cast(T, value.copy())
 
     def name(self, l: int) -> str:
         """W_2, or ∂a_2/∂a_1."""
@@ -77,23 +79,18 @@ class OfLayers(Mapping[int, Any]):
     def __repr__(self) -> str:
         return f"<{self.written}: {self._those()}>"
 
-    # ---- taken for one matrix
+    # ---- where the quantity is used as if it were one matrix: net.W @ x instead of net.W[net.l] @ x
 
-    def _no_matrix(self, *_: Any) -> NoReturn:
+    def _no_matrix(self, *_: object, **__: object) -> NoReturn:
         raise UsageError(f"{self.written} is a matrix for each layer; write {self.written}[net.l].")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __matmul__ = __rmatmul__ = (
         _no_matrix
     )
     __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = __call__ = _no_matrix
+    __array__ = __array_ufunc__ = _no_matrix  # by these NumPy would take it for an array
 
-    def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._no_matrix()
-
-    def __array_ufunc__(self, *_: Any, **__: Any) -> NoReturn:
-        self._no_matrix()
-
-    def __setitem__(self, l: int, M: Any) -> NoReturn:
+    def __setitem__(self, l: int, M: object) -> NoReturn:
         raise UsageError(f"{self.written}[{l}] is for reading; copy it to a name of your own.")
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -105,90 +102,58 @@ class OfLayers(Mapping[int, Any]):
         )
 
 
+class _One:
+    """An attribute that is one matrix of `Right`; `symbol` is how it is shown."""
+
+    def __init__(self, symbol: str, matrix: Callable[[Right], Matrix]) -> None:
+        self.symbol, self.matrix = symbol, matrix
+
+    def __get__(self, net: Net | Columns, _: type) -> Matrix:
+        net.seen[self.symbol] = self.matrix(net.right)
+        return net.seen[self.symbol].copy()
+
+
+class _EachLayer(Generic[T]):
+    """An attribute that is `OfLayers`: {l: matrix, or σ_l} of `Right`; `symbol` is how it is shown."""
+
+    def __init__(self, symbol: str, layers: Callable[[Right], Mapping[int, T]]) -> None:
+        self.symbol, self.layers = symbol, layers
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, net: Net | Columns, _: type) -> OfLayers[T]:
+        return OfLayers(f"{net.called}.{self.name}", self.symbol, self.layers(net.right), net.seen)
+
+
 def _transposed(layers: Mapping[int, Matrix]) -> dict[int, Matrix]:
     return {l: M.T for l, M in layers.items()}
 
 
 @dataclass(frozen=True, repr=False)
 class Columns(Named, called="net.columns", own=("right", "seen")):
-    """The network as Steps 0 to 2c write it: an example is a column, so a_l is d_l×n, W_l is d_l×d_{l-1}.
-
-    For one example, n = 1, there are the derivatives of vectors too: da_da[l] is ∂a_l/∂a_{l-1}, da_dz[l]
-    ∂a_l/∂z_{l-1}, dz_da[l] ∂z_l/∂a_l, and da_dW[l] ∂a_l/∂W_l with three indices.
-    """
+    """The network as Steps 0 to 2c write it: an example is a column."""
 
     right: Right
     seen: dict[str, Matrix]
 
-    def _of(self, name: str, symbol: str, layers: Mapping[int, Any]) -> OfLayers:
-        return OfLayers(f"{self.called}.{name}", symbol, layers, self.seen)
+    x = _One("x", lambda right: right.X.T)  # d×n
+    y = _One("y", lambda right: right.Y.T)  # d_L×n
+    W = _EachLayer("W", lambda right: _transposed(right.W))  # d_l×d_{l-1}
+    a = _EachLayer("a", lambda right: _transposed(right.A))  # d_l×n
+    z = _EachLayer("z", lambda right: _transposed(right.Z))  # d_l×n, with z_0 = x
+    link = _EachLayer("∂L/∂a", lambda right: _transposed(right.delta))  # d_l×n
+    dL_dz = _EachLayer("∂L/∂z", lambda right: _transposed(right.dL_dZ))  # d_l×n
+    dL_dW = _EachLayer("∂L/∂W", lambda right: _transposed(right.dL_dW))  # d_l×d_{l-1}
 
-    @property
-    def x(self) -> Matrix:
-        """x, d×n."""
-        self.seen["x"] = self.right.X.T
-        return self.right.X.T.copy()
+    # the derivatives of vectors, for one example, n = 1
+    da_da = _EachLayer("∂a_{l}/∂a_{l−1}", lambda right: right.da_da)  # d_l×d_{l-1}, for l > 1
+    da_dz = _EachLayer("∂a_{l}/∂z_{l−1}", lambda right: right.da_dz)  # d_l×d_{l-1}
+    dz_da = _EachLayer("∂z_{l}/∂a_{l}", lambda right: right.dz_da)  # d_l×d_l
+    da_dW = _EachLayer("∂a_{l}/∂W_{l}", lambda right: right.da_dW)  # d_l×d_l×d_{l-1}
 
-    @property
-    def y(self) -> Matrix:
-        """y, d_L×n."""
-        self.seen["y"] = self.right.Y.T
-        return self.right.Y.T.copy()
-
-    @property
-    def W(self) -> OfLayers:
-        """W_l, d_l×d_{l-1}."""
-        return self._of("W", "W", _transposed(self.right.W))
-
-    @property
-    def a(self) -> OfLayers:
-        """a_l, d_l×n."""
-        return self._of("a", "a", _transposed(self.right.A))
-
-    @property
-    def z(self) -> OfLayers:
-        """z_l, d_l×n, with z_0 = x."""
-        return self._of("z", "z", _transposed(self.right.Z))
-
-    @property
-    def link(self) -> OfLayers:
-        """∂L/∂a_l, d_l×n."""
-        return self._of("link", "∂L/∂a", _transposed(self.right.delta))
-
-    @property
-    def dL_dz(self) -> OfLayers:
-        """∂L/∂z_l, d_l×n."""
-        return self._of("dL_dz", "∂L/∂z", _transposed(self.right.dL_dZ))
-
-    @property
-    def dL_dW(self) -> OfLayers:
-        """∂L/∂W_l, d_l×d_{l-1}."""
-        return self._of("dL_dW", "∂L/∂W", _transposed(self.right.dL_dW))
-
-    @property
-    def da_da(self) -> OfLayers:
-        """∂a_l/∂a_{l-1}, d_l×d_{l-1}; for n = 1 and l > 1."""
-        return self._of("da_da", "∂a_{l}/∂a_{l−1}", self.right.da_da)
-
-    @property
-    def da_dz(self) -> OfLayers:
-        """∂a_l/∂z_{l-1}, d_l×d_{l-1}; for n = 1."""
-        return self._of("da_dz", "∂a_{l}/∂z_{l−1}", self.right.da_dz)
-
-    @property
-    def dz_da(self) -> OfLayers:
-        """∂z_l/∂a_l, d_l×d_l; for n = 1."""
-        return self._of("dz_da", "∂z_{l}/∂a_{l}", self.right.dz_da)
-
-    @property
-    def da_dW(self) -> OfLayers:
-        """∂a_l/∂W_l, d_l×d_l×d_{l-1}; for n = 1."""
-        return self._of("da_dW", "∂a_{l}/∂W_{l}", self.right.da_dW)
-
-    @property
-    def sigma(self) -> OfLayers:
-        """σ_l on columns, with .derivative for σ'_l."""
-        return self._of("sigma", "σ", {l: ColumnSigma(s) for l, s in sigma_of(self.right).items()})
+    # σ_l on columns, with .derivative for σ'_l
+    sigma = _EachLayer("σ", lambda right: {l: ColumnSigma(s) for l, s in sigma_of(right).items()})
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,8 +168,18 @@ class Net(Named, called="net", own=("right", "seen")):
     l: int
     seen: dict[str, Matrix] = field(default_factory=dict)
 
-    def _of(self, name: str, symbol: str, layers: Mapping[int, Any]) -> OfLayers:
-        return OfLayers(f"{self.called}.{name}", symbol, layers, self.seen)
+    X = _One("X", lambda right: right.X)  # n×d
+    Y = _One("Y", lambda right: right.Y)  # n×d_L
+    W = _EachLayer("W", lambda right: right.W)  # d_{l-1}×d_l
+    A = _EachLayer("A", lambda right: right.A)  # n×d_l
+    Z = _EachLayer("Z", lambda right: right.Z)  # n×d_l, with Z_0 = X
+    delta = _EachLayer("δ", lambda right: right.delta)  # ∂L/∂A_l, n×d_l
+    dL_dZ = _EachLayer("∂L/∂Z", lambda right: right.dL_dZ)  # n×d_l
+    dL_dW = _EachLayer("∂L/∂W", lambda right: right.dL_dW)  # d_{l-1}×d_l
+    dL_db = _EachLayer("∂L/∂b", lambda right: right.dL_db)  # d_l; b_l is added to every row of A_l
+
+    # σ_l on rows, with .derivative for σ'_l and .vjp for ∂L/∂A_l of ∂L/∂Z_l
+    sigma = _EachLayer("σ", sigma_of)
 
     @property
     def right(self) -> Right:
@@ -232,58 +207,6 @@ class Net(Named, called="net", own=("right", "seen")):
         return loss_of(self._setting)
 
     @property
-    def X(self) -> Matrix:
-        """X, n×d."""
-        self.seen["X"] = self.right.X
-        return self.right.X.copy()
-
-    @property
-    def Y(self) -> Matrix:
-        """Y, n×d_L."""
-        self.seen["Y"] = self.right.Y
-        return self.right.Y.copy()
-
-    @property
-    def W(self) -> OfLayers:
-        """W_l, d_{l-1}×d_l."""
-        return self._of("W", "W", self.right.W)
-
-    @property
-    def A(self) -> OfLayers:
-        """A_l, n×d_l."""
-        return self._of("A", "A", self.right.A)
-
-    @property
-    def Z(self) -> OfLayers:
-        """Z_l, n×d_l, with Z_0 = X."""
-        return self._of("Z", "Z", self.right.Z)
-
-    @property
-    def delta(self) -> OfLayers:
-        """δ_l = ∂L/∂A_l, n×d_l."""
-        return self._of("delta", "δ", self.right.delta)
-
-    @property
-    def dL_dZ(self) -> OfLayers:
-        """∂L/∂Z_l, n×d_l."""
-        return self._of("dL_dZ", "∂L/∂Z", self.right.dL_dZ)
-
-    @property
-    def dL_dW(self) -> OfLayers:
-        """∂L/∂W_l, d_{l-1}×d_l."""
-        return self._of("dL_dW", "∂L/∂W", self.right.dL_dW)
-
-    @property
-    def dL_db(self) -> OfLayers:
-        """∂L/∂b_l for a bias b_l that is added to every row of A_l, d_l numbers."""
-        return self._of("dL_db", "∂L/∂b", self.right.dL_db)
-
-    @property
-    def sigma(self) -> OfLayers:
-        """σ_l on rows, with .derivative for σ'_l and .vjp for ∂L/∂A_l of ∂L/∂Z_l."""
-        return self._of("sigma", "σ", sigma_of(self.right))
-
-    @property
     def columns(self) -> Columns:
-        """An example a column."""
+        """The same network with an example a column."""
         return Columns(self.right, self.seen)

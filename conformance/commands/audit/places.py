@@ -1,4 +1,4 @@
-"""Where an equation is asked: one network, and there the layer that it writes as l, L or a number."""
+"""Where an equation is tried: one network, and the layer that it writes as l, L or a number."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ INDEX = r"(?P<base>[lL]|[0-9]+)(?P<shift>[-+−][0-9]+)?"
 
 
 class Place(NamedTuple):
-    """One network, and the layer that an equation is asked for there."""
+    """One network, and the layer for which an equation is tried in it."""
 
     setting: Setting
     l: int
 
     @property
     def net(self) -> Net:
-        """A new one, for one call."""
+        """What the equation may read, for one call: it records what is read."""
         return Net(self.setting, self.l)
 
 
@@ -34,12 +34,12 @@ class Index(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Index | None:
-        """The index that is written there; None where it is none."""
-        found = re.fullmatch(INDEX, text)
-        if found is None:
+        """The index that a text is; None where it is none."""
+        parts = re.fullmatch(INDEX, text)
+        if parts is None:
             return None
-        shift = int((found["shift"] or "0").replace("−", "-"))
-        return cls(found["base"]).plus(shift)
+        shift = int((parts["shift"] or "0").replace("−", "-"))
+        return cls(parts["base"]).plus(shift)
 
     def plus(self, shift: int) -> Index:
         """The index so many layers on."""
@@ -48,7 +48,7 @@ class Index(NamedTuple):
         return Index(str(int(self.base) + shift))
 
     def of(self, at: Place) -> int:
-        """The layer that it means there."""
+        """The number of the layer that it means in one place."""
         base = {"l": at.l, "L": at.setting.L}.get(self.base)
         return self.shift + (int(self.base) if base is None else base)
 
@@ -59,5 +59,5 @@ class Index(NamedTuple):
 
     @property
     def below(self) -> str:
-        """As it stands below the line: l, {l+1}."""
+        """As a subscript: l, {l+1}."""
         return f"{{{self}}}" if self.shift or len(self.base) > 1 else str(self)

@@ -1,8 +1,8 @@
 """The right values of one network, by definition: no backpropagation, no refbp.
 
-The network is written out, and every derivative is the complex step Im f(x + ih)/h with h = 1e-30, which
-subtracts nothing and so is as good as f itself: to rounding, and without a step to choose. The tests compare
-it with the certified truth.
+The network is written out, and every derivative is the complex step Im f(x + ih)/h with h = 1e-30. It
+subtracts nothing, so that it is as exact as f itself, and there is no step size to choose. The tests compare
+the values with the certified truth.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["DEFINITIONS", "LOSSES", "Matrix", "Right", "derivative"]
 
-Matrix = NDArray[Any]
+Matrix: TypeAlias = NDArray[Any]
+"""Of floats; of complex numbers within `derivative`."""
+Number: TypeAlias = np.float64 | np.complex128
 H = 1e-30
 
 
@@ -31,7 +33,7 @@ def _softmax(A: Matrix) -> Matrix:
 
 
 def _abs(D: Matrix) -> Matrix:
-    """|d|, as it goes on analytically from either side of 0: |·| of a complex number does not."""
+    """|d| continued analytically to complex numbers from either side of 0, as a complex step needs it."""
     return np.where(D.real < 0, -D, D)
 
 
@@ -51,7 +53,7 @@ DEFINITIONS: dict[str, Callable[[Matrix], Matrix]] = {
     "softmax": _softmax,
     "log_softmax": lambda A: A - np.log(np.exp(A).sum(axis=1, keepdims=True)),
 }
-"""σ as it is defined, for complex numbers too: no maximum is taken off, the numbers are small."""
+"""σ for real and complex numbers. Softmax subtracts no maximum: the numbers of `settings` cannot overflow."""
 
 LOSSES: dict[str, Callable[[Matrix, Matrix], Matrix]] = {
     "mean_squared_error": lambda Z, Y: (Z - Y) ** 2,
@@ -61,22 +63,22 @@ LOSSES: dict[str, Callable[[Matrix, Matrix], Matrix]] = {
     "mean_absolute_error": lambda Z, Y: _abs(Z - Y),
     "huber": lambda Z, Y: _huber(Z - Y),
 }
-"""What each entry of Z_L adds to n times the loss, for complex numbers too."""
+"""What each entry of Z_L contributes to n times the loss, for real and complex numbers."""
 
 
-def derivative(f: Callable[[Matrix], Any], M: Matrix) -> Matrix:
+def derivative(f: Callable[[Matrix], Matrix | Number], M: Matrix) -> Matrix:
     """∂f/∂M at M: the shape of f(M), and then the shape of M."""
     columns = []
     for index in np.ndindex(M.shape):
         step = M.astype(complex)
         step[index] += H * 1j
         columns.append(np.asarray(f(step)).imag / H)
-    found: Matrix = np.stack(columns, axis=-1)
-    return found.reshape(*found.shape[:-1], *M.shape)
+    stacked: Matrix = np.stack(columns, axis=-1)
+    return stacked.reshape(*stacked.shape[:-1], *M.shape)
 
 
-def _kept(layers: dict[int, Matrix]) -> dict[int, Matrix]:
-    """The same, none of them to be written to: they are what every equation is judged by."""
+def _read_only(layers: dict[int, Matrix]) -> dict[int, Matrix]:
+    """The same matrices, made read-only: every equation is judged by them."""
     for M in layers.values():
         M.setflags(write=False)
     return layers
@@ -109,8 +111,8 @@ class Right:
             return sigma(A)
         return np.hstack([sigma(A[:, :-1]), np.ones_like(A[:, :1])])
 
-    def after(self, l: int, Z: Matrix) -> Any:
-        """L = (1/n) Σ_i Σ_j of what each entry adds, from Z_l on."""
+    def after(self, l: int, Z: Matrix) -> Number:
+        """L as a function of Z_l: the rest of the network, then the sum of `LOSSES` over n."""
         for k in range(l + 1, len(self.W) + 1):
             Z = self.activate(k, Z @ self.W[k])
         return LOSSES[self.loss_name](Z, self.Y).sum() / len(self.Y)
@@ -121,7 +123,7 @@ class Right:
         for l in self.W:
             A[l] = Z[l - 1] @ self.W[l]
             Z[l] = self.activate(l, A[l])
-        return _kept(A), _kept(Z)
+        return _read_only(A), _read_only(Z)
 
     @property
     def A(self) -> dict[int, Matrix]:
@@ -139,10 +141,10 @@ class Right:
         return np.asarray(self.after(len(self.W), self.Z[len(self.W)]))
 
     def _gradient(
-        self, loss_of: Callable[[int, Matrix], Any], at: Mapping[int, Matrix]
+        self, loss_of: Callable[[int, Matrix], Number], at: Mapping[int, Matrix]
     ) -> dict[int, Matrix]:
         """∂L/∂M for the M of every layer, shaped like M."""
-        return _kept({l: derivative(partial(loss_of, l), at[l]) for l in self.W})
+        return _read_only({l: derivative(partial(loss_of, l), at[l]) for l in self.W})
 
     @cached_property
     def dL_dZ(self) -> dict[int, Matrix]:
@@ -164,7 +166,7 @@ class Right:
     @cached_property
     def W_new(self) -> dict[int, Matrix]:
         """W_l − α ∂L/∂W_l, d_{l-1}×d_l."""
-        return _kept({l: M - self.alpha * self.dL_dW[l] for l, M in self.W.items()})
+        return _read_only({l: M - self.alpha * self.dL_dW[l] for l, M in self.W.items()})
 
     @cached_property
     def dL_db(self) -> dict[int, Matrix]:
@@ -173,8 +175,8 @@ class Right:
         return self._gradient(lambda l, b: self.after(l, self.activate(l, self.A[l] + b)), zero)
 
     def _of_one(self, of: Callable[[int], Matrix], first: int = 1) -> dict[int, Matrix]:
-        """A derivative of a vector by a vector or matrix, which there is for one example alone."""
-        return _kept({l: of(l) for l in self.W if l >= first} if len(self.X) == 1 else {})
+        """A derivative of a vector by a vector or matrix, for n = 1; empty for a batch, which has none."""
+        return _read_only({l: of(l) for l in self.W if l >= first} if len(self.X) == 1 else {})
 
     @cached_property
     def da_da(self) -> dict[int, Matrix]:

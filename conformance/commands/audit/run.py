@@ -1,8 +1,7 @@
-"""The audit: every equation run in every network that it is about, and what comes of it as a document.
+"""The audit: tries every equation in every network and layer that it is about, and makes the document.
 
-An equation is asked in every network that it is about, and there for every layer l that it is about. What
-it gives is compared with the right value (`compare.py`), and the verdict is read off the pattern
-(`verdict.py`).
+What an equation returns is compared with the right value (`compare.py`), and all of its tries together give
+its verdict (`verdict.py`).
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import refbp
 from conformance.commands.audit import conditions
 from conformance.commands.audit.compare import OUTCOMES, Tried, compare, kind_of, shape_of
-from conformance.commands.audit.equations import NOTES, Equation
+from conformance.commands.audit.document import Document, Entry, Evidence, Numbers, Source
+from conformance.commands.audit.equations import NOTES, Equation, Form
 from conformance.commands.audit.named import MissingError, UsageError, nearest
 from conformance.commands.audit.notes import PRINTED
 from conformance.commands.audit.places import Index, Place
@@ -35,39 +34,39 @@ from refbp.errata import ERRATA
 
 __all__ = ["audit_notes", "described", "document", "entry", "source_line", "tries"]
 
-LARGEST = 64  # numbers of a matrix that are shown
+LARGEST = 64  # a matrix of more numbers is not shown
 
 
 # ---- one try -----------------------------------------------------------------------------------
 
 
-def tries(row: Equation, form: Callable[[Any], Any] | None = None) -> list[Tried]:
-    """Every try of a row, or of another form of it."""
-    return [_try(form or row.printed, at, due) for at, due in _asked(row)]
+def tries(row: Equation, form: Form | None = None) -> list[Tried]:
+    """Every try of a row as it is printed, or of another form of it."""
+    return [_try(form or row.printed, at, due) for at, due in _places(row)]
 
 
 def _index(row: Equation) -> Index:
-    """How it writes its layer: l, L or a number."""
+    """How a row writes its layer: l, L or a number."""
     named = isinstance(row.equals, str) and not row.layer
     return Index(index_of(str(row.equals)).base if named else row.layer or "L")
 
 
-def _asked(row: Equation) -> list[tuple[Place, Value]]:
+def _places(row: Equation) -> list[tuple[Place, Value]]:
     """The places that a row is about, with the right value of each."""
     only = [c for name in conditions.split(row.only) if (c := conditions.read(name))]
-    base = _index(row)
-    found = []
+    index = _index(row)
+    places = []
     for setting in SETTINGS:
-        layers = range(1, setting.L + 1) if base.base == "l" else [base.of(Place(setting, 0))]
+        layers = range(1, setting.L + 1) if index.base == "l" else [index.of(Place(setting, 0))]
         for at in (Place(setting, l) for l in layers if l <= setting.L):
             due = value(row.equals, at) if isinstance(row.equals, str) else row.equals(at)
             if due is not None and all(c.holds(at) for c in only):
-                found.append((at, due))
-    return found
+                places.append((at, due))
+    return places
 
 
-def _try(form: Callable[[Any], Any], at: Place, due: Value) -> Tried:
-    """Run it in this process. Whatever it raises or returns is an outcome."""
+def _try(form: Form, at: Place, due: Value) -> Tried:
+    """Run an equation once, in this process. Whatever it raises or returns is an outcome."""
     net = at.net
     try:
         with (
@@ -76,17 +75,18 @@ def _try(form: Callable[[Any], Any], at: Place, due: Value) -> Tried:
             np.errstate(all="ignore"),
         ):
             got = form(net)
-    except (KeyboardInterrupt, ImportError, MemoryError):  # nothing that the equation says
+    except (KeyboardInterrupt, ImportError, MemoryError):  # not the equation's fault
         raise
     except BaseException as e:
         outcome = _of_exception(e)
         where = "" if outcome in ("shapes", "missing") else _where(e)
-        return Tried(at, outcome, None, due, f"{_said(e)}{where}", read=net.seen)
+        return Tried(at, outcome, None, due, f"{_message(e)}{where}", read=net.seen)
     if isinstance(got, np.ndarray):
-        got = got.copy()  # it may be written to when the equation is next called
+        got = got.copy()  # the equation may return the same array again, and have written to it
     return compare(at, got, due)._replace(read=net.seen)
 
 
+# NumPy raises ValueError for shapes that do not fit as for much else: its message alone tells them apart
 _SHAPE_WORDS = ("shape", "dimension", "broadcast", "matmul", "size ", "align", "reshape")
 
 
@@ -100,8 +100,8 @@ def _of_exception(e: BaseException) -> str:
     return "raises"
 
 
-def _said(e: BaseException) -> str:
-    """What it raised, in a line."""
+def _message(e: BaseException) -> str:
+    """An exception in a line. It may be of any class, and its text may fail too."""
     try:
         text = " ".join(str(e).split())
     except Exception:
@@ -124,13 +124,13 @@ def _where(e: BaseException) -> str:
 # ---- as a document -----------------------------------------------------------------------------
 
 
-def audit_notes() -> dict[str, Any]:
-    """The audit of the course notes, as `docs/audit.md` describes it."""
+def audit_notes() -> Document:
+    """The audit of the course notes."""
     return document("the course notes", [entry(row) for row in NOTES.values()], exits=False)
 
 
-def document(of: str, entries: list[dict[str, Any]], exits: bool) -> dict[str, Any]:
-    """The whole audit. `exits` says whether what does not hold is an error."""
+def document(of: str, entries: list[Entry], exits: bool) -> Document:
+    """The whole audit. `exits`: whether an equation that does not hold changes the exit code."""
     counts = Counter(e["verdict"]["kind"] for e in entries)
     return {
         "format": "conformance-audit/1",
@@ -150,18 +150,19 @@ def _exit_code(counts: Counter[str]) -> int:
     return 2 if counts["not-judged"] else 0
 
 
-def entry(row: Equation) -> dict[str, Any]:
-    """One equation of the document."""
+def entry(row: Equation) -> Entry:
+    """One equation of the document: run, and judged."""
     why = _problem(row)
     tried: list[Tried] = []
     if not why:
         try:
             tried = tries(row)
         except (ImportError, MemoryError) as e:
-            why = f"it could not be run here: {_said(e)}{_where(e)}."
+            why = f"it could not be run here: {_message(e)}{_where(e)}."
     why = why or ("" if tried else _nowhere(row))
     verdict = not_judged(_in(row, why)) if why else judge(tried, _index(row))
-    return described(row) | {
+    return {
+        **described(row),
         "equals": _equals(row, tried),
         "verdict": vars(verdict),
         "tries": _counts(tried),
@@ -170,7 +171,7 @@ def entry(row: Equation) -> dict[str, Any]:
     }
 
 
-def described(row: Equation) -> dict[str, Any]:
+def described(row: Equation) -> Entry:
     """One equation of the document before it is run."""
     erratum = ERRATA.get(row.erratum)
     return {
@@ -187,19 +188,20 @@ def described(row: Equation) -> dict[str, Any]:
         "corrected_latex": row.corrected_latex,
         "corrected_holds": None,
         "source": source_line(*row.source),
-        "erratum": erratum
-        and {"id": row.erratum, "verdict": erratum.verdict, "holds": erratum.holds},
-        "note": row.note or _of_latex(row),
+        "erratum": None
+        if erratum is None
+        else {"id": row.erratum, "verdict": erratum.verdict, "holds": erratum.holds},
+        "note": row.note or _about_its_latex(row),
     }
 
 
 def _in(row: Equation, why: str) -> str:
-    """Why, and in which equation of which file."""
+    """The reason, after the file and line of the equation where they are known."""
     return f"{row.place}: {why}" if row.place else why
 
 
-def _of_latex(row: Equation) -> str:
-    """What is to be said of LaTeX that a page cannot show."""
+def _about_its_latex(row: Equation) -> str:
+    """A note where the LaTeX is missing, or is more than `report.formulas` can typeset."""
     if not row.latex.strip():
         return 'It has no LaTeX: what latex=r"…" gives is shown as printed.'
     broken = [latex for latex in (row.latex, row.corrected_latex) if latex and not formula(latex)]
@@ -230,8 +232,8 @@ def _problem(row: Equation) -> str:
     return ""
 
 
-def _no_function(form: Any) -> str:
-    """What it is, where it is no function of one network."""
+def _no_function(form: object) -> str:
+    """What it is, if it is no function of one parameter; "" if it is."""
     if not callable(form) or isinstance(form, type):
         return f"it is {kind_of(form)}; expected a function of one network."
     try:
@@ -239,13 +241,13 @@ def _no_function(form: Any) -> str:
     except TypeError:
         takes = str(inspect.signature(form))
         return f"its function takes {takes}; expected one parameter, net."
-    except ValueError:  # one that is built in, and does not say
+    except ValueError:  # a built-in function does not say what it takes
         return ""
     return ""
 
 
 def _nowhere(row: Equation) -> str:
-    """Why there is no network to run it in."""
+    """Why there is no place to try it in."""
     most = max(s.L for s in SETTINGS)
     within = f", where only={row.only!r}" if row.only else ""
     return (
@@ -269,7 +271,7 @@ def _equals(row: Equation, tried: Sequence[Tried]) -> str:
 
 
 def _counts(tried: Sequence[Tried]) -> dict[str, int]:
-    """Outcome -> how often; and in how many networks it was tried."""
+    """How often it was tried, in how many networks, and how often with each outcome."""
     outcomes = Counter(t.outcome for t in tried)
     networks = len({t.at.setting for t in tried})
     return {"all": len(tried), "networks": networks} | {
@@ -277,26 +279,29 @@ def _counts(tried: Sequence[Tried]) -> dict[str, int]:
     }
 
 
-def _evidence(tried: Sequence[Tried], verdict: Verdict) -> list[dict[str, Any]]:
-    """The smallest try of each way to be wrong, the silent one first; where a factor is named, one by it."""
-    found = []
+def _evidence(tried: Sequence[Tried], verdict: Verdict) -> list[Evidence]:
+    """The smallest try with each wrong outcome, the first two of them: the silent outcome comes first.
+
+    Where the verdict names a factor, a try that is wrong by a factor is preferred.
+    """
+    smallest = []
     for outcome in ("wrong", "shapes", "incomplete", "missing", "no-numbers", "raises"):
-        of = [t for t in tried if t.outcome == outcome]
-        if of:
-            by_it = [t for t in of if t.factor is not None] if verdict.factor else []
-            found.append(_shown(min(by_it or of, key=_size)))
-    return found[:2]
+        those = [t for t in tried if t.outcome == outcome]
+        if those:
+            by_factor = [t for t in those if t.factor is not None] if verdict.factor else []
+            smallest.append(_shown(min(by_factor or those, key=_size)))
+    return smallest[:2]
 
 
 def _size(t: Tried) -> tuple[bool, int, int]:
-    """How much there is to read. One number is too few to see what is wrong."""
+    """How much there is to read; a single number comes last, as it does not show what is wrong."""
     right = t.due.right
-    several = list(right.values()) if isinstance(right, dict) else [right]
+    several = list(right.values()) if isinstance(right, Mapping) else [right]
     numbers = sum(np.size(M) for M in (*t.read.values(), *several))
     return sum(np.size(M) for M in several) <= len(several), t.at.setting.L, numbers
 
 
-def _shown(t: Tried) -> dict[str, Any]:
+def _shown(t: Tried) -> Evidence:
     return {
         "network": t.at.setting.name,
         "words": t.at.setting.words,
@@ -304,54 +309,54 @@ def _shown(t: Tried) -> dict[str, Any]:
         "outcome": t.outcome,
         "message": t.message,
         "factor": t.factor,
-        "read": _named(t.read),
+        "read": [{"name": name, "numbers": _numbers(M)} for name, M in t.read.items()],
         "value": t.due.symbol,
-        "got": _plain(t.got),
-        "right": _plain(t.due.right),
+        "got": _numbers(t.got),
+        "right": _numbers(t.due.right),
     }
 
 
-def _named(read: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": name, "numbers": _plain(M)} for name, M in read.items()]
-
-
-def _plain(M: Any) -> Any:
-    """Numbers for JSON: a list of rows; NaN by its name; {name: numbers} where there are several."""
+def _numbers(M: object) -> Numbers:
+    """What an equation returned, or should, for JSON: a list of rows, or {name: numbers}; NaN as "nan"."""
     if M is None:
         return None
     if isinstance(M, dict):
         named = {f"new W_{k}" if isinstance(k, int) else str(k): v for k, v in M.items()}
-        return {k: _plain(v) for k, v in list(named.items())[:LARGEST]}
+        return {k: _numbers(v) for k, v in list(named.items())[:LARGEST]}
     if isinstance(M, (list, tuple, range)) and all(isinstance(x, int) for x in M):
-        return [int(x) for x in M][:LARGEST]
+        return [int(x) for x in M[:LARGEST]]
     try:
-        if np.iscomplexobj(M):
+        array = np.asarray(M)
+        if np.iscomplexobj(array):
             return "complex numbers"
-        array = np.asarray(M, dtype=float)
-    except Exception:
+        array = array.astype(float)
+    except Exception:  # it may be anything
         return kind_of(M)
     if array.size > LARGEST:
         return f"{shape_of(array.shape)}, too many to show"
     return _rounded(array.tolist())
 
 
-def _rounded(x: Any) -> Any:
+def _rounded(x: float | list[float]) -> Numbers:
     """To twelve significant digits."""
     if isinstance(x, list):
         return [_rounded(y) for y in x]
     return float(f"{x:.12g}") if np.isfinite(x) else str(x)
 
 
-def _text(function: Any) -> str:
-    """The function as it is written."""
+def _text(function: object) -> str:
+    """The source text of a function; "" where there is none."""
     try:
-        return inspect.cleandoc("\n" + inspect.getsource(function))
+        return inspect.cleandoc("\n" + inspect.getsource(function))  # type: ignore[arg-type]
     except Exception:
         return ""
 
 
-def source_line(file: str, text: str) -> dict[str, Any] | None:
-    """Where the text stands now: found by searching, so that it cannot go stale. None where it does not."""
+def source_line(file: str, text: str) -> Source | None:
+    """The line of a file of refbp that holds `text`; None where no file is named, or no line holds it.
+
+    It is searched for, since a line number that is written down goes stale.
+    """
     if not file:
         return None
     path = Path(refbp.__file__).parents[1] / file

@@ -1,14 +1,13 @@
 """The networks that an equation is run on, with σ_l and the loss as an equation reads them.
 
-Small enough to print, and told apart by all that a slip hides behind: one example or several, one output or
-several, square layers or not, elementwise or softmax, one layer or four, a bias or none, this loss or that.
+They are small enough to print. They differ in everything that can hide a slip: one example or several, one
+output or several, square layers or not, elementwise or softmax, one layer or four, a bias or none, each loss.
 The weights are quarters. With a bias the matrices are the extended ones, W̃_l and σ̃_l, so that no equation
 changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -32,7 +31,7 @@ __all__ = [
     "sigma_of",
 ]
 
-ALPHAS = (0.3, 0.45, 0.7, 0.85)  # several, and none that is 1 − α, α² or ½ in another dress
+ALPHAS = (0.3, 0.45, 0.7, 0.85)  # several values, none equal to 1 − α, α² or ½ of another
 SQUARE = Elementwise("square", lambda A: A * A, lambda A: 2 * A)
 FREE, SYMMETRIC, DIAGONAL, TIED = "free", "symmetric", "diagonal", "tied"
 
@@ -52,8 +51,8 @@ LOSS_WORDS = {
 class Setting:
     """A network with its data: X is n×d_0, W_l is d_{l-1}×d_l, Y is n×d_L.
 
-    `hidden` and `last` name σ_l for l < L and σ_L; `weights` says what is special about each W_l, where
-    anything is.
+    `hidden` names σ_l for l < L, and `last` names σ_L; `weights` has a kind for each W_l, or is empty where
+    all are `FREE`.
     """
 
     name: str
@@ -64,7 +63,7 @@ class Setting:
     loss: str = MSE
     bias: bool = False
     weights: tuple[str, ...] = ()
-    draw: int = 0  # another one, where the first hides a slip: `test_no_numbers_hide_a_slip`
+    draw: int = 0  # a seed; not 0 where the first draw hides a slip: `test_no_numbers_hide_a_slip`
 
     @property
     def L(self) -> int:
@@ -85,25 +84,21 @@ class Setting:
 
     def _weights(self, l: int, rng: np.random.Generator) -> Array:
         """W_l, d_{l-1}×d_l."""
-        special = self.weights[l - 1] if self.weights else FREE
-        if special == TIED:  # to every other one that is
+        kind = self.weights[l - 1] if self.weights else FREE
+        if kind == TIED:  # one seed for all of them, so that they are equal
             rng = np.random.default_rng(1)
         M = _quarters(rng, self.widths[l - 1], self.widths[l])
-        made: dict[str, Callable[[], Array]] = {
-            DIAGONAL: lambda: np.diag(np.diag(M)),
-            SYMMETRIC: lambda: M + M.T,
-        }
-        return made.get(special, lambda: M)()
+        if kind == DIAGONAL:
+            return np.diag(np.diag(M))
+        return M + M.T if kind == SYMMETRIC else M
 
     def _targets(self, rng: np.random.Generator) -> Array:
         """Y, n×d_L: for a cross-entropy distributions, one a row; for a binary one probabilities."""
         shape = (self.n, self.widths[-1])
         if self.loss in (CE, FUSED):
-            found: Array = rng.multinomial(4, [1 / shape[1]] * shape[1], self.n) / 4
-            return found
+            return rng.multinomial(4, [1 / shape[1]] * shape[1], self.n) / 4
         if self.loss == BCE:
-            found = rng.choice([0, 1, 3, 4], shape) / 4
-            return found
+            return np.asarray(rng.choice([0, 1, 3, 4], shape) / 4)
         return _quarters(rng, *shape)
 
     @property
@@ -126,8 +121,7 @@ class Setting:
 
 def _quarters(rng: np.random.Generator, rows: int, columns: int) -> Array:
     """Multiples of 1/4 between −3/2 and 3/2, none of them 0."""
-    found: Array = rng.choice([-6, -5, -3, -2, 2, 3, 4, 5, 6], (rows, columns)) / 4
-    return found
+    return np.asarray(rng.choice([-6, -5, -3, -2, 2, 3, 4, 5, 6], (rows, columns)) / 4)
 
 
 SETTINGS = (
@@ -157,13 +151,13 @@ SETTINGS = (
     Setting("W_l = W_{l+1}, n = 2", 2, (3, 3, 3), "tanh", weights=(TIED, TIED)),
     Setting("diagonal weights, n = 1", 1, (2, 2, 2), "sigmoid", weights=(DIAGONAL, DIAGONAL)),
     Setting("symmetric weights, n = 2", 2, (3, 3, 3), "tanh", weights=(SYMMETRIC, SYMMETRIC)),
-    # one of several layers alone, so that W_l is told from W_{l+1} and from W_{l−1}
+    # one layer alone is special, so that W_l is told from W_{l+1} and from W_{l−1}
     Setting("W_2 alone symmetric, n = 3", 3, (3, 3, 3, 3), "tanh", weights=(FREE, SYMMETRIC, FREE)),
     Setting("W_2 alone diagonal, n = 1", 1, (2, 2, 2, 2), "tanh", weights=(FREE, DIAGONAL, FREE)),
     Setting("W_1 = W_2 alone, n = 3", 3, (2, 2, 2, 2), "sigmoid", weights=(TIED, TIED, FREE)),
     Setting("one layer, symmetric, n = 3", 3, (2, 2), last="tanh", weights=(SYMMETRIC,)),
     Setting("three square layers, n = 1", 1, (2, 2, 2, 2), "tanh"),
-    # σ' that is the same at Z as at A, or 1
+    # σ' that is the same at Z as at A, or is 1
     Setting("relu, n = 1", 1, (3, 4, 2), "relu", draw=9),
     Setting("relu, three layers, n = 3", 3, (2, 3, 3, 2), "relu", "tanh"),
     Setting("relu to the end, n = 3", 3, (2, 3, 3), "relu", "relu", draw=3),
@@ -242,7 +236,7 @@ class Sigma(Named, called="net.sigma[l]"):
 
 @dataclass(frozen=True, repr=False)
 class LossOf(Named, called="net.loss"):
-    """The loss of refbp."""
+    """A loss of refbp."""
 
     _of: LossFunction
 
@@ -265,7 +259,7 @@ def sigma_of(right: Right) -> dict[int, Sigma]:
 
 
 def plain_sigma(right: Right) -> dict[int, Transition]:
-    """σ_l on all units alike, the constant one too: what the notes print."""
+    """σ_l applied to every unit, the constant one too, as the notes print it."""
     return {l: SQUARE if s == "square" else activation(s) for l, s in right.names.items()}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from conformance.commands.audit.places import INDEX, Index, Place
-from conformance.commands.audit.right import Right
+from conformance.commands.audit.right import Matrix, Right
 
-__all__ = ["COLUMNS", "NAMES", "ROWS", "Value", "index_of", "is_name", "value"]
+__all__ = ["COLUMNS", "NAMES", "ROWS", "Quantity", "Value", "index_of", "is_name", "value"]
 
 ROWS = {
     "A": "A",
@@ -47,12 +47,16 @@ NAMES = ("loss", "W_new", *(f"{name}_l" for name in LAYERED))
 _PATTERN = re.compile(rf"(?P<quantity>{'|'.join(LAYERED)})_(?P<brace>\{{)?{INDEX}(?(brace)\}})")
 
 
+Quantity: TypeAlias = Matrix | list[int] | Mapping[str, Matrix] | Mapping[int, Matrix]
+"""A matrix, a vector or a number; shapes or layers; or several matrices by name or layer."""
+
+
 class Value(NamedTuple):
-    """A right value, and how it is written: δ_2. A new W_l is a step away from the W_l that it had been."""
+    """A right value, and how it is written: δ_2. `old` is the W_l from which a new W_l is a step away."""
 
     symbol: str
-    right: Any
-    old: Any = None
+    right: Quantity
+    old: Matrix | None = None
 
 
 def is_name(name: object) -> bool:
@@ -64,8 +68,8 @@ def is_name(name: object) -> bool:
 
 def index_of(name: str) -> Index:
     """How it writes its layer; L, where it is about the whole network."""
-    found = _PATTERN.fullmatch(name)
-    index = found and Index.read(found["base"] + (found["shift"] or ""))
+    parts = _PATTERN.fullmatch(name)
+    index = parts and Index.read(parts["base"] + (parts["shift"] or ""))
     return index or Index("L")
 
 
@@ -76,30 +80,23 @@ def value(name: str, at: Place) -> Value | None:
         return Value("L", right.loss)
     if name == "W_new":
         return Value("every new W", dict(right.W_new))
-    found = _PATTERN.fullmatch(name)
-    if found is None:
+    parts = _PATTERN.fullmatch(name)
+    if parts is None:
         raise KeyError(name)
-    return _layered(right, found["quantity"], index_of(name).of(at))
+    return _layered(right, parts["quantity"], index_of(name).of(at))
 
 
 def _layered(right: Right, quantity: str, l: int) -> Value | None:
     if quantity in JACOBIANS:
-        name = JACOBIANS[quantity].replace("{l−1}", str(l - 1)).replace("{l}", str(l))
-        return _pick(name, getattr(right, quantity), l)
+        symbol = JACOBIANS[quantity].replace("{l−1}", str(l - 1)).replace("{l}", str(l))
+        M = getattr(right, quantity).get(l)
+        # of one number, its own index is dropped: ∂a_l/∂W_l is then as large as W_l
+        return None if M is None else Value(symbol, M[0] if M.ndim == 3 and len(M) == 1 else M)
     source, symbol = COLUMNS.get(quantity) or (quantity, ROWS[quantity])
-    found = _pick(f"{symbol}_{l}", getattr(right, source), l)
-    if found and source == "W_new":
-        found = found._replace(old=right.W[l])
-    return found._replace(**_transposed(found)) if found and quantity in COLUMNS else found
-
-
-def _transposed(of: Value) -> dict[str, Any]:
-    return {"right": of.right.T, "old": None if of.old is None else of.old.T}
-
-
-def _pick(symbol: str, layers: Mapping[int, Any], l: int) -> Value | None:
-    """Layer l, where there is one; a derivative of one number drops that number's index."""
-    if l not in layers:
+    M = getattr(right, source).get(l)
+    if M is None:
         return None
-    M = layers[l]
-    return Value(symbol, M[0] if M.ndim == 3 and len(M) == 1 else M)
+    old = right.W[l] if source == "W_new" else None
+    if quantity in COLUMNS:
+        M, old = M.T, None if old is None else old.T
+    return Value(f"{symbol}_{l}", M, old)

@@ -1,7 +1,8 @@
-"""The verdict on an equation: read off where it came out right, and how it was wrong elsewhere.
+"""The verdict on an equation, from all of its tries: where they were right, and how they were wrong.
 
-Right everywhere; or a multiple of what is right, its transpose, or too much by a multiple of W_l; or right,
-or such a multiple, exactly where a condition says (`conditions.py`); or none of these.
+An equation may be right everywhere; or everywhere one multiple of the right value, its transpose, or the
+right value plus a multiple of W_l; or right, or such a multiple, exactly where a condition holds
+(`conditions.py`); or none of these.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the tries of one equation come to: the kind, in words, and what it is elsewhere.
+    """The verdict on one equation: its kind, the same in words, and what happens `elsewhere`.
 
-    `condition` is where it is right, `within` where it is wrong by the factor, where that is not everywhere,
-    and `silent` where it is wrong though the shapes fit: each "" where there are no words for it. `why` says
-    what is wrong with user code.
+    `condition`: where it is right. `within`: where it is wrong by the factor, unless that is everywhere.
+    `silent`: where it is wrong though the shapes fit. Each is "" where no condition describes it. `why`: what
+    is wrong with the equation's code.
     """
 
     kind: str
@@ -58,7 +59,7 @@ class Verdict:
 
 
 def not_judged(why: str) -> Verdict:
-    """None, and why."""
+    """The verdict on an equation that could not be run, and why."""
     return Verdict("not-judged", KINDS["not-judged"], why=why)
 
 
@@ -68,7 +69,7 @@ def judge(tried: Sequence[Tried], index: Index) -> Verdict:
     if outcomes["right"] == len(tried):
         return Verdict("holds", "holds")
     condition = _where(tried, index, lambda t: t.outcome == "right")
-    found = (
+    known = (
         _multiple(tried, condition)
         or _transpose(tried)
         or _step(tried)
@@ -76,23 +77,24 @@ def judge(tried: Sequence[Tried], index: Index) -> Verdict:
         or _multiple_within(tried, index, condition)
     )
     failing = next((k for k in FAILING if outcomes[k]), "")
-    if failing and not found and not condition:
+    if failing and not known and not condition:
         return Verdict(failing, KINDS[failing], why=_first(failing, tried))
-    found = found or _pattern(tried, index, condition)
-    return replace(found, why=_first(failing, tried)) if failing else found
+    verdict = known or _pattern(tried, index, condition)
+    return replace(verdict, why=_first(failing, tried)) if failing else verdict
 
 
 FAILING = ("raises", "no-numbers")
+"""Outcomes for which the equation's code is at fault."""
 
 
 def _first(kind: str, tried: Sequence[Tried]) -> str:
-    """What user code raises or gives instead of numbers: the first, and how often."""
+    """How often the equation's code raised, or gave no numbers, and its first message."""
     bad = [t for t in tried if t.outcome == kind]
     return f"{len(bad)} of {len(tried)} times: {bad[0].message}"
 
 
 def _where(tried: Sequence[Tried], index: Index, what: Callable[[Tried], bool]) -> str:
-    """Where that is so, in words; "" where it is everywhere or nowhere, or no words fit."""
+    """The condition for `what` to be true; "" where it is true everywhere or nowhere, or none fits."""
     return explaining({t.at: what(t) for t in tried}, index)
 
 
@@ -113,7 +115,7 @@ def _multiple(tried: Sequence[Tried], condition: str) -> Verdict | None:
 def _factors(
     tried: Sequence[Tried], of: Callable[[Tried], float | None] = lambda t: t.factor
 ) -> Iterator[tuple[str, Callable[[Tried], bool]]]:
-    """What a factor may be, and whether a try is wrong by it: the number that is met most, n and the like."""
+    """Every factor worth trying, and whether a try is wrong by it: the commonest number, then n, 1/n, …"""
     met = [of(t) for t in tried if t.outcome == "wrong"]
     numbers = Counter(f"{factor:.9g}" for factor in met if factor)
     if numbers:
@@ -124,6 +126,7 @@ def _factors(
 
 
 def _numeral(number: float) -> str:
+    """To six digits; to twelve where six would show 1 for a number that is not 1."""
     near_one = f"{number:.6g}" in ("1", "-1") and abs(number) != 1
     return f"{number:.{12 if near_one else 6}g}".replace("-", "−")
 
@@ -141,16 +144,16 @@ class _Part(NamedTuple):
 
 
 def _multiple_within(tried: Sequence[Tried], index: Index, condition: str) -> Verdict | None:
-    """Wrong by one factor exactly where a condition says, perhaps by another elsewhere, and then by none.
+    """Wrong by one factor exactly where a condition holds, and perhaps by a second where another one does.
 
-    Taken where it says more than where the equation is right: where it is right there too (the factor is then
-    1), or where no words were found for that.
+    Such a part is used only if it says more than `condition` does: if the equation is right in some of its
+    places (where the factor is 1), or if `condition` is "".
     """
     right = {t.at for t in tried if t.outcome == "right"}
     parts: list[_Part] = []
     for part in sorted(_parts(tried, index), key=lambda p: -len(p.places)):
-        told = set().union(*(p.places for p in parts))
-        if (right < part.places or not condition) and len(part.places - told) > 2:
+        covered = set().union(*(p.places for p in parts))
+        if (right < part.places or not condition) and len(part.places - covered) > 2:
             parts.append(part)
     if not parts:
         return None
@@ -169,7 +172,7 @@ def _multiple_within(tried: Sequence[Tried], index: Index, condition: str) -> Ve
 
 
 def _parts(tried: Sequence[Tried], index: Index) -> Iterator[_Part]:
-    """Every factor that is met in several places for which there are words."""
+    """Every factor that occurs in three places or more, exactly where some condition holds."""
     for name, fits in _factors(tried):
         places = {t.at for t in tried if fits(t)}
         if len(places) > 2:
@@ -179,7 +182,7 @@ def _parts(tried: Sequence[Tried], index: Index) -> Iterator[_Part]:
 
 
 def _transpose(tried: Sequence[Tried]) -> Verdict | None:
-    """The transpose of what is right everywhere, and not the same as that everywhere."""
+    """Everywhere the transpose of the right value."""
     if not all(t.transposed for t in tried):
         return None
     silent = " or silently wrong" if any(t.outcome == "wrong" for t in tried) else ""
@@ -187,7 +190,7 @@ def _transpose(tried: Sequence[Tried]) -> Verdict | None:
 
 
 def _step(tried: Sequence[Tried]) -> Verdict | None:
-    """An update that takes a multiple of the right step."""
+    """An update whose step from W_l is one multiple of the right step."""
     for name, fits in _factors(tried, lambda t: t.step):
         if all(map(fits, tried)):
             return Verdict("wrong", f"silently wrong: the step is {name} times what is right")
@@ -195,10 +198,10 @@ def _step(tried: Sequence[Tried]) -> Verdict | None:
 
 
 def _decay(tried: Sequence[Tried]) -> Verdict | None:
-    """Too much by one multiple of W_l, wherever there is more than one number to see it by."""
+    """The right value plus one multiple of W_l. One number alone would be a multiple of any other."""
     if any(t.outcome not in ("right", "wrong") for t in tried):
         return None
-    several = [t for t in tried if np.size(t.got) > 1]
+    several = [t for t in tried if np.asarray(t.got).size > 1]
     if not several or not all(t.decay for t in several):
         return None
     for name, fits in _factors(several, lambda t: t.decay and abs(t.decay)):
@@ -213,7 +216,7 @@ def _decay(tried: Sequence[Tried]) -> Verdict | None:
 
 
 def _pattern(tried: Sequence[Tried], index: Index, condition: str) -> Verdict:
-    """Right in some places, or in none."""
+    """No multiple, transpose or decay: right in some places, or in none."""
     wrong = [t for t in tried if t.outcome != "right"]
     outcomes = {t.outcome for t in wrong}
     silent = _where(wrong, index, lambda t: t.outcome == "wrong")
@@ -222,26 +225,27 @@ def _pattern(tried: Sequence[Tried], index: Index, condition: str) -> Verdict:
         return _partly(tried, index, condition, elsewhere, silent)
     kind = next(k for k in ("incomplete", "shapes", "wrong", "missing") if k in outcomes)
     kind = "shapes" if kind == "missing" else kind
-    told = f"silently wrong for {silent}" if silent else elsewhere if "wrong" in outcomes else ""
-    return Verdict(kind, KINDS[kind], told if kind == "shapes" else "", silent=silent)
+    more = f"silently wrong for {silent}" if silent else elsewhere if "wrong" in outcomes else ""
+    return Verdict(kind, KINDS[kind], more if kind == "shapes" else "", silent=silent)
 
 
 def _partly(
     tried: Sequence[Tried], index: Index, condition: str, elsewhere: str, silent: str
 ) -> Verdict:
-    """Right in some tries. A layer of one unit is no test of shapes: any product fits there."""
-    if fits_any_product(condition, index) and "silently" not in elsewhere:
-        told = f"right for {condition}"
-        return Verdict("shapes", KINDS["shapes"], told, condition, silent=silent)
+    """Right in some tries. In a layer of one unit any product fits, so being right there shows little."""
+    if fits_any_product(condition, index) and not any(t.outcome == "wrong" for t in tried):
+        return Verdict(
+            "shapes", KINDS["shapes"], f"right for {condition}", condition, silent=silent
+        )
     right = {t.at: t.outcome == "right" for t in tried}
     all_with = most_telling(right, index)
     some = f"some networks, all of them with {all_with}" if all_with else "some networks"
-    told = condition or f"{some}, {sum(right.values())} of {len(tried)} tries"
-    return Verdict("holds-only", f"holds only for {told}", elsewhere, condition, silent=silent)
+    where = condition or f"{some}, {sum(right.values())} of {len(tried)} tries"
+    return Verdict("holds-only", f"holds only for {where}", elsewhere, condition, silent=silent)
 
 
 def _elsewhere(outcomes: set[str], silent: str) -> str:
-    """What it is where it is not right."""
+    """The outcomes where it is not right, in words."""
     others = " or ".join(OUTCOMES[k] for k in OUTCOMES if k in outcomes - {"wrong"})
     if "wrong" not in outcomes:
         return f"else {others}"

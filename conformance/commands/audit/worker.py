@@ -1,6 +1,7 @@
-"""The process that runs a teacher's file: a question in, an equation judged out, a line of JSON each.
+"""The process that runs a teacher's file. A question and its answer are a line of JSON each.
 
-Standard output is kept for the answers: what the file prints goes to standard error.
+The question null asks which equations there are, and a number asks for the verdict on that one. Standard
+output is kept for the answers: what the file prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from conformance.commands.audit.document import Answer
 from conformance.commands.audit.equations import Equation
 from conformance.commands.audit.own import AuditError, read_file
 from conformance.commands.audit.run import described, entry
@@ -32,18 +32,17 @@ def main(path: str) -> None:
     except AuditError as e:
         rows = e
     for question in questions:
-        sys.stdout.flush()
+        sys.stdout.flush()  # what the file printed, before the answer that came with it
         answers.write(json.dumps(_answer(rows, json.loads(question)), allow_nan=False) + "\n")
         answers.flush()
 
 
-def _answer(rows: list[Equation] | AuditError, question: Mapping[str, Any]) -> dict[str, Any]:
-    """What there is, or one equation of it, judged."""
+def _answer(rows: list[Equation] | AuditError, question: int | None) -> Answer:
     if isinstance(rows, AuditError):
         return {"refused": str(rows)}
-    if question["ask"] == "equations":
+    if question is None:
         return {"equations": [{"place": row.place, "entry": described(row)} for row in rows]}
-    return {"entry": entry(rows[question["equation"]])}
+    return {"entry": entry(rows[question])}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The file asked for every network, whatever it does: answers, each with what went wrong on the way."""
+"""Asks the file for every network, and gets an answer for each, whatever the file does."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ from conformance.tools.plain import without_sequences
 __all__ = ["FUNCTIONS", "Answer", "Asking", "Trouble"]
 
 FUNCTIONS = ("forward_pass", "backward_prop", "update")
-STARTING = 10.0  # seconds more where Python starts and the file is imported
-STRIKES = 2  # a function that ended its process that often is not called again
+STARTING = 10.0  # seconds more for the start of Python and the import of the file
+STRIKES = 2  # a function that has ended its process so often is not called again
 
 Trouble = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the file returned for one network."""
+    """What the file returned for one network, and what went wrong meanwhile."""
 
     trace: Trace = field(default_factory=Trace)
-    troubles: tuple[Trouble, ...] = ()  # kind, function, text: all of it without_sequences text
+    troubles: tuple[Trouble, ...] = ()  # kind, function and text, fit to be shown
     printed: str = ""
 
 
 class Asking:
-    """One submission, network after network, in the time that it has."""
+    """One submission that is asked for one network after another, in a limited time for all.
+
+    A function that ends the process, or hangs, is left out and the others are asked again, so that they get
+    their points.
+    """
 
     def __init__(self, submission: Submission, seconds: float, total: float, update: bool) -> None:
         self.submission, self.seconds, self.left = submission, seconds, total
         self.total = total
         self.calls = FUNCTIONS if update else FUNCTIONS[:2]
-        self.strikes: Counter[str] = Counter()
-        self.why: dict[str, Trouble] = {}
+        self.strikes: Counter[str] = Counter()  # how often each function ended the process
+        self.why: dict[str, Trouble] = {}  # how it did so last
         self.dead: Trouble | None = None  # the file cannot be loaded at all
 
     def all(self, cases: Iterable[Case]) -> dict[Case, Answer]:
-        """An answer for each."""
+        """The answer for each case."""
         return {case: self._answer(case.problem()) for case in cases}
 
     def _answer(self, problem: Problem) -> Answer:
@@ -61,7 +65,7 @@ class Asking:
         )
 
     def _network(self, problem: Problem) -> tuple[Trace, list[Trouble]]:
-        """What is returned when the functions that end the process are left out, one after another."""
+        """The answer with the functions left out that end the process: another one after each attempt."""
         ended = {name: self._again(name) for name in self.calls if self.strikes[name] >= STRIKES}
         while True:
             calls = [name for name in self.calls if name not in ended]
@@ -73,7 +77,7 @@ class Asking:
             self.why[name] = ended[name] = _of(name, troubles[0])
 
     def _culprit(self, problem: Problem, calls: Sequence[str]) -> str:
-        """Which of the functions ends the process: the first that does so after those before it."""
+        """Which function ends the process: of the shortest row of calls that does so, the last."""
         for i in range(1, len(calls)):
             if _ended(self._attempt(problem, calls[:i])[1]):
                 return calls[i - 1]
@@ -84,7 +88,7 @@ class Asking:
         return {**why, "text": f"was not called again, since {STRIKES} times it {why['text']}"}
 
     def _attempt(self, problem: Problem, calls: Sequence[str]) -> tuple[Trace, list[Trouble]]:
-        """One question, with only those functions called."""
+        """Ask once, with only those functions called."""
         if self.submission.child.process is None and not self.dead:
             self._load(problem)
         return self._ask(problem, calls, self.seconds)
@@ -119,7 +123,7 @@ class Asking:
 
 
 def _of(name: str, trouble: Trouble) -> Trouble:
-    """A process's end, as that of the function that was running."""
+    """The end of a process as the trouble of the function that was running, whose name precedes it."""
     text = trouble["text"].removeprefix("it ").replace("ended (", "ended its process (", 1)
     return {**trouble, "function": name, "text": text}
 

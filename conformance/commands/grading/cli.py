@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import (
-    echo,
-    echo_document,
-    ending_in_order,
-    main,
-    must_be_writable,
-)
-from conformance.tools.files import FileError, write_atomically
+from conformance.commands.command import deliver, echo, ending_in_order, main, must_be_writable
+from conformance.tools.files import FileError
 from conformance.tools.trouble import RefusedError
 
 if TYPE_CHECKING:
@@ -76,25 +70,18 @@ def grade(
     _may_be_written(output, student, rubric_path)
     with ending_in_order():
         text = _written(_graded(student, rubric, hints or ""), form)
-    if output:
-        write_atomically(output, text)
-    if output:
-        echo(f"grade: {output}")
-    elif form == "text":
-        echo(text, nl=False)
-    else:
-        echo_document(text)
+    deliver("grade", text, output, document=form != "text")
 
 
 def _may_be_written(output: Path | None, *inputs: Path | None) -> None:
-    """Refuse before the work, not after."""
+    """Raise FileError for a path that cannot be written, before the work and not after it."""
     must_be_writable(output)
     if output and any(output.resolve() == p.resolve() for p in inputs if p):
         raise FileError(f"cannot write {output}: it is one of the files that are read.")
 
 
 def _graded(student: Path, rubric: Rubric, hints: str) -> Grade:
-    """A grade; of nothing, where what was handed in is not one file."""
+    """The grade of a file, or of the one file of its name in a folder; a grade of 0 where there is none."""
     from conformance.commands.grading.grade import grade as graded
     from conformance.commands.grading.grade import nothing
     from conformance.commands.grading.submission import SubmissionError, find, opened
@@ -111,10 +98,10 @@ def _graded(student: Path, rubric: Rubric, hints: str) -> Grade:
     return graded(file, rubric, hints)
 
 
-def _written(found: Grade, form: str) -> str:
-    from conformance.commands.grading.formats import FORMATS as WRITTEN
+def _written(grade: Grade, form: str) -> str:
+    from conformance.commands.grading.formats import FORMATS as WRITERS
 
-    return WRITTEN[form](found)
+    return WRITERS[form](grade)
 
 
 def _write_package(folder: Path, rubric: Rubric) -> None:

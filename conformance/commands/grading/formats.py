@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from conformance.commands.grading.grade import Grade, Mistake, TestGrade
 
 __all__ = ["FORMATS"]
 
 
-def gradescope(g: Grade) -> dict[str, Any]:
-    """results.json as Gradescope documents it. The score is the sum of the tests'. All text is text."""
+def gradescope(g: Grade) -> dict[str, object]:
+    """results.json as Gradescope documents it: it adds up the tests' scores. No text in it is markup."""
     return {
         "execution_time": g["seconds"],
         "output": "\n\n".join(_summary(g)),
@@ -27,7 +26,7 @@ def gradescope(g: Grade) -> dict[str, Any]:
     }
 
 
-def _row(i: int, t: TestGrade) -> dict[str, Any]:
+def _row(i: int, t: TestGrade) -> dict[str, object]:
     return {
         "name": t["name"],
         "name_format": "text",
@@ -43,7 +42,7 @@ def _row(i: int, t: TestGrade) -> dict[str, Any]:
 
 
 def _lines(t: TestGrade) -> Iterator[str]:
-    """What is said of one test."""
+    """The message about one test."""
     yield _share(t)
     if t["mistake"]:
         yield "The first mistake: " + _mistake(t["mistake"])
@@ -51,20 +50,20 @@ def _lines(t: TestGrade) -> Iterator[str]:
 
 def _share(t: TestGrade) -> str:
     worst = min(t["right"].values())
-    said = f"Right in {worst} of {t['networks']} networks."
+    share = f"Right in {worst} of {t['networks']} networks."
     if len(t["right"]) > 1:
         each = ", ".join(f"{q} in {n}" for q, n in t["right"].items())
-        said = f"Right of {t['networks']} networks: {each}."
-    return said + (" All or nothing." if t["all_or_nothing"] and not t["passed"] else "")
+        share = f"Right of {t['networks']} networks: {each}."
+    return share + (" All or nothing." if t["all_or_nothing"] and not t["passed"] else "")
 
 
 def _mistake(m: Mistake) -> str:
-    looks = [f"It looks like this: {said}." for said in m["looks_like"]]
+    looks = [f"It looks like this: {text}." for text in m["looks_like"]]
     return "\n".join([m["text"], *looks])
 
 
 def _summary(g: Grade) -> Iterator[str]:
-    """What is said of the whole, to whoever handed it in: nothing of tests that are hidden."""
+    """The message to the student about the whole. It says nothing of hidden tests."""
     yield from g["notes"]
     if g["first_mistake"] and not g["notes"]:
         yield "The first mistake: " + _mistake(g["first_mistake"])
@@ -77,7 +76,7 @@ def _summary(g: Grade) -> Iterator[str]:
 
 
 def as_text(g: Grade) -> str:
-    """One screen: the tests with their points, and the first mistake."""
+    """The grade for a terminal: the tests with their points, and the first mistake."""
     return "\n".join(_screen(g)) + "\n"
 
 
@@ -98,8 +97,8 @@ def _screen(g: Grade) -> Iterator[str]:
     yield textwrap.fill(ran, 100)
 
 
-def as_json(g: Mapping[str, Any]) -> str:
-    """Valid JSON, NaN nowhere."""
+def as_json(g: Mapping[str, object]) -> str:
+    """JSON; a NaN in it is an error."""
     return json.dumps(g, allow_nan=False, ensure_ascii=False, indent=1) + "\n"
 
 

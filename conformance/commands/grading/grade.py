@@ -1,6 +1,6 @@
-"""From a file and a rubric to a grade: points, and the first mistake, without giving the solution away.
+"""From a file and a rubric to a grade: points, and the first mistake.
 
-No message about a mistake holds a number that is expected, nor a formula.
+So as not to give the solution away, no message about a mistake has an expected number or a formula.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RETURNED_BY = {"A": "forward_pass", "Z": "forward_pass", "W_new": "update"}
 
 
 class Mistake(TypedDict):
-    """The first mistake of some quantities: where, never what would be right."""
+    """The first mistake in some quantities: where it is, never what would be right."""
 
     case: str
     quantity: str
@@ -64,7 +64,7 @@ class Network(TypedDict):
 
 
 class Grade(TypedDict):
-    """All of it."""
+    """The grade of one submission."""
 
     schema_version: int
     title: str
@@ -74,16 +74,20 @@ class Grade(TypedDict):
     hints: str
     isolation: str
     seconds: float
-    notes: list[str]  # for whoever handed it in, whatever the hints
-    inaccurate: list[str]  # steps that count as right though they lose digits, and what would not
-    printed: str  # the end of what the file printed on the first network it printed anything on
+    notes: list[str]  # shown to the student with any hints, `none` too
+    inaccurate: list[
+        str
+    ]  # steps that lose digits, which count as right, and a formula that loses none
+    printed: (
+        str  # the end of what the file printed for the first network for which it printed anything
+    )
     first_mistake: Mistake | None  # of the visible tests
     tests: list[TestGrade]
     networks: list[Network]
 
 
 def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
-    """The grade of a file. What it does costs points at most; what this machine lacks raises RefusedError."""
+    """The grade of a file, whatever it does. Raises RefusedError for what this machine lacks."""
     for name in rubric.allow:
         if find_spec(name) is None:
             raise RefusedError(
@@ -96,21 +100,17 @@ def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
         asking = Asking(submission, rubric.seconds, rubric.total_seconds, update)
         answers = asking.all(wanted)
         isolation = submission.isolation
-    found = {case: judged(case, answer) for case, answer in answers.items()}
-    made = _graded(rubric, hints or rubric.hints, found)
-    notes = [_said(asking.dead)] if asking.dead else []
+    judged_cases = {case: judged(case, answer) for case, answer in answers.items()}
+    made = _graded(rubric, hints or rubric.hints, judged_cases)
+    notes = [_in_words(asking.dead)] if asking.dead else []
     made["isolation"], made["seconds"] = isolation, round(time.monotonic() - begun, 2)
-    return _closed(
-        {
-            **made,
-            "file": without_sequences(file.name, 100),
-            "notes": [without_sequences(n, 600) for n in notes],
-        }
-    )
+    made["file"] = without_sequences(file.name, 100)
+    made["notes"] = [without_sequences(n, 600) for n in notes]
+    return _closed(made)
 
 
 def nothing(rubric: Rubric, reason: str, hints: str = "") -> Grade:
-    """The grade where there is nothing to grade."""
+    """The grade, 0, where there is nothing to grade."""
     made = _graded(rubric, hints or rubric.hints, {})
     return _closed({**made, "notes": [without_sequences(reason, 600)]})
 
@@ -119,8 +119,11 @@ def _visible_first(rubric: Rubric) -> list[Test]:
     return sorted(rubric.tests, key=lambda t: t.visibility != "visible")
 
 
-def _graded(rubric: Rubric, hints: str, found: Mapping[Case, Judged]) -> Grade:
-    rows = [_test(t, [found[c] for c in t.cases if c in found], hints) for t in rubric.tests]
+def _graded(rubric: Rubric, hints: str, judged_cases: Mapping[Case, Judged]) -> Grade:
+    rows = [
+        _test(t, [judged_cases[c] for c in t.cases if c in judged_cases], hints)
+        for t in rubric.tests
+    ]
     seen = {c for t in rubric.tests if t.visibility == "visible" for c in t.cases}
     return Grade(
         schema_version=SCHEMA_VERSION,
@@ -133,17 +136,17 @@ def _graded(rubric: Rubric, hints: str, found: Mapping[Case, Judged]) -> Grade:
         seconds=0.0,
         notes=[],
         inaccurate=list(
-            dict.fromkeys(text for c, j in found.items() if c in seen for text in j.lost)
+            dict.fromkeys(text for c, j in judged_cases.items() if c in seen for text in j.lost)
         ),
-        printed=next((j.printed for c, j in found.items() if c in seen and j.printed), ""),
-        first_mistake=_first(rubric, found, rows),
+        printed=next((j.printed for c, j in judged_cases.items() if c in seen and j.printed), ""),
+        first_mistake=_first(rubric, judged_cases, rows),
         tests=rows,
-        networks=[_network(rubric, j) for j in found.values()],
+        networks=[_network(rubric, j) for j in judged_cases.values()],
     )
 
 
 def _closed(made: Grade) -> Grade:
-    """Without what the hints `none` keep back."""
+    """The grade without what the hints `none` keep back."""
     if made["hints"] != "none":
         return made
     networks = [Network({**n, "troubles": []}) for n in made["networks"]]
@@ -151,7 +154,7 @@ def _closed(made: Grade) -> Grade:
 
 
 def _test(t: Test, on: Sequence[Judged], hints: str) -> TestGrade:
-    """A test's points: of each quantity the share of the networks in which it is right."""
+    """A test's row. Its points are shared over its quantities and networks, those that are right counted."""
     right = {q: sum(j.wrong[t.gate, q] is None for j in on) for q in t.quantities}
     passed = all(n == len(t.cases) for n in right.values())
     share = sum(right.values()) / (len(right) * len(t.cases))
@@ -172,11 +175,11 @@ def _test(t: Test, on: Sequence[Judged], hints: str) -> TestGrade:
 
 
 def _mistake(t: Test, on: Sequence[Judged], hints: str) -> Mistake | None:
-    """In the first network that has one; they are in order, the smallest first."""
+    """The test's first mistake, in the first network that has one: the networks are in order of size."""
     for j in on:
         if w := j.first(t.quantities, t.gate):
             alike = [(k, v) for k in on if (v := k.wrong[t.gate, w.quantity]) and v.layer]
-            found = looks_like(alike) if hints == "what" and w.layer else []
+            resembles = looks_like(alike) if hints == "what" and w.layer else []
             return Mistake(
                 case=j.case.id,
                 quantity=w.quantity,
@@ -184,19 +187,19 @@ def _mistake(t: Test, on: Sequence[Judged], hints: str) -> Mistake | None:
                 gate=w.gate,
                 network=_described(j.case),
                 text=_text(j, w),
-                looks_like=list(dict.fromkeys(without_sequences(text, 400) for text in found)),
+                looks_like=list(dict.fromkeys(without_sequences(text, 400) for text in resembles)),
             )
     return None
 
 
 def _first(
-    rubric: Rubric, found: Mapping[Case, Judged], rows: Sequence[TestGrade]
+    rubric: Rubric, judged_cases: Mapping[Case, Judged], rows: Sequence[TestGrade]
 ) -> Mistake | None:
-    """The first of the visible tests' mistakes: the smallest network, and there the first step."""
+    """The first mistake of the visible tests: in the smallest network, and there the first step."""
     turns = {}
     for t, row in zip(rubric.tests, rows, strict=True):
         if t.visibility == "visible" and (m := row["mistake"]):
-            j = next(j for j in found.values() if j.case.id == m["case"])
+            j = next(j for j in judged_cases.values() if j.case.id == m["case"])
             turn = j.turn(Wrong(m["quantity"], m["layer"]))
             turns[j.case.depth, j.case.batch, sum(j.case.widths), j.case.id, turn] = m
     return turns[min(turns)] if turns else None
@@ -206,7 +209,7 @@ def _first(
 
 
 def _described(case: Case) -> str:
-    """A network, as its owner would say it."""
+    """A network in words."""
     sigma = list(case.sigma().values())
     layers = "1 layer" if case.depth == 1 else f"{case.depth} layers"
     batch = "one example" if case.batch == 1 else f"a batch of {case.batch}"
@@ -236,18 +239,18 @@ def _text(j: Judged, w: Wrong) -> str:
 
 
 def _missing(j: Judged, q: str) -> str:
-    """Why a quantity was not returned: its function's trouble, or the first there is."""
+    """Why a quantity was not returned: the trouble of its function, or else the first one."""
     function = RETURNED_BY.get(q, "backward_prop")
     own = [t for t in j.troubles if t["function"] == function]
     if own or j.troubles:
-        return _said((own or j.troubles)[0]).rstrip(".")
+        return _in_words((own or j.troubles)[0]).rstrip(".")
     if q == "W_new":
         return "the file does not define update(W, dW, alpha)"
     return f"{function} did not return it"
 
 
-def _said(trouble: Mapping[str, str] | None) -> str:
-    return f"{trouble['function']} {trouble['text']}".strip() if trouble else ""
+def _in_words(trouble: Mapping[str, str]) -> str:
+    return f"{trouble['function']} {trouble['text']}".strip()
 
 
 def _network(rubric: Rubric, j: Judged) -> Network:
@@ -255,5 +258,5 @@ def _network(rubric: Rubric, j: Judged) -> Network:
     for t in rubric.tests:
         if j.case in t.cases:
             right |= {q: j.wrong[t.gate, q] is None for q in t.quantities}
-    troubles = [*(_said(t) for t in j.troubles), *j.lost]
+    troubles = [*(_in_words(t) for t in j.troubles), *j.lost]
     return Network(case=j.case.id, network=_described(j.case), right=right, troubles=troubles)

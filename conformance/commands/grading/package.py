@@ -1,6 +1,6 @@
-"""What Gradescope is given: a zip with setup.sh, run_autograder, the rubric, and the judge's own source.
+"""Makes the zip for Gradescope: setup.sh, run_autograder, the rubric, and the source of both packages.
 
-The same files give the same bytes: every entry has one date, and they are in order.
+The same files give the same bytes: the entries are sorted, and all have one date.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from importlib.util import find_spec
@@ -28,14 +28,14 @@ LICENCE = "refbp-src/LICENSE"
 
 
 class PackageError(RefusedError):
-    """The autograder cannot be written: why, and what was expected."""
+    """Why the autograder cannot be written, and what was expected."""
 
 
 def write(folder: Path, rubric: Rubric) -> list[Path]:
-    """autograder.zip, and the same files in autograder/. Raises PackageError."""
+    """Write autograder.zip, and the same files into autograder/. Raises PackageError."""
     contents = dict(sorted(_contents(rubric).items()))
     zipped, unpacked = folder / "autograder.zip", folder / "autograder"
-    _refuse_strangers(unpacked, contents)
+    _must_be_ours(unpacked, contents)
     try:
         for stale in _files(unpacked):
             if stale.relative_to(unpacked).as_posix() not in contents:
@@ -51,8 +51,8 @@ def write(folder: Path, rubric: Rubric) -> list[Path]:
     return [zipped, unpacked]
 
 
-def _refuse_strangers(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """What is there and is not ours would be mixed with what is."""
+def _must_be_ours(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Raises PackageError for a file that is no part of an autograder: it would be mixed with one."""
     for p in _files(folder):
         name = p.relative_to(folder).as_posix()
         if name not in contents and not name.startswith("refbp-src/"):
@@ -66,7 +66,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _put(path: Path, data: bytes, executable: bool) -> None:
-    """Whole or not at all."""
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -84,7 +84,7 @@ def _put_zip(path: Path, contents: Mapping[str, bytes]) -> None:
         with zipfile.ZipFile(f, "w", zipfile.ZIP_DEFLATED) as z:
             for name, data in contents.items():
                 entry = zipfile.ZipInfo(name, DATE)
-                entry.create_system = 3  # Unix: the rights are below
+                entry.create_system = 3  # Unix, so that the file modes below are used
                 entry.external_attr = (0o100755 if name in EXECUTABLE else 0o100644) << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 z.writestr(entry, data)
@@ -96,28 +96,31 @@ def _put_zip(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _contents(rubric: Rubric) -> dict[str, bytes]:
-    found = {f"refbp-src/{name}": data for name, data in _source()}
+    contents = {f"refbp-src/{name}": data for name, data in _source()}
     about = _about()
-    for name in (*EXECUTABLE, "README.md"):
-        found[name] = (files(__package__) / "templates" / name).read_bytes()
-    shown = {"{file}": rubric.file, "{version}": about["version"]}
-    found["README.md"] = _filled(found["README.md"], shown)
-    found["rubric.toml"] = rubric.text.encode()
-    found["refbp-src/pyproject.toml"] = _pyproject(about).encode()
-    found["refbp-src/README.md"] = b"refbp and conformance, as they were where this was made.\n"
-    found[LICENCE] = about["licence"].encode()
+    for name in EXECUTABLE:
+        contents[name] = _template(name)
+    contents["README.md"] = _filled(_template("README.md"), {"{file}": rubric.file, **about})
+    contents["rubric.toml"] = rubric.text.encode()
+    contents["refbp-src/pyproject.toml"] = _filled(_template("pyproject.toml.in"), about)
+    contents["refbp-src/README.md"] = b"refbp and conformance, as they were where this was made.\n"
+    contents[LICENCE] = _licence().encode()
     if rubric.allow:
-        found["setup.sh"] = _filled(
-            found["setup.sh"], {" numpy ": f" numpy {' '.join(rubric.allow)} "}
+        contents["setup.sh"] = _filled(
+            contents["setup.sh"], {" numpy ": f" numpy {' '.join(rubric.allow)} "}
         )
-    return found
+    return contents
+
+
+def _template(name: str) -> bytes:
+    return (files(__package__) / "templates" / name).read_bytes()
 
 
 def _filled(text: bytes, values: Mapping[str, str]) -> bytes:
-    said = text.decode()
+    filled = text.decode()
     for mark, value in values.items():
-        said = said.replace(mark, value)
-    return said.encode()
+        filled = filled.replace(mark, value)
+    return filled.encode()
 
 
 def _source() -> Iterator[tuple[str, bytes]]:
@@ -135,18 +138,17 @@ def _source() -> Iterator[tuple[str, bytes]]:
 
 
 def _about() -> dict[str, str]:
-    """What the installed package says of itself."""
+    """The marks in the templates, each with what the installed package says instead."""
     try:
-        said = metadata("refbp")
+        about = metadata("refbp")
     except PackageNotFoundError as e:
         raise PackageError("refbp is not installed; expected it to be: pip install refbp.") from e
-    needs = said.get_all("Requires-Dist") or []
+    needs = about.get_all("Requires-Dist") or []
     return {
-        "version": said["Version"],
-        "python": said["Requires-Python"] or ">=3.11",
-        "needs": json.dumps([n for n in needs if "extra ==" not in n]),
-        "extra": json.dumps([m[1].strip() for n in needs if (m := _of_extra(n))]),
-        "licence": _licence(),
+        "{version}": about["Version"],
+        "{python}": about["Requires-Python"] or ">=3.11",
+        "{needs}": json.dumps([n for n in needs if "extra ==" not in n]),
+        "{extra}": json.dumps([m[1].strip() for n in needs if (m := _of_extra(n))]),
     }
 
 
@@ -155,7 +157,7 @@ def _of_extra(requirement: str) -> re.Match[str] | None:
 
 
 def _licence() -> str:
-    """The licence's text: beside the package's metadata, or of a checkout."""
+    """The licence's text, from the package's metadata or from the root of a checkout."""
     from importlib.metadata import distribution
 
     of = distribution("refbp")
@@ -165,38 +167,3 @@ def _licence() -> str:
     spec = find_spec("refbp")
     beside = Path(spec.origin).parents[1] / "LICENSE" if spec and spec.origin else Path()
     return beside.read_text(encoding="utf-8") if beside.is_file() else "BSD-3-Clause\n"
-
-
-def _pyproject(about: Mapping[str, str]) -> str:
-    return "\n".join(
-        [
-            "# Made by `conformance grade --package` from the installed package.",
-            "[build-system]",
-            'requires = ["hatchling>=1.24"]',
-            'build-backend = "hatchling.build"',
-            "",
-            "[project]",
-            'name = "refbp"',
-            f'version = "{about["version"]}"',
-            'description = "The judge of backpropagation, as it was where this autograder was made."',
-            'readme = "README.md"',
-            'license = "BSD-3-Clause"',
-            'license-files = ["LICENSE"]',
-            f'requires-python = "{about["python"]}"',
-            f"dependencies = {about['needs']}",
-            "",
-            "[project.optional-dependencies]",
-            f"conformance = {about['extra']}",
-            "",
-            "[project.scripts]",
-            'conformance = "conformance.__main__:main"',
-            "",
-            "[tool.hatch.build.targets.wheel]",
-            f"packages = {_toml(PACKAGES)}",
-            "",
-        ]
-    )
-
-
-def _toml(names: Sequence[str]) -> str:
-    return json.dumps(list(names))

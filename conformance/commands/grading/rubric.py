@@ -1,4 +1,4 @@
-"""The rubric: what is asked for, on which networks, for how many points. A TOML file, strictly read."""
+"""The rubric, a strictly read TOML file: the quantities asked for, on which networks, for what points."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")  # Gra
 ALLOWABLE = ("torch", "jax", "jaxlib", "autograd", "tensorflow", "tinygrad")
 
 Table = Mapping[str, Any]
+"""The checked values of a table: the `Fields` below say which type each has."""
 
 
 class RubricError(RefusedError):
@@ -59,7 +60,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Rubric:
-    """All of it."""
+    """What a submission is graded by."""
 
     title: str
     file: str
@@ -69,27 +70,29 @@ class Rubric:
     seconds: float = 5.0
     total_seconds: float = 60.0
     memory_mib: int = 2048
-    text: str = ""  # as it was read
+    text: str = ""  # the file's own text
 
     @property
     def points(self) -> float:
-        """All there are."""
+        """The points of all tests together."""
         return math.fsum(t.points for t in self.tests)
 
 
 # --- values ---------------------------------------------------------------------------------------
 
 
-def _file_name(x: Any) -> str:
+def _file_name(x: object) -> str:
     if not isinstance(x, str) or not re.fullmatch(r"[\w.\-]+\.py", x):
         raise UnfitError(f'is {x!r:.60}; expected the name of a file, such as "student.py".')
     return x
 
 
-def _list_of(check: Callable[[Any], str], empty: bool = False) -> Callable[[Any], tuple[str, ...]]:
-    """A check of every entry of a list."""
+def _list_of(
+    check: Callable[[object], str], empty: bool = False
+) -> Callable[[object], tuple[str, ...]]:
+    """A check that a value is a list, with no entry twice, and of each of its entries."""
 
-    def every(x: Any) -> tuple[str, ...]:
+    def every(x: object) -> tuple[str, ...]:
         if not isinstance(x, list) or not (x or empty):
             raise UnfitError(f"is {x!r:.60}; expected a list in brackets, such as ['A', 'Z'].")
         if len(set(map(str, x))) < len(x):
@@ -138,7 +141,7 @@ HINT: Fields = {"default": one_of("kind of hint", HINTS)}
 
 
 def read(path: str | Path | None = None) -> Rubric:
-    """The rubric of a file, or the one that comes along. Raises RubricError, in one sentence."""
+    """The rubric of a file, or the one that comes with the package. Raises RubricError."""
     name = str(path) if path else "default.toml"
     try:
         source = Path(path) if path else files(__package__) / "default.toml"
@@ -149,49 +152,50 @@ def read(path: str | Path | None = None) -> Rubric:
         ) from e
     except UnicodeDecodeError as e:
         raise RubricError(f"cannot read {name}: it is not UTF-8 text ({e.reason}).") from e
-    said = parsed(name, text, RubricError, "[[tests]]")
-    return _rubric(Reader(name, text, RubricError), said, text)
+    table = parsed(name, text, RubricError, "[[tests]]")
+    return _rubric(Reader(name, text, RubricError), table, text)
 
 
-def _rubric(reader: Reader, said: Table, text: str) -> Rubric:
-    found = reader.fields("", said, RUBRIC, ["tests"])
-    limits = reader.fields("limits", found.get("limits", {}), LIMITS)
-    hints = reader.fields("hints", found.get("hints", {}), HINT)
-    rows = found["tests"]
+def _rubric(reader: Reader, table: Table, text: str) -> Rubric:
+    values = reader.fields("", table, RUBRIC, ["tests"])
+    limits = reader.fields("limits", values.get("limits", {}), LIMITS)
+    hints = reader.fields("hints", values.get("hints", {}), HINT)
+    rows = values["tests"]
     if not isinstance(rows, list) or not rows:
         raise reader.fail("", "tests", "is no list of tables; expected one [[tests]] at least.")
-    given = found.get("cases", _default_cases() if "cases" not in said else None)
-    shared = _cases(reader, "cases", given) if any("cases" not in _table(r) for r in rows) else ()
-    gate = found.get("gate", "step")
+    given = values.get("cases", _default_cases() if "cases" not in table else None)
+    every_own = all(isinstance(row, dict) and "cases" in row for row in rows)
+    shared = () if every_own else _cases(reader, "cases", given)
+    gate = values.get("gate", "step")
     tests = [_test(reader, f"tests[{i}]", row, shared, gate) for i, row in enumerate(rows, start=1)]
     _distinct(reader, tests)
-    more: dict[str, Any] = {k: found[k] for k in ("title", "file", "allow") if k in found}
-    if "default" in hints:
-        more["hints"] = hints["default"]
-    whole = {"title": "Backpropagation", "file": "student.py", **more, **limits}
-    return Rubric(tests=tuple(tests), text=text, **whole)
+    return Rubric(
+        title=values.get("title", "Backpropagation"),
+        file=values.get("file", "student.py"),
+        tests=tuple(tests),
+        allow=values.get("allow", ()),
+        hints=hints.get("default", "where"),
+        text=text,
+        **limits,
+    )
 
 
-def _table(row: Any) -> Table:
-    return row if isinstance(row, dict) else {}
-
-
-def _default_cases() -> Any:
-    """Those of the rubric that comes along."""
+def _default_cases() -> object:
+    """The networks of the rubric that comes with the package."""
     text = (files(__package__) / "default.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)["cases"]
 
 
-def _test(reader: Reader, table: str, row: Any, shared: tuple[Case, ...], gate: str) -> Test:
-    found = dict(reader.fields(table, row, TEST, ["quantities", "points"]))
-    if "cases" in found:
-        found["cases"] = _cases(reader, f"{table}.cases", found["cases"])
-    name = ", ".join(found["quantities"])
-    return Test(**{"name": name, "cases": shared, "gate": gate, **found})
+def _test(reader: Reader, table: str, row: object, shared: tuple[Case, ...], gate: str) -> Test:
+    values = dict(reader.fields(table, row, TEST, ["quantities", "points"]))
+    if "cases" in values:
+        values["cases"] = _cases(reader, f"{table}.cases", values["cases"])
+    name = ", ".join(values["quantities"])
+    return Test(**{"name": name, "cases": shared, "gate": gate, **values})
 
 
 def _distinct(reader: Reader, tests: Sequence[Test]) -> None:
-    """Two tests of one name could not be told apart; a grade without points is none."""
+    """Raises the reader's error if two tests have one name, or all of them together no points."""
     names = [t.name for t in tests]
     for i, name in enumerate(names, start=1):
         if name in names[: i - 1]:
@@ -200,22 +204,25 @@ def _distinct(reader: Reader, tests: Sequence[Test]) -> None:
         raise reader.fail("", "tests", "have no points together; expected more than 0.")
 
 
-def _cases(reader: Reader, table: str, said: Any) -> tuple[Case, ...]:
-    """The networks: by id, or those of a profile that are selected. Row-wise σ only where wanted."""
-    found = reader.fields(table, said, CASES)
-    if "ids" in found and len(found) > ("row_wise" in found) + 1:
+def _cases(reader: Reader, table: str, value: object) -> tuple[Case, ...]:
+    """The networks by id, or those selected from a profile, the smallest first; with a row-wise σ only if
+    `row_wise` is true. Raises the reader's error where none is left."""
+    values = reader.fields(table, value, CASES)
+    if "ids" in values and len(values) > ("row_wise" in values) + 1:
         raise reader.fail(
             table, "ids", "stands beside profile or select; expected one or the other."
         )
     chosen = (
-        _by_id(reader, table, found["ids"]) if "ids" in found else _selected(reader, table, found)
+        _by_id(reader, table, values["ids"])
+        if "ids" in values
+        else _selected(reader, table, values)
     )
     kept = [
-        c for c in chosen if found.get("row_wise") or not set(ROW_WISE) & set(c.sigma().values())
+        c for c in chosen if values.get("row_wise") or not set(ROW_WISE) & set(c.sigma().values())
     ]
     if not kept:
         raise reader.fail(
-            table, "ids" if "ids" in found else "select",
+            table, "ids" if "ids" in values else "select",
             "leaves no network: σ of all of them is row-wise; expected row_wise = true, or others.",
         )  # fmt: skip
     return tuple(sorted(kept, key=lambda c: (c.depth, c.batch, sum(c.widths), c.id)))
@@ -233,11 +240,11 @@ def _by_id(reader: Reader, table: str, ids: Sequence[str]) -> list[Case]:
     return [_every()[i] for i in ids]
 
 
-def _selected(reader: Reader, table: str, found: Table) -> list[Case]:
+def _selected(reader: Reader, table: str, values: Table) -> list[Case]:
     field = "profile"
     try:
-        of = cases(found.get("profile", "quick"))
+        of = cases(values.get("profile", "quick"))
         field = "select"
-        return select(of, found.get("select", "dtype=float64"))
+        return select(of, values.get("select", "dtype=float64"))
     except CaseError as e:
         raise reader.fail(table, field, f"chooses nothing: {e}") from e

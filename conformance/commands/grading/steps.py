@@ -1,9 +1,9 @@
-"""Which quantities of one answer are right: each step on the file's own operands, or end to end."""
+"""Judges which quantities of an answer are right: each step on the file's own operands, or end to end."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ __all__ = ["LIKE", "Judged", "Wrong", "judged", "looks_like"]
 
 LIKE = "refbp"  # whose σ the file is handed, and in whose tolerances it is judged
 FORWARD = ("A", "Z")
-MOST_NETWORKS = 8  # that are looked at for what a mistake looks like
+MOST_NETWORKS = 8  # how many of them are compared with the known mistakes
 OPERANDS = {
     "A": ("Z", -1),
     "Z": ("A", 0),
@@ -29,12 +29,12 @@ OPERANDS = {
     "dW": ("delta", 0),
     "W_new": ("dW", 0),
 }
-"""What a step is given of the file's own: a quantity, so many layers further."""
+"""Of which quantity, how many layers further on, a step uses the file's own value."""
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """Where a quantity of a network is wrong first, as the algorithm goes."""
+    """The first layer in which a quantity is wrong, in the order of the algorithm."""
 
     quantity: str
     layer: int  # 0: it was not returned
@@ -44,23 +44,23 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Judged:
-    """One network: for each gate and quantity what is wrong first, or None where it is right."""
+    """One network: for each gate and quantity where it is wrong first, or None where it is right."""
 
     case: Case
     wrong: Mapping[tuple[str, str], Wrong | None]
     troubles: tuple[Trouble, ...]
     printed: str
     returned: frozenset[str]
-    lost: tuple[str, ...]  # steps that are right but for digits that their formulas lose
-    traces: tuple[Trace, Trace]  # as returned, and with the A and Z that backward_prop was given
+    lost: tuple[str, ...]  # messages on steps that are right but lose digits
+    traces: tuple[Trace, Trace]  # as it was returned; with the A and Z that backward_prop was given
 
     def first(self, quantities: tuple[str, ...], gate: str) -> Wrong | None:
         """The first of some quantities, in the order of the algorithm."""
-        found = [w for q in quantities if (w := self.wrong[gate, q])]
-        return min(found, key=self.turn, default=None)
+        wrong = [w for q in quantities if (w := self.wrong[gate, q])]
+        return min(wrong, key=self.turn, default=None)
 
     def turn(self, w: Wrong) -> tuple[int, ...]:
-        """When the algorithm computes it."""
+        """A key to sort by: when the algorithm computes it."""
         back = w.quantity in ("delta", "dW")
         part = 0 if w.quantity in FORWARD else 1 if back else 2
         layer = w.layer or (self.case.depth if back else 1)
@@ -68,10 +68,10 @@ class Judged:
 
 
 def judged(case: Case, answer: Answer) -> Judged:
-    """The answer for a network, held against the truth.
+    """The answer for a network, compared with the truth.
 
-    Where A and Z were not to be had, or are not finite, δ and what follows were computed from the right
-    ones (`student_process`), and are judged on them.
+    If A and Z were not returned, or are not finite, `student_process` gave backward_prop the right ones, and
+    δ and what follows are judged on these.
     """
     subject, troubles = Subject(case), answer.troubles
     own = _in_form(subject, answer.trace)
@@ -98,7 +98,7 @@ def judged(case: Case, answer: Answer) -> Judged:
 
 
 def _in_form(subject: Subject, t: Trace) -> Trace | None:
-    """The trace, if every array of it has the shape that it should have."""
+    """The trace if each of its arrays has the right shape; else None."""
     p = subject.problem
     for q in QUANTITIES:
         for l, M in t.layers(q).items():
@@ -109,7 +109,7 @@ def _in_form(subject: Subject, t: Trace) -> Trace | None:
 
 
 def _mended(subject: Subject, t: Trace) -> Trace:
-    """With the A and Z that backward_prop was given."""
+    """The trace with the A and Z that backward_prop was given: the right ones where its own are unusable."""
     if t.A and t.Z and all(_finite(M) for q in FORWARD for M in t.layers(q).values()):
         return t
     right = implementation(LIKE).run(subject.problem.copy())
@@ -121,7 +121,7 @@ def _finite(M: Floats) -> bool:
 
 
 class _Steps:
-    """What the judge says of every step of one trace."""
+    """The judge's verdict on every step of one trace."""
 
     def __init__(self, subject: Subject, t: Trace, handed: bool = False) -> None:
         self.L, self.t, self.handed = subject.case.depth, t, handed
@@ -138,26 +138,18 @@ class _Steps:
                 self.right |= dict.fromkeys(self.lost, True)
 
     def first_wrong(self, q: str, gate: str) -> Wrong | None:
-        """The first layer that is wrong, in the order in which they are computed."""
+        """Where a quantity is wrong first, in the order in which its layers are computed."""
         if not self.t.layers(q):
             return Wrong(q, 0)
-        found = ((l, self._gate(q, l, gate)) for l in self._order(q))
-        return next(
-            (
-                Wrong(q, l, g, _finite(self.t.layers(q)[l]))
-                for l, g in found
-                if not self._is(q, l, g)
-            ),
-            None,
-        )
+        for l in range(self.L, 0, -1) if q in ("delta", "dW") else range(1, self.L + 1):
+            judged_by = self._gate(q, l, gate)
+            if not self._is_right(q, l, judged_by):
+                return Wrong(q, l, judged_by, _finite(self.t.layers(q)[l]))
+        return None
 
-    def _order(self, q: str) -> Iterator[int]:
-        back = q in ("delta", "dW")
-        yield from range(self.L, 0, -1) if back else range(1, self.L + 1)
-
-    def _is(self, q: str, l: int, gate: str) -> bool:
-        """Whether it is right. End to end does as well, on operands that were handed over, or that are
-        not those that it was computed from."""
+    def _is_right(self, q: str, l: int, gate: str) -> bool:
+        """Whether a step is right by a gate. To be right end to end is enough where its operand was not the
+        file's own, or is wrong, so that the step was evidently computed from another."""
         if self.right[gate, q, l]:
             return True
         operand, further = OPERANDS[q]
@@ -165,13 +157,13 @@ class _Steps:
         return (self.handed or elsewhere) and self.right["end-to-end", q, l]
 
     def _gate(self, q: str, l: int, gate: str) -> str:
-        """The step gate where it can judge: with an operand that there is, and that shows something."""
-        if gate == "step" and ("step", q, l) in self.right and not self._hollow(q, l):
+        """The step gate where the step's operand was returned and says something; else end to end."""
+        if gate == "step" and ("step", q, l) in self.right and not self._operand_is_empty(q, l):
             return "step"
         return "end-to-end"
 
-    def _hollow(self, q: str, l: int) -> bool:
-        """Whether its operand is wrong, and nothing but zeros or not finite: any formula fits those."""
+    def _operand_is_empty(self, q: str, l: int) -> bool:
+        """Whether a step's operand is wrong, and all 0 or not finite, so that any formula would fit it."""
         operand, further = OPERANDS[q]
         M = self.t.layers(operand).get(l + further)
         if M is None or self.right["end-to-end", operand, l + further]:
@@ -180,30 +172,31 @@ class _Steps:
 
 
 def looks_like(wrong: Sequence[tuple[Judged, Wrong]]) -> list[str]:
-    """What is known of a mistake that looks like this one: without the formula that it would be in.
+    """What the known mistake does that this one looks like, without a formula.
 
-    `wrong`: where one quantity is wrong, the smallest network first. One example alone can look like
-    several mistakes: what most of the networks look like is told.
+    `wrong`: the networks in which one quantity is wrong, the smallest first. In one network a mistake can
+    look like several, so that the one that most of the networks look like is taken.
     """
     from conformance.judge.mistakes.table import FAULTS
 
-    found = [f for j, w in wrong[:MOST_NETWORKS] for f in _findings(j, w)[:1]]
-    if not found:
+    firsts = [f for j, w in wrong[:MOST_NETWORKS] for f in _findings(j, w)[:1]]
+    if not firsts:
         return []
-    fault = Counter(f["fault"] for f in found).most_common(1)[0][0]
+    fault = Counter(f["fault"] for f in firsts).most_common(1)[0][0]
     if fault:
         return [FAULTS[name].what for name in fault.split(" + ")]
-    text = next(f["text"] for f in found if not f["fault"])
+    # a finding has the pattern of the error in its text alone, after these words of the diagnosis
+    text = next(f["text"] for f in firsts if not f["fault"])
     return [text.rpartition("no known mistake; ")[2].rstrip(".")]
 
 
 def _findings(j: Judged, w: Wrong) -> list[Finding]:
-    """Of one network and quantity."""
+    """What a mistake in one network looks like."""
     from conformance.judge.mistakes.diagnosis import diagnosis
 
     subject, t = Subject(j.case), j.traces[w.quantity not in FORWARD]
-    try:  # a hint is no reason to lose a grade
-        _, found = diagnosis(
+    try:  # a hint that cannot be had must not cost the grade
+        _, findings = diagnosis(
             subject,
             LIKE,
             Runs(t),
@@ -212,4 +205,4 @@ def _findings(j: Judged, w: Wrong) -> list[Finding]:
         )
     except Exception:
         return []
-    return [f for f in found if any(s["quantity"] == w.quantity for s in f["steps"])]
+    return [f for f in findings if any(s["quantity"] == w.quantity for s in f["steps"])]

@@ -1,8 +1,8 @@
-"""A student's file as it is graded: a copy of it, in a process that has nothing else of ours.
+"""Runs a copy of a student's file in a process of its own, apart from the grader.
 
-Where this process is root, the other one is a user whose number nobody else has, in no group of ours:
-it cannot reach this process, its files or its results, and is ended together with whatever it started.
-Elsewhere it is the same user, apart by a process and a session only. docs/grading.md says what follows.
+If the grader is root, that process runs as a user number that nobody else has, in none of the grader's
+groups: it cannot reach the grader, its files or its results, and is ended with everything that it started.
+Otherwise it runs as the same user, with only a process and a session of its own: see docs/grading.md.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ MOST = 2**20  # bytes of a student's file
 PROCESSES = 64  # of a user of its own, threads counted
 FILE_SIZE = 2**26  # bytes of a file that it writes, what it prints included
 HANDED_DOWN = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH")
-OF_ITS_OWN = range(61184, 65520)  # numbers that no distribution gives to a person or a service
+OF_ITS_OWN = range(61184, 65520)  # user numbers that no distribution gives to a person or a service
 
-# First to go when memory runs out. It stays, so that whoever kills his parent kills a shell.
+# Sets the limits, then runs the command. The kernel ends it first when memory runs out. The shell stays as
+# the command's parent, so that a submission that kills its parent process kills only this shell.
 GUARDIAN = """
 echo 1000 2>/dev/null >/proc/self/oom_score_adj
 ulimit -c 0
@@ -46,7 +47,7 @@ exit $?
 
 
 class SubmissionError(Exception):
-    """There is nothing to grade, or not one file: a grade of nothing, and the reason for it."""
+    """What was handed in is not one file: the grade is 0, and this is the reason."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ def find(folder: Path, name: str) -> Path:
 
     Raises SubmissionError where there is none, or more than one.
     """
-    found = [Path(top, name) for top, _, files in os.walk(folder) if name in files]
-    files = [p for p in found if stat.S_ISREG(p.lstat().st_mode)]
+    paths = [Path(top, name) for top, _, files in os.walk(folder) if name in files]
+    files = [p for p in paths if stat.S_ISREG(p.lstat().st_mode)]
     if len(files) == 1:
         return files[0]
     if files:
         where = ", ".join(sorted(str(p.relative_to(folder)) for p in files)[:5])
         raise SubmissionError(f"There are {len(files)} files {name}: {where}. Hand in one.")
-    if found:
+    if paths:
         raise SubmissionError(f"{name} is a link, or no file. Hand in the file itself.")
     others = sorted(p.name for p in folder.iterdir())[:5]
     there = f"there is {', '.join(others)}" if others else "it is empty"
@@ -87,11 +88,11 @@ def opened(path: Path) -> File:
     return File(path.name, data)
 
 
-# --- whom it runs as ------------------------------------------------------------------------------
+# --- as which user it runs ---------------------------------------------------------------------------
 
 
 def _free_user() -> int | None:
-    """A number that is nobody's; None where this process cannot be anybody else."""
+    """A user number that no process has; None if this process may not change its user."""
     if os.geteuid() != 0:
         return None
     taken = set()
@@ -102,7 +103,7 @@ def _free_user() -> int | None:
 
 
 def _as(user: int, command: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Whether a short command of ours ends well as that user."""
+    """Run a short command of ours as that user; whether it exits with 0."""
     try:
         done = subprocess.run(
             command, user=user, group=user, extra_groups=[], env=env, cwd="/", timeout=60,
@@ -120,14 +121,14 @@ def _may_run(user: int, env: Mapping[str, str], path: Path) -> bool:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """What is handed down, and nothing else: no token, no key, no path of ours."""
+    """All of the process's environment: no token, no key and no path of the grader is in it."""
     kept = {k: os.environ[k] for k in HANDED_DOWN if k in os.environ}
     own = {"HOME": str(home), "TMPDIR": str(home), "USER": "student", "LOGNAME": "student"}
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **kept, **ENVIRONMENT, **own}
 
 
 def _user(file: File, folder: Path) -> int | None:
-    """Lay out the folder, and whom the file runs as in it; None: whoever this process is."""
+    """Lay out the folder. Returns the user that the file runs as; None for the user of this process."""
     _put(file, folder)
     home = folder / "home"
     user = _free_user()
@@ -138,7 +139,7 @@ def _user(file: File, folder: Path) -> int | None:
 
 
 def _put(file: File, folder: Path) -> None:
-    """The file, and beside it a folder to work in. Where it is as it was, nothing is done."""
+    """Write the file, and make a folder to work in beside it. A file that is unchanged is left alone."""
     (folder / "home").mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / file.name
     if path.is_file() and path.read_bytes() == file.data:
@@ -152,21 +153,22 @@ def _put(file: File, folder: Path) -> None:
 
 @contextmanager
 def _unreadable() -> Iterator[None]:
-    """This process's memory is closed to others of its user meanwhile (Linux; PR_SET_DUMPABLE)."""
+    """Close this process's memory to other processes of its user meanwhile (Linux alone)."""
     prctl = getattr(ctypes.CDLL(None), "prctl", lambda *a: 0)
-    before = prctl(3, 0, 0, 0, 0)
-    prctl(4, 0, 0, 0, 0)
+    PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+    before = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     try:
         yield
     finally:
-        prctl(4, before, 0, 0, 0)
+        prctl(PR_SET_DUMPABLE, before, 0, 0, 0)
 
 
 # --- the process ----------------------------------------------------------------------------------
 
 
 class Submission(Student):
-    """The file, asked for one network after another. Made by `Submission.of`."""
+    """A student's file as an implementation. Made by `Submission.of`."""
 
     def __init__(self, file: File, rubric: Rubric, folder: Path, user: int | None) -> None:
         path = folder / file.name
@@ -183,7 +185,7 @@ class Submission(Student):
     @staticmethod
     @contextmanager
     def of(file: File, rubric: Rubric) -> Iterator[Submission]:
-        """A copy in a folder of its own, which is gone afterwards, and so is what it started."""
+        """A copy in a temporary folder. Afterwards the folder and every process that it started are gone."""
         with tempfile.TemporaryDirectory(prefix="graded-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             folder.chmod(0o755)
@@ -196,26 +198,26 @@ class Submission(Student):
 
     @property
     def isolation(self) -> str:
-        """In words: for the teacher."""
+        """How far it is apart from the grader, in words for the teacher."""
         if self.user is not None:
             return "a process of its own, as a user of its own"
         return "a process of its own, as the user of the grader"
 
     def ready(self, problem: Problem, seconds: float) -> None:
-        """Before each network: the copy as it was, the time there is left, and room for the answer."""
-        with suppress(OSError):  # or it says that there is no such file
+        """Before each network: restore the copy, and limit the time and the size of the answer."""
+        with suppress(OSError):  # the process will say that there is no such file
             _put(self.file, self.path.parent)
         numbers = sum(2 * M.size + 3 * len(problem.X) * M.shape[1] for M in problem.W.values())
         limits = self.child.limits
         self.child.limits = replace(limits, seconds=seconds, answer=2**16 + 64 * numbers)
 
     def end(self) -> None:
-        """It, its process group, and where it has a user of its own everything of that user."""
+        """End it and its process group, and everything of its user if it has one of its own."""
         self.child.close()
         if self.user is not None:
             _as(self.user, ["/bin/sh", "-c", "kill -9 -1"], {})
 
 
 def _with_parts(allow: Sequence[str]) -> list[str]:
-    """jax is nothing without jaxlib."""
+    """The modules that may be imported: jax imports jaxlib."""
     return [*allow, *(["jaxlib"] if "jax" in allow and "jaxlib" not in allow else [])]

@@ -1,8 +1,8 @@
-"""Every number of a handout held to the certified truth, and who else computes it."""
+"""Compares every number of a handout with the certified truth, and asks which implementations agree."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -25,36 +25,35 @@ from conformance.truth.network import Network, Truth
 __all__ = ["ASKED", "Answer", "Compared", "answers", "check", "compared", "digits_of", "truth"]
 
 ASKED = ("refbp", "torch-cpu", "jax-cpu")
-NEAR = 1e-9  # of the largest entry: a step that is farther from the truth is wrong, not rounded
-
-ROUNDING = 2.0**-46  # of a sum's terms: less than that is no number on paper
+NEAR = 1e-9  # of the largest entry: a step farther from the truth is wrong, and not only rounded
+ROUNDING = 2.0**-46  # of a sum's terms: a smaller result is rounding alone, and 0 on paper
 
 Enclosures = dict[Key, Enclosure]
 
 
 def _scaled(e: Enclosure, by: float) -> Enclosure:
-    """By a power of two, which is exact."""
+    """An enclosure divided by a power of two, which is exact."""
     return Enclosure(e.hi / by, e.lo / by, e.rad / by)
 
 
 def truth(e: Example, by: Numbers) -> Enclosures:
-    """Enclosures of every quantity, in the batch form."""
+    """Enclosures of every quantity, as a batch of rows."""
     p = e.problem()
     t = Network(p).truth
-    found: Enclosures = {}
+    exact: Enclosures = {}
     for l in e.W:
-        rows = len(e.W[l])
-        found["A", l], found["Z", l] = t.A[l], t.Z[l]
-        found["delta", l] = _scaled(t.delta[l], e.scale)
-        found["dW", l] = _scaled(t.dW[l][:rows], e.scale)
-        found["W_new", l] = t.W_new[l][:rows]
+        rows = len(e.W[l])  # a last row, if there is one, is the bias
+        exact["A", l], exact["Z", l] = t.A[l], t.Z[l]
+        exact["delta", l] = _scaled(t.delta[l], e.scale)
+        exact["dW", l] = _scaled(t.dW[l][:rows], e.scale)
+        exact["W_new", l] = t.W_new[l][:rows]
         if e.b:
-            found["db", l] = _scaled(t.dW[l][rows:], e.scale)
-            found["b_new", l] = _exactly(e.b[l]) if e.fixed_biases else t.W_new[l][rows:]
-    found["loss", 0] = _one(_scaled(t.loss, e.scale))
-    found.update(_between(e, t, by))
-    found["loss_after", 0] = _loss_after(e)
-    return found
+            exact["db", l] = _scaled(t.dW[l][rows:], e.scale)
+            exact["b_new", l] = _exactly(e.b[l]) if e.fixed_biases else t.W_new[l][rows:]
+    exact["loss", 0] = _one(_scaled(t.loss, e.scale))
+    exact.update(_between(e, t, by))
+    exact["loss_after", 0] = _loss_after(e)
+    return exact
 
 
 def _one(x: Enclosure) -> Enclosure:
@@ -62,48 +61,48 @@ def _one(x: Enclosure) -> Enclosure:
 
 
 def _exactly(b: Floats) -> Enclosure:
-    """A row of floats."""
+    """The enclosure of a row of floats, of radius 0."""
     row = b.reshape(1, -1)
     return Enclosure(row, np.zeros_like(row), np.zeros_like(row))
 
 
 def _balls(e: Enclosure) -> list[Ball]:
-    """Balls that hold what is enclosed."""
+    """A ball around each number of an enclosure."""
     parts = zip(*(M.ravel().tolist() for M in (e.hi, e.lo, e.rad)), strict=True)
     return [scalar(hi) + scalar(lo) + interval(-rad, rad) for hi, lo, rad in parts]
 
 
 def _between(e: Example, t: Truth, by: Numbers) -> Enclosures:
     """σ'_l(A_l), ∂L/∂Z_L and the sums over rows, from the enclosures of A_l and Z_L."""
-    found: Enclosures = {}
+    exact: Enclosures = {}
     with working_precision(256):
         for l, name in e.sigma.items():
             if name in definitions.ACTIVATIONS:
                 sigma = definitions.ACTIVATIONS[name]
-                found["D", l] = enclosure([sigma(a).first for a in _balls(t.A[l])], t.A[l].hi.shape)
+                exact["D", l] = enclosure([sigma(a).first for a in _balls(t.A[l])], t.A[l].hi.shape)
         loss = LOSSES[e.loss].runs_as
         Z, Y = _balls(t.Z[e.L]), [scalar(y) for y in e.Y.ravel().tolist()]
         G = [
             definitions.loss_at(loss, z, y).first / (e.n * int(e.scale))
             for z, y in zip(Z, Y, strict=True)
         ]
-        found["G", e.L] = enclosure(G, e.Y.shape)
+        exact["G", e.L] = enclosure(G, e.Y.shape)
         if ("S", e.L) in by:
             soft = e.sigma[e.L] == "softmax"
-            found["S", e.L] = _sums(e, [g * z for g, z in zip(G, Z, strict=True)] if soft else G)
-            found["T", e.L] = _sums(e, [a.exp() for a in _balls(t.A[e.L])])
-    return found
+            exact["S", e.L] = _sums(e, [g * z for g, z in zip(G, Z, strict=True)] if soft else G)
+            exact["T", e.L] = _sums(e, [a.exp() for a in _balls(t.A[e.L])])
+    return exact
 
 
 def _sums(e: Example, terms: list[Ball]) -> Enclosure:
-    """Over each row."""
+    """The sum of the terms of each row."""
     m = e.Y.shape[1]
     rows = [terms[i : i + m] for i in range(0, len(terms), m)]
     return enclosure([sum(row, scalar(0.0)) for row in rows], (e.n, 1))
 
 
 def _loss_after(e: Example) -> Enclosure:
-    """Of the network whose weights are the new ones, rounded to floats as refbp rounds them."""
+    """The loss after the step. Its weights are the floats that refbp rounds the new ones to."""
     from conformance.implementations import implementation
 
     t = implementation("refbp").run(e.problem())
@@ -111,7 +110,7 @@ def _loss_after(e: Example) -> Enclosure:
 
 
 def check(of: Sequence[Step], exact: Enclosures, e: Example) -> None:
-    """Raises HandoutError where a step's result is not the certified one: no handout with a mistake."""
+    """Raises HandoutError where a step's result is not the certified one: no handout has a mistake."""
     for step in of:
         E = exact[step.key]
         M = step.result if step.scalar else e.shaped(step.result)
@@ -133,18 +132,27 @@ def rounding_alone(e: Example, by: Numbers, exact: Enclosures) -> None:
     """Raises HandoutError where a number is nothing but the rounding of decimals, such as 0.1."""
     for l in e.W:
         size = np.abs(by["Z", l - 1]) @ np.abs(e.W[l]) + (np.abs(e.b[l]) if e.b else 0)
-        told = (e.table(l), "W", f"gives unit {{}} of layer {l} the pre-activation {{}}")
-        _not_rounding(e, told, size, by["A", l], exact["A", l].hi)
+        what = f"gives unit {{}} of layer {l} the pre-activation {{}}"
+        _not_rounding(e, e.table(l), "W", what, size, by["A", l], exact["A", l].hi)
     Z = exact["Z", e.L].hi
     size = np.maximum(np.abs(Z), np.abs(e.Y))
-    told = ("", "y" if e.column else "Y", "is off output {} by {}")
-    _not_rounding(e, told, size, by["Z", e.L] - e.Y, (Z - e.Y) + exact["Z", e.L].lo)
+    what = "is off output {} by {}"
+    _not_rounding(
+        e,
+        "",
+        "y" if e.column else "Y",
+        what,
+        size,
+        by["Z", e.L] - e.Y,
+        (Z - e.Y) + exact["Z", e.L].lo,
+    )
 
 
-def _not_rounding(e: Example, told: tuple[str, str, str], size: Floats, *of: Floats) -> None:
-    """A number that is not 0 is more than the rounding of what it is the sum of."""
-    table, field, what = told
-    for M in of:
+def _not_rounding(
+    e: Example, table: str, field: str, what: str, size: Floats, *sums: Floats
+) -> None:
+    """Raises HandoutError where a sum is not 0, but no more than the rounding of terms of this size."""
+    for M in sums:
         lost = (M != 0) & (np.abs(M) < ROUNDING * size)
         if lost.any():
             i, j = (int(k) for k in np.argwhere(lost)[0])
@@ -160,7 +168,7 @@ def _not_rounding(e: Example, told: tuple[str, str, str], size: Floats, *of: Flo
 
 @dataclass(frozen=True)
 class Answer:
-    """What an implementation said, or why it said nothing."""
+    """What an implementation answered, or why it did not."""
 
     name: str
     versions: str
@@ -176,7 +184,7 @@ class Answer:
 def answers(
     e: Example, exact: Enclosures, digits: int, names: Sequence[str] = ASKED
 ) -> tuple[Answer, ...]:
-    """Those that are installed, through the very adapters that `conformance run` judges."""
+    """The answers of the implementations, through the adapters that `conformance run` judges."""
     return tuple(_answer(e, exact, digits, name) for name in names)
 
 
@@ -190,9 +198,9 @@ def _answer(e: Example, exact: Enclosures, digits: int, name: str) -> Answer:
     if result["verdict"] in ("error", "not-run"):
         return Answer(name, versions, result["verdict"], result["message"], {})
     t = ready.ready.run(e.problem())
-    found = of_trace(e, t)
-    found["loss_after", 0] = after(e, ready.ready, t)
-    least = {k: _least(M, exact[k], digits) for k, M in found.items() if k in exact}
+    answer = of_trace(e, t)
+    answer["loss_after", 0] = after(e, ready.ready, t)
+    least = {k: _least(M, exact[k], digits) for k, M in answer.items() if k in exact}
     return Answer(name, versions, result["verdict"], result["message"], least)
 
 
@@ -201,10 +209,10 @@ def _least(M: Floats, E: Enclosure, digits: int) -> int:
 
 
 def digits_of(step: Step, exact: Enclosures, e: Example, digits: int) -> Floats:
-    """For each number of a step, as displayed, how many of its digits are certified."""
+    """How many digits of each number of a step are certified, in the shape in which it is displayed."""
     M = step.result if step.scalar else e.shaped(step.result)
-    found = certified(M, exact[step.key], digits)
-    return found if step.scalar else e.shaped(found)
+    counts = certified(M, exact[step.key], digits)
+    return counts if step.scalar else e.shaped(counts)
 
 
 # --- numbers that somebody printed --------------------------------------------------------------------
@@ -217,19 +225,17 @@ class Compared:
     published: Published
     ours: float
     agrees: bool
-    instead: float | None = (
-        None  # what a known way to go wrong gives, where that is the printed number
-    )
+    instead: float | None = None  # the result of a known mistake, where that is the printed number
     reason: str = ""
 
 
 def compared(e: Example, exact: Enclosures) -> tuple[Compared, ...]:
-    """Each printed number: is it ours, rounded to as many places?"""
+    """Each printed number beside ours, rounded to as many places."""
     return tuple(_compared(e, exact, p) for p in e.published)
 
 
 def _places(x: float, like: Decimal) -> bool:
-    """Does x, rounded to as many places, give the printed number?"""
+    """Whether x, rounded to as many places, is the printed number."""
     half = Decimal((0, (5,), int(like.as_tuple().exponent) - 1))
     return abs(Decimal(x) - like) <= half
 
@@ -243,15 +249,8 @@ def _compared(e: Example, exact: Enclosures, p: Published) -> Compared:
 
 
 def _other_ways(e: Example, p: Published) -> tuple[float | None, str]:
-    """A known mistake that gives the printed number: computed, not only claimed."""
-    ways: Mapping[str, tuple[Callable[[Example], float], str]] = {
-        "loss_after": (
-            updated_first,
-            "It is what comes out where W_{l+1} is updated before δ_l is taken through it.",
-        )
-    }
-    if p.quantity in ways:
-        value, told = ways[p.quantity][0](e), ways[p.quantity][1]
-        if _places(value, p.value):
-            return value, f"{told} {p.why}".strip()
+    """What a known mistake gives, if it is the printed number, and why that differs from ours."""
+    if p.quantity == "loss_after" and _places(value := updated_first(e), p.value):
+        text = "It is what comes out where W_{l+1} is updated before δ_l is taken through it."
+        return value, f"{text} {p.why}".strip()
     return None, p.why

@@ -1,7 +1,8 @@
-"""What a notebook says of an answer. It carries the lines below the mark, which need NumPy alone.
+"""How a notebook checks a student's answer. The lines below the mark are copied into it: they need NumPy
+alone.
 
-A student may write anything into a blank. What is said is what was got, what was expected and a hint of the
-kind "transposed" or "a factor of n": the number itself is not said, and nothing is raised.
+A student may write anything into a blank. The message says what was got, what was expected, and a hint such
+as "transposed" or "a factor of n". It never says the right number, and nothing is raised.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from conformance.model.problem import Floats
+
 __all__ = ["judged", "leads", "source"]
 
-Numbers: TypeAlias = Mapping[str, Any]
+Numbers: TypeAlias = Mapping[str, Floats]
+Factors: TypeAlias = Mapping[str, float]
 MARK = "# --- what a notebook carries ---"
 
 
 def source() -> str:
-    """The lines below the mark, without types: they would need names that a notebook has not."""
+    """The lines below the mark, without annotations: a notebook has not the names in them."""
     whole = (files(__package__) / "checking.py").read_text(encoding="utf-8")
     text = whole.rpartition(f"\n{MARK}\n")[2].strip()
     lines = text.split("\n")
@@ -31,7 +35,7 @@ def source() -> str:
 
 
 def _types(tree: ast.Module) -> Iterator[tuple[int, int, int]]:
-    """Where the annotations of the functions stand, each on one line: from the : or -> to its end."""
+    """Line, start and end of each annotation, with its : or ->; none goes over more than one line."""
     for f in ast.walk(tree):
         if isinstance(f, ast.FunctionDef):
             for a in f.args.args:
@@ -49,8 +53,8 @@ def _types(tree: ast.Module) -> Iterator[tuple[int, int, int]]:
 
 
 def judged(
-    name: str, got: Any, right: Numbers, digits: int, parts: Numbers, factors: Mapping[str, float]
-) -> tuple[bool | None, str, Any]:
+    name: str, got: object, right: Numbers, digits: int, parts: Numbers, factors: Factors
+) -> tuple[bool | None, str, object]:
     """Is it right (None: nothing there yet), what is said of it, and the same as an array.
 
     `parts` are what may be left out of a sum, or subtracted, and `factors` what may be left out of a product.
@@ -91,7 +95,7 @@ def leads(first: str, name: str) -> bool:
     return name == "loss_after" if kind.endswith("_new") else True
 
 
-def _as_numbers(got: Any) -> tuple[Any, str]:
+def _as_numbers(got: object) -> tuple[Any, str]:
     """The same as an array; or what is odd about it."""
     if got is None:
         return got, "None (does a function of yours return something?)"
@@ -121,14 +125,14 @@ def _as_numbers(got: Any) -> tuple[Any, str]:
     return got, f"{kind}, in a list" if listed else kind
 
 
-def _shape_of(array: Any) -> str:
+def _shape_of(array: Floats) -> str:
     """2×3; a flat list is said to be one."""
     if array.ndim == 1:
         return f"a flat list of {array.size}"
     return "×".join(str(k) for k in array.shape) or "one number"
 
 
-def _misshapen(have: Any, want: Any) -> str:
+def _misshapen(have: Floats, want: Floats) -> str:
     """Why the shape may be another."""
     if have.ndim == 1 and have.size == want.size and want.ndim == 2:
         if want.shape[0] == 1:
@@ -148,24 +152,24 @@ def _place(at: tuple[int, ...]) -> str:
     return f" in row {at[0] + 1}, column {at[1] + 1}" if len(at) == 2 else ""
 
 
-def _close(have: Any, want: Any) -> bool:
+def _close(have: Floats, want: Floats) -> bool:
     """But for rounding in another order."""
     least = 1e-14 * np.abs(want).max(initial=0.0)
     return have.shape == want.shape and np.allclose(have, want, rtol=1e-10, atol=least)
 
 
-def _unit(want: Any, digits: int) -> Any:
+def _unit(want: Floats, digits: int) -> Floats:
     """One in the last digit shown; of a 0, that of the largest number."""
     size = np.where(want == 0, np.abs(want).max(initial=0.0), np.abs(want))
     return 10.0 ** (np.floor(np.log10(size)) - digits + 1)
 
 
-def _agrees(have: Any, want: Any, digits: int) -> bool:
+def _agrees(have: Floats, want: Floats, digits: int) -> bool:
     """Rounded to so many digits, they are the same."""
     return bool((np.abs(have - want) <= 0.501 * _unit(want, digits)).all())
 
 
-def _as_shown(have: Any, want: Any, digits: int) -> bool:
+def _as_shown(have: Floats, want: Floats, digits: int) -> bool:
     """By a calculator, from the numbers as they are shown: the last digits may differ a little."""
     off = np.minimum(10 * _unit(want, digits), 5e-3 * np.abs(want))
     off = np.maximum(off, 0.501 * _unit(want, digits))
@@ -174,12 +178,12 @@ def _as_shown(have: Any, want: Any, digits: int) -> bool:
 
 def _hint(
     name: str,
-    have: Any,
-    want: Any,
+    have: Floats,
+    want: Floats,
     right: Numbers,
     digits: int,
     parts: Numbers,
-    factors: Mapping[str, float],
+    factors: Factors,
 ) -> str:
     """What it looks like, and not what it is."""
     if not have.any():
@@ -218,7 +222,7 @@ def _hint(
     return "look at the formula once more, factor by factor"
 
 
-def _of_sum(name: str, have: Any, want: Any, parts: Numbers, factors: Mapping[str, float]) -> str:
+def _of_sum(name: str, have: Floats, want: Floats, parts: Numbers, factors: Factors) -> str:
     """What is wrong with one part of the sum that it is: left out, with its other sign, or a multiple."""
     for other, numbers in parts.items():
         if np.shape(numbers) not in (want.shape, (1, *want.shape[1:])):
@@ -236,7 +240,7 @@ def _of_sum(name: str, have: Any, want: Any, parts: Numbers, factors: Mapping[st
     return ""
 
 
-def _factor(ratio: float, factors: Mapping[str, float], many: bool) -> str:
+def _factor(ratio: float, factors: Factors, many: bool) -> str:
     """It is so many times as much; of a single number that is said of a factor with a name alone."""
     sign = ", and its sign is the other one" if ratio < 0 else ""
     for name, value in factors.items():

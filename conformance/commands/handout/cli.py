@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import echo, echo_document, form_of, main, must_be_writable
+from conformance.commands.command import deliver, echo, form_of, main, must_be_writable
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.trouble import RefusedError
 
@@ -79,13 +80,13 @@ def handout(
     elif folder is not None:
         _write_all(folder, wish)
     else:
-        found = made(read(example or ""), wish)
-        _hand_out(rendered(found, form), output)
-        _must_have_answered([found])
+        result = made(read(example or ""), wish)
+        deliver("handout", rendered(result, form), output, err=True)
+        _must_have_answered([result])
 
 
 def _must_have_answered(handouts: Sequence[Handout]) -> None:
-    """Of those asked for the same numbers, who is not installed is left out; who fails is heard of."""
+    """Raise RefusedError if an implementation failed. One that is not installed is no failure."""
     for handout in handouts:
         for a in handout.answers:
             if a.verdict == "error":
@@ -94,25 +95,17 @@ def _must_have_answered(handouts: Sequence[Handout]) -> None:
                 )
 
 
-def _hand_out(text: str, output: Path | None) -> None:
-    if output is None:
-        echo_document(text)
-        return
-    write_atomically(output, text)
-    echo(f"handout: {output}", err=True)
-
-
 def _list() -> None:
     from conformance.commands.handout.example import names, read
 
-    found = [read(n.partition("-")[2]) for n in names()]
-    widest = max(len(e.name) for e in found)
-    for e in found:
+    examples = [read(n.partition("-")[2]) for n in names()]  # without its number: 01-two-layers
+    widest = max(len(e.name) for e in examples)
+    for e in examples:
         echo(f"{e.name:{widest}}  {e.title}")
 
 
 def _write_all(folder: Path, wish: Wish) -> None:
-    """Everything, and the index last."""
+    """Every example in every format, and then the index, so that it links to no file that failed."""
     from conformance.commands.handout.document import made
     from conformance.commands.handout.example import names, read
     from conformance.commands.handout.formats import rendered
@@ -125,19 +118,14 @@ def _write_all(folder: Path, wish: Wish) -> None:
     entries, handouts = [], []
     for name in names():
         example = read(name.partition("-")[2])
-        found = made(example, _possible(wish, example.show))
-        handouts.append(found)
+        # an example that shows a plot has no steps to leave blank
+        plot = example.show == "plot"
+        result = made(example, replace(wish, blanks=False, key=False) if plot else wish)
+        handouts.append(result)
         files = [(form, f"{name}.{form}") for form in FORMATS]
         for form, file in files:
-            write_atomically(folder / file, rendered(found, form))
+            write_atomically(folder / file, rendered(result, form))
         entries.append(Entry(example, files))
     write_atomically(folder / "index.html", index(entries))
     echo(f"{len(entries)} examples: {folder / 'index.html'}", err=True)
     _must_have_answered(handouts)
-
-
-def _possible(wish: Wish, show: str) -> Wish:
-    """An example that shows a plot has nothing to leave blank."""
-    from dataclasses import replace
-
-    return replace(wish, blanks=False, key=False) if show == "plot" else wish

@@ -1,11 +1,13 @@
-"""A handout before it is given a form: the steps, the pictures, who agrees. All formats show this."""
+"""Makes a handout: the steps, the pictures, who agrees. Every format shows this, and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.commands.handout import graph
 from conformance.commands.handout.agreement import (
@@ -44,7 +46,7 @@ __all__ = ["BOX", "FORMATS", "Handout", "Line", "Wish", "answered", "facts", "ma
 
 FORMATS = ("html", "tex", "md", "ipynb")
 BOX = r"\boxed{\phantom{00.0000}}"
-"""What is left for a student to fill in, in LaTeX."""
+"""A blank for a student to fill in, in LaTeX."""
 PARTS_OF = {
     "all": tuple(PARTS),
     "forward": ("forward", "loss"),
@@ -54,7 +56,7 @@ PARTS_OF = {
 
 @dataclass(frozen=True)
 class Wish:
-    """How the handout is asked for."""
+    """The options of a handout."""
 
     digits: int = 6
     steps: str = "all"
@@ -64,7 +66,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Line:
-    """A step as it is shown: LaTeX, its mark, and whether something is left out."""
+    """A step as it is shown, in LaTeX. Its mark, which says how certain the result is, is "" for a blank."""
 
     step: Step
     left: str
@@ -76,7 +78,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Handout:
-    """All that is shown."""
+    """A handout, which a format shows."""
 
     example: Example
     wish: Wish
@@ -92,7 +94,7 @@ class Handout:
 
 
 def made(e: Example, wish: Wish | None = None, names: Sequence[str] = ASKED) -> Handout:
-    """Compute, check against the truth, ask the others, and put it together. Raises HandoutError."""
+    """Compute an example, check it against the truth, ask the implementations. Raises HandoutError."""
     wish = wish or Wish()
     by = numbers(e)
     exact = truth(e, by)
@@ -125,7 +127,7 @@ def made(e: Example, wish: Wish | None = None, names: Sequence[str] = ASKED) -> 
 def _lines(
     chosen: Sequence[Step], wish: Wish, marks: Mapping[Key, str], blanks: bool
 ) -> tuple[tuple[str, tuple[Line, ...]], ...]:
-    """By part; a number that a shown step computes is left blank wherever it stands."""
+    """The steps by part. With blanks, a number that one of them computes is blank wherever it occurs."""
     hidden = {s.key for s in chosen} if blanks else set()
     parts = [p for p in PARTS if any(s.part == p for s in chosen)]
     return tuple(
@@ -139,41 +141,36 @@ def _line(s: Step, digits: int, hidden: set[tuple[str, int]], marks: Mapping[Key
         return BOX if x.key in hidden else None
 
     blank = s.key in hidden
-    one = written((block(s.result, s.key),), digits, box)
+    result = written((block(s.result, s.key),), digits, box)
     if s.scalar:
-        one = BOX if blank else latex(float(s.result[0, 0]), digits)
+        result = BOX if blank else latex(float(s.result[0, 0]), digits)
     filled = pieces(s.filled, digits, box)
-    return Line(s, s.left, s.symbols, filled, one, "" if blank else marks[s.key])
+    return Line(s, s.left, s.symbols, filled, result, "" if blank else marks[s.key])
 
 
-def _mark(
-    s: Step,
-    digits: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    asked: Sequence[Answer],
-    most: int,
-) -> str:
+def _mark(s: Step, digits: NDArray[np.int64], asked: Sequence[Answer], most: int) -> str:
     """How many digits are certified, and who computes the same."""
     least = int(digits.min())
-    told = f"all {most} digits certified"
+    certain = f"all {most} digits certified"
     if least < most:
         worst = tuple(int(k) + 1 for k in np.argwhere(digits == least)[0])
         where = "" if s.scalar or digits.size == 1 else f" (in entry {worst[0]}, {worst[1]})"
-        told = f"at least {least} of {most} digits certified{where}"
-    return f"{told} · {agreeing(s, asked, most)}"
+        certain = f"at least {least} of {most} digits certified{where}"
+    return f"{certain} · {agreeing(s, asked, most)}"
 
 
 def agreeing(s: Step, asked: Sequence[Answer], most: int) -> str:
-    """Who computes the same."""
-    found = [
+    """Which implementations compute the same."""
+    names = [
         f"{a.name}{'' if a.digits[s.key] >= most else f' ({a.digits[s.key]})'}"
         for a in asked
         if s.key in a.digits
     ]
-    if not found:
+    if not names:
         return "from refbp's own σ and loss; the others do not return it"
     least = min(a.digits[s.key] for a in asked if s.key in a.digits)
-    told = f"{_and(found)} agree{'s' if len(found) == 1 else ''}"
-    return told + ("" if least >= most else " to the digits in parentheses")
+    agree = f"{_and(names)} agree{'s' if len(names) == 1 else ''}"
+    return agree + ("" if least >= most else " to the digits in parentheses")
 
 
 def _and(words: Sequence[str]) -> str:
@@ -183,22 +180,22 @@ def _and(words: Sequence[str]) -> str:
 def _givens(
     e: Example, by: Numbers, wish: Wish, every: Sequence[Step], chosen: Sequence[Step]
 ) -> tuple[tuple[Given, str], ...]:
-    """What is handed out: the data, and for the backward steps alone what the forward pass gave."""
-    found = list(given(e, by))
+    """The data; and the results of the forward pass, where the backward steps alone are shown."""
+    givens = list(given(e, by))
     if wish.steps == "backward":
-        found += [Given(s.key, s.left, s.result) for s in every if s.part == "forward"]
-    return tuple((g, written((block(g.value, g.key),), wish.digits)) for g in found)
+        givens += [Given(s.key, s.left, s.result) for s in every if s.part == "forward"]
+    return tuple((g, written((block(g.value, g.key),), wish.digits)) for g in givens)
 
 
 def _figures(e: Example, digits: int) -> tuple[Figure, ...]:
-    drawn = [graph.units(e, digits)]
-    return (*drawn, graph.chain(e)) if e.show == "steps" else tuple(drawn)
+    units = graph.units(e, digits)
+    return (units, graph.chain(e)) if e.show == "steps" else (units,)
 
 
 def _plots(
     e: Example, by: Numbers, exact: Mapping[Key, Enclosure], digits: int
 ) -> tuple[Figure, ...]:
-    found: list[Figure] = []
+    figures: list[Figure] = []
     if e.show == "plot":
         sizes = [float(np.abs(by["delta", l]).max()) for l in e.W]
         if not min(sizes) > 0:
@@ -209,18 +206,18 @@ def _plots(
                 'show = "steps".',
             )  # fmt: skip
         least = min(int(certified(by["delta", l], exact["delta", l], digits).min()) for l in e.W)
-        found.append(graph.links(sizes, digits, least))
+        figures.append(graph.links(sizes, digits, least))
     trained = train(e)
     if trained is not None:
-        found.append(graph.losses(trained.losses, digits))
+        figures.append(graph.losses(trained.losses, digits))
         if trained.field is not None:
-            found.append(graph.boundary(e, trained, digits))
-    return tuple(found)
+            figures.append(graph.boundary(e, trained, digits))
+    return tuple(figures)
 
 
 def _notes(e: Example, by: Numbers, chosen: tuple[Step, ...], wish: Wish) -> tuple[str, ...]:
-    """The conventions, in a sentence each."""
-    found = [
+    """The conventions of this handout, each in a sentence."""
+    notes = [
         "One example, as a column, as the notes derive it: a_l = W_l z_{l-1}, and W_l is d_l×d_{l-1}."
         if e.column
         else "A batch, one example a row, as the notes' pseudocode: A_l = Z_{l-1} W_l, "
@@ -232,42 +229,40 @@ def _notes(e: Example, by: Numbers, chosen: tuple[Step, ...], wish: Wish) -> tup
             if e.fixed_biases
             else ""
         )
-        found.append(
+        notes.append(
             "The notes absorb b_l in W_l, as the weights of a unit that is always 1; here it stands "
             f"apart.{kept}"
         )
     if e.loss == "half_squared_error":
-        found.append(
+        notes.append(
             "The loss has a factor ½, so that the 2 of the notes' 2(z − y) cancels. It is run as the squared "
             "error with α/2, and halved, which rounds to the same numbers."
         )
     a, ones = ("a", "") if e.column else ("A", "; a bold 1 is a column of ones")
-    found.append(
+    notes.append(
         f"Layers are numbered from 1; δ_l is ∂ℒ/∂{a}_l, the link; ⊙ multiplies entry by entry{ones}."
     )
     if chosen:
-        found.append(_recounted(recount(e, by, chosen, wish.digits), wish.digits))
+        notes.append(_recounted(recount(e, by, chosen, wish.digits), wish.digits))
     else:
-        found.append(f"Numbers are shown with {wish.digits} significant digits.")
-    found.append(
+        notes.append(f"Numbers are shown with {wish.digits} significant digits.")
+    notes.append(
         "A digit is certified where ball arithmetic proves it to be that of the exact result for these "
         "numbers as floats."
     )
-    return tuple(found)
+    return tuple(notes)
 
 
 def _recounted(r: Recount, digits: int) -> str:
-    told = f"Numbers are shown with {digits} significant digits, and carried with all of them."
+    """How far a calculator gets with the numbers as they are shown."""
+    start = f"Numbers are shown with {digits} significant digits, and carried with all of them."
+    start += " With a calculator, from the numbers as shown,"
     if not r.differ and not r.lost:
-        return (
-            f"{told} With a calculator, from the numbers as shown, every result comes out as shown."
-        )
-    told += f" With a calculator, from the numbers as shown, {r.numbers - r.differ - r.lost} of "
-    told += f"{count(r.numbers, 'result')} come out as shown"
-    if r.differ:
-        told += f", {r.differ if r.lost else 'and the others'} within {count(r.worst, 'unit')} of "
-        told += "the last digit"
-    return f"{told}, and {r.lost} not at all: it takes more digits." if r.lost else f"{told}."
+        return f"{start} every result comes out as shown."
+    same = f"{r.numbers - r.differ - r.lost} of {count(r.numbers, 'result')} come out as shown"
+    near = f", {r.differ if r.lost else 'and the others'} within {count(r.worst, 'unit')} of the last digit"
+    end = f", and {r.lost} not at all: it takes more digits" if r.lost else ""
+    return f"{start} {same}{near if r.differ else ''}{end}."
 
 
 def facts(e: Example) -> tuple[tuple[str, str], ...]:
@@ -280,13 +275,10 @@ def facts(e: Example) -> tuple[tuple[str, str], ...]:
             if len(set(widths)) > 1
             else f"{e.L} layers of {widths[0]} units"
         )
-    runs: list[tuple[str, int, int]] = []
-    for l, name in e.sigma.items():
-        if runs and runs[-1][0] == name:
-            runs[-1] = (name, runs[-1][1], l)
-        else:
-            runs.append((name, l, l))
-    sigma = ", ".join(f"{n} (layer{f' {a}' if a == b else f's {a} to {b}'})" for n, a, b in runs)
+    runs = [(name, list(layers)) for name, layers in groupby(e.sigma, key=lambda l: e.sigma[l])]
+    sigma = ", ".join(
+        f"{n} (layer{f' {l[0]}' if len(l) == 1 else f's {l[0]} to {l[-1]}'})" for n, l in runs
+    )
     return (
         ("Units", shape),
         ("Activations", sigma),
@@ -297,13 +289,13 @@ def facts(e: Example) -> tuple[tuple[str, str], ...]:
 
 
 def answered(h: Handout) -> list[tuple[str, str, str]]:
-    """A row for each implementation: name, versions, what it says."""
+    """A row for each implementation: name, versions, what it answered."""
     rows = []
     for a in h.answers:
-        told = f"not run: {a.reason}" if a.verdict == "not-run" else f"{a.verdict}: {a.reason}"
-        if a.ran:
-            least, most = min(a.digits.values()), h.wish.digits
-            many = f"all {most}" if least >= most else f"at least {least} of {most}"
-            told = f"{a.verdict}; {many} digits as certified"
-        rows.append((a.name, a.versions, told))
+        least, most = min(a.digits.values(), default=0), h.wish.digits
+        many = f"all {most}" if least >= most else f"at least {least} of {most}"
+        result = f"{'not run' if a.verdict == 'not-run' else a.verdict}: {a.reason}"
+        rows.append(
+            (a.name, a.versions, f"{a.verdict}; {many} digits as certified" if a.ran else result)
+        )
     return rows

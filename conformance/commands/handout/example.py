@@ -1,4 +1,4 @@
-"""An example: a TOML file, strictly read. What does not fit is said with its file, line and field."""
+"""An example: a TOML file, strictly read. An error names the file, the line and the field."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ from conformance.truth.definitions import ROW_WISE
 __all__ = ["Example", "HandoutError", "Published", "Training", "names", "read"]
 
 WIDEST, DEEPEST = 6, 8
-"""Units of a layer, and layers with every step."""
+"""The most units of a layer, and the most layers of a handout with every step."""
 SUMS = 1e-9
-"""How far from 1 the rounding of decimals leaves the sum of a row."""
+"""How far from 1 a row's sum may be, through the rounding of decimals such as 0.1."""
 
 Table = Mapping[str, Any]
+"""The checked values of a table: `fields` says which type each has."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Stochastic gradient descent with the example's own α."""
+    """How to train it, by stochastic gradient descent with the example's own α."""
 
     epochs: int
     batch_size: int
@@ -52,7 +53,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Published:
-    """A number that somebody printed, as it was printed, and which of ours it is to be."""
+    """A number from a publication, as it was printed, and the quantity and place that it is of."""
 
     what: str
     quantity: str
@@ -64,7 +65,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Example:
-    """A network with its data, in the batch form: W_l is d_{l-1}×d_l whatever is displayed."""
+    """A network with its data, as a batch of rows, W_l d_{l-1}×d_l, whichever convention is displayed."""
 
     name: str
     title: str
@@ -83,16 +84,16 @@ class Example:
     published: tuple[Published, ...] = ()
     credit: str = ""
     repeated: tuple[tuple[int, int], ...] = ()  # the first and last layer of each table
-    reader: Reader | None = field(default=None, compare=False, repr=False)  # who knows the lines
+    reader: Reader | None = field(default=None, compare=False, repr=False)  # knows line numbers
 
     def refused(self, table: str, field: str, what: str) -> HandoutError:
-        """What of it cannot be worked out, with its line where it has a file."""
+        """The error for a field of this example, with its line where it has a file."""
         if self.reader is not None:
             return HandoutError(str(self.reader.fail(table, field, what)))
         return HandoutError(f"{self.name}: {f'{table}.{field}' if table else field} {what}")
 
     def table(self, l: int) -> str:
-        """The table that a layer comes from."""
+        """The name of the table that a layer comes from: layers[2]."""
         return f"layers[{next(i for i, (_, last) in enumerate(self.repeated, 1) if l <= last)}]"
 
     @property
@@ -105,20 +106,20 @@ class Example:
 
     @property
     def column(self) -> bool:
-        """One example as a column, as the notes derive it; else a batch of rows."""
+        """Displayed as one example, a column, as the notes derive it; else as a batch of rows."""
         return self.convention == "column"
 
     @property
     def scale(self) -> float:
-        """What the loss that is run is times ours: ½ Σ is run as Σ with α/2, which rounds alike."""
+        """The loss that is run, divided by the example's: ½ Σ is run as Σ with α/2, which rounds alike."""
         return 2.0 if self.loss == HALF else 1.0
 
     def shaped(self, M: Floats) -> Floats:
-        """As displayed."""
+        """A matrix of the batch of rows, as it is displayed."""
         return M.T if self.column else M
 
     def problem(self) -> Problem:
-        """What every implementation is given."""
+        """The problem that every implementation is given."""
         W = {l: np.vstack([M, self.b[l]]) if self.b else M.copy() for l, M in self.W.items()}
         return Problem(
             W=W,
@@ -135,11 +136,9 @@ class Example:
 
 
 def names() -> list[str]:
-    """The examples that come along, in their order in a course."""
-    found = [
-        p.name for p in (files(__package__) / "examples").iterdir() if p.name.endswith(".toml")
-    ]
-    return [n.removesuffix(".toml") for n in sorted(found)]
+    """The examples that come with the package, in their order in a course: 01-two-layers."""
+    folder = (files(__package__) / "examples").iterdir()
+    return sorted(p.name.removesuffix(".toml") for p in folder if p.name.endswith(".toml"))
 
 
 def _plain_name(name: str) -> str:
@@ -163,77 +162,77 @@ def _shipped(name: str) -> str:
 
 
 def _parsed(name: str, text: str) -> Example:
-    said = parsed(name, text, HandoutError, "[[layers]]")
+    table = parsed(name, text, HandoutError, "[[layers]]")
     reader = Reader(name, text, HandoutError)
-    return _example(reader, said, _plain_name(Path(name).name.removesuffix(".toml")))
+    return _example(reader, table, _plain_name(Path(name).name.removesuffix(".toml")))
 
 
-def _example(reader: Reader, said: Table, name: str) -> Example:
-    found = checked(reader, "", said, EXAMPLE, ("title", "convention", "loss", "alpha", "layers"))
-    column = found["convention"] == "column"
+def _example(reader: Reader, table: Table, name: str) -> Example:
+    values = checked(reader, "", table, EXAMPLE, ("title", "convention", "loss", "alpha", "layers"))
+    column = values["convention"] == "column"
     x, y = ("x", "y") if column else ("X", "Y")
-    _right_letters(reader, found, x, y, column)
-    X, Y = (found[v].reshape(1, -1) if column else found[v] for v in (x, y))
-    layers, repeated = _layers(reader, found)
+    _right_letters(reader, values, x, y, column)
+    X, Y = (values[v].reshape(1, -1) if column else values[v] for v in (x, y))
+    layers, repeated = _layers(reader, values)
     W = {l: np.ascontiguousarray(t["W"].T if column else t["W"]) for l, t in layers.items()}
     b = {l: t["b"] for l, t in layers.items() if "b" in t}
     made = Example(
         name=name,
-        title=" ".join(found["title"].split()),
-        text=tuple(" ".join(p.split()) for p in re.split(r"\n\s*\n", found.get("text", "")) if p.strip()),
-        convention=found["convention"],
+        title=" ".join(values["title"].split()),
+        text=tuple(" ".join(p.split()) for p in re.split(r"\n\s*\n", values.get("text", "")) if p.strip()),
+        convention=values["convention"],
         sigma={l: t["activation"] for l, t in layers.items()},
-        loss=found["loss"],
-        alpha=found["alpha"],
+        loss=values["loss"],
+        alpha=values["alpha"],
         W=W, b=b, X=X, Y=Y,
-        fixed_biases=found.get("fixed_biases", False),
-        show=found.get("show", "steps"),
-        training=_training(reader, found, len(X)),
-        credit=found.get("credit", ""),
+        fixed_biases=values.get("fixed_biases", False),
+        show=values.get("show", "steps"),
+        training=_training(reader, values, len(X)),
+        credit=values.get("credit", ""),
         repeated=repeated,
         reader=reader,
     )  # fmt: skip
     _fits(reader, made, x, y)
     _loss_fits(reader, made, y)
     published = tuple(
-        _published(reader, i, t, made) for i, t in enumerate(found.get("published", ()), 1)
+        _published(reader, i, t, made) for i, t in enumerate(values.get("published", ()), 1)
     )
     return replace(made, published=published)
 
 
-def _right_letters(reader: Reader, found: Table, x: str, y: str, column: bool) -> None:
-    """A column is x and y; a batch of rows X and Y."""
+def _right_letters(reader: Reader, values: Table, x: str, y: str, column: bool) -> None:
+    """Raises the reader's error unless a column has x and y, and a batch of rows X and Y."""
     other = "rows" if column else "column"
     for letter, right in zip(("X", "Y") if column else ("x", "y"), (x, y), strict=True):
-        if letter in found:
+        if letter in values:
             raise reader.fail(
                 "", letter,
-                f'stands beside convention = "{found["convention"]}"; expected {right} there, '
+                f'stands beside convention = "{values["convention"]}"; expected {right} there, '
                 f'or convention = "{other}".',
             )  # fmt: skip
     for letter in (x, y):
-        if letter not in found:
+        if letter not in values:
             raise missing(reader, "", letter)
 
 
 def _layers(
-    reader: Reader, found: Table
+    reader: Reader, values: Table
 ) -> tuple[dict[int, dict[str, Any]], tuple[tuple[int, int], ...]]:
-    """Layer by layer, a repeated one as often as it says; and which table is of which layers."""
+    """The table of each layer, with `repeat` carried out; and the first and last layer of each table."""
     layers: dict[int, dict[str, Any]] = {}
     repeated = []
-    for i, said in enumerate(found["layers"], start=1):
-        table = checked(reader, f"layers[{i}]", said, LAYER, ("W", "activation"))
+    for i, value in enumerate(values["layers"], start=1):
+        table = checked(reader, f"layers[{i}]", value, LAYER, ("W", "activation"))
         first = len(layers) + 1
-        for _ in range(table.get("repeat", 1)):
-            layers[len(layers) + 1] = {**table, "table": f"layers[{i}]"}
+        for l in range(first, first + table.get("repeat", 1)):
+            layers[l] = table
         repeated.append((first, len(layers)))
-        if ("b" in table) != ("b" in found["layers"][0]):
+        if ("b" in table) != ("b" in values["layers"][0]):
             here = "stands here, and not in" if "b" in table else "is missing here, and stands in"
             raise reader.fail(
                 f"layers[{i}]", "b", f"{here} layers[1]; expected it in all layers or in none."
             )
-    most = DEEPEST if found.get("show", "steps") == "steps" else PLOTTED
+    most = DEEPEST if values.get("show", "steps") == "steps" else PLOTTED
     if len(layers) > most:
         plot = ', or show = "plot"' if most == DEEPEST else ""
         raise reader.fail(
@@ -244,23 +243,23 @@ def _layers(
     return layers, tuple(repeated)
 
 
-def _training(reader: Reader, found: Table, n: int) -> Training | None:
-    if "training" not in found:
+def _training(reader: Reader, values: Table, n: int) -> Training | None:
+    if "training" not in values:
         return None
-    said = checked(reader, "training", found["training"], TRAINING, ("epochs",))
-    if said.get("batch_size", n) > n:
+    table = checked(reader, "training", values["training"], TRAINING, ("epochs",))
+    if table.get("batch_size", n) > n:
         raise reader.fail(
-            "training", "batch_size", f"is {said['batch_size']}; expected {n}, the batch, at most."
+            "training", "batch_size", f"is {table['batch_size']}; expected {n}, the batch, at most."
         )
-    if found.get("fixed_biases"):
+    if values.get("fixed_biases"):
         raise reader.fail(
             "", "fixed_biases", "stands beside [training], which moves them; expected one of them."
         )
-    return Training(**{"batch_size": n, **said})
+    return Training(**{"batch_size": n, **table})
 
 
 def _fits(reader: Reader, e: Example, x: str, y: str) -> None:
-    """Shapes, sizes, and what does not go together."""
+    """Raises the reader's error where shapes or sizes do not fit."""
     if e.n > MOST:
         raise reader.fail("", x, f"has {e.n} examples; expected {MOST} at most, for paper.")
     before, source = e.X.shape[1], f"of {x}"
@@ -278,15 +277,15 @@ def _fits(reader: Reader, e: Example, x: str, y: str) -> None:
 
 
 def _wrong_shape(e: Example, outputs: int) -> str:
-    """What Y is, and what it should be; class numbers are told how a class is written."""
+    """The message for a Y of the wrong shape. A column of whole numbers is taken for class numbers."""
     if e.column:
         got, want = count(e.Y.size, "number"), f"{outputs}, one for each unit of the last layer"
         return f"has {got}; expected {want}."
     got, want = ("×".join(map(str, s)) for s in (e.Y.shape, (e.n, outputs)))
-    told = f"is {got}; expected {want}, one row for each example, as the last layer has outputs"
+    text = f"is {got}; expected {want}, one row for each example, as the last layer has outputs"
     labels = e.Y.shape == (e.n, 1) and not (e.Y % 1).any()
     return (
-        f"{told}: a class is a row with a 1 in its place, such as [0, 1]." if labels else f"{told}."
+        f"{text}: a class is a row with a 1 in its place, such as [0, 1]." if labels else f"{text}."
     )
 
 
@@ -325,7 +324,7 @@ def _layer_fits(reader: Reader, e: Example, l: int, before: int, source: str) ->
 
 
 def _loss_fits(reader: Reader, e: Example, y: str) -> None:
-    """A loss that compares probabilities has them on both sides: as outputs, and as targets."""
+    """Raises the reader's error where a loss of probabilities has other outputs or targets than these."""
     loss, last = LOSSES[e.loss], e.sigma[e.L]
     if loss.after and last not in loss.after:
         wanted = " or ".join(filter(None, (", ".join(loss.after[:-1]), loss.after[-1])))
@@ -351,30 +350,30 @@ def _loss_fits(reader: Reader, e: Example, y: str) -> None:
 
 
 def _instead(last: str) -> str:
-    """A loss that takes what this activation gives."""
+    """The name of a loss that takes what this activation gives."""
     compare = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
     return next((n for n in compare if last in LOSSES[n].after), "mean_squared_error")
 
 
-def _published(reader: Reader, i: int, said: Any, e: Example) -> Published:
+def _published(reader: Reader, i: int, value: object, e: Example) -> Published:
     table = f"published[{i}]"
-    found = checked(reader, table, said, PUBLISHED, ("what", "quantity", "value"))
-    whole = found["quantity"] in ("loss", "loss_after")
-    if whole and {"layer", "at"} & set(found):
+    values = checked(reader, table, value, PUBLISHED, ("what", "quantity", "value"))
+    whole = values["quantity"] in ("loss", "loss_after")
+    if whole and {"layer", "at"} & set(values):
         raise reader.fail(
             table, "quantity", "is a loss, which has no layer and no place; expected neither."
         )
     if not whole:
-        _placed(reader, table, found, e)
-    return Published(**found)
+        _placed(reader, table, values, e)
+    return Published(**values)
 
 
-def _placed(reader: Reader, table: str, found: Table, e: Example) -> None:
-    """A layer that there is, and a place in its matrix."""
+def _placed(reader: Reader, table: str, values: Table, e: Example) -> None:
+    """Raises the reader's error unless the layer exists, and the place is in its matrix."""
     for f in ("layer", "at"):
-        if f not in found:
+        if f not in values:
             raise missing(reader, table, f)
-    l, q = found["layer"], found["quantity"]
+    l, q = values["layer"], values["quantity"]
     if l > e.L:
         raise reader.fail(table, "layer", f"is {l}; expected {e.L}, the last layer, at most.")
     if q in ("db", "b_new") and not e.b:
@@ -382,8 +381,8 @@ def _placed(reader: Reader, table: str, found: Table, e: Example) -> None:
     rows = 1 if q in ("db", "b_new") else e.W[l].shape[0] if q in ("dW", "W_new") else e.n
     shape = (rows, e.W[l].shape[1])
     shape = shape[::-1] if e.column else shape
-    if any(k >= m for k, m in zip(found["at"], shape, strict=True)):
-        at = [k + 1 for k in found["at"]]
+    if any(k >= m for k, m in zip(values["at"], shape, strict=True)):
+        at = [k + 1 for k in values["at"]]
         raise reader.fail(
             table, "at", f"is {at}; expected a place in {shape[0]}×{shape[1]} numbers."
         )

@@ -1,7 +1,7 @@
-"""The fields of an example's file: what each takes, and what is said where something else stands.
+"""The fields of an example's file: a check for each, and the message for a value that does not fit.
 
-A sentence says what was got, where in a list it stands, and what to write instead; `tools.toml` puts
-the file, the line and the field before it.
+A message says what was got, where in a list it stands, and what to write instead; `tools.toml` puts the file,
+the line and the field before it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from conformance.truth.definitions import ACTIVATIONS, ROW_WISE
 __all__ = ["EXAMPLE", "LAYER", "MOST", "PLOTTED", "PUBLISHED", "TRAINING", "checked", "missing"]
 
 MOST, PLOTTED = 8, 64
-"""Examples of a batch, and layers of a plot."""
+"""The most examples of a batch, and the most layers of a plot."""
 CONVENTIONS, SHOWS = ("column", "rows"), ("steps", "plot")
 QUANTITIES = ("A", "Z", "delta", "dW", "db", "W_new", "b_new", "loss", "loss_after")
 
@@ -42,7 +42,7 @@ QUANTITIES = ("A", "Z", "delta", "dW", "db", "W_new", "b_new", "loss", "loss_aft
 # --- values -------------------------------------------------------------------------------------------
 
 
-def _real(x: Any, where: str) -> float:
+def _real(x: object, where: str) -> float:
     if isinstance(x, bool) or not isinstance(x, int | float):
         quotes = ", without quotes" if isinstance(x, str) else ""
         raise UnfitError(f"has {told(x)} {where}; expected a number there{quotes}.")
@@ -51,7 +51,7 @@ def _real(x: Any, where: str) -> float:
     return float(x)
 
 
-def _vector(x: Any) -> Floats:
+def _vector(x: object) -> Floats:
     if not isinstance(x, list) or not x:
         raise UnfitError(f"is {told(x)}; expected a list of numbers, such as [0.5, -1.0].")
     if any(isinstance(e, list) for e in x):
@@ -62,7 +62,7 @@ def _vector(x: Any) -> Floats:
     return np.array([_real(e, f"as number {i}") for i, e in enumerate(x, 1)])
 
 
-def _matrix(x: Any) -> Floats:
+def _matrix(x: object) -> Floats:
     such = "such as [[0.5, -1.0], [2.0, 0.0]]"
     if not isinstance(x, list) or not x:
         raise UnfitError(f"is {told(x)}; expected rows of numbers, {such}.")
@@ -90,7 +90,7 @@ def _matrix(x: Any) -> Floats:
     )
 
 
-def _printed(x: Any) -> Decimal:
+def _printed(x: object) -> Decimal:
     if not isinstance(x, str) or not re.fullmatch(
         r"[-+]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})(e[-+]?\d{1,2})?", x
     ):
@@ -98,15 +98,18 @@ def _printed(x: Any) -> Decimal:
     return Decimal(x)
 
 
-def _place(x: Any) -> tuple[int, int]:
-    whole = isinstance(x, list) and len(x) == 2
-    if not whole or not all(isinstance(e, int) and not isinstance(e, bool) and e > 0 for e in x):
+def _place(x: object) -> tuple[int, int]:
+    if (
+        not isinstance(x, list)
+        or len(x) != 2
+        or not all(isinstance(e, int) and not isinstance(e, bool) and e > 0 for e in x)
+    ):
         raise UnfitError(f"is {told(x)}; expected row and column, from 1: [1, 2].")
     return x[0] - 1, x[1] - 1
 
 
-def _tables(name: str) -> Callable[[Any], list[Any]]:
-    def check(x: Any) -> list[Any]:
+def _tables(name: str) -> Callable[[object], list[object]]:
+    def check(x: object) -> list[object]:
         if isinstance(x, dict):
             raise UnfitError(f"is one table; expected double brackets, [[{name}]], one for each.")
         if not isinstance(x, list) or not x:
@@ -174,7 +177,7 @@ SAME = {
     "weights": "W", "weight": "W", "bias": "b", "biases": "b", "sigma": "activation", "act": "activation",
     "times": "repeat", "batch": "batch_size",
 }  # fmt: skip
-"""What others call a field."""
+"""Other names that people write for a field."""
 NEEDED = {
     "title": 'a line in quotes, such as title = "My network"',
     "convention": 'convention = "column" for one example, or "rows" for a batch',
@@ -194,25 +197,25 @@ NEEDED = {
     "layer": "the number of its layer, such as layer = 1",
     "at": "row and column, from 1, such as at = [1, 2]",
 }
-"""What is to be written where a field is missing."""
+"""What to write where a needed field is missing."""
 
 
 def checked(
-    reader: Reader, table: str, said: Any, known: Fields, needed: Sequence[str] = ()
+    reader: Reader, table: str, value: object, known: Fields, needed: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The values of a table, each checked; what is missing or not known is said with what to write."""
-    if isinstance(said, dict):
-        for name in said:
+    """The values of a table, each checked. Raises the reader's error for one missing or unknown."""
+    if isinstance(value, dict):
+        for name in value:
             if name not in known:
                 raise reader.fail(table, visible(name)[:60], _stray(name, known))
         for name in needed:
-            if name not in said:
+            if name not in value:
                 raise missing(reader, table, name)
-    return reader.fields(table, said, known)
+    return reader.fields(table, value, known)
 
 
 def _stray(name: str, known: Fields) -> str:
-    """A field that stands in the wrong table, or that there is not."""
+    """The message for a field that belongs to another table, or is unknown."""
     for home, fields in HOMES:
         if name in fields and fields is not known:
             return f"stands in the wrong place; expected it {home}."
@@ -220,6 +223,6 @@ def _stray(name: str, known: Fields) -> str:
 
 
 def missing(reader: Reader, table: str, name: str) -> ValueError:
-    """A field that is needed, and what to write there."""
+    """The error for a field that is needed: it says what to write there."""
     above = ", above the first [[layers]]," if not table and name != "layers" else ""
     return reader.fail(table, name, f"is missing; expected{above} {NEEDED[name]}.")

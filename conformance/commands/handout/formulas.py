@@ -1,6 +1,6 @@
 """σ, σ' and the losses as they are written on paper, and as NumPy.
 
-A cell is what stands in one entry of a matrix: LaTeX with numbers in it. What has no row of its own is
+A cell is what stands in one entry of a matrix: LaTeX with numbers in it. A σ without a row of its own is
 written by its name, as in gelu(0.5).
 """
 
@@ -35,22 +35,22 @@ class Num(NamedTuple):
 
     value: float
     key: Key
-    minus: bool = False  # −x is written
-    wrapped: bool = False  # in parentheses where it is negative, or has a power of ten
+    minus: bool = False  # −value is shown
+    wrapped: bool = False  # in parentheses if it is negative or has a power of ten
 
 
 class Break(NamedTuple):
-    """Where a formula may go on in another line."""
+    """A place where a formula may go on in the next line."""
 
-    within: str  # what stands there on one line
-    begins: str  # what the next one begins with
+    within: str  # the LaTeX there, if it does not
+    begins: str  # the LaTeX that the next line begins with
 
 
 PRODUCT = Break(r"\,", r"\times ")
 PLUS, MINUS, ODOT = (Break(f" {sign} ", f"{sign} ") for sign in ("+", "-", r"\odot"))
 
 Parts: TypeAlias = tuple["str | Num | Grid | Break", ...]
-"""LaTeX, with the numbers left open."""
+"""A formula: LaTeX, its numbers not yet rounded or left blank, and places to break it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _one_minus_square(z: Num) -> Parts:
 
 
 def _positive(a: Num) -> Parts:
-    """1 where it is true; \\left, since [ after \\\\ would be a length to LaTeX."""
+    """[a > 0]. By \\left[, as LaTeX takes a plain [ after \\\\ for the length of a space."""
     return (r"\left[ ", a, r" > 0 \right]")
 
 
@@ -117,7 +117,7 @@ def sigma_prime(name: str, a: str, z: str) -> tuple[str, Callable[[Num, Num], Pa
 
 @dataclass(frozen=True)
 class LossFormula:
-    """L = sign · (1/n) Σ term, in symbols, by its numbers, and in NumPy; and its ∂L/∂Z."""
+    """L = sign · (1/n) Σ term: in symbols, with numbers, and in NumPy; and its ∂L/∂Z, the slope."""
 
     runs_as: str  # the loss of refbp and of the frameworks that is computed
     sign: str

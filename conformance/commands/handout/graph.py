@@ -1,6 +1,6 @@
-"""The pictures: the units, the computation graph, and what a training or a deep network shows.
+"""The pictures: the units, the computation graph, the sizes of the links, and the results of a training.
 
-SVG by the report's own few functions: the same bytes for the same numbers, and colour from the page.
+They are SVG, made by `report.svg`: the same bytes for the same numbers; the page's style sheet colours them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Figure:
 
 
 def data_uri(picture: Markup) -> str:
-    """The picture by itself, for Markdown and notebooks: colours of its own, on white."""
+    """The picture as a data: address for Markdown and notebooks, with colours of its own, on white."""
     whole = str(picture).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     at = whole.index(">") + 1
     whole = f'{whole[:at]}<style>{STYLE}</style><rect class="paper" width="100%" height="100%"/>{whole[at:]}'
@@ -61,7 +61,7 @@ def _sub(l: int) -> str:
 def _arrow(
     x: float, y: float, u: float, v: float, back: bool = False, dashed: bool = False
 ) -> Iterator[Markup]:
-    """From (x, y) to (u, v), with its head."""
+    """A line from (x, y) to (u, v), with a head there."""
     r = math.hypot(u - x, v - y) or 1.0
     c, s = (u - x) / r, (v - y) / r
     neck = (u - 6 * c, v - 6 * s)
@@ -73,41 +73,21 @@ def _arrow(
 # --- the units ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class _Net:
-    """Where each unit stands."""
+    """Where each unit of a network is drawn; small networks have room for their numbers, `labelled`."""
 
-    e: Example
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        return (self.e.X.shape[1], *(W.shape[1] for W in self.e.W.values()))
-
-    @property
-    def labelled(self) -> bool:
-        return max(self.widths) <= 3 and self.e.L <= 4
-
-    @property
-    def across(self) -> float:
-        return 150.0 if self.labelled else 96.0 if self.e.L <= 8 else 42.0
-
-    @property
-    def down(self) -> float:
-        return 76.0 if self.labelled else 46.0
-
-    @property
-    def top(self) -> float:
-        return 58.0
-
-    @property
-    def height(self) -> int:
-        return int(self.top + self.down * (max(self.widths) - 1) + 46)
-
-    @property
-    def width(self) -> int:
-        return int(80 + self.across * self.e.L + 40)
+    def __init__(self, e: Example) -> None:
+        self.e = e
+        self.widths = (e.X.shape[1], *(W.shape[1] for W in e.W.values()))
+        self.labelled = max(self.widths) <= 3 and e.L <= 4
+        self.across = 150.0 if self.labelled else 96.0 if e.L <= 8 else 42.0
+        self.down = 76.0 if self.labelled else 46.0
+        self.top = 58.0
+        self.height = int(self.top + self.down * (max(self.widths) - 1) + 46)
+        self.width = int(80 + self.across * e.L + 40)
 
     def at(self, l: int, j: int) -> tuple[float, float]:
+        """The centre of unit j of layer l; the inputs are layer 0."""
         middle = (max(self.widths) - 1) / 2
         return 50 + self.across * l, self.top + self.down * (middle - (self.widths[l] - 1) / 2 + j)
 
@@ -124,11 +104,11 @@ def units(e: Example, digits: int) -> Figure:
     for l, width in enumerate(net.widths):
         parts += _column(net, l, width, min(digits, 4))
     shape = "–".join(map(str, net.widths)) if e.L <= 8 else f"{net.widths[0]} … {net.widths[-1]}"
-    told = f"A network of {count(e.L, 'layer')}: {shape} units from the input to the output."
+    words = f"A network of {count(e.L, 'layer')}: {shape} units from the input to the output."
     if net.labelled:
-        told += " Each line has its weight" + (", each unit its bias." if e.b else ".")
+        words += " Each line has its weight" + (", each unit its bias." if e.b else ".")
     caption = f"The network, {shape}" + (": weights on the lines" if net.labelled else "")
-    picture = svg.plot("network", net.width, net.height, "The network", told, parts)
+    picture = svg.plot("network", net.width, net.height, "The network", words, parts)
     return Figure(picture, caption + (", biases under the units." if net.labelled and e.b else "."))
 
 
@@ -153,8 +133,8 @@ def _column(net: _Net, l: int, width: int, digits: int) -> Iterator[Markup]:
     few = e.L <= 8
     if few or l in (0, 1, e.L):
         yield svg.text(x, 17, f"{z}{_sub(l)}", "middle heading")
-        told = ("x" if e.column else "X") if not l else e.sigma[l]
-        yield svg.text(x, 32, told if few or l != 1 else f"{told} …", "tick middle")
+        name = ("x" if e.column else "X") if not l else e.sigma[l]
+        yield svg.text(x, 32, name if few or l != 1 else f"{name} …", "tick middle")
     for j in range(width):
         u, v = net.at(l, j)
         yield svg.el("circle", cx=u, cy=v, r=14.0 if few else 9.0, class_="node")
@@ -168,7 +148,7 @@ def _column(net: _Net, l: int, width: int, digits: int) -> Iterator[Markup]:
 
 
 def chain(e: Example) -> Figure:
-    """z_0, a_1, z_1, …, the loss; and back, δ_L … δ_1, with each ∂L/∂W_l."""
+    """z_0, a_1, z_1, …, the loss to the right; below, δ_L to δ_1 to the left, each with its ∂L/∂W_l."""
     step, top, low, lowest = 66.0, 42.0, 112.0, 172.0
     a, z = ("a", "z") if e.column else ("A", "Z")
     names = [f"{z}{_sub(0)}"] + [f"{c}{_sub(l)}" for l in range(1, e.L + 1) for c in (a, z)] + ["ℒ"]
@@ -185,7 +165,7 @@ def chain(e: Example) -> Figure:
     for l in range(e.L, 0, -1):
         parts += _backward(e, l, at, (top, low, lowest))
     width, height = int(at[-1] + 36), int(lowest + 34)
-    told = (
+    words = (
         f"Forward, from {names[0]} through "
         + ", ".join(names[1:-1])
         + " to the loss; backward, the links "
@@ -193,7 +173,7 @@ def chain(e: Example) -> Figure:
         + ", each of which gives the gradient of its W."
     )
     caption = "The computation graph: forward above; below, the links δ go backward, each giving a gradient."
-    return Figure(svg.plot("chain", width, height, "The computation graph", told, parts), caption)
+    return Figure(svg.plot("chain", width, height, "The computation graph", words, parts), caption)
 
 
 def _box(
@@ -258,16 +238,18 @@ def links(sizes: Sequence[float], digits: int, certified: int) -> Figure:
         svg.path(points, "median s0"),
     ]
     parts.append(svg.marks("circle", points, "mark s0"))
-    told = f"From {plain(sizes[-1], 3)} in layer {L} to {plain(sizes[0], 3)} in layer 1."
+    words = f"From {plain(sizes[-1], 3)} in layer {L} to {plain(sizes[0], 3)} in layer 1."
     ratio = plain((sizes[0] / sizes[-1]) ** (1 / max(L - 1, 1)), 3) if sizes[-1] else "–"
-    caption = f"The largest |δ_l| by layer: {told[0].lower()}{told[1:-1]}, on average times {ratio} a layer; "
-    caption += f"of each δ at least {certified} digits are certified."
+    caption = (
+        f"The largest |δ_l| by layer: {words[0].lower()}{words[1:-1]}, on average times {ratio} "
+    )
+    caption += f"a layer; of each δ at least {certified} digits are certified."
     table = (
         ("layer", "largest |δ|"),
         *((str(l), plain(v, digits)) for l, v in enumerate(sizes, 1)),
     )
     return Figure(
-        svg.plot("links", WIDTH, HEIGHT, "The links by layer", told, parts), caption, table
+        svg.plot("links", WIDTH, HEIGHT, "The links by layer", words, parts), caption, table
     )
 
 
@@ -279,14 +261,15 @@ def losses(of: Sequence[float], digits: int) -> Figure:
     every = range(0, last + 1, max(1, last // 200))
     points = [(x(k), y(of[k])) for k in sorted({*every, last})]
     parts = [*_frame(x, y, "epoch", "loss", last > 5), svg.path(points, "median s0")]
-    told = f"The loss falls from {plain(of[0], 3)} to {plain(of[-1], 3)} in {count(last, 'epoch')}."
-    if of[-1] >= of[0]:
-        told = (
-            f"The loss goes from {plain(of[0], 3)} to {plain(of[-1], 3)} in {count(last, 'epoch')}."
-        )
+    verb = "falls" if of[-1] < of[0] else "goes"
+    words = (
+        f"The loss {verb} from {plain(of[0], 3)} to {plain(of[-1], 3)} in {count(last, 'epoch')}."
+    )
     at = sorted({round(last * k / 8) for k in range(9)})
     table = (("epoch", "loss"), *((str(k), plain(of[k], digits)) for k in at))
-    return Figure(svg.plot("losses", WIDTH, HEIGHT, "The loss by epoch", told, parts), told, table)
+    return Figure(
+        svg.plot("losses", WIDTH, HEIGHT, "The loss by epoch", words, parts), words, table
+    )
 
 
 def boundary(e: Example, t: Trained, digits: int) -> Figure:
@@ -311,7 +294,7 @@ def boundary(e: Example, t: Trained, digits: int) -> Figure:
         svg.text(left - 6, 14, "x₂", "end"),
     ]
     right = sum((h > 0.5) == (v > 0.5) for h, v in zip(t.outputs[:, 0], e.Y[:, 0], strict=True))
-    told = (
+    words = (
         f"Shaded: where h(x) is above ½ after training. Circles: the target is 1; squares: it is 0. "
         f"{right} of {len(e.X)} examples are on their side."
     )
@@ -319,12 +302,12 @@ def boundary(e: Example, t: Trained, digits: int) -> Figure:
         (*(plain(float(v), digits) for v in p), plain(float(v), digits), plain(float(h), digits))
         for p, v, h in zip(e.X, e.Y[:, 0], t.outputs[:, 0], strict=True)
     ]
-    figure = Figure(svg.plot("boundary", 330, 330, "The decision boundary", told, parts), told)
+    figure = Figure(svg.plot("boundary", 330, 330, "The decision boundary", words, parts), words)
     return replace(figure, table=(("x₁", "x₂", "target", "h(x)"), *rows))
 
 
 def _region(field: Floats, left: float, top: float, size: float) -> Iterator[Markup]:
-    """Runs of cells above ½, one path."""
+    """The cells above ½ as one path: a rectangle for each run of them in a row."""
     cells = len(field)
     side = size / cells
     pieces = []

@@ -1,4 +1,4 @@
-"""One page without script, made of the report's style sheet and its own; and the index of a course."""
+"""One page without scripts, in the report's style and its own; and the index of a course."""
 
 from __future__ import annotations
 
@@ -23,51 +23,50 @@ from conformance.report.html import environment, own_file
 __all__ = ["Entry", "index", "render"]
 
 PHONE, LINE = 16.0, 48.0
-"""In em: what is wider than a phone may have to be scrolled, and than a line it goes on in the next one."""
+"""In em: a formula that is wider than `PHONE` may be scrolled; one that is wider than `LINE` wraps."""
 
 _BLANK = Markup('<mspace class="blank" width="4.6em" height="1.05em" depth=".45em"/>')
 _SIGN = re.compile(r"(<mo[^>]*>(?:&#x00028;|&#x0002C;|&#x022C5;|&#x0002F;)</mo>)<mo>&#x02212;</mo>")
-"""A minus that is a sign, after ( , · or /: it stands close to its number."""
+"""A minus that is a sign, as it follows ( , · or /, and so has no space after it."""
 _NOTHING = re.compile(r'<mo stretchy="true" fence="true" form="\w+" />')
-"""A parenthesis that is closed in another piece: nothing has no space around it."""
+"""The invisible partner of a parenthesis that is closed in another piece: removed, it takes no space."""
 
 
 def _math(latex: str) -> Markup:
-    """MathML; what is left blank is a box, and a matrix has its brackets from the style sheet: not every
-    browser has a font with brackets that grow."""
-    found = str(math(latex.replace(BOX, r"\text{BLANK}"))).replace(
+    """MathML. A blank is a box; a matrix has its brackets from the style sheet, as not every browser has a
+    font with brackets that grow."""
+    mathml = str(math(latex.replace(BOX, r"\text{BLANK}"))).replace(
         "<mtext>BLANK</mtext>", str(_BLANK)
     )
-    found = _NOTHING.sub("", found)
-    found = found.replace("<mo>&#x0005B;</mo><mtable>", '<mtable class="bracketed">')
-    found = found.replace("</mtable><mo>&#x0005D;</mo>", "</mtable>")
-    found = found.replace(
-        '<mn mathvariant="bold">1</mn>', "<mn>𝟏</mn>"
-    )  # MathML Core has no bold digits
-    return Markup(_SIGN.sub(r'\1<mo form="prefix">&#x02212;</mo>', found))
+    mathml = _NOTHING.sub("", mathml)
+    mathml = mathml.replace("<mo>&#x0005B;</mo><mtable>", '<mtable class="bracketed">')
+    mathml = mathml.replace("</mtable><mo>&#x0005D;</mo>", "</mtable>")
+    # MathML Core has no bold digits
+    mathml = mathml.replace('<mn mathvariant="bold">1</mn>', "<mn>𝟏</mn>")
+    return Markup(_SIGN.sub(r'\1<mo form="prefix">&#x02212;</mo>', mathml))
 
 
 class Shown(NamedTuple):
-    """A piece of a formula, and about how many em it takes."""
+    """A piece of a formula, and about how wide it is in em."""
 
     math: Markup
     wide: float
 
 
 def _piece(latex: str, joined: bool = False) -> Shown:
-    """A piece; one that is joined to another begins with the sign between them."""
+    """A piece; `joined`: it begins with the sign between it and the piece before."""
     wide = round(1.12 * width(latex) + 0.6, 1)
-    found = str(_math(latex)).replace("<math ", f'<math style="--w: {wide}" ', 1)
+    mathml = str(_math(latex)).replace("<math ", f'<math style="--w: {wide}" ', 1)
     if joined:
-        found = found.replace("<mrow><mo>", '<mrow><mo form="infix">', 1)
-        # matrices stand side by side, but where they may stand below each other
+        mathml = mathml.replace("<mrow><mo>", '<mrow><mo form="infix">', 1)
+        # the style sheet shows this × only where the matrices of a product stand below each other
         times = '<mo form="infix" class="times">&#x000D7;'
-        found = found.replace('<mo form="infix">&#x000D7;', times, 1)
-    return Shown(Markup(found), wide)
+        mathml = mathml.replace('<mo form="infix">&#x000D7;', times, 1)
+    return Shown(Markup(mathml), wide)
 
 
 def _shown(formula: Formula) -> list[Shown]:
-    """Its pieces, each by itself: a browser wraps them."""
+    """The pieces of a formula, each by itself, so that a browser wraps between them."""
     empty = strut(max(rows(p.latex) for p in formula))
     return [
         _piece(p.begins + balanced(p.latex, empty), joined=k > 0) for k, p in enumerate(formula)
@@ -83,10 +82,10 @@ def _alone(latex: str) -> list[Shown]:
 
 
 def _pixels(figure: Figure) -> str:
-    """How wide a picture is drawn."""
-    found = re.search(r'<svg [^>]*?\bwidth="(\d+)"', figure.picture)
-    assert found
-    return found[1]
+    """The width of a picture, in pixels."""
+    width = re.search(r'<svg [^>]*?\bwidth="(\d+)"', figure.picture)
+    assert width
+    return width[1]
 
 
 def _environment() -> Environment:
@@ -127,7 +126,7 @@ def render(h: Handout) -> str:
 
 
 class Entry(NamedTuple):
-    """An example of the index, and the files that there are of it."""
+    """An example in the index, with its files."""
 
     example: Example
     files: Sequence[tuple[str, str]]  # format and name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeAlias
 
 from conformance.commands.handout import md
 from conformance.commands.handout.checking import source
@@ -14,6 +14,9 @@ from conformance.model.problem import Floats
 from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["render"]
+
+Cell: TypeAlias = dict[str, object]
+"""A notebook's cell, as nbformat 4 defines it."""
 
 
 def render(h: Handout) -> str:
@@ -31,24 +34,23 @@ def render(h: Handout) -> str:
     return json.dumps(notebook, ensure_ascii=True, indent=1) + "\n"
 
 
-def _text(source: str) -> dict[str, Any]:
+def _text(source: str) -> Cell:
     return {"cell_type": "markdown", "metadata": {}, "source": source.splitlines(keepends=True)}
 
 
-def _code(source: str, folded: bool = False) -> dict[str, Any]:
-    """A cell; folded, JupyterLab and MyST show it when it is asked for."""
-    lines = source.splitlines(keepends=True)
+def _code(source: str, folded: bool = False) -> Cell:
+    """A cell of code; JupyterLab and MyST show a folded one only on demand."""
     fold = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
     return {
         "cell_type": "code",
         "execution_count": None,
         "metadata": fold if folded else {},
         "outputs": [],
-        "source": lines,
+        "source": source.splitlines(keepends=True),
     }
 
 
-def _cells(h: Handout) -> Iterable[dict[str, Any]]:
+def _cells(h: Handout) -> Iterable[Cell]:
     yield _text("\n\n".join([*md.opening(h), *map(md.figure, h.figures)]))
     yield _text("## Given")
     yield _code(_data(h))
@@ -81,7 +83,7 @@ def _array(M: Floats) -> str:
 
 
 def _data(h: Handout) -> str:
-    """The example's numbers, as displayed."""
+    """The cell that defines the example's numbers, as displayed."""
     e = h.example
     x, y, z = ("x", "y", "z") if e.column else ("X", "Y", "Z")
     lines = ["import numpy as np", "import refbp", "", "np.set_printoptions(precision=8)"]
@@ -102,7 +104,7 @@ def _data(h: Handout) -> str:
 
 
 def _network(h: Handout) -> list[str]:
-    """The network as refbp has it."""
+    """Lines that make a refbp.Network of these numbers."""
     e = h.example
     T = ".T" if e.column else ""
     x = "x" if e.column else "X"
@@ -122,7 +124,7 @@ def _network(h: Handout) -> list[str]:
 
 
 def _truth(h: Handout) -> str:
-    """What refbp computes of each step, as displayed: what the lines are compared with."""
+    """The cell that computes every step by refbp: `right`, which `check` compares with."""
     e = h.example
     T, y, a, z = (".T", "y", "a", "z") if e.column else ("", "Y", "A", "Z")
     lines = [*_network(h), f"targets = {y}{T}", "trace = network.trace(inputs, targets)"]
@@ -168,6 +170,7 @@ def _truth(h: Handout) -> str:
 
 
 def _check(h: Handout) -> str:
+    """The cell that defines `check`; it remembers which answers are wrong, to say which to mend first."""
     return f'''{source()}
 
 
@@ -194,7 +197,7 @@ def check(name, got):
 
 
 def _forward(h: Handout) -> str:
-    """Where the backward steps alone are shown: what they start from."""
+    """The cell with the forward pass, for a handout of the backward steps alone."""
     e = h.example
     a, z = ("a", "z") if e.column else ("A", "Z")
     product = f"W[l] @ {z}[l - 1]" if e.column else f"{z}[l - 1] @ W[l]"
@@ -203,7 +206,7 @@ def _forward(h: Handout) -> str:
 
 
 def _step(h: Handout, line: Line) -> str:
-    """The line of NumPy; or, left blank, a line to fill in."""
+    """The cell of a step: its line of NumPy, or one to fill in, and the check of it."""
     variable = line.step.variable
     code = f"{variable} = ...  # your line" if h.wish.blanks else line.step.code
     return f'{code}\n{variable} = check("{variable}", {variable})\n{variable}'

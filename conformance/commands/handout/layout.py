@@ -1,7 +1,7 @@
-"""Where a formula may go on in another line, and about how wide it is set.
+"""Breaks formulas into lines, by an estimate of how wide LaTeX sets them.
 
-A formula is a row of pieces. On paper and in Markdown they are packed into lines; a page wraps them itself.
-Widths are in em: those of Computer Modern at ten points, rounded up.
+A formula is a row of pieces. For LaTeX and Markdown they are packed into lines here; on a page the browser
+wraps them. Widths are in em: those of Computer Modern at ten points, rounded up. A test measures them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["Formula", "Piece", "balanced", "narrowed", "packed", "rows", "strut"
 
 
 class Piece(NamedTuple):
-    """What stays on one line. A matrix is never in two pieces, and never two in one."""
+    """A part of a formula that stays on one line. It has one whole matrix at most."""
 
     latex: str
-    within: str = ""  # joins it to what is before it on a line
-    begins: str = ""  # stands before it where it begins one
+    within: str = ""  # stands before it where it follows another piece on the same line
+    begins: str = ""  # stands before it where it begins a line
 
 
 Formula: TypeAlias = tuple[Piece, ...]
@@ -29,14 +29,14 @@ _ANY = re.compile(r"\\begin\{b?matrix\} (.*?) \\end\{b?matrix\}")
 
 
 def whole(formula: Sequence[Piece]) -> str:
-    """On one line."""
+    """The formula on one line."""
     return "".join(p.within * bool(k) + p.latex for k, p in enumerate(formula))
 
 
 def packed(formula: Formula, room: float, indent: str = r"\quad {}") -> list[str]:
-    """As few lines as hold it, in this order; one that is not the first begins with its sign.
+    """The formula in as few lines as hold it, each at most `room` wide unless a piece alone is wider.
 
-    {}: or + would be a sign of what follows, and stand close to it.
+    The indent ends in {}, so that LaTeX sets a + or − after it with the space of a sum, not as a sign.
     """
     lines: list[str] = []
     line = ""
@@ -55,12 +55,12 @@ def packed(formula: Formula, room: float, indent: str = r"\quad {}") -> list[str
 
 
 def rows(latex: str) -> int:
-    """Of the tallest matrix."""
+    """How many rows the tallest matrix has; 1 without a matrix."""
     return max((m.count(r"\\") + 1 for m in _ANY.findall(latex)), default=1)
 
 
 def strut(tall: int) -> str:
-    """Nothing, as tall as so many rows."""
+    """An invisible box as tall as a matrix of so many rows."""
     return r"\vphantom{\begin{matrix} " + r" \\ ".join("0" * tall) + r" \end{matrix}}"
 
 
@@ -68,11 +68,13 @@ _PARENTHESIS = re.compile(r"\\left\(|\\right\)")
 
 
 def balanced(latex: str, strut: str) -> str:
-    """A piece whose parenthesis is in another one: it is closed by nothing, and as tall as the other."""
-    found = list(_PARENTHESIS.finditer(latex))
+    """Give each \\left( and \\right) whose partner is on another line an invisible one, as tall as `strut`.
+
+    LaTeX requires both on one line, and would make each only as tall as its own line.
+    """
     stack: list[re.Match[str]] = []
     alone: list[re.Match[str]] = []
-    for m in found:
+    for m in _PARENTHESIS.finditer(latex):
         if m[0] == r"\left(":
             stack.append(m)
         elif stack:
@@ -80,8 +82,8 @@ def balanced(latex: str, strut: str) -> str:
         else:
             alone.append(m)
     for m in sorted([*alone, *stack], key=lambda m: -m.start()):
-        told = rf"\left( {strut} \right." if m[0] == r"\left(" else rf"\left. {strut} \right)"
-        latex = latex[: m.start()] + told + latex[m.end() :]
+        pair = rf"\left( {strut} \right." if m[0] == r"\left(" else rf"\left. {strut} \right)"
+        latex = latex[: m.start()] + pair + latex[m.end() :]
     return latex
 
 
@@ -89,16 +91,16 @@ def balanced(latex: str, strut: str) -> str:
 
 
 def narrowed(formula: Formula, room: float) -> Formula:
-    """With every matrix that is wider than a line broken between its columns."""
+    """The formula with every matrix that is wider than a line broken between its columns."""
     return tuple(part for piece in formula for part in _broken(piece, room))
 
 
 def _broken(piece: Piece, room: float) -> list[Piece]:
-    found = _MATRIX.search(piece.latex)
-    if not found or width(piece.begins + piece.latex) <= room:
+    matrix = _MATRIX.search(piece.latex)
+    if not matrix or width(piece.begins + piece.latex) <= room:
         return [piece]
-    before, after = piece.latex[: found.start()], piece.latex[found.end() :]
-    cells = [row.split(" & ") for row in found[1].split(r" \\ ")]
+    before, after = piece.latex[: matrix.start()], piece.latex[matrix.end() :]
+    cells = [row.split(" & ") for row in matrix[1].split(r" \\ ")]
     ends = width(piece.begins + before + after) + 2 * _DOTS
     blocks = _blocks([max(width(r[k]) for r in cells) for k in range(len(cells[0]))], room - ends)
     parts = []
@@ -115,19 +117,19 @@ def _broken(piece: Piece, room: float) -> list[Piece]:
 
 
 _GAP, _BRACKET, _DOTS = 1.0, 0.75, 2.3
-"""Between two columns; a bracket; the dots where a row goes on, with their gap."""
+"""Widths: the gap between two columns, a bracket, the dots where a row goes on, with their gap."""
 
 
 def _blocks(columns: Sequence[float], room: float) -> list[tuple[int, int]]:
-    """Runs of columns that each fit, one at least."""
-    found, start = [], 0
+    """Split columns of these widths into runs (start, end) that fit; one column always counts as fitting."""
+    blocks, start = [], 0
     while start < len(columns):
         end = start + 1
         while end < len(columns) and sum(columns[start : end + 1]) + _GAP * (end - start) <= room:
             end += 1
-        found.append((start, end))
+        blocks.append((start, end))
         start = end
-    return found
+    return blocks
 
 
 # --- widths -------------------------------------------------------------------------------------------
@@ -142,18 +144,18 @@ _WIDTHS = {
     "/": 0.5, "-": 0.78, "'": 0.2, "i": 0.36, "j": 0.42, "l": 0.31, "e": 0.47, "z": 0.48, "y": 0.5, "&": 1.0,
     " - ": 1.23, " + ": 1.23, " = ": 1.34, " > ": 1.34, "W": 1.2, "X": 0.9, "Y": 0.9, "A": 0.9, "Z": 0.72,
 }  # fmt: skip
-"""What is not here is as wide as a letter or a digit."""
+"""Any other letter is 0.6 wide, and any other token 0.5."""
 _SMALL = 0.8
-"""An index or exponent."""
+"""The size of an index or exponent."""
 
 
 def width(latex: str) -> float:
-    """In em, a little more rather than less."""
+    """The width of a formula in em: a little too much rather than too little."""
     return _Setter(latex).row()
 
 
 class _Setter:
-    """Goes through LaTeX once. It knows what our own formulas are made of."""
+    """Measures LaTeX in one pass. It knows the commands that our own formulas are made of, and no others."""
 
     def __init__(self, latex: str) -> None:
         self.tokens = _TOKEN.findall(latex)
@@ -161,7 +163,7 @@ class _Setter:
         self.scale = 1.0
 
     def row(self, *until: str) -> float:
-        """Up to one of those, which is taken too."""
+        """The width up to and with one of the tokens `until`, or to the end."""
         total = 0.0
         while self.at < len(self.tokens):
             token = self.tokens[self.at]
@@ -172,7 +174,7 @@ class _Setter:
         return total
 
     def group(self) -> float:
-        """What follows: in braces, or one token."""
+        """The width of an argument: what follows in braces, or one token."""
         while self.at < len(self.tokens) and self.tokens[self.at] == " ":
             self.at += 1
         token = self.tokens[self.at]
@@ -180,13 +182,14 @@ class _Setter:
         return self.row("}") if token == "{" else self.one(token)
 
     def small(self) -> float:
-        """What follows, as an index or exponent."""
+        """The width of an argument that is an index or exponent."""
         self.scale *= _SMALL
-        found = self.group() * _SMALL
+        wide = self.group() * _SMALL
         self.scale /= _SMALL
-        return found
+        return wide
 
     def one(self, token: str) -> float:
+        """The width of a token, with its arguments."""
         if token.startswith(r"\begin"):
             return self.matrix() + (2 * _BRACKET if token == r"\begin{bmatrix}" else 0.0)
         if token in (r"\frac", r"\tfrac"):
@@ -197,7 +200,7 @@ class _Setter:
         if token in (r"\xrightarrow", r"\xleftarrow"):
             return self.small() + 1.8
         if token == r"\boxed":
-            return (self.group() + 0.7) / self.scale  # of its own size everywhere
+            return (self.group() + 0.7) / self.scale  # \boxed is as large in an index as elsewhere
         if token == r"\vphantom":
             return 0.0 * self.group()
         if token in (r"\mathbf", r"\mathrm", r"\mathcal", r"\text", r"\phantom"):
@@ -207,7 +210,7 @@ class _Setter:
         return _WIDTHS.get(token, 0.6 if token.isalpha() else 0.5)
 
     def matrix(self) -> float:
-        """Its columns, each as wide as its widest cell, and what is between them."""
+        """The width of a matrix: of its columns, each as wide as its widest cell, and of the gaps."""
         columns: list[float] = []
         k, cell = 0, 0.0
         while self.at < len(self.tokens):

@@ -1,4 +1,5 @@
-"""MyST Markdown: $$ … $$ for the steps, pictures as data, and nobody's text as markup."""
+"""MyST Markdown: steps in $$ … $$, pictures as data addresses. Text from a file is escaped, so that none of
+it is markup. The notebook is made of the same pieces."""
 
 from __future__ import annotations
 
@@ -25,9 +26,10 @@ __all__ = [
 ]
 
 LINE, WIDEST = 27.0, 34.0
-"""In em: what a line of a display holds, and a matrix that is wider than a column of text is broken."""
+"""In em: the width of a line of a display, and the width beyond which a matrix is broken."""
 MACROS, LINED = 3000, r"\underline{\phantom{00.0000}}"
-"""MathJax has a box as a macro, and gives up where so many characters have many; a line it has itself."""
+"""MathJax expands \\boxed as a macro and stops after many of them: a display of more characters has lines for
+its blanks, which are no macro."""
 
 
 def render(h: Handout) -> str:
@@ -39,7 +41,7 @@ def _blocks(h: Handout) -> Iterable[str]:
     yield from opening(h)
     yield from (figure(f) for f in h.figures)
     yield "## Given"
-    yield from (given(g, told) for g, told in h.givens)
+    yield from (given(g, latex) for g, latex in h.givens)
     for title, lines in h.sections:
         yield f"## {md(title)}"
         yield from (step(line) for line in lines)
@@ -73,7 +75,7 @@ def conventions(h: Handout) -> str:
 
 
 def display(left: str, *formulas: Formula) -> str:
-    """left = formula = formula, aligned at the equals sign; each goes on where a line is full."""
+    """left = formula = formula, aligned at the equals sign, each formula in as many lines as it takes."""
     body: list[str] = []
     for formula in filter(None, formulas):
         first, *more = packed(narrowed(formula, WIDEST - width(left)), LINE - width(left))
@@ -84,18 +86,18 @@ def display(left: str, *formulas: Formula) -> str:
     return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
 
 
-def given(g: Given, told: str) -> str:
-    """A number that is handed out."""
-    return display(g.left, (Piece(told),))
+def given(g: Given, latex: str) -> str:
+    """A given matrix or vector."""
+    return display(g.left, (Piece(latex),))
 
 
 def answer(line: Line) -> str:
-    """A result, alone."""
+    """A step's result, for the answer key."""
     return display(line.left, (Piece(line.result),))
 
 
 def step(line: Line) -> str:
-    """In words, then the equation, then its mark."""
+    """A step: in words, as equations, and its mark."""
     note = f" {md(line.step.note)}" if line.step.note else ""
     shown = display(line.left, (Piece(line.symbols),), line.filled, (Piece(line.result),))
     mark = f"\n\n*{md(line.mark)}*" if line.mark else ""
@@ -108,7 +110,7 @@ def figure(f: Figure) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """The first row heads it."""
+    """A table, its first row a heading."""
     lines = ["| " + " | ".join(md(c) or " " for c in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
 

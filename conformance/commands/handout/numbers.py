@@ -1,20 +1,20 @@
-"""How a number is written with so many significant digits, and how many of them are certified."""
+"""Writes numbers with so many significant digits, and counts how many of these are certified."""
 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.model.problem import Floats
 from conformance.truth.balls import Enclosure
 
 __all__ = ["certified", "latex", "plain", "rounded", "shown", "unit"]
 
-_EXACT = Context(prec=1200)
-HELD = 15  # digits that a float certainly holds
+_EXACT = Context(prec=1200)  # more digits than any float has
+HELD = 15  # every decimal number of so many digits survives as a float
 
 
 def _significant(d: Decimal) -> int:
@@ -27,7 +27,7 @@ def rounded(x: Decimal, digits: int) -> Decimal:
 
 
 def unit(x: float, digits: int) -> float:
-    """One in the last of its digits."""
+    """The size of x's last digit, where it is written with so many."""
     return 10.0 ** (Decimal(x).adjusted() - digits + 1) if x else 0.0
 
 
@@ -59,25 +59,25 @@ def latex(x: float, digits: int) -> str:
 
 
 def plain(x: float, digits: int) -> str:
-    """The same for text: with a minus sign, and × 10^."""
+    """The same for plain text, with a minus sign and × 10^."""
     mantissa, e, power = shown(x, digits).replace("-", "−").partition("e")
     return f"{mantissa} × 10^{power}" if e else mantissa
 
 
 def _exactly(x: Fraction) -> Decimal:
-    """The denominators are powers of two: the quotient ends."""
+    """The decimal number, exactly: it is finite, as the denominator is a power of two."""
     return _EXACT.divide(Decimal(x.numerator), Decimal(x.denominator))
 
 
 def _ends(e: Enclosure, at: tuple[int, ...]) -> tuple[Decimal, Decimal]:
-    """The two ends of what encloses one number."""
+    """The two ends of the interval that encloses one number."""
     middle = Fraction(float(e.hi[at])) + Fraction(float(e.lo[at]))
     r = Fraction(float(e.rad[at]))
     return _exactly(middle - r), _exactly(middle + r)
 
 
 def _count(x: float, low: Decimal, high: Decimal, digits: int) -> int:
-    """The most digits to which x, and both ends, are written alike."""
+    """The most digits to which x and both ends of its enclosure round alike."""
     if low == high == Decimal(x):
         return digits
     for k in range(digits, 0, -1):
@@ -86,11 +86,11 @@ def _count(x: float, low: Decimal, high: Decimal, digits: int) -> int:
     return 0
 
 
-def certified(M: NDArray[Any], e: Enclosure, digits: int) -> NDArray[np.int64]:
+def certified(M: Floats, e: Enclosure, digits: int) -> NDArray[np.int64]:
     """For each entry, how many of its digits are those of the exact value."""
-    found = np.zeros(M.shape, np.int64)
+    counts = np.zeros(M.shape, np.int64)
     for at in np.ndindex(M.shape):
         x = float(M[at])
         known = np.isfinite(x) and np.isfinite(e.hi[at]) and np.isfinite(e.rad[at])
-        found[at] = _count(x, *_ends(e, at), digits) if known else 0
-    return found
+        counts[at] = _count(x, *_ends(e, at), digits) if known else 0
+    return counts

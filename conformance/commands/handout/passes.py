@@ -1,9 +1,8 @@
-"""The numbers of an example, computed by refbp: all that a step may show, in the batch form."""
+"""Computes every number that a step may show, by refbp, as a batch of rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,75 +27,77 @@ __all__ = [
 ]
 
 Key = tuple[str, int]
-"""A quantity and its layer; what has no layer of its own stands at layer 0."""
+"""A quantity and its layer; 0 for a quantity that has no layer."""
 Numbers = dict[Key, Floats]
 
 
 def numbers(e: Example) -> Numbers:
-    """Everything, by refbp's two procedures. Raises HandoutError where the network cannot be run."""
+    """Every quantity, by refbp's two procedures. Raises HandoutError if one is not finite, or the loss does
+    not take what σ_L gives."""
     p = e.problem()
     try:
         with np.errstate(all="ignore"):
             trace = implementation("refbp").run(p)
-            found = of_trace(e, trace)
-            _between(e, p, trace, found)
-            _all_finite(e, found)
-            found["loss_after", 0] = after(e, implementation("refbp"), trace)
+            by_key = of_trace(e, trace)
+            _between(e, p, trace, by_key)
+            _all_finite(e, by_key)
+            by_key["loss_after", 0] = after(e, implementation("refbp"), trace)
     except refbp.InputError as error:
         raise e.refused(
             "", "loss", f"is {e.loss!r}, which does not take what {e.sigma[e.L]} gives: {error}"
         ) from error
-    _all_finite(e, found)
-    return found
+    _all_finite(e, by_key)
+    return by_key
 
 
-def _all_finite(e: Example, found: Numbers) -> None:
-    forward = ("A", "Z", "T")
-    for (quantity, l), M in sorted(found.items(), key=lambda x: x[0][0] not in forward):
+def _all_finite(e: Example, by_key: Numbers) -> None:
+    forward = ("A", "Z", "T")  # first, as they are the cause where others are not finite either
+    for (quantity, l), M in sorted(by_key.items(), key=lambda x: x[0][0] not in forward):
         if not np.isfinite(M).all():
             what = "sum of exponentials" if quantity == "T" else quantity
             where = f"{what} of layer {l}" if l else quantity
-            told = f"gives no finite {where}; expected finite numbers everywhere"
+            what = f"gives no finite {where}; expected finite numbers everywhere"
             if quantity in ("W_new", "b_new", "loss_after"):
-                raise e.refused("", "alpha", f"is {e.alpha:g} and {told}: take a smaller one.")
+                raise e.refused("", "alpha", f"is {e.alpha:g} and {what}: take a smaller one.")
             if quantity in forward:
-                raise e.refused(e.table(l), "W", f"{told}: take smaller weights.")
-            told = f"is {e.loss!r} and {told}: take another, or smaller weights."
-            raise e.refused("", "loss", told)
+                raise e.refused(e.table(l), "W", f"{what}: take smaller weights.")
+            raise e.refused(
+                "", "loss", f"is {e.loss!r} and {what}: take another, or smaller weights."
+            )
 
 
 def of_trace(e: Example, t: Trace) -> Numbers:
-    """What an implementation returned, by key; with ½ Σ run as Σ, halved, which is exact."""
-    found: Numbers = {("Z", 0): e.X, ("Y", 0): e.Y}
+    """What an implementation returned, by key. The loss ½ Σ is run as Σ; halving its numbers is exact."""
+    by_key: Numbers = {("Z", 0): e.X, ("Y", 0): e.Y}
     for l in e.W:
-        found["W", l] = e.W[l]
-        found["A", l], found["Z", l] = t.A[l], t.Z[l]
-        found["delta", l] = t.delta[l] / e.scale
-        found["dW", l] = t.dW[l][: len(e.W[l])] / e.scale
-        found["W_new", l] = t.W_new[l][: len(e.W[l])]
+        by_key["W", l] = e.W[l]
+        by_key["A", l], by_key["Z", l] = t.A[l], t.Z[l]
+        by_key["delta", l] = t.delta[l] / e.scale
+        by_key["dW", l] = t.dW[l][: len(e.W[l])] / e.scale
+        by_key["W_new", l] = t.W_new[l][: len(e.W[l])]
         if e.b:
-            found["b", l] = e.b[l].reshape(1, -1)
-            found["db", l] = t.dW[l][-1:] / e.scale
-            found["b_new", l] = found["b", l] if e.fixed_biases else t.W_new[l][-1:]
-    found["loss", 0] = np.full((1, 1), t.loss) / e.scale
-    return found
+            by_key["b", l] = e.b[l].reshape(1, -1)
+            by_key["db", l] = t.dW[l][-1:] / e.scale
+            by_key["b_new", l] = by_key["b", l] if e.fixed_biases else t.W_new[l][-1:]
+    by_key["loss", 0] = np.full((1, 1), t.loss) / e.scale
+    return by_key
 
 
-def _between(e: Example, p: Problem, t: Trace, found: Numbers) -> None:
-    """What stands between two results: σ'_l(A_l), ∂L/∂Z_L, and what a row-wise σ_L needs."""
+def _between(e: Example, p: Problem, t: Trace, by_key: Numbers) -> None:
+    """Adds what no trace has: σ'_l(A_l), ∂L/∂Z_L, and the sums that a row-wise σ_L needs."""
     for l, name in e.sigma.items():
         if isinstance(refbp.activation(name), refbp.Elementwise):
-            found["D", l] = refbp.activation(name).derivative(t.A[l])
+            by_key["D", l] = refbp.activation(name).derivative(t.A[l])
         else:
             G = refbp.loss(p.loss).gradient(t.Z[l], p.Y) / e.scale
             weighted = G * t.Z[l] if name == "softmax" else G
-            found["S", l] = weighted.sum(axis=1, keepdims=True)
-            found["T", l] = np.exp(t.A[l]).sum(axis=1, keepdims=True)
-    found["G", e.L] = refbp.loss(p.loss).gradient(t.Z[e.L], p.Y) / e.scale
+            by_key["S", l] = weighted.sum(axis=1, keepdims=True)
+            by_key["T", l] = np.exp(t.A[l]).sum(axis=1, keepdims=True)
+    by_key["G", e.L] = refbp.loss(p.loss).gradient(t.Z[e.L], p.Y) / e.scale
 
 
 def moved(e: Example, t: Trace) -> Problem:
-    """The problem after the step."""
+    """The problem with the weights after the step."""
     p = e.problem()
     W = {l: M.copy() for l, M in t.W_new.items()}
     if e.fixed_biases:
@@ -106,25 +107,25 @@ def moved(e: Example, t: Trace) -> Problem:
 
 
 def after(e: Example, by: Implementation, t: Trace) -> Floats:
-    """The loss after the step, by an implementation."""
+    """The loss after the step, as an implementation computes it."""
     again = by.run(moved(e, t))
     return np.full((1, 1), again.loss) / e.scale
 
 
 def updated_first(e: Example) -> float:
-    """The loss after the step where each W_{l+1} is updated before δ_l is taken through it: a mistake."""
+    """The loss after the step with a known mistake: W_{l+1} is updated before δ_l is taken through it."""
     steps = planted(FAULTS["weights-updated-first"].wrong)
     return float(after(e, implementation("refbp"), Loop(steps).run(e.problem()))[0, 0])
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What stochastic gradient descent made of it."""
+    """The result of training an example."""
 
     losses: tuple[float, ...]  # before, and after each epoch
     outputs: Floats  # h(X) at the end
-    field: Floats | None  # h on a grid over the two inputs, where there are two and one output
-    low: tuple[float, float] = (0.0, 0.0)
+    field: Floats | None  # h on a grid over the inputs, for two inputs and one output
+    low: tuple[float, float] = (0.0, 0.0)  # the corners of the grid
     high: tuple[float, float] = (0.0, 0.0)
 
 
@@ -149,8 +150,8 @@ def train(e: Example, cells: int = 96) -> Trained | None:
     centres = [low[k] + (np.arange(cells) + 0.5) * (high[k] - low[k]) / cells for k in (0, 1)]
     grid = np.stack(np.meshgrid(*centres), axis=-1).reshape(-1, 2)
     h = end.forward(refbp.with_ones(grid) if e.b else grid)[1][e.L]
-    corner: Any = [tuple(map(float, v)) for v in (low, high)]
-    return Trained(losses, outputs, h.reshape(cells, cells), *corner)
+    field = h.reshape(cells, cells)
+    return Trained(losses, outputs, field, (low[0], low[1]), (high[0], high[1]))
 
 
 def _network(e: Example) -> refbp.Network:
@@ -161,9 +162,10 @@ def _network(e: Example) -> refbp.Network:
     return refbp.Network(refbp.absorb(e.W, e.b), refbp.with_constant_units(sigma), loss)
 
 
-def environment(e: Example, by: Numbers) -> dict[str, Any]:
-    """The names that the lines of a notebook use, bound to numbers in the displayed form."""
-    found: dict[str, Any] = {
+def environment(e: Example, by: Numbers) -> dict[str, object]:
+    """The names that a notebook's lines of NumPy use, bound to the numbers as they are displayed."""
+    layers: dict[str, dict[int, Floats]] = {}
+    names: dict[str, object] = {
         "__builtins__": {"range": range}, "np": np, "n": e.n, "L": e.L, "alpha": e.alpha,
         "sigma": {l: refbp.activation(s) for l, s in e.sigma.items()},
     }  # fmt: skip
@@ -171,9 +173,9 @@ def environment(e: Example, by: Numbers) -> dict[str, Any]:
     for (quantity, l), M in by.items():
         shaped = e.shaped(M)
         if quantity == "Y":
-            found["y" if e.column else "Y"] = shaped
+            names["y" if e.column else "Y"] = shaped
         elif quantity in ("loss", "loss_after"):
-            found[quantity] = float(M[0, 0])
+            names[quantity] = float(M[0, 0])
         else:
-            found.setdefault(letter.get(quantity, quantity), {})[l] = shaped
-    return found
+            layers.setdefault(letter.get(quantity, quantity), {})[l] = shaped
+    return {**names, **layers}

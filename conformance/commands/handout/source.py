@@ -1,4 +1,4 @@
-"""A teacher's file as text."""
+"""Reads the text of a teacher's file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,8 @@ class HandoutError(RefusedError):
     """Why there is no handout: what was got, what was expected, where."""
 
 
-# --- the file -----------------------------------------------------------------------------------------
-
-
 def is_file(wanted: str) -> bool:
-    """Is it the name of a file, there or not, and no name of an example?"""
+    """Whether it names a file, which need not exist, and not an example."""
     try:
         return wanted.endswith(".toml") or Path(wanted).exists()
     except OSError:  # a name that is too long
@@ -30,7 +27,7 @@ def is_file(wanted: str) -> bool:
 
 
 def text_of(wanted: str) -> str:
-    """The text of a file, its lines ending as ours do. Raises HandoutError."""
+    """The text of a file, its lines ending in \\n. Raises HandoutError."""
     path, shown = Path(wanted), visible(wanted)
     try:
         if path.is_dir():

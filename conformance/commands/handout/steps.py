@@ -1,8 +1,8 @@
 """The worked steps as data, in the notes' order: one list that every format shows.
 
-A step says what is computed in symbols, with the numbers in it, and what comes out; and the line of NumPy
-that computes it, which the notebook shows and `recomputed` runs. Displayed are columns, where an example
-is one (a_l = W_l z_{l-1}, W_l is d_l×d_{l-1}), or a batch of rows (A_l = Z_{l-1} W_l).
+A step has its equation in symbols, the same with numbers, the result, and the line of NumPy that computes it,
+which the notebook shows and `recomputed` runs. An example is displayed as a column (a_l = W_l z_{l-1}, W_l
+d_l×d_{l-1}), or a batch as rows (A_l = Z_{l-1} W_l).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Step:
     says: str  # in words
     left: str
     symbols: str
-    filled: Parts  # none where the symbols say it all
+    filled: Parts  # the symbols with numbers for them; empty if that would add nothing
     result: Floats  # as displayed
     code: str
     note: str = ""
@@ -79,7 +79,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Given:
-    """A number that is handed out."""
+    """A matrix or vector that is given."""
 
     key: Key
     left: str
@@ -94,7 +94,7 @@ def block(M: Floats, key: Key) -> Grid:
 # --- as LaTeX -----------------------------------------------------------------------------------------
 
 Blank = Callable[[Num], str | None]
-"""What stands in the place of a number; None: the number itself."""
+"""What is shown instead of a number; None: the number itself."""
 
 
 def _number(x: Num, digits: int, blank: Blank) -> str:
@@ -102,24 +102,25 @@ def _number(x: Num, digits: int, blank: Blank) -> str:
     if box is not None:
         return f"-{box}" if x.minus else box
     value = -x.value if x.minus else x.value
-    told = latex(value, digits)
-    return f"({told})" if x.wrapped and (told.startswith("-") or r"\times" in told) else told
+    number = latex(value, digits)
+    wrapped = x.wrapped and (number.startswith("-") or r"\times" in number)
+    return f"({number})" if wrapped else number
 
 
 def written(parts: Parts, digits: int, blank: Blank = lambda _: None) -> str:
-    """LaTeX, the numbers filled in to so many digits."""
+    """A formula as LaTeX, its numbers to so many digits."""
     return "".join(_part(p, digits, blank) for p in parts)
 
 
 def pieces(parts: Parts, digits: int, blank: Blank = lambda _: None) -> Formula:
-    """The same, parted where it may be broken."""
-    found = [Piece("")]
+    """The same as pieces, between which a line may end."""
+    row = [Piece("")]
     for p in parts:
         if isinstance(p, Break):
-            found.append(Piece("", p.within, p.begins))
+            row.append(Piece("", p.within, p.begins))
         else:
-            found[-1] = found[-1]._replace(latex=found[-1].latex + _part(p, digits, blank))
-    return tuple(found) if parts else ()
+            row[-1] = row[-1]._replace(latex=row[-1].latex + _part(p, digits, blank))
+    return tuple(row) if parts else ()
 
 
 def _part(p: str | Num | Grid | Break, digits: int, blank: Blank) -> str:
@@ -133,58 +134,59 @@ def _part(p: str | Num | Grid | Break, digits: int, blank: Blank) -> str:
     return r"\begin{bmatrix} " + r" \\ ".join(rows) + r" \end{bmatrix}"
 
 
-# --- the words and symbols of a convention ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Words:
-    """How the quantities of an example are written."""
-
-    e: Example
-
-    def v(self, letter: str, l: int | str = "") -> str:
-        """A vector as a column, a matrix as rows: bold."""
-        letter = letter.lower() if self.e.column else letter
-        return rf"\mathbf{{{letter}}}_{{{l}}}" if l != "" else rf"\mathbf{{{letter}}}"
-
-    def W(self, l: int) -> str:
-        return rf"\mathbf{{W}}_{{{l}}}"
-
-    def b(self, l: int) -> str:
-        return rf"\mathbf{{b}}_{{{l}}}" if self.e.column else rf"\mathbf{{b}}_{{{l}}}^\top"
-
-    def d(self, by: str) -> str:
-        return rf"\frac{{\partial \mathcal{{L}}}}{{\partial {by}}}"
-
-    def db(self, l: int) -> str:
-        return self.d(rf"\mathbf{{b}}_{{{l}}}") + ("" if self.e.column else r"^\top")
-
-    def code(self, quantity: str, l: int) -> str:
-        """The variable of A_l or Z_l."""
-        return f"{quantity.lower() if self.e.column else quantity}[{l}]"
-
-    @property
-    def y(self) -> str:
-        return "y" if self.e.column else "Y"
+# --- the steps of an example -----------------------------------------------------------------------------
 
 
 class _Writer:
     """The steps of one example, from its numbers."""
 
     def __init__(self, e: Example, by: Numbers) -> None:
-        self.e, self.by, self.w = e, by, _Words(e)
-        self.loss = LOSSES[e.loss]
+        self.e, self.by, self.loss = e, by, LOSSES[e.loss]
+
+    # how quantities are written, in the example's convention
+
+    def v(self, letter: str, l: int | str = "") -> str:
+        """A quantity in bold: a small letter for a column, a capital for rows."""
+        letter = letter.lower() if self.e.column else letter
+        return rf"\mathbf{{{letter}}}_{{{l}}}" if l != "" else rf"\mathbf{{{letter}}}"
+
+    def W(self, l: int) -> str:
+        """W_l."""
+        return rf"\mathbf{{W}}_{{{l}}}"
+
+    def b(self, l: int) -> str:
+        """b_l, which is a row where examples are."""
+        return rf"\mathbf{{b}}_{{{l}}}" if self.e.column else rf"\mathbf{{b}}_{{{l}}}^\top"
+
+    def d(self, by: str) -> str:
+        """∂L/∂ something."""
+        return rf"\frac{{\partial \mathcal{{L}}}}{{\partial {by}}}"
+
+    def db(self, l: int) -> str:
+        """∂L/∂b_l."""
+        return self.d(rf"\mathbf{{b}}_{{{l}}}") + ("" if self.e.column else r"^\top")
+
+    def code(self, quantity: str, l: int) -> str:
+        """The NumPy variable of A_l or Z_l: a[1], or A[1]."""
+        return f"{quantity.lower() if self.e.column else quantity}[{l}]"
+
+    @property
+    def y(self) -> str:
+        return "y" if self.e.column else "Y"
+
+    # their numbers, and formulas of these
 
     def M(self, quantity: str, l: int) -> Floats:
-        """As displayed."""
+        """The numbers of a quantity, as displayed."""
         return self.e.shaped(self.by[quantity, l])
 
     def block(self, quantity: str, l: int, transposed: bool = False) -> Grid:
+        """The same as a matrix in a formula."""
         M = self.M(quantity, l)
         return block(M.T if transposed else M, (quantity, l))
 
     def cells(self, make: Callable[..., Parts], *of: Key) -> Grid:
-        """A cell for each entry, made of the entries there of several matrices."""
+        """A matrix of cells, each made from the entries of several matrices at its place."""
         each = [self.M(*key) for key in of]
         rows, columns = each[0].shape
 
@@ -194,7 +196,8 @@ class _Writer:
         return Grid(tuple(tuple(cell(i, j) for j in range(columns)) for i in range(rows)))
 
     def product(self, P: Grid, Q: Grid) -> Parts:
-        return (P, PRODUCT, Q)
+        """P Q for a column; Q P for a batch of rows, where everything is transposed."""
+        return (P, PRODUCT, Q) if self.e.column else (Q, PRODUCT, P)
 
     # forward
 
@@ -206,28 +209,27 @@ class _Writer:
             yield self._activation(l)
 
     def _pre_activation(self, l: int) -> Step:
-        w, e = self.w, self.e
-        Z, W = w.v("Z", l - 1), w.W(l)
+        e = self.e
+        Z, W = self.v("Z", l - 1), self.W(l)
         symbols = rf"{W} {Z}" if e.column else rf"{Z} {W}"
-        pair = (self.block("W", l), self.block("Z", l - 1))
-        filled = self.product(*(pair if e.column else pair[::-1]))
-        code = ("W[{l}] @ {z}" if e.column else "{z} @ W[{l}]").format(l=l, z=w.code("Z", l - 1))
+        filled = self.product(self.block("W", l), self.block("Z", l - 1))
+        code = ("W[{l}] @ {z}" if e.column else "{z} @ W[{l}]").format(l=l, z=self.code("Z", l - 1))
         if e.b:
-            symbols += f" + {w.b(l)}" if e.column else rf" + \mathbf{{1}}\, {w.b(l)}"
+            symbols += f" + {self.b(l)}" if e.column else rf" + \mathbf{{1}}\, {self.b(l)}"
             filled = (*filled, PLUS, *(() if e.column else (r"\mathbf{1}",)), self.block("b", l))
             code += f" + b[{l}]"
         return Step(
-            ("A", l), "forward", f"The pre-activation of layer {l}", w.v("A", l), symbols, filled,
-            self.M("A", l), f"{w.code('A', l)} = {code}",
+            ("A", l), "forward", f"The pre-activation of layer {l}", self.v("A", l), symbols, filled,
+            self.M("A", l), f"{self.code('A', l)} = {code}",
         )  # fmt: skip
 
     def _activation(self, l: int) -> Step:
-        w, name = self.w, self.e.sigma[l]
-        a = w.v("A", l)
+        name = self.e.sigma[l]
+        a = self.v("A", l)
         return Step(
-            ("Z", l), "forward", f"The output of layer {l}, σ_{l} is {name}", w.v("Z", l),
+            ("Z", l), "forward", f"The output of layer {l}, σ_{l} is {name}", self.v("Z", l),
             rf"\sigma_{{{l}}}({a})", self._sigma(l), self.M("Z", l),
-            f"{w.code('Z', l)} = sigma[{l}]({w.code('A', l)})",
+            f"{self.code('Z', l)} = sigma[{l}]({self.code('A', l)})",
             note=_OF_A_ROW.get(name, ""),
         )  # fmt: skip
 
@@ -238,13 +240,13 @@ class _Writer:
         return (self.cells(lambda a: sigma_cell(name, a), ("A", l)),)
 
     def _exponentials(self, l: int) -> Step:
-        """What a softmax divides by."""
-        A = self.w.v("A", l)
+        """The step of the sums that a softmax divides by, and of which a log-softmax takes the logarithm."""
+        A = self.v("A", l)
         cells = self.cells(lambda a: ("e^{", a, "}"), ("A", l))
         return Step(
             ("T", l), "forward", f"The sum of the exponentials of each row, layer {l}", r"\mathbf{t}",
             rf"e^{{{A}}}\, \mathbf{{1}}", (cells, r"\,\mathbf{1}"), self.M("T", l),
-            f"T[{l}] = np.exp({self.w.code('A', l)}).sum(axis=1, keepdims=True)",
+            f"T[{l}] = np.exp({self.code('A', l)}).sum(axis=1, keepdims=True)",
         )  # fmt: skip
 
     def _of_a_row(self, l: int) -> Parts:
@@ -264,7 +266,7 @@ class _Writer:
     # the loss
 
     def evaluate(self, part: str = "loss") -> Step:
-        w, e = self.w, self.e
+        e = self.e
         many = e.Y.shape[1] > 1
         i = "i" if e.n > 1 else ""
         z, y = (rf"{c}_{{{i}j}}" if many else f"{c}_{i}" if i else c for c in "zy")
@@ -273,13 +275,13 @@ class _Writer:
         symbols = self.loss.sign + over + sums + self.loss.symbol.format(z=z, y=y)
         return Step(
             ("loss", 0), part, f"The loss: {e.loss.replace('_', ' ')}", r"\mathcal{L}", symbols,
-            self._terms(), self.by["loss", 0], f"loss = {self.loss_code(w.code('Z', e.L))}",
+            self._terms(), self.by["loss", 0], f"loss = {self.loss_code(self.code('Z', e.L))}",
             note=self._loss_note(), scalar=True,
         )  # fmt: skip
 
     def loss_code(self, Z: str) -> str:
         over = " / n" if self.e.n > 1 else ""
-        return f"({self.loss.code.format(z=Z, y=self.w.y)}).sum(){over}"
+        return f"({self.loss.code.format(z=Z, y=self.y)}).sum(){over}"
 
     def _loss_note(self) -> str:
         if self.e.loss == "huber":
@@ -289,7 +291,7 @@ class _Writer:
         return ""
 
     def _terms(self) -> Parts:
-        """The sum, term by term."""
+        """The loss as a sum of its terms, with numbers."""
         Z, Y = self.M("Z", self.e.L), self.M("Y", 0)
         pairs = [
             self.loss.term(Num(float(z), ("Z", self.e.L)), Num(float(y), ("Y", 0)))
@@ -316,15 +318,17 @@ class _Writer:
 
     def _slope(self) -> Step:
         """∂L/∂Z_L."""
-        w, e, L = self.w, self.e, self.e.L
+        e, L = self.e, self.e.L
         over = rf"\frac{{1}}{{{e.n}}} " if e.n > 1 else ""
-        slope = self.loss.slope.format(z=w.v("Z", L), y=w.v("Y"))
+        slope = self.loss.slope.format(z=self.v("Z", L), y=self.v("Y"))
         symbols = over.replace(str(e.n), "n") + (f"({slope})" if over else slope)
         cells = self.cells(self.loss.slope_cell, ("Z", L), ("Y", 0))
-        code = self.loss.slope_code.format(z=w.code("Z", L), y=w.y) + (" / n" if e.n > 1 else "")
+        code = self.loss.slope_code.format(z=self.code("Z", L), y=self.y) + (
+            " / n" if e.n > 1 else ""
+        )
         note = "⊘ divides entry by entry." if r"\oslash" in slope else ""
         return Step(
-            ("G", L), "last", "How the loss changes with the output", w.d(w.v("Z", L)), symbols,
+            ("G", L), "last", "How the loss changes with the output", self.d(self.v("Z", L)), symbols,
             (over, cells), self.M("G", L), f"G[{L}] = {code}", note=note,
         )  # fmt: skip
 
@@ -334,20 +338,20 @@ class _Writer:
             yield from self._row_wise(name)
             return
         yield self._derivative(L, "last")
-        symbols = rf"{self.w.d(self.w.v('Z', L))} \odot \sigma'_{{{L}}}({self.w.v('A', L)})"
+        symbols = rf"{self.d(self.v('Z', L))} \odot \sigma'_{{{L}}}({self.v('A', L)})"
         filled = (self.block("G", L), ODOT, self.block("D", L))
         yield self._delta(L, "last", symbols, filled, f"G[{L}] * D[{L}]")
 
     def _row_wise(self, name: str) -> Iterator[Step]:
         """Where σ_L takes a row: its Jacobian instead of ⊙ σ'."""
-        w, L = self.w, self.e.L
-        G, Z = w.d(w.v("Z", L)), w.v("Z", L)
+        L = self.e.L
+        G, Z = self.d(self.v("Z", L)), self.v("Z", L)
         soft = name == "softmax"
         inner = rf"\left({G} \odot {Z}\right) \mathbf{{1}}" if soft else rf"{G}\, \mathbf{{1}}"
         filled: Parts = (self.block("G", L),)
         if soft:
             filled = (r"\left(", self.block("G", L), ODOT, self.block("Z", L), r"\right)")
-        code = f"(G[{L}] * {w.code('Z', L)})" if soft else f"G[{L}]"
+        code = f"(G[{L}] * {self.code('Z', L)})" if soft else f"G[{L}]"
         yield Step(
             ("S", L), "last", "Its sum over each row", r"\mathbf{s}", inner,
             (*filled, r" \mathbf{1}"), self.M("S", L), f"S[{L}] = {code}.sum(axis=1, keepdims=True)",
@@ -357,18 +361,18 @@ class _Writer:
             one = (MINUS, self.block("S", L), r" \mathbf{1}^\top")
             symbols = rf"{Z} \odot \left({G} - \mathbf{{s}} \mathbf{{1}}^\top\right)"
             filled = (self.block("Z", L), ODOT, r"\left(", self.block("G", L), *one, r"\right)")
-            code = f"{w.code('Z', L)} * (G[{L}] - S[{L}])"
+            code = f"{self.code('Z', L)} * (G[{L}] - S[{L}])"
         else:
             symbols = rf"{G} - \left(\mathbf{{s}} \mathbf{{1}}^\top\right) \odot e^{{{Z}}}"
             powers = self.cells(lambda z: ("e^{", z, "}"), ("Z", L))
             s = (MINUS, r"\left(", self.block("S", L), r" \mathbf{1}^\top\right)")
             filled = (self.block("G", L), *s, ODOT, powers)
-            code = f"G[{L}] - S[{L}] * np.exp({w.code('Z', L)})"
+            code = f"G[{L}] - S[{L}] * np.exp({self.code('Z', L)})"
         step = self._delta(L, "last", symbols, filled, code)
         yield replace(step, note=self._meets())
 
     def _meets(self) -> str:
-        """What softmax and cross entropy become together, where each row of Y sums to 1."""
+        """A note where softmax and cross-entropy together are simply Z − Y: if each row of Y sums to 1."""
         sums = all(self.e.Y.sum(axis=1) == 1)
         over = "/n" if self.e.n > 1 else ""
         known = self.e.loss in ("cross_entropy", "log_softmax_cross_entropy")
@@ -376,46 +380,47 @@ class _Writer:
         return f"It is ({p} − Y){over}, as the rows of Y sum to 1." if sums and known else ""
 
     def _derivative(self, l: int, part: str) -> Step:
-        w, name = self.w, self.e.sigma[l]
-        symbols, cell = sigma_prime(name, w.v("A", l), w.v("Z", l))
+        name = self.e.sigma[l]
+        symbols, cell = sigma_prime(name, self.v("A", l), self.v("Z", l))
         return Step(
-            ("D", l), part, f"The derivative of σ_{l}", rf"\sigma'_{{{l}}}({w.v('A', l)})", symbols,
+            ("D", l), part, f"The derivative of σ_{l}", rf"\sigma'_{{{l}}}({self.v('A', l)})", symbols,
             (self.cells(cell, ("A", l), ("Z", l)),) if name != "identity" else (), self.M("D", l),
-            f"D[{l}] = sigma[{l}].derivative({w.code('A', l)})",
+            f"D[{l}] = sigma[{l}].derivative({self.code('A', l)})",
             note="[ ] is 1 where it is true, else 0." if name in ("relu", "leaky_relu") else "",
         )  # fmt: skip
 
     def _link(self, l: int, part: str) -> Step:
-        w, e, m = self.w, self.e, l + 1
+        e, m = self.e, l + 1
         W, d = (self.block("W", m, transposed=True), self.block("delta", m))
-        inner = rf"{w.W(m)}^\top \delta_{{{m}}}" if e.column else rf"\delta_{{{m}}} {w.W(m)}^\top"
-        pair = (W, d) if e.column else (d, W)
-        symbols = rf"\left({inner}\right) \odot \sigma'_{{{l}}}({w.v('A', l)})"
-        filled: Parts = (r"\left(", *self.product(*pair), r"\right)", ODOT, self.block("D", l))
+        inner = (
+            rf"{self.W(m)}^\top \delta_{{{m}}}" if e.column else rf"\delta_{{{m}}} {self.W(m)}^\top"
+        )
+        symbols = rf"\left({inner}\right) \odot \sigma'_{{{l}}}({self.v('A', l)})"
+        filled: Parts = (r"\left(", *self.product(W, d), r"\right)", ODOT, self.block("D", l))
         code = f"W[{m}].T @ delta[{m}]" if e.column else f"delta[{m}] @ W[{m}].T"
         return self._delta(l, part, symbols, filled, f"({code}) * D[{l}]")
 
     def _delta(self, l: int, part: str, symbols: str, filled: Parts, code: str) -> Step:
-        left = rf"\delta_{{{l}}} = {self.w.d(self.w.v('A', l))}"
+        left = rf"\delta_{{{l}}} = {self.d(self.v('A', l))}"
         return Step(
             ("delta", l), part, f"The link of layer {l}", left, symbols, filled,
             self.M("delta", l), f"delta[{l}] = {code}",
         )  # fmt: skip
 
     def _gradients(self, l: int, part: str) -> Iterator[Step]:
-        w, e = self.w, self.e
-        Z, d = w.v("Z", l - 1), rf"\delta_{{{l}}}"
+        e = self.e
+        Z, d = self.v("Z", l - 1), rf"\delta_{{{l}}}"
         zT, D = self.block("Z", l - 1, transposed=True), self.block("delta", l)
-        z = w.code("Z", l - 1)
+        z = self.code("Z", l - 1)
         yield Step(
-            ("dW", l), part, f"The gradient of W_{l}", w.d(w.W(l)),
+            ("dW", l), part, f"The gradient of W_{l}", self.d(self.W(l)),
             rf"{d}\, {Z}^\top" if e.column else rf"{Z}^\top {d}",
-            self.product(*((D, zT) if e.column else (zT, D))), self.M("dW", l),
+            self.product(D, zT), self.M("dW", l),
             f"dW[{l}] = delta[{l}] @ {z}.T" if e.column else f"dW[{l}] = {z}.T @ delta[{l}]",
         )  # fmt: skip
         if e.b and not e.fixed_biases:
             yield Step(
-                ("db", l), part, f"The gradient of b_{l}", w.db(l),
+                ("db", l), part, f"The gradient of b_{l}", self.db(l),
                 d if e.column else rf"\mathbf{{1}}^\top {d}",
                 () if e.column else (r"\mathbf{1}^\top ", D), self.M("db", l),
                 f"db[{l}] = delta[{l}]" + ("" if e.column else ".sum(axis=0, keepdims=True)"),
@@ -431,8 +436,7 @@ class _Writer:
         yield self._loss_after()
 
     def _updated(self, of: str, l: int) -> Step:
-        w = self.w
-        symbol, slope = (w.W(l), w.d(w.W(l))) if of == "W" else (w.b(l), w.db(l))
+        symbol, slope = (self.W(l), self.d(self.W(l))) if of == "W" else (self.b(l), self.db(l))
         alpha = Num(self.e.alpha, ("alpha", 0))
         filled: Parts = (self.block(of, l), MINUS, alpha, r" \cdot ", self.block(f"d{of}", l))
         return Step(
@@ -443,11 +447,11 @@ class _Writer:
         )  # fmt: skip
 
     def _loss_after(self) -> Step:
-        e, w = self.e, self.w
+        e = self.e
         b = "" if not e.b else " + b[l]" if e.fixed_biases else " + b_new[l]"
         product = "W_new[l] @ h" if e.column else "h @ W_new[l]"
         code = (
-            f"h = {w.code('Z', 0)}\nfor l in range(1, L + 1):\n    h = sigma[l]({product}{b})\n"
+            f"h = {self.code('Z', 0)}\nfor l in range(1, L + 1):\n    h = sigma[l]({product}{b})\n"
             f"loss_after = {self.loss_code('h')}"
         )
         return Step(
@@ -464,16 +468,16 @@ _OF_A_ROW = {
 
 
 def steps(e: Example, by: Numbers) -> tuple[Step, ...]:
-    """All of them."""
+    """Every step of an example."""
     w = _Writer(e, by)
     return (*w.forward(), w.evaluate(), *w.backward(), *w.update())
 
 
 def given(e: Example, by: Numbers) -> tuple[Given, ...]:
-    """The numbers that are handed out."""
-    w = _Words(e)
+    """The data of an example."""
+    w = _Writer(e, by)
     x, y = ("x", "y") if e.column else ("X", "Y")
-    found = [
+    data = [
         Given(("Z", 0), rf"\mathbf{{{x}}}", e.shaped(e.X)),
         Given(("Y", 0), rf"\mathbf{{{y}}}", e.shaped(e.Y)),
     ]
@@ -481,15 +485,15 @@ def given(e: Example, by: Numbers) -> tuple[Given, ...]:
         for of in ("W", "b") if e.b else ("W",):
             symbol = w.W if of == "W" else w.b
             left = symbol(first) + (rf" = \dots = {symbol(last)}" if last > first else "")
-            found.append(Given((of, first), left, e.shaped(by[of, first])))
-    return tuple(found)
+            data.append(Given((of, first), left, e.shaped(by[of, first])))
+    return tuple(data)
 
 
 # --- what the lines of NumPy give ---------------------------------------------------------------------
 
 
 def recomputed(step: Step, names: Mapping[str, object]) -> Floats:
-    """What the step's own line gives from those numbers."""
+    """The result of a step's own line of NumPy, from these numbers."""
     known = {k: dict(v) if isinstance(v, dict) else v for k, v in names.items()}
     exec(step.code, known)  # our own lines: nothing of a TOML file is in them
     return np.atleast_2d(np.asarray(eval(step.variable, known), dtype=float))
@@ -497,20 +501,20 @@ def recomputed(step: Step, names: Mapping[str, object]) -> Floats:
 
 @dataclass(frozen=True)
 class Recount:
-    """The steps done again from the numbers as they are shown."""
+    """How the steps come out, recomputed from rounded numbers."""
 
     numbers: int
-    differ: int  # come out with another last digit
-    worst: int  # units in the last digit shown
-    lost: int = 0  # cannot be worked out from them: a 0 is divided by
+    differ: int  # how many come out with another last digit
+    worst: int  # the most that one of these is off, in units of its last digit
+    lost: int = 0  # how many do not come out at all, as a number rounded to 0 is divided by
 
 
 def recount(e: Example, by: Numbers, of: tuple[Step, ...], digits: int) -> Recount:
-    """How far a reader with a calculator gets who carries no more digits than are shown."""
-    seen = {
+    """How the steps come out for a reader with a calculator, who carries no more digits than are shown."""
+    rounded = {
         k: np.vectorize(lambda x: float(shown(x, digits)), otypes=[float])(M) for k, M in by.items()
     }
-    names = environment(e, seen)
+    names = environment(e, rounded)
     off: list[int] = []
     lost = 0
     for step in of:

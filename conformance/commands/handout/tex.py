@@ -1,7 +1,12 @@
-"""A fragment for a LaTeX article: \\input it. amsmath is all that it needs.
+"""A fragment for a LaTeX article: \\input it. It needs amsmath alone.
 
-It is set for the lines of a plain `article`. What is longer goes on in the next line, a matrix that is wider
-than a line between its columns; the step is then in smaller type.
+It is set for the lines of a plain `article`. A longer formula goes on in the next line; a matrix that is
+wider than a line is broken between its columns, and its step is in smaller type.
+
+Lines are broken by `layout`, not by LaTeX packages. On the softmax example with 12 digits, breqn leaves two
+matrices up to 82 points too wide, as it breaks sums but no matrix, and adjustbox shrinks the sums until they
+cannot be read. They would add a download of 136 MB to Debian's texlive-latex-base, and Markdown
+needs `layout` anyway.
 """
 
 from __future__ import annotations
@@ -16,13 +21,13 @@ from conformance.commands.handout.text import tex
 __all__ = ["render"]
 
 LINE = 34.5
-"""Of a plain article, in em at ten points."""
+"""The width of a line of a plain article, in em at ten points."""
 SIZES = (
     ("", 1.0),
     (r"\small\arraycolsep=4.5pt ", 0.925),
     (r"\footnotesize\arraycolsep=4pt ", 0.86),
 )
-"""Smaller type is a little wider for its size."""
+"""Type sizes, each with its width relative to the first: small type is a little wider for its size."""
 SMALLER = (
     SIZES[-1],
     (r"\scriptsize\arraycolsep=4pt ", 0.79),
@@ -30,11 +35,11 @@ SMALLER = (
 )
 """For a matrix that is broken; the last two only where one of its numbers is a line by itself."""
 AROUND = 2.6
-"""What an aligned display keeps to the left, to the right and about its sign."""
+"""The width that an aligned display itself takes: its margins, and the space around its = sign."""
 TALL = 25
-"""Lines of a display; a taller one may go on on the next page."""
+"""A display of more lines may be broken over two pages."""
 TALLEST = 24
-"""Rows of a table; a longer one goes on beside itself."""
+"""A table of more rows is set in several runs beside each other."""
 
 
 def render(h: Handout) -> str:
@@ -56,7 +61,7 @@ def _lines(h: Handout) -> Iterable[str]:
     if e.show == "steps":
         yield _chain(h)
     yield r"\subsection*{Given}"
-    yield from _pairs([(g.left, told) for g, told in h.givens])
+    yield from _pairs([(g.left, latex) for g, latex in h.givens])
     for title, lines in h.sections:
         yield rf"\subsection*{{{tex(title)}}}"
         for line in lines:
@@ -91,27 +96,33 @@ def _step(line: Line) -> Iterable[str]:
 
 
 def _display(left: str, formulas: Sequence[Formula], marked: bool = False) -> str:
-    """left = formula = formula, flush left; each goes on where a line is full."""
-    given = [f for f in formulas if f]
-    how, room = _fitting(left, given)
+    """left = formula = formula, flush left, each formula in as many lines as it takes.
+
+    `marked`: a mark follows, and no page ends between the two.
+    """
+    shown = [f for f in formulas if f]
+    how, room = _fitting(left, shown)
     body = []
-    for k, formula in enumerate(given):
+    for k, formula in enumerate(shown):
         first, *more = packed(narrowed(formula, room - 1), room)
         body.append(rf"{left if not k else ''} &= {first} &&".strip())
         body += [f"&{part} &&" for part in more]
-    shown = "\\begin{flalign*}\n" + " \\\\\n".join(body) + "\n\\end{flalign*}"
-    boxes = BOX in shown
+    display = "\\begin{flalign*}\n" + " \\\\\n".join(body) + "\n\\end{flalign*}"
+    boxes = BOX in display
     if boxes:
         how += r"\renewcommand{\arraystretch}{1.6}"
     if marked:
         how += r"\postdisplaypenalty=10000 "
     if sum(rows(x) + 0.5 for x in body) * (1.6 if boxes else 1) > TALL:
         how += r"\allowdisplaybreaks"
-    return f"{{{how}%\n{shown}}}%" if how else shown
+    return f"{{{how}%\n{display}}}%" if how else display
 
 
 def _fitting(left: str, formulas: Sequence[Formula]) -> tuple[str, float]:
-    """The largest type in which no piece is wider than a line, and what a line holds of it."""
+    """The largest type in which each piece fits in a line, and the width of a line in that type.
+
+    If no size of `SIZES` fits, matrices will be broken, and the widest part of one must fit instead.
+    """
     widest = max(width(p.begins + p.latex) for f in formulas for p in f) + 1
     least = max(width(p.begins + p.latex) for f in formulas for p in narrowed(f, 0)) + 1
     for sizes, needed in ((SIZES, widest), (SMALLER, least)):
@@ -123,7 +134,7 @@ def _fitting(left: str, formulas: Sequence[Formula]) -> tuple[str, float]:
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> Iterable[str]:
-    """Each is left = right, as many beside each other as a line holds; what is wider stands alone."""
+    """left = right for each pair, several in a line; a pair that is wider than a line is a display."""
     run: list[str] = []
     for left, right in pairs:
         if width(f"{left} = {right}") <= LINE:
@@ -143,7 +154,7 @@ def _run(formulas: Sequence[str]) -> Iterable[str]:
 
 
 def _chain(h: Handout) -> str:
-    """The computation graph: forward, and back."""
+    """The computation graph as two rows of arrows: forward and backward."""
     e = h.example
     a, z = (r"\mathbf{a}", r"\mathbf{z}") if e.column else (r"\mathbf{A}", r"\mathbf{Z}")
     forward, backward = [Piece(f"{z}_0")], [Piece(rf"\partial\mathcal{{L}}/\partial {z}_{e.L}")]
@@ -162,8 +173,8 @@ def _chain(h: Handout) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], columns: str, size: str = "", headed: bool = True) -> str:
-    """A row each; where the first heads it, there is a line below it."""
-    # {}: a row that begins with [ would be a length to the end of the one before
+    """A tabular; `headed`: its first row is a heading, with a rule below it."""
+    # {}, as a [ at the beginning of a row would be read as the optional length of the \\ before it
     lines = ["{}" + " & ".join(row) + r" \tabularnewline" for row in rows]
     if headed:
         lines[0] += r" \hline"
@@ -173,7 +184,7 @@ def _table(rows: Sequence[Sequence[str]], columns: str, size: str = "", headed: 
 
 
 def _numbers(table: Sequence[Sequence[str]]) -> str:
-    """A table of numbers; the first row heads it."""
+    """A table of numbers, its first row a heading, in as many runs as its height takes."""
     head, *rows = [[tex(c) for c in row] for row in table]
     beside = -(-len(rows) // TALLEST) or 1
     tall = -(-len(rows) // beside)
@@ -187,7 +198,7 @@ def _numbers(table: Sequence[Sequence[str]]) -> str:
 
 
 def _small(wide: float) -> str:
-    """The largest type in which so many em are no wider than a line."""
+    """The largest type in which so many em fit in a line."""
     sizes = (("", 1.0), (r"\small ", 0.93), (r"\footnotesize ", 0.86), (r"\scriptsize ", 0.8))
     return next((size for size, scale in sizes if wide * scale <= LINE), sizes[-1][0])
 
@@ -196,12 +207,12 @@ def _compared(h: Handout) -> Iterable[str]:
     if not h.compared:
         return
     yield r"\subsection*{Published, and certified}"
-    told = [
+    numbers = [
         (c.published.what, str(c.published.value), plain(c.ours, 12), "yes" if c.agrees else "no")
         for c in h.compared
     ]
-    wide = max(len(row[1]) + len(row[2]) for row in told) / 2 + 9
-    lines = [("Number", "Published", "Certified", "Agrees"), *told]
+    wide = max(len(row[1]) + len(row[2]) for row in numbers) / 2 + 9
+    lines = [("Number", "Published", "Certified", "Agrees"), *numbers]
     column = rf"p{{{0.35 if wide < 22 else 0.2}\linewidth}}"
     size = _small(wide + LINE * (0.35 if wide < 22 else 0.2))
     shown = [(_ragged(name), *map(tex, rest)) for name, *rest in lines]
@@ -220,5 +231,5 @@ def _answers(h: Handout) -> Iterable[str]:
 
 
 def _ragged(text: str) -> str:
-    """In a column of so many lines as it takes."""
+    """A cell of text, broken into lines."""
     return rf"\raggedright {tex(text)}"

@@ -1,4 +1,4 @@
-"""What somebody else wrote, as text: for a page, for LaTeX, for Markdown. It is never markup."""
+"""Escapes text from outside for a page, LaTeX or Markdown: nothing in it is markup there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["TEX_LETTERS", "count", "html", "md", "pieces", "tex", "visible"]
 
 
 def visible(text: str) -> str:
-    """The same with every character spelt out that is not seen, or that turns others around."""
+    """The text with every character spelt out that is invisible, or reverses the order of others."""
     return plain(text.replace("\r\n", "\n").replace("\t", " "), lines=True)
 
 
@@ -26,32 +26,32 @@ _INDEX = re.compile(r"(?<![\w\\])([A-Za-zδσαℒ]{1,2}′?)_(?:\{([\w+−-]{1,
 
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:
-    """(text, index) of 'W_1 z_{l-1}': what stands before an index, and the index; "" at the end."""
+    """'W_1 z_{l-1}' as ('W', '1'), (' z', 'l-1'), ('', ''): text and the index after it."""
     at = 0
-    for found in _INDEX.finditer(text):
-        yield text[at : found.end(1)], found[2] or found[3]
-        at = found.end()
+    for index in _INDEX.finditer(text):
+        yield text[at : index.end(1)], index[2] or index[3]
+        at = index.end()
     yield text[at:], ""
 
 
 def _escaped(text: str) -> str:
-    """CommonMark lets any ASCII punctuation be escaped; of these it, or MyST, would make something."""
+    """With the punctuation escaped that is markup in CommonMark or MyST."""
     return re.sub(r"([\\`*_{}\[\]<>#|$~!&^@])", r"\\\1", text)
 
 
 def md(text: str) -> str:
     """Markdown that shows this text, on one line."""
-    found = pieces(" ".join(visible(text).split()))
-    told = "".join(_escaped(t) + (f"<sub>{_escaped(i)}</sub>" if i else "") for t, i in found)
-    # and no list, comment or directive
-    return re.sub(r"^((?=[-+=:%])|\d+(?=[.)](\s|$)))", r"\1\\", told)
+    parts = pieces(" ".join(visible(text).split()))
+    line = "".join(_escaped(t) + (f"<sub>{_escaped(i)}</sub>" if i else "") for t, i in parts)
+    # what begins a list, a comment or a directive at the beginning of a line
+    return re.sub(r"^((?=[-+=:%])|\d+(?=[.)](\s|$)))", r"\1\\", line)
 
 
 def html(text: str) -> Markup:
     """The same for a page, its indices below the line."""
-    found = pieces(visible(text))
+    parts = pieces(visible(text))
     return Markup("").join(
-        escape(t) + (Markup("<sub>{}</sub>").format(i) if i else "") for t, i in found
+        escape(t) + (Markup("<sub>{}</sub>").format(i) if i else "") for t, i in parts
     )
 
 
@@ -72,7 +72,7 @@ TEX_LETTERS = {
     "ρ": r"$\rho$", "σ": r"$\sigma$", "τ": r"$\tau$", "φ": r"$\varphi$", "ω": r"$\omega$",
     "Δ": r"$\Delta$", "ℒ": r"$\mathcal{L}$", "‖": r"$\|$", "\u00a0": "~",
 }  # fmt: skip
-"""Every character that needs more than itself; beyond these, Latin letters with their accents pass."""
+"""The LaTeX of every character that is not written as itself. Of the others, Latin letters are."""
 
 
 def _tex_letter(c: str) -> str:
@@ -85,11 +85,11 @@ def _tex_letter(c: str) -> str:
 
 
 def tex(text: str) -> str:
-    """LaTeX that shows this text, on one line; what pdflatex has no letter for is spelt out."""
-    found = pieces(" ".join(visible(text).split()))
-    return "".join(_tex(t) + (f"$_{{{_tex(i)}}}$" if i else "") for t, i in found)
+    """LaTeX that shows this text, on one line; a character that pdflatex has no letter for is spelt out."""
+    parts = pieces(" ".join(visible(text).split()))
+    return "".join(_tex(t) + (f"$_{{{_tex(i)}}}$" if i else "") for t, i in parts)
 
 
 def _tex(text: str) -> str:
-    apart = re.sub(r"([-'])(?=\1)", "\\1\x00", text)  # or two of them become one
+    apart = re.sub(r"([-'])(?=\1)", "\\1\x00", text)  # LaTeX joins -- and '' to one character
     return "".join(map(_tex_letter, apart)).replace("\x00", "{}")
