@@ -105,17 +105,21 @@ def compact(results: Results) -> dict[str, Any]:
 def _row(r: Result, layout: int, widths: Sequence[int]) -> dict[str, Any]:
     records: Any = r["records"]
     row: dict[str, Any] = {key: r[key] for key in ("case", "implementation", "verdict")}
-    row |= {"layout": layout} | {c: [x[c] for x in records] for c in COLUMNS}
+    row |= {"layout": layout} | {c: [x[c] or 0 for x in records] for c in COLUMNS}  # 0, not 0.0
     row["index"] = [_flat(x["index"], x["layer"], widths) for x in records]
-    if all(math.isclose(float(x["error"]), float(_error(x)), rel_tol=2e-3) for x in records):
+    follow = (_error(x["ratio"], x["tolerance"]) for x in records)
+    if all(
+        math.isclose(float(x["error"]), float(e), rel_tol=2e-3)
+        for x, e in zip(records, follow, strict=True)
+    ):
         del row["error"]
     found: Any = r
     row |= {key: found[key] for key, nothing in empty().items() if found[key] != nothing}
     return row | {key: _spot(row[key], records) for key in SPOTS if key in row}
 
 
-def _error(x: Record) -> Number:
-    return number(float(x["ratio"]) * float(x["tolerance"]))
+def _error(ratio: Number, tolerance: Number) -> Number:
+    return number(float(ratio) * float(tolerance))
 
 
 def _spot(e: Element, records: Sequence[Record]) -> Spot:
@@ -164,16 +168,16 @@ def _result(row: Row, at: str, layouts: Sequence[Layout], widths: Sequence[int])
         if len(column := found.get(c, layout)) != len(layout):
             wrong = f"{at}.{c} is a list of {len(column)}"
             raise MisfitError(f"{wrong}; expected {len(layout)}, as its layout has.")
-    columns = zip(layout, *(found[c] for c in COLUMNS[:4]), strict=True)
-    records = [
-        Record(
-            quantity=quantity, layer=layer, gate=gate, error=0.0, tolerance=tolerance, ratio=ratio,
-            ulps=ulps, index=_index(index, layer, widths),
+    errors = found.get("error") or map(_error, row["ratio"], row["tolerance"])
+    records: list[Record] = [
+        {
+            "quantity": quantity, "layer": layer, "gate": gate, "error": error, "tolerance": tolerance,
+            "ratio": ratio, "ulps": ulps, "index": _index(index, layer, widths),
+        }
+        for (quantity, layer, gate), error, tolerance, ratio, ulps, index in zip(
+            layout, errors, row["tolerance"], row["ratio"], row["ulps"], row["index"], strict=True
         )
-        for (quantity, layer, gate), tolerance, ratio, ulps, index in columns
     ]  # fmt: skip
-    for record, error in zip(records, found.get("error", map(_error, records)), strict=True):
-        record["error"] = error
     said: Any = {**empty(), **found, "records": records}
     for key in SPOTS:
         if spot := said[key]:

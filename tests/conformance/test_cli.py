@@ -380,6 +380,7 @@ def test_a_results_file_of_another_version(written: Path, tmp_path: Path) -> Non
         "results",
         "known_differences",
         "summary",
+        "layouts",
     ],
 )
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ import json
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from conformance.model.exchange import VERSION, ExchangeError, read_line
 from conformance.tools.files import FileError
+from conformance.tools.typed import MisfitError, fitting
 
 __all__ = [
     "FORMAT",
@@ -24,7 +27,7 @@ __all__ = [
 
 FORMAT = "conformance-vectors"
 SCHEMAS = ("index.schema.json", "vector.schema.json", "answer.schema.json")
-FILE = re.compile(r"vectors/[A-Za-z0-9][A-Za-z0-9._-]*\.json")
+FILE = r"\Avectors/[A-Za-z0-9][A-Za-z0-9._-]*\.json\Z"
 
 
 class VectorsError(FileError):
@@ -35,7 +38,7 @@ class Entry(TypedDict):
     """One vector in the index."""
 
     id: str
-    file: str
+    file: Annotated[str, Meta(pattern=FILE)]
     why: str
 
 
@@ -48,7 +51,7 @@ class Index(TypedDict):
     profile: str
     select: str
     problems: str
-    files: list[Entry]
+    files: Annotated[list[Entry], Meta(min_length=1)]
 
 
 def schema(name: str) -> str:
@@ -79,7 +82,7 @@ def listed(index: Any) -> list[str] | None:
     found = (
         [e.get("file") for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
     )
-    return [f for f in found if isinstance(f, str) and FILE.fullmatch(f)]
+    return [f for f in found if isinstance(f, str) and re.match(FILE, f)]
 
 
 def read_index(folder: Path) -> Index:
@@ -93,17 +96,11 @@ def read_index(folder: Path) -> Index:
             f"cannot read {path}: it is of version {json.dumps(index.get('version'))}; this program "
             f"reads {VERSION}. Export the vectors again."
         )
-    texts = [index.get(k) for k in ("exported_by", "profile", "select", "problems")]
-    entries = index.get("files")
-    whole = isinstance(entries, list) and entries and all(map(_is_entry, entries))
-    if not whole or not all(isinstance(t, str) for t in texts):
-        raise VectorsError(f"cannot read {path}: it is not as {SCHEMAS[0]} has it.")
-    ids = [e["id"] for e in entries]
+    try:
+        found = fitting(index, Index)
+    except MisfitError as e:
+        raise VectorsError(f"cannot read {path}: it is not as {SCHEMAS[0]} has it.") from e
+    ids = [e["id"] for e in found["files"]]
     if twice := sorted({i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else ()):
         raise VectorsError(f"cannot read {path}: {twice[0]} is listed twice.")
-    return index  # type: ignore[no-any-return]
-
-
-def _is_entry(e: Any) -> bool:
-    texts = isinstance(e, dict) and all(isinstance(e.get(k), str) for k in ("id", "file", "why"))
-    return texts and FILE.fullmatch(e["file"]) is not None
+    return found
