@@ -41,7 +41,8 @@ def among(*values: str | int) -> msgspec.Meta:
     numbers = [x for x in values if isinstance(x, int)]
     if numbers:
         return msgspec.Meta(ge=min(numbers), le=max(numbers), extra=said)
-    return msgspec.Meta(pattern=rf"\A(?:{'|'.join(map(str, values))})\Z", extra=said)
+    either = "|".join(re.escape(str(x)) for x in values)
+    return msgspec.Meta(pattern=rf"\A(?:{either})\Z", extra=said)
 
 
 class MisfitError(ValueError):
@@ -148,13 +149,12 @@ def fitting(x: Any, hint: type[T]) -> T:
 def _misfit(x: Any, hint: Any, place: str) -> str:
     """The first part that does not fit; where every part does, the whole."""
     for where, inner, part in _parts(x, hint, place):
+        if inner is MISSING:
+            return _said(where, inner, _expected(part))
         try:
-            if inner is not MISSING:
-                msgspec.convert(inner, part)
-                continue
+            msgspec.convert(inner, part)
         except msgspec.ValidationError:
             return _misfit(inner, part, where)
-        return _said(where, MISSING, _expected(part))
     kinds = [kind for kind, _ in _members(hint)]
     if int in kinds and type(x) is int and abs(x) > LARGEST:
         return _said(place, x, "a whole number of at most 2^53")
@@ -189,6 +189,8 @@ def _members(hint: Any) -> Iterator[tuple[Any, msgspec.Meta]]:
             yield from _members(member)
     elif get_origin(hint) is Annotated:
         yield get_args(hint)
+    elif get_origin(hint) is Literal:
+        yield str, among(*get_args(hint))
     else:
         yield hint, msgspec.Meta()
 
@@ -203,12 +205,8 @@ def _expected(hint: Any) -> str:
     """What may stand there, in words."""
     words: list[str] = []
     for kind, meta in _members(hint):
-        if (
-            names := get_args(kind)
-            if get_origin(kind) is Literal
-            else (meta.extra or {}).get("among")
-        ):
-            words += map(as_json, names)
+        if meta.extra:
+            words += map(as_json, meta.extra["among"])
         elif get_origin(kind) is tuple:
             words.append(f"a list of {len(get_args(kind))}")
         else:
