@@ -13,7 +13,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from conformance.tools.typed import as_json, size
+from conformance.model.results import size
+from conformance.tools.typed import as_json, too_deep
 
 if TYPE_CHECKING:
     from conformance.model.results import Number, Result, Results, Trials, Verdict
@@ -27,6 +28,7 @@ Counts = Mapping[str, Counter[str]]  # implementation -> verdict -> results
 
 def contradictions(found: Results) -> Iterator[str]:
     """Each in a sentence, with its place, of what is otherwise as the types have it."""
+    yield from too_deep(found["environment"], "environment")
     parts: Any = found
     for part, key in NAMED.items():
         yield from _twice(part, key, [row[key] for row in parts[part]])
@@ -43,6 +45,7 @@ def contradictions(found: Results) -> Iterator[str]:
 
 def of_trials(found: Trials, at: str = "") -> Iterator[str]:
     """The same of what `conformance faults` found."""
+    yield from too_deep(found["environment"], f"{at}environment")
     yield from _twice(f"{at}faults", "name", [row["name"] for row in found["faults"]])
     verdicts = {row["verdict"] for row in found["faults"]}
     wrong = "survives" in verdicts or found["false_alarms"]

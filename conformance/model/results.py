@@ -4,8 +4,9 @@ Whatever comes after a run (report, terminal, exit code) reads only this, so tha
 again on a machine with no framework installed. All numbers are finite: where a value was NaN or
 infinite, the string "nan", "inf" or "-inf" stands.
 
-The types here are also what a file is held to when it is read: keys that they do not name are let be, a later
-program may write more; everything else must be as they have it, and the parts must not contradict each other.
+The types here are also what msgspec holds a file to when it is read: keys that they do not name are let be, a
+later program may write more; everything else must be as they have it, and the parts must not contradict each
+other. How the file puts the records of a result, `compact.py` has.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from conformance.tools.typed import AtLeast, Exactly, Having, OneOf, size
+from msgspec import Meta
+
+from conformance.tools.typed import LARGEST, among
 
 __all__ = [
     "GATES",
@@ -29,7 +32,7 @@ __all__ = [
     "size",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TRIALS_VERSION = 1
 
 Verdict = Literal[
@@ -46,22 +49,23 @@ VERDICTS: tuple[Verdict, ...] = (
 )
 """The seven answers, the worst first. They are never merged."""
 
-VerdictName = Annotated[str, OneOf(*VERDICTS)]
+VerdictName = Annotated[str, among(*VERDICTS)]
 
 SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "new W", "loss": "the loss"}
 """The quantities, in the order in which they are computed, as they are written for a reader."""
 
-Number = float | Annotated[str, OneOf("nan", "inf", "-inf")]
+Number = float | Annotated[str, among("nan", "inf", "-inf")]
 """A finite float, or "nan", "inf", "-inf"."""
-Size = Annotated[Number, AtLeast(0)]
-Count = Annotated[int, AtLeast(0)]
-Positive = Annotated[int, AtLeast(1)]
-ExitCode = Annotated[int, OneOf(0, 1, 2)]
-Quantity = Annotated[str, OneOf(*SYMBOLS, "all")]
+Size = Annotated[float, Meta(ge=0)] | Annotated[str, among("nan", "inf")]
+Whole = Annotated[int, Meta(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+ExitCode = Annotated[int, among(0, 1, 2)]
+Quantity = Annotated[str, among(*SYMBOLS, "all")]
 """In the order in which they are computed; "all" for the gate `repeat`."""
 GATES = ("step", "end-to-end", "exact", "row", "repeat")
 """In the order in which they are explained."""
-Gate = Annotated[str, OneOf(*GATES)]
+Gate = Annotated[str, among(*GATES)]
 
 
 class Record(TypedDict):
@@ -110,7 +114,7 @@ class Finding(TypedDict):
 
 
 class Result(TypedDict):
-    """What one implementation did with one case."""
+    """What one implementation did with one case. In the file it is a `compact.Row`."""
 
     case: str
     implementation: str
@@ -155,7 +159,7 @@ class CaseRow(TypedDict):
     loss: str
     bias: bool
     family: str
-    seed: int
+    seed: Whole
 
 
 class Family(TypedDict):
@@ -211,8 +215,8 @@ class Profile(TypedDict):
     cases: Count
 
 
-class Results(TypedDict):
-    """The whole file. Two runs differ only in `environment`."""
+class Blocks(TypedDict):
+    """Everything but the results. Two runs differ only in `environment`."""
 
     schema_version: int
     environment: dict[str, Any]
@@ -220,10 +224,15 @@ class Results(TypedDict):
     implementations: list[Implementation]
     families: list[Family]
     cases: list[CaseRow]
-    results: list[Result]
     known_differences: list[KnownDifference]
     summary: Summary
     faults: NotRequired[Trials]  # of `conformance faults`, where they were put in
+
+
+class Results(Blocks):
+    """All that a run found; and a whole file of version 2."""
+
+    results: list[Result]
 
 
 # --- faults ---------------------------------------------------------------------------------------
@@ -243,7 +252,7 @@ class FaultRow(TypedDict):
     name: str
     what: str
     shows: Quantity
-    where: Annotated[str, OneOf("L", "<L", ">1", "any")]
+    where: Annotated[str, among("L", "<L", ">1", "any")]
     gate: Gate  # that must catch it
     hint: str
     equals: str
@@ -252,11 +261,11 @@ class FaultRow(TypedDict):
     below: Count  # cases in which it changes numbers by less than rounding
     misplaced: Count  # caught, but first seen in another quantity or layer than it is in
     raised: Count  # cases in which it makes refbp itself refuse a value
-    gates: Annotated[dict[Gate, GateCell], Having(GATES)]
+    gates: Annotated[dict[Gate, GateCell], Meta(min_length=len(GATES))]  # all of them
     named: Count  # of those caught, those that the diagnosis names, alone or beside another
     alike: Count  # named another fault, whose outcome in that case is the same
     other: dict[str, Count]  # what else it was taken for
-    verdict: Annotated[str, OneOf("caught", "survives", "not shown")]
+    verdict: Annotated[str, among("caught", "survives", "not shown")]
 
 
 class Dialled(TypedDict):
@@ -267,13 +276,15 @@ class Dialled(TypedDict):
     gate: Gate
     case: str
     smallest: Size  # ε
-    curve: list[Annotated[list[Size], Exactly(2)]]  # [ε, largest error over tolerance]
+    curve: list[
+        Annotated[list[Size], Meta(min_length=2, max_length=2)]
+    ]  # [ε, largest error over tolerance]
 
 
 class Trials(TypedDict):
     """Everything that is found out: what `conformance faults --json` writes."""
 
-    schema_version: Annotated[int, OneOf(TRIALS_VERSION)]
+    schema_version: Annotated[int, among(TRIALS_VERSION)]
     environment: dict[str, Any]
     profile: str
     select: str
@@ -283,6 +294,12 @@ class Trials(TypedDict):
     dials: list[Dialled]
     exit_code: ExitCode
     message: str
+
+
+def size(x: Number) -> float:
+    """A number for ordering: a NaN is as bad as it gets."""
+    v = float(x)
+    return math.inf if math.isnan(v) else v
 
 
 def number(x: float, digits: int = 4) -> Number:

@@ -1,7 +1,8 @@
 """The results file, read and written: JSON, one result a line, and refused where it is not as the types say.
 
 Keys that the types do not name are passed over, since a later program may write more. Everything else must
-be as they have it, and the parts must not contradict each other.
+be as they have it, and the parts must not contradict each other. Version 3 has the records in columns
+(`compact.py`); version 2 had them as they are in memory.
 """
 
 from __future__ import annotations
@@ -11,30 +12,31 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from conformance.model.compact import Compact, compact, empty, expanded
 from conformance.model.contradictions import contradictions, of_trials
 from conformance.model.results import SCHEMA_VERSION, TRIALS_VERSION, Results, Trials
-from conformance.tools.files import FileError, write_atomically
-from conformance.tools.typed import MisfitError, as_json, hold
+from conformance.tools.files import FileError, contents, write_atomically
+from conformance.tools.typed import MisfitError, as_json, fitting, parsed
 
 __all__ = ["read", "read_trials", "write_results"]
 
+T = TypeVar("T")
 
-def _lines(results: Results) -> Iterable[str]:
+
+def _lines(results: Results) -> Iterator[str]:
     """Valid JSON, one result a line, so that a diff of two runs reads."""
-    parts = []
-    for key, value in results.items():
-        if isinstance(value, list):
-            rows = ",\n".join(json.dumps(row, allow_nan=False, ensure_ascii=False) for row in value)
-            parts.append(f"{json.dumps(key)}: [\n{rows}\n]" if value else f"{json.dumps(key)}: []")
-        else:
-            parts.append(
-                f"{json.dumps(key)}: {json.dumps(value, allow_nan=False, ensure_ascii=False)}"
-            )
-    yield "{\n"
-    yield ",\n".join(parts)
+    before = "{"
+    for key, value in compact(results).items():
+        rows = ",\n".join(map(_json, value)) if isinstance(value, list) else ""
+        yield f"{before}\n{_json(key)}: " + (f"[\n{rows}\n]" if rows else _json(value))
+        before = ","
     yield "\n}\n"
+
+
+def _json(x: Any) -> str:
+    return json.dumps(x, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def write_results(path: str | Path, results: Results) -> None:
@@ -58,14 +60,22 @@ WRITERS: dict[str, tuple[str, ...]] = {
 def read(path: str | Path) -> Results:
     """Read a results file: whole, as the types have it, and without a contradiction. Raises FileError,
     in one line, for whatever is wrong with it."""
-    found: Results = _read(path, RUN, Results, (1, SCHEMA_VERSION), _upgrade, contradictions)
-    return found
+    return _read(path, RUN, (1, 2, SCHEMA_VERSION), _results, contradictions)
 
 
 def read_trials(path: str | Path) -> Trials:
     """Read what `conformance faults --json` wrote, as strictly. Raises FileError."""
-    found: Trials = _read(path, FAULTS, Trials, (TRIALS_VERSION,), lambda data: None, of_trials)
-    return found
+    return _read(path, FAULTS, (TRIALS_VERSION,), lambda data: fitting(data, Trials), of_trials)
+
+
+def _results(data: dict[str, Any]) -> Results:
+    """The results in a file of any version. Version 1 had neither blame nor diagnosis, nor traces that leave
+    something out."""
+    if data["schema_version"] == SCHEMA_VERSION:
+        return expanded(fitting(data, Compact))
+    if data["schema_version"] == 1 and isinstance(data.get("results"), list):
+        data["results"] = [{**empty(), **r} if isinstance(r, dict) else r for r in data["results"]]
+    return {**fitting(data, Results), "schema_version": SCHEMA_VERSION}
 
 
 @contextmanager
@@ -84,59 +94,25 @@ def _uncollected() -> Iterator[None]:
 def _read(
     path: str | Path,
     command: str,
-    hint: Any,
     versions: tuple[int, ...],
-    upgrade: Callable[[dict[str, Any]], None],
-    contradicted: Callable[[Any], Iterable[str]],
-) -> Any:
+    held: Callable[[dict[str, Any]], T],
+    contradicted: Callable[[T], Iterable[str]],
+) -> T:
     try:
-        data = _parsed(_text(Path(path)))
+        data = parsed(contents(Path(path)))
         if other := _of_another(data, command):
             expected = f"expected what `{command}` writes: name such a file, or write one."
             raise FileError(f"cannot read {path}: {other}; {expected}")
         _must_be_version(data, versions)
-        upgrade(data)
-        hold(data, hint)
-        for wrong in contradicted(data):
+        found = held(data)
+        for wrong in contradicted(found):
             raise MisfitError(wrong)
     except OSError as e:
         raise FileError(f"cannot read {path}: {e.strerror or e}.") from e
     except MisfitError as e:
         again = f"Write it again with `{command} {path}`."
         raise FileError(f"cannot read {path}: {e} {again}") from e
-    return data
-
-
-def _text(path: Path) -> str:
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as e:
-        line = raw.count(b"\n", 0, e.start) + 1
-        raise MisfitError(f"it is not UTF-8 text, in line {line}; expected JSON.") from e
-
-
-def _parsed(text: str) -> Any:
-    """What JSON says. Raises MisfitError, in other words than Python's."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as e:
-        raise MisfitError(f"it is {_broken(text.rstrip(), e)}; expected JSON.") from e
-    except RecursionError as e:
-        raise MisfitError("it is too deep, lists within lists; expected a few levels.") from e
-    except ValueError as e:  # Python reads no longer ones
-        raise MisfitError("it has a number of thousands of digits; expected fewer.") from e
-
-
-def _broken(text: str, e: json.JSONDecodeError) -> str:
-    """Where text ends to be JSON."""
-    if not text:
-        return "empty"
-    begun = text.startswith(("{", "[")) and not text.endswith(("}", "]"))
-    if begun or e.pos >= len(text) or e.msg.startswith("Unterminated"):
-        last = text.count("\n") + 1
-        return f"cut off at its end, line {last}"
-    return f"not JSON, from line {e.lineno}, column {e.colno} on"
+    return found
 
 
 def _of_another(data: Any, command: str) -> str:
@@ -150,7 +126,8 @@ def _of_another(data: Any, command: str) -> str:
 
 
 def _must_be_version(data: dict[str, Any], versions: tuple[int, ...]) -> None:
-    expected = f"expected {' or '.join(map(str, versions))}"
+    *others, last = map(str, versions)
+    expected = f"expected {', '.join(others)} or {last}" if others else f"expected {last}"
     if "schema_version" not in data:
         raise MisfitError(f"schema_version is missing; {expected}.")
     version = data["schema_version"]
@@ -158,13 +135,3 @@ def _must_be_version(data: dict[str, Any], versions: tuple[int, ...]) -> None:
         later = type(version) is int and version > versions[-1]
         whose = ", of a later program than this" if later else ""
         raise MisfitError(f"schema_version is {as_json(version)}{whose}; {expected}.")
-
-
-def _upgrade(data: dict[str, Any]) -> None:
-    """From version 1, which had neither blame nor diagnosis, nor traces that leave something out."""
-    results = data.get("results")
-    if data["schema_version"] == 1 and isinstance(results, list):
-        for result in results:
-            if isinstance(result, dict):
-                result.update(not_returned=[], blame=[], diagnosis=[])
-    data["schema_version"] = SCHEMA_VERSION

@@ -1,21 +1,38 @@
-"""Files: written whole or not at all, and refused in one sentence."""
+"""Files: written whole or not at all, refused in one sentence, compressed where their name ends in .gz."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from conformance.tools.trouble import RefusedError
+from conformance.tools.typed import MisfitError
 
-__all__ = ["FileError", "try_to_write", "write_atomically", "write_json"]
+__all__ = ["FileError", "contents", "try_to_write", "write_atomically", "write_json"]
 
 
 class FileError(RefusedError):
     """A file that cannot be read, or a path that cannot be written."""
+
+
+GZIP = ".gz"
+
+
+def contents(path: Path) -> bytes:
+    """What is in a file. Raises OSError, and MisfitError where it is no gzip though its name ends in .gz."""
+    data = path.read_bytes()
+    if path.suffix != GZIP:
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as e:
+        raise MisfitError("it is not gzip, or cut off; expected what its ending .gz says.") from e
 
 
 def _cannot_write(path: Path, e: OSError) -> FileError:
@@ -27,13 +44,16 @@ def _cannot_write(path: Path, e: OSError) -> FileError:
 def write_atomically(path: str | Path, text: str | Iterable[str]) -> None:
     """Write a file whole or not at all: a reader never sees half of it."""
     path = Path(path)
+    data = (text if isinstance(text, str) else "".join(text)).encode()
+    if path.suffix == GZIP:
+        data = gzip.compress(data, mtime=0)  # the same bytes for the same text
     try:
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
         raise _cannot_write(path, e) from e
     try:
-        with os.fdopen(fd, "w", encoding="utf-8", newline="\n") as f:
-            f.writelines([text] if isinstance(text, str) else text)
+        with os.fdopen(fd, "wb") as f:
+            f.write(data)
         Path(name).chmod(0o644)  # mkstemp's 0600 would hide a report from the web server beside it
         Path(name).replace(path)
     except OSError as e:

@@ -26,7 +26,7 @@ __all__ = [
     "to_install",
 ]
 
-OURS = ("click", "flint", "jinja2", "latex2mathml", "markupsafe", "pebble", "sklearn")
+OURS = ("click", "flint", "jinja2", "latex2mathml", "markupsafe", "msgspec", "pebble", "sklearn")
 """The packages that the extra `conformance` installs, by the names under which they are imported."""
 
 

@@ -1,8 +1,7 @@
-"""Values from JSON, held to annotations: what does not fit is said with its place.
+"""Values from JSON, held to annotations by msgspec: what does not fit is said with its place.
 
-A TypedDict says what a file holds, and no more is needed to read it. The values at one place of the type are
-looked at together, a column at a time: millions of them take a second or two. Where a value stands is worked
-out once it does not fit. A key that no annotation names is let be: a later program may have written it.
+msgspec says whether a value fits. Which part of it does not is found by asking again of each part in turn. A
+key that no annotation names is let be: a later program may have written it.
 """
 
 from __future__ import annotations
@@ -10,17 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
-from itertools import accumulate, chain
-from operator import itemgetter
-from types import NoneType, UnionType
+from collections.abc import Iterator
+from types import UnionType
 from typing import (
+    Annotated,
     Any,
     Literal,
-    NamedTuple,
     NotRequired,
+    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -28,45 +24,29 @@ from typing import (
     is_typeddict,
 )
 
-__all__ = ["AtLeast", "Exactly", "Having", "MisfitError", "OneOf", "as_json", "hold", "size"]
+import msgspec
+
+__all__ = ["LARGEST", "MisfitError", "among", "as_json", "fitting", "parsed", "too_deep"]
 
 LARGEST = 2**53  # of the whole numbers: beyond, other readers of JSON round
 TORN = re.compile("[\ud800-\udfff]")  # JSON can write half of a pair, and no file can hold it
 DEEPEST = 20  # lists and objects within each other, where nothing is said of what they hold
+MISSING = object()
+T = TypeVar("T")
 
 
-class AtLeast(NamedTuple):
-    """Of a number, or the name of one: not below this."""
-
-    least: int
-
-
-class Exactly(NamedTuple):
-    """Of a list: so long."""
-
-    length: int
-
-
-class Having(NamedTuple):
-    """Of an object: with these keys, whatever else it has."""
-
-    keys: Sequence[str]
-
-
-class OneOf(tuple[str | int, ...]):
-    """Of a text or a number: one of these."""
-
-    def __new__(cls, *among: str | int) -> OneOf:
-        return super().__new__(cls, among)
+def among(*values: str | int) -> msgspec.Meta:
+    """Of a text, or of a whole number: one of these, which follow each other."""
+    said = {"among": values}
+    numbers = [x for x in values if isinstance(x, int)]
+    if numbers:
+        return msgspec.Meta(ge=min(numbers), le=max(numbers), extra=said)
+    either = "|".join(re.escape(str(x)) for x in values)
+    return msgspec.Meta(pattern=rf"\A(?:{either})\Z", extra=said)
 
 
 class MisfitError(ValueError):
     """Where something does not fit, what it is and what was expected."""
-
-
-def hold(value: Any, hint: Any) -> None:
-    """Raise MisfitError where a value, or something in it, is not as an annotation has it."""
-    _hold(Column([value], lambda i: ""), hint, hint)
 
 
 def as_json(x: Any) -> str:
@@ -77,225 +57,162 @@ def as_json(x: Any) -> str:
     return said if len(said) <= 60 else f"{said[:56]} …"
 
 
-def size(x: float | str) -> float:
-    """A number as a file has it, for ordering: a NaN is as bad as it gets."""
-    v = float(x)
-    return math.inf if math.isnan(v) else v
+def too_deep(x: Any, place: str, left: int = DEEPEST + 1) -> Iterator[str]:
+    """What is deeper than whoever shows it can go, in a sentence each."""
+    if left < 0:
+        yield f"{place} is {as_json(x)}; expected at most {DEEPEST} lists and objects within each other."
+    else:
+        for where, inner in _inside(x, place):
+            yield from too_deep(inner, where, left - 1)
 
 
-# --- columns --------------------------------------------------------------------------------------
-
-
-class Column(NamedTuple):
-    """The values at one place of a type, and where each of them stands in the file."""
-
-    values: Sequence[Any]
-    place: Callable[[int], str]
-
-    def where(self, wanted: Callable[[Any], bool]) -> Column:
-        """Those that are wanted."""
-        at = [i for i, x in enumerate(self.values) if wanted(x)]
-        return Column([self.values[i] for i in at], lambda i: self.place(at[i]))
-
-    def having(self, key: str) -> Column:
-        """The objects with a key."""
-        return self.where(lambda x: key in x)
-
-    def of(self, kinds: set[type] | frozenset[type]) -> Column:
-        """Those of these kinds."""
-        return self.where(lambda x: type(x) in kinds)
-
-    def refuse(self, unfit: Callable[[Any], object], expected: str) -> None:
-        """Raise MisfitError of the first that is unfit, if there is one."""
-        for i, x in enumerate(self.values):
-            if unfit(x):
-                raise MisfitError(f"{_named(self.place(i))} is {as_json(x)}; expected {expected}.")
-
-    def field(self, key: str, expected: str) -> Column:
-        """What stands under a key of objects, each of which must have it."""
-        try:
-            values = list(map(itemgetter(key), self.values))
-        except KeyError:
-            at = next(i for i, x in enumerate(self.values) if key not in x)
-            where = _named(f"{self.place(at)}.{key}")
-            raise MisfitError(f"{where} is missing; expected {expected}.") from None
-        return Column(values, lambda i: f"{self.place(i)}.{key}")
-
-    def keys(self) -> Column:
-        """The keys of objects."""
-        return self._within(self.values, lambda place, own, k: f"a key of {_named(place)}")
-
-    def items(self) -> Column:
-        """What stands in lists, or under any key of objects."""
-        if isinstance(self.values[0], list):
-            return self._within(self.values, lambda place, own, k: f"{place}[{k}]")
-        inner = [x.values() for x in self.values]
-        return self._within(inner, lambda place, own, k: place + _step(list(own)[k]))
-
-    def _within(self, inner: Sequence[Any], named: Callable[[str, Any, int], str]) -> Column:
-        def place(i: int) -> str:
-            ends = list(accumulate(map(len, inner)))
-            at = bisect_right(ends, i)
-            return named(self.place(at), self.values[at], i - (ends[at - 1] if at else 0))
-
-        return Column(list(chain.from_iterable(inner)), place)
+def _inside(x: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """What stands in a list or an object, and where."""
+    if isinstance(x, dict):
+        yield from ((place + _step(key), inner) for key, inner in x.items())
+    elif isinstance(x, list):
+        yield from ((f"{place}[{i}]", inner) for i, inner in enumerate(x))
 
 
 def _step(key: str) -> str:
     return f".{key}" if re.fullmatch(r"[\w.+-]+", key, re.ASCII) else f"[{as_json(key)}]"
 
 
-def _named(place: str) -> str:
-    return place.removeprefix(".") or "it"
+def _said(place: str, x: Any, expected: str) -> str:
+    got = "missing" if x is MISSING else as_json(x)
+    return f"{place.removeprefix('.') or 'it'} is {got}; expected {expected}."
 
 
-# --- what is held to what -------------------------------------------------------------------------
-
-KINDS: dict[Any, frozenset[type]] = {
-    str: frozenset({str}),
-    int: frozenset({int}),
-    float: frozenset({int, float}),  # other writers of JSON write 1 for 1.0
-    bool: frozenset({bool}),
-    NoneType: frozenset({NoneType}),
-    list: frozenset({list}),
-    dict: frozenset({dict}),
-}
-WORDS = {
-    str: "a text", int: "a whole number", float: "a number", bool: "true or false",
-    NoneType: "null", list: "a list", dict: "an object", Any: "anything",
-}  # fmt: skip
+# --- JSON -----------------------------------------------------------------------------------------
 
 
-def _hold(column: Column, hint: Any, whole: Any) -> None:
-    """`whole` is all that may stand there, of which the hint may be a part."""
-    if not column.values:
-        return
-    inner, marks = _unmarked(hint)
-    members, found = _members(inner), set(map(type, column.values))
-    if unfit := found.difference(*map(_kinds, members)):
-        column.refuse(lambda x: type(x) in unfit, _expected(whole))
-    for member in members:
-        if len(members) == 1:
-            _plain(column, member, whole)
-        elif own := found & _kinds(member):
-            _hold(column if own == found else column.of(own), member, whole)
-    for mark in marks:
-        _marked(column, found, mark, _expected(whole))
-
-
-def _plain(column: Column, hint: Any, whole: Any) -> None:
-    """Values of the right kind: what is in them, and whether they are whole."""
-    if is_typeddict(hint):
-        for key, (inner, required) in _fields(hint).items():
-            own = column if required else column.having(key)
-            _hold(own.field(key, _expected(inner)), inner, inner)
-    elif get_origin(hint) is list:
-        _hold(column.items(), *(2 * get_args(hint)))
-    elif get_origin(hint) is dict:
-        key, value = get_args(hint)
-        _hold(column.keys(), key, key)
-        _hold(column.items(), value, value)
-    elif hint is Any:
-        _anything(column)
-    elif hint is str and not all(map(str.isascii, column.values)):
-        column.refuse(TORN.search, "text, without halves of surrogate pairs")
-    elif hint in (int, float) and not _finite(column.values):
-        column.refuse(lambda x: not _finite([x]), _expected(whole))
-    elif hint is int and max(map(abs, column.values)) > LARGEST:
-        column.refuse(lambda x: abs(x) > LARGEST, "a whole number of at most 2^53")
-
-
-def _marked(column: Column, found: set[type], mark: Any, expected: str) -> None:
-    if isinstance(mark, OneOf):
-        if not set(mark).issuperset(column.values):
-            column.refuse(lambda x: x not in mark, expected)
-    elif isinstance(mark, AtLeast):
-        if str in found or min(column.values) < mark.least:
-            column.refuse(lambda x: float(x) < mark.least, expected)
-    elif isinstance(mark, Having):
-        for key in mark.keys:
-            column.field(key, "it there")
-    elif isinstance(mark, Exactly):
-        column.refuse(lambda x: len(x) != mark.length, expected)
-
-
-def _anything(column: Column, deep: int = 0) -> None:
-    """JSON of any kind: no NaN, no torn text, and not deeper than whoever shows it can go."""
-    if not column.values:
-        return
-    if deep > DEEPEST:
-        column.refuse(lambda x: True, f"at most {DEEPEST} lists and objects within each other")
-    for kinds, hint in ((KINDS[str], str), (KINDS[float], float)):
-        _hold(column.of(kinds), hint, hint)
-    for kind in (list, dict):
-        inner = column.of({kind})
-        if inner.values:
-            if kind is dict:
-                _hold(inner.keys(), str, str)
-            _anything(inner.items(), deep + 1)
-
-
-def _finite(values: Iterable[float]) -> bool:
+def parsed(raw: bytes) -> Any:
+    """What JSON says. Raises MisfitError, with the place, for what is none and for what no file can hold."""
     try:
-        return all(map(math.isfinite, values))
-    except OverflowError:  # a whole number that no float holds
-        return False
+        return msgspec.json.decode(raw)
+    except RecursionError as e:
+        raise MisfitError("it is too deep, lists within lists; expected a few levels.") from e
+    except msgspec.DecodeError as e:
+        raise MisfitError(_unreadable(raw)) from e
+
+
+def _unreadable(raw: bytes) -> str:
+    """Why msgspec cannot read it. Python's reader knows the place, and takes more than msgspec does."""
+    try:
+        text = raw.decode("utf-8")
+        return next(_unwritable(json.loads(text), ""), "it is not JSON; expected JSON.")
+    except UnicodeDecodeError as e:
+        line = raw.count(b"\n", 0, e.start) + 1
+        return f"it is not UTF-8 text, in line {line}; expected JSON."
+    except json.JSONDecodeError as e:
+        return f"it is {_broken(text.rstrip(), e)}; expected JSON."
+    except ValueError:  # Python reads no longer ones
+        return "it has a number of thousands of digits; expected fewer."
+
+
+def _broken(text: str, e: json.JSONDecodeError) -> str:
+    """Where text ends to be JSON."""
+    if not text:
+        return "empty"
+    begun = text.startswith(("{", "[")) and not text.endswith(("}", "]"))
+    if begun or e.pos >= len(text) or e.msg.startswith("Unterminated"):
+        last = text.count("\n") + 1
+        return f"cut off at its end, line {last}"
+    return f"not JSON, from line {e.lineno}, column {e.colno} on"
+
+
+def _unwritable(x: Any, place: str) -> Iterator[str]:
+    """What JSON can say and no file of ours can: NaN, infinity, half of a surrogate pair."""
+    whole = "text, without halves of surrogate pairs"
+    if isinstance(x, str) and TORN.search(x):
+        yield _said(place, x, whole)
+    elif isinstance(x, float) and not math.isfinite(x):
+        yield _said(place, x, "a finite number")
+    elif isinstance(x, dict):
+        for key in filter(TORN.search, x):
+            yield _said(f"a key of {place.removeprefix('.') or 'it'}", key, whole)
+    for where, inner in _inside(x, place):
+        yield from _unwritable(inner, where)
 
 
 # --- annotations ----------------------------------------------------------------------------------
 
 
-def _unmarked(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type, and what else is said of it."""
-    if get_origin(hint) is Literal:
-        return str, (OneOf(*get_args(hint)),)
-    marks = getattr(hint, "__metadata__", ())
-    return (get_args(hint)[0] if marks else hint), marks
+def fitting(x: Any, hint: type[T]) -> T:
+    """A value as an annotation has it. Raises MisfitError, with the place of what is not."""
+    try:
+        return msgspec.convert(x, hint)
+    except msgspec.ValidationError as e:
+        raise MisfitError(_misfit(x, hint, "")) from e
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+def _misfit(x: Any, hint: Any, place: str) -> str:
+    """The first part that does not fit; where every part does, the whole."""
+    for where, inner, part in _parts(x, hint, place):
+        if inner is MISSING:
+            return _said(where, inner, _expected(part))
+        try:
+            msgspec.convert(inner, part)
+        except msgspec.ValidationError:
+            return _misfit(inner, part, where)
+    kinds = [kind for kind, _ in _members(hint)]
+    if int in kinds and type(x) is int and abs(x) > LARGEST:
+        return _said(place, x, "a whole number of at most 2^53")
+    return _said(place, x, _expected(hint))
 
 
-def _kinds(hint: Any) -> frozenset[type]:
-    """The types that a reader of JSON gives to what is annotated so."""
-    hint, _ = _unmarked(hint)
-    if hint is Any:
-        return frozenset().union(*KINDS.values())
-    return KINDS[dict if is_typeddict(hint) else get_origin(hint) or hint]
+def _parts(x: Any, hint: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    """What stands in a list or an object, where, and what should."""
+    for kind, _ in _members(hint):
+        origin, arguments = get_origin(kind), get_args(kind)
+        if is_typeddict(kind) and isinstance(x, dict):
+            for key, part in get_type_hints(kind, include_extras=True).items():
+                if get_origin(part) is not NotRequired:
+                    yield place + _step(key), x.get(key, MISSING), part
+                elif key in x:
+                    yield place + _step(key), x[key], *get_args(part)
+        elif origin is dict and isinstance(x, dict):
+            of = f"a key of {place.removeprefix('.') or 'it'}"
+            yield from ((of, key, arguments[0]) for key in x)
+            yield from ((where, inner, arguments[1]) for where, inner in _inside(x, place))
+        elif origin is list and isinstance(x, list):
+            yield from ((where, inner, arguments[0]) for where, inner in _inside(x, place))
+        elif origin is tuple and isinstance(x, list):
+            inside = zip(_inside(x, place), arguments, strict=False)
+            yield from ((where, inner, part) for (where, inner), part in inside)
 
 
-@cache
-def _fields(hint: Any) -> dict[str, tuple[Any, bool]]:
-    """Each key of a TypedDict, with what stands under it and whether it must."""
-    hints = get_type_hints(hint, include_extras=True)
-    optional = {key for key, inner in hints.items() if get_origin(inner) is NotRequired}
-    return {
-        key: (get_args(inner)[0] if key in optional else inner, key not in optional)
-        for key, inner in hints.items()
-    }
+def _members(hint: Any) -> Iterator[tuple[Any, msgspec.Meta]]:
+    """The kinds of what may stand there, each with its limits."""
+    if get_origin(hint) in (Union, UnionType):
+        for member in get_args(hint):
+            yield from _members(member)
+    elif get_origin(hint) is Annotated:
+        yield get_args(hint)
+    elif get_origin(hint) is Literal:
+        yield str, among(*get_args(hint))
+    else:
+        yield hint, msgspec.Meta()
+
+
+WORDS = {
+    str: "a text", int: "a whole number", float: "a number", bool: "true or false",
+    type(None): "null", list: "a list", dict: "an object",
+}  # fmt: skip
 
 
 def _expected(hint: Any) -> str:
     """What may stand there, in words."""
-    *others, last = _choices(hint, None)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _choices(hint: Any, least: int | None) -> Iterator[str]:
-    hint, marks = _unmarked(hint)
-    for mark in marks:
-        if isinstance(mark, OneOf):
-            yield from (as_json(x) for x in mark if least is None or not float(x) < least)
-            return
-        if isinstance(mark, Exactly):
-            yield f"a list of {mark.length}"
-            return
-        if isinstance(mark, AtLeast):
-            least = mark.least
-    for member in _members(hint):
-        if member is not hint:
-            yield from _choices(member, least)
+    words: list[str] = []
+    for kind, meta in _members(hint):
+        if meta.extra:
+            words += map(as_json, meta.extra["among"])
+        elif get_origin(kind) is tuple:
+            words.append(f"a list of {len(get_args(kind))}")
         else:
-            word = WORDS[dict if is_typeddict(hint) else get_origin(hint) or hint]
-            yield word if least is None else f"{word} from {least} on"
+            word = WORDS[dict if is_typeddict(kind) else get_origin(kind) or kind]
+            least = meta.ge if meta.ge != -LARGEST else None
+            word += f" of {meta.min_length}" if meta.min_length else ""
+            words.append(word if least is None else f"{word} from {least} on")
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last

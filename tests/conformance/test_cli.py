@@ -365,7 +365,7 @@ def test_a_results_file_of_another_version(written: Path, tmp_path: Path) -> Non
     path = tmp_path / "r.json"
     data = json.loads((written / "r.json").read_text())
     path.write_text(json.dumps({**data, "schema_version": 99}))
-    assert "schema_version is 99, of a later program than this; expected 1 or 2." in refused(
+    assert "schema_version is 99, of a later program than this; expected 1, 2 or 3." in refused(
         "report", path, "--html", tmp_path / "x"
     )
 
@@ -381,6 +381,7 @@ def test_a_results_file_of_another_version(written: Path, tmp_path: Path) -> Non
         "results",
         "known_differences",
         "summary",
+        "layouts",
     ],
 )
 @pytest.mark.parametrize(

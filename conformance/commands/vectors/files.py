@@ -7,11 +7,13 @@ import re
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from conformance.model.exchange import VERSION, ExchangeError, read_line
 from conformance.tools.files import FileError
-from conformance.tools.typed import MisfitError, hold
+from conformance.tools.typed import MisfitError, fitting
 
 __all__ = [
     "FORMAT",
@@ -30,7 +32,7 @@ Json = dict[str, Any]
 """An object of JSON."""
 FORMAT = "conformance-vectors"
 SCHEMAS = ("index.schema.json", "vector.schema.json", "answer.schema.json")
-FILE = re.compile(r"vectors/[A-Za-z0-9][A-Za-z0-9._-]*\.json")
+FILE = r"\Avectors/[A-Za-z0-9][A-Za-z0-9._-]*\.json\Z"
 
 
 class VectorsError(FileError):
@@ -41,7 +43,7 @@ class Entry(TypedDict):
     """One vector in the index."""
 
     id: str
-    file: str
+    file: Annotated[str, Meta(pattern=FILE)]
     why: str
 
 
@@ -54,7 +56,7 @@ class Index(TypedDict):
     profile: str
     select: str
     problems: str
-    files: list[Entry]
+    files: Annotated[list[Entry], Meta(min_length=1)]
 
 
 def schema(name: str) -> str:
@@ -86,7 +88,7 @@ def listed(index: object) -> list[str] | None:
     names = [
         e.get("file") for e in (entries if isinstance(entries, list) else ()) if isinstance(e, dict)
     ]
-    return [name for name in names if isinstance(name, str) and FILE.fullmatch(name)]
+    return [name for name in names if isinstance(name, str) and re.match(FILE, name)]
 
 
 def read_index(folder: Path) -> Index:
@@ -103,10 +105,9 @@ def read_index(folder: Path) -> Index:
         )
     misfit = VectorsError(f"cannot read {path}: it is not as {SCHEMAS[0]} has it.")
     try:
-        hold(value, Index)
+        index = fitting(value, Index)
     except MisfitError as e:
         raise misfit from e
-    index = cast("Index", value)
     if not names or len(names) < len(index["files"]):  # a name that export would not write
         raise misfit
     ids = Counter(e["id"] for e in index["files"])

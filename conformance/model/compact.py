@@ -1,0 +1,214 @@
+"""The records of a result as the file puts them: columns, beside a layout that many results share.
+
+A layout is the quantity, layer and gate of each record. The error of a record is its ratio times its
+tolerance, to three digits or so; where it is not, the result has a column of errors. An index [row, column]
+is one number, as in the matrix written out row by row; anything else is a list. What is empty in a result is
+left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
+
+from conformance.model.results import (
+    Blocks,
+    Count,
+    Element,
+    Finding,
+    Gate,
+    Number,
+    Quantity,
+    Record,
+    Result,
+    Results,
+    Size,
+    Step,
+    Verdict,
+    number,
+)
+from conformance.tools.typed import MisfitError
+
+__all__ = ["Compact", "compact", "empty", "expanded"]
+
+Layout = list[tuple[Quantity, Count, Gate]]
+
+
+class Spot(TypedDict):
+    """The worst element of a record: an Element, without what stands in the record."""
+
+    record: Count  # its place among the records, from 0
+    quantity: NotRequired[Quantity]  # where they are not the record's: at the gate `repeat`
+    layer: NotRequired[Count]
+    error: Size
+    got: Number
+    expected: Number
+
+
+class Row(TypedDict):
+    """A result."""
+
+    case: str
+    implementation: str
+    verdict: Verdict
+    layout: Count  # its place among the layouts, from 0; then a column of each
+    tolerance: list[Size]
+    ratio: list[Size]
+    ulps: list[Size]
+    index: list[Count | list[Count]]
+    error: NotRequired[list[Size]]
+    message: NotRequired[str]
+    first_deviation: NotRequired[Spot]
+    worst: NotRequired[Spot]
+    known_differences: NotRequired[list[str]]
+    straddling: NotRequired[Count]
+    not_returned: NotRequired[list[Quantity]]
+    blame: NotRequired[list[Step]]
+    diagnosis: NotRequired[list[Finding]]
+
+
+class Compact(Blocks):
+    """The whole file."""
+
+    results: list[Row]
+    layouts: list[Layout]
+
+
+COLUMNS = ("tolerance", "ratio", "ulps", "index", "error")
+SPOTS = ("first_deviation", "worst")
+
+
+def empty() -> dict[str, Any]:
+    """What a result has that says nothing: it is left out of the file."""
+    return {
+        "message": "", "first_deviation": None, "worst": None, "known_differences": [],
+        "straddling": 0, "not_returned": [], "blame": [], "diagnosis": [],
+    }  # fmt: skip
+
+
+# --- to the file ----------------------------------------------------------------------------------
+
+
+def compact(results: Results) -> dict[str, Any]:
+    """Results as they are written."""
+    widths = {case["id"]: case["widths"] for case in results["cases"]}
+    layouts: dict[tuple[Any, ...], int] = {}
+    rows = []
+    for r in results["results"]:
+        layout = tuple((x["quantity"], x["layer"], x["gate"]) for x in r["records"])
+        place = layouts.setdefault(layout, len(layouts))
+        rows.append(_row(r, place, widths[r["case"]]))
+    return {**results, "results": rows, "layouts": list(layouts)}
+
+
+def _row(r: Result, layout: int, widths: Sequence[int]) -> dict[str, Any]:
+    records: Any = r["records"]
+    row: dict[str, Any] = {key: r[key] for key in ("case", "implementation", "verdict")}
+    row |= {"layout": layout} | {c: [x[c] or 0 for x in records] for c in COLUMNS}  # 0, not 0.0
+    row["index"] = [_flat(x["index"], x["layer"], widths) for x in records]
+    follow = (_error(x["ratio"], x["tolerance"]) for x in records)
+    if all(
+        math.isclose(float(x["error"]), float(e), rel_tol=2e-3)
+        for x, e in zip(records, follow, strict=True)
+    ):
+        del row["error"]
+    found: Any = r
+    row |= {key: found[key] for key, nothing in empty().items() if found[key] != nothing}
+    return row | {key: _spot(row[key], records) for key in SPOTS if key in row}
+
+
+def _error(ratio: Number, tolerance: Number) -> Number:
+    return number(float(ratio) * float(tolerance))
+
+
+def _spot(e: Element, records: Sequence[Record]) -> Spot:
+    """At the gate `repeat` the one record is of all quantities, and its element of one."""
+    at = next(
+        k
+        for k, r in enumerate(records)
+        if r["gate"] == e["gate"]
+        and ((r["quantity"], r["layer"]) == (e["quantity"], e["layer"]) or r["quantity"] == "all")
+    )
+    spot = Spot(record=at, error=e["error"], got=e["got"], expected=e["expected"])
+    if records[at]["quantity"] != e["quantity"]:
+        spot |= {"quantity": e["quantity"], "layer": e["layer"]}
+    return spot
+
+
+def _flat(index: list[int], layer: int, widths: Sequence[int]) -> int | list[int]:
+    if len(index) != 2 or index[1] >= widths[layer]:
+        return index
+    return index[0] * widths[layer] + index[1]
+
+
+# --- from the file --------------------------------------------------------------------------------
+
+
+def expanded(found: Compact) -> Results:
+    """Results as they are worked with. Raises MisfitError where a column is not as long as its layout, or a
+    place is of nothing."""
+    widths = {case["id"]: case["widths"] for case in found["cases"]}
+    results: Any = {key: value for key, value in found.items() if key != "layouts"}
+    results["results"] = [
+        _result(row, f"results[{i}]", found["layouts"], widths.get(row["case"], []))
+        for i, row in enumerate(found["results"])
+    ]
+    return results  # type: ignore[no-any-return]
+
+
+def _result(row: Row, at: str, layouts: Sequence[Layout], widths: Sequence[int]) -> Result:
+    if row["layout"] >= len(layouts):
+        raise MisfitError(
+            f"{at}.layout is {row['layout']}; expected less than {len(layouts)}, as many as there are."
+        )
+    layout = layouts[row["layout"]]
+    found: Any = row
+    for c in COLUMNS:
+        if len(column := found.get(c, layout)) != len(layout):
+            wrong = f"{at}.{c} is a list of {len(column)}"
+            raise MisfitError(f"{wrong}; expected {len(layout)}, as its layout has.")
+    errors = found.get("error") or map(_error, row["ratio"], row["tolerance"])
+    records: list[Record] = [
+        {
+            "quantity": quantity, "layer": layer, "gate": gate, "error": error, "tolerance": tolerance,
+            "ratio": ratio, "ulps": ulps, "index": _index(index, layer, widths),
+        }
+        for (quantity, layer, gate), error, tolerance, ratio, ulps, index in zip(
+            layout, errors, row["tolerance"], row["ratio"], row["ulps"], row["index"], strict=True
+        )
+    ]  # fmt: skip
+    said: Any = {**empty(), **found, "records": records}
+    for key in SPOTS:
+        if spot := said[key]:
+            said[key] = _element(spot, f"{at}.{key}", records)
+    result: Result = {key: said[key] for key in Result.__annotations__}  # type: ignore[assignment]
+    return result
+
+
+def _element(spot: Spot, at: str, records: Sequence[Record]) -> Element:
+    if spot["record"] >= len(records):
+        wrong = f"{at}.record is {spot['record']}"
+        raise MisfitError(f"{wrong}; expected less than {len(records)}, as many as there are.")
+    r = records[spot["record"]]
+    r["error"] = spot["error"]
+    return Element(
+        quantity=spot.get("quantity", r["quantity"]),
+        layer=spot.get("layer", r["layer"]),
+        gate=r["gate"],
+        index=r["index"],
+        got=spot["got"],
+        got_hex=float(spot["got"]).hex(),
+        expected=spot["expected"],
+        expected_hex=float(spot["expected"]).hex(),
+        error=r["error"],
+        tolerance=r["tolerance"],
+        ratio=r["ratio"],
+    )
+
+
+def _index(index: int | list[int], layer: int, widths: Sequence[int]) -> list[int]:
+    """Of a layer that there is not nobody will see it: the file contradicts itself, and is refused."""
+    if isinstance(index, list):
+        return index
+    return list(divmod(index, widths[layer] if layer < len(widths) else 1))
