@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import linecache
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -48,6 +49,7 @@ except ImportError:  # an older JAX
 __all__ = ["INLINED", "PRIMITIVES", "candidate", "jitted", "record", "vjp"]
 
 Rule = Callable[..., Any]
+_JAX = str(Path(jax.__file__).parent)
 
 
 def record(
@@ -68,11 +70,13 @@ def record(
         try:
             traced = jax.make_jaxpr(of_floats, return_shape=True)
             closed, returned = traced(*(given[n] for n in recording.inputs))
-        except jax.errors.JAXTypeError as e:
-            why = str(e).partition("\n")[0]
+        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as e:
+            frames = traceback.extract_tb(e.__traceback__)
+            last = [x for x in frames if not x.filename.startswith((_JAX, __file__))][-1]
+            why = str(e).partition("\n")[0].rstrip(".")
             raise RecordingError(
-                f"JAX cannot trace the function: {why} Expected code that jax.jit takes: jnp.where or "
-                "lax.cond for a branch, jnp in place of np."
+                f"JAX cannot trace the function: {why}; expected code that jax.jit takes: jnp.where or "
+                f"lax.cond for a branch, jnp in place of np; in {_text(last.filename, last.lineno)}"
             ) from e
         found = _read(recording.tape, closed, list(recording.inputs.values()))
     recording.tape.dtype = dtype
@@ -113,8 +117,12 @@ INLINED = frozenset({
 _CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
 
 
-def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any]) -> list[Any]:
-    """What a jaxpr, closed or not, makes of its operands."""
+class _UnknownError(Exception):
+    """What is not known of an equation, in a clause."""
+
+
+def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any], line: str = "") -> list[Any]:
+    """What a jaxpr, closed or not, makes of its operands; `line` is where it is from, if not its own."""
     jaxpr, consts = (jaxpr.jaxpr, jaxpr.consts) if hasattr(jaxpr, "consts") else (jaxpr, ())
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_numbers, consts), strict=True))
     env |= zip(jaxpr.invars, operands, strict=True)
@@ -123,35 +131,43 @@ def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any]) -> list[Any]:
         return np.asarray(v.val, v.aval.dtype) if hasattr(v, "val") else env[v]
 
     for e in jaxpr.eqns:
-        env |= zip(e.outvars, _equation(tape, e, [known(v) for v in e.invars]), strict=True)
+        found = _equation(tape, e, [known(v) for v in e.invars], line or _line(e))
+        env |= zip(e.outvars, found, strict=True)
     return [known(v) for v in jaxpr.outvars]
 
 
-def _equation(tape: Tape, e: Any, operands: list[Any]) -> Sequence[Any]:
+def _equation(tape: Tape, e: Any, operands: list[Any], line: str) -> Sequence[Any]:
     """What one equation makes of its operands. Raises RecordingError where it is not known."""
     name = e.primitive.name
     constant = not any(isinstance(x, Value) for x in operands)
     if name in INLINED and not (constant and name in ("jit", "pjit")):
-        return _read(tape, next(e.params[k] for k in _CALLED if k in e.params), operands)
+        called = next(e.params[k] for k in _CALLED if k in e.params)
+        return _read(tape, called, operands, line if _is_jax(called) else "")
     if constant:
         return _folded(e, operands)
     if not e.outvars:  # it prints, say
         return []
-    for v in e.outvars:
-        if _is_inexact(v) and v.aval.dtype.name not in DTYPES:
-            raise RecordingError(
-                f"JAX's {name} gives {v.aval.dtype}{_place(e)}; expected one of {', '.join(DTYPES)}."
-            )
-    if name not in PRIMITIVES:
-        raise RecordingError(f"JAX's {name} is not known to the tape{_place(e)}")
+    tape.line = line or tape.line
     if _is_whole(e.outvars[0]) and not any(_is_inexact(v) for v in e.invars):
         return _folded(e, [_decided(x) if isinstance(x, Value) else x for x in operands])
     rounded = next((v for v in (*e.outvars, *e.invars) if _is_inexact(v)), None)
-    if rounded is not None:
-        tape.dtype = rounded.aval.dtype.name
-    tape.line = _line(e)
-    found = PRIMITIVES[name](e, *operands)
+    try:
+        if name not in PRIMITIVES:
+            raise _UnknownError(f"JAX's {name} is not known to the tape")
+        if rounded is not None:
+            tape.dtype = _dtype(name, rounded)
+        found = PRIMITIVES[name](e, *operands)
+    except _UnknownError as why:
+        place = f"; in {tape.line}" if tape.line else "."
+        raise RecordingError(f"{why}{place}") from None
     return found if e.primitive.multiple_results else [found]
+
+
+def _dtype(name: str, v: Any) -> str:
+    found: str = v.aval.dtype.name
+    if found not in DTYPES:
+        raise _UnknownError(f"JAX's {name} gives {found}, expected one of {', '.join(DTYPES)}")
+    return found
 
 
 def _folded(e: Any, operands: Sequence[Any]) -> list[Any]:
@@ -171,13 +187,17 @@ def _line(e: Any) -> str:
     found = re.match(r"(.*?):(\d+)(:\d+)?$", place)
     if found is None:
         return ""
-    file, n = found[1], int(found[2])
-    return f"{Path(file).name}:{n}: {linecache.getline(file, n).strip()}"
+    return _text(found[1], int(found[2]))
 
 
-def _place(e: Any) -> str:
-    found = _line(e)
-    return f", in {found}" if found else ""
+def _text(file: str, n: int | None) -> str:
+    return f"{Path(file).name}:{n}: {linecache.getline(file, n or 0).strip()}"
+
+
+def _is_jax(jaxpr: Any) -> bool:
+    """Whether it is of a function of JAX's own, which is traced once, and not where it is called last."""
+    debug = getattr(getattr(jaxpr, "jaxpr", jaxpr), "debug_info", None)
+    return _JAX in str(getattr(debug, "func_src_info", ""))
 
 
 def _is_inexact(v: Any) -> bool:
@@ -304,7 +324,7 @@ def _arctan2(y: Value, x: Value) -> Value:
     )
 
 
-def _integer_pow(e: Any, a: Value) -> Value:
+def _integer_pow(e: Any, a: Value) -> Any:
     """By squares and products, as JAX does it."""
     n, found, square = abs(e.params["y"]), None, a
     while n:
@@ -312,7 +332,8 @@ def _integer_pow(e: Any, a: Value) -> Value:
             found = square if found is None else op.multiply(found, square)
         n //= 2
         square = op.square(square) if n else square
-    assert found is not None  # x⁰ is a constant, and JAX has it as one
+    if found is None:
+        return np.ones(a.shape)
     return op.reciprocal(found) if e.params["y"] < 0 else found
 
 
@@ -321,7 +342,7 @@ def _select(e: Any, which: Any, *cases: Any) -> Any:
         chosen = np.unique(which)
         if len(chosen) == 1:
             return cases[int(chosen[0])]
-    first, *others = _on_tape(cases)
+    _, first, *others = _on_tape([which, *cases])
     for i, x in enumerate(others, 1):
         first = at.where(which if isinstance(which, Value) else which == i, x, first)
     return first
@@ -345,9 +366,7 @@ _FORMATS = {(11, 52): "float64", (8, 23): "float32", (5, 10): "float16", (8, 7):
 def _reduced_precision(e: Any, a: Value) -> Value:
     found = _FORMATS.get((e.params["exponent_bits"], e.params["mantissa_bits"]))
     if found is None:
-        raise RecordingError(
-            f"JAX's reduce_precision is known to {', '.join(DTYPES)} alone{_place(e)}"
-        )
+        raise _UnknownError(f"JAX's reduce_precision is known to {', '.join(DTYPES)} alone")
     if jnp.finfo(found).eps <= jnp.finfo(e.invars[0].aval.dtype).eps:
         return a
     a.tape.dtype = found
@@ -394,16 +413,14 @@ def _of_two(e: Any) -> tuple[Callable[..., Value], Callable[..., Value], float]:
     inner = getattr(e.params["jaxpr"], "jaxpr", e.params["jaxpr"])
     known = len(inner.eqns) == 1 and set(inner.eqns[0].invars) == set(inner.invars)
     if not known or inner.eqns[0].primitive.name not in _BINARY:
-        raise RecordingError(
-            f"JAX's {e.primitive.name} is known with {', '.join(_BINARY)} alone{_place(e)}"
-        )
+        raise _UnknownError(f"JAX's {e.primitive.name} is known with {', '.join(_BINARY)} alone")
     return _BINARY[inner.eqns[0].primitive.name]
 
 
 def _reduce(e: Any, *operands: Any) -> list[Value]:
     over, both, _ = _of_two(e)
     if len(operands) != 2:
-        raise RecordingError(f"JAX's reduce of several arrays is not known{_place(e)}")
+        raise _UnknownError("JAX's reduce of several arrays is not known")
     a, start = _on_tape(operands)
     return [both(over(a, e.params["dimensions"]), start)]
 
@@ -517,10 +534,8 @@ def _gather(e: Any, a: Value, where: Any) -> Value:
     taken = at.taken(a, found)
     if not (found < 0).any():
         return taken
-    if e.params["fill_value"] is None:
-        raise RecordingError(
-            f"JAX's gather takes what is outside of an array, which is NaN{_place(e)}"
-        )
+    if e.params["fill_value"] is None or np.isnan(e.params["fill_value"]):
+        raise _UnknownError("JAX's gather takes what is outside of an array, which is NaN")
     return at.where(found < 0, float(e.params["fill_value"]), taken)
 
 
@@ -627,9 +642,7 @@ def _reduce_window(e: Any, *operands: Any) -> list[Value]:
     row = _of_two(e)
     name = next(k for k, v in _BINARY.items() if v is row)
     if len(operands) != 2 or isinstance(operands[1], Value) or operands[1] != row[2]:
-        raise RecordingError(
-            f"JAX's reduce_window is known of one array, from {row[2]} alone{_place(e)}"
-        )
+        raise _UnknownError(f"JAX's reduce_window is known of one array, from {row[2]} alone")
     return [_windows(e, operands[0], name)]
 
 
@@ -865,8 +878,8 @@ def _outputs(y: Any) -> dict[str, Any]:
     """The leaves, by the names that a recording gives them."""
     leaves, tree = jax.tree_util.tree_flatten(y)
     if _is_leaf(tree):
-        return {"y": leaves[0]}
-    return {f"y[{i}]": x for i, x in enumerate(leaves)}
+        return {"y": jnp.asarray(leaves[0])}
+    return {f"y[{i}]": jnp.asarray(x) for i, x in enumerate(leaves)}
 
 
 def _cotangent(y: Any, request: Request) -> Any:
