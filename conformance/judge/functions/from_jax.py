@@ -12,6 +12,7 @@ arrays where they are constants; at least one is a `Value`.
 from __future__ import annotations
 
 import linecache
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ except ImportError:  # an older JAX
 __all__ = ["INLINED", "PRIMITIVES", "candidate", "jitted", "record", "vjp"]
 
 Rule = Callable[..., Any]
-_JAX = str(Path(jax.__file__).parent)
+_JAX = f"{Path(jax.__file__).parent}{os.sep}"
 
 
 def record(
@@ -71,12 +72,15 @@ def record(
             traced = jax.make_jaxpr(of_floats, return_shape=True)
             closed, returned = traced(*(given[n] for n in recording.inputs))
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as e:
-            frames = traceback.extract_tb(e.__traceback__)
-            last = [x for x in frames if not x.filename.startswith((_JAX, __file__))][-1]
             why = str(e).partition("\n")[0].rstrip(".")
+            places = [
+                f"; in {_text(x.filename, x.lineno)}"
+                for x in traceback.extract_tb(e.__traceback__)
+                if not x.filename.startswith((_JAX, __file__))
+            ]
             raise RecordingError(
                 f"JAX cannot trace the function: {why}; expected code that jax.jit takes: jnp.where or "
-                f"lax.cond for a branch, jnp in place of np; in {_text(last.filename, last.lineno)}"
+                f"lax.cond for a branch, jnp in place of np{places[-1] if places else '.'}"
             ) from e
         found = _read(recording.tape, closed, list(recording.inputs.values()))
     recording.tape.dtype = dtype
