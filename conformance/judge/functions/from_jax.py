@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -40,12 +41,8 @@ from conformance.tools.trouble import RefusedError
 from conformance.truth import arrays as at
 from conformance.truth.nodes import Value, op
 from conformance.truth.primitives import inverse_of
+from conformance.truth.rounding import Arithmetic
 from conformance.truth.tape import Tape
-
-try:
-    from jax import enable_x64
-except ImportError:  # an older JAX
-    from jax.experimental import enable_x64
 
 __all__ = ["INLINED", "PRIMITIVES", "candidate", "jitted", "record", "vjp"]
 
@@ -98,7 +95,8 @@ def _output(tape: Tape, x: Any) -> Value:
 @contextmanager
 def _as_used(dtype: str) -> Iterator[None]:
     """On the CPU, and with x64 where float64 is asked for: whoever called has JAX as it was, afterwards."""
-    with enable_x64(dtype == "float64"), jax.default_device(jax.devices("cpu")[0]):
+    at_home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental  # before 0.8
+    with at_home.enable_x64(dtype == "float64"), jax.default_device(jax.devices("cpu")[0]):
         yield
 
 
@@ -216,9 +214,19 @@ def _decided(mask: Value) -> Any:
     return at.decided(mask) != 0
 
 
+def _tape(operands: Sequence[Any]) -> Tape:
+    found = at.tape_of(*operands)
+    assert isinstance(found, Tape)
+    return found
+
+
 def _on_tape(operands: Sequence[Any]) -> list[Value]:
-    tape = at.tape_of(*operands)
+    tape = _tape(operands)
     return [x if isinstance(x, Value) else at.constant(tape, x) for x in operands]
+
+
+def _part(x: Any, key: Any) -> Any:
+    return at.moved(x, lambda p: p[key]) if isinstance(x, Value) else x[key]
 
 
 # --- elementwise ----------------------------------------------------------------------------------
@@ -263,6 +271,10 @@ def _compared(f: Callable[..., Value], of_itself: bool, of_masks: Callable[..., 
         return of(*_on_tape([a, b]))
 
     return rule
+
+
+_LESS = _compared(lambda a, b: _greater(b, a), False, lambda a, b: _and(_not(a), b))
+_AT_MOST = _compared(lambda a, b: _not(_greater(a, b)), True, lambda a, b: _or(_not(a), b))
 
 
 def _minimum(a: Value, b: Value) -> Value:
@@ -361,7 +373,11 @@ def _converted(e: Any, a: Value) -> Any:
         return at.decided(_truncated(a)).astype(new)
     if old.kind == "b" or new == old:
         return a
-    return op.cast(a) if jnp.finfo(new).eps > jnp.finfo(old).eps else op.widen(a)
+    return op.cast(a) if _unit(new.name) > _unit(old.name) else op.widen(a)
+
+
+def _unit(dtype: str) -> float:
+    return Arithmetic.named(dtype).u
 
 
 _FORMATS = {(11, 52): "float64", (8, 23): "float32", (5, 10): "float16", (8, 7): "bfloat16"}
@@ -371,7 +387,7 @@ def _reduced_precision(e: Any, a: Value) -> Value:
     found = _FORMATS.get((e.params["exponent_bits"], e.params["mantissa_bits"]))
     if found is None:
         raise _UnknownError(f"JAX's reduce_precision is known to {', '.join(DTYPES)} alone")
-    if jnp.finfo(found).eps <= jnp.finfo(e.invars[0].aval.dtype).eps:
+    if _unit(found) <= _unit(e.invars[0].aval.dtype.name):
         return a
     a.tape.dtype = found
     return op.cast(a)
@@ -392,8 +408,7 @@ def _product(a: Value, axes: Any) -> Value:
     while (n := a.shape[0]) > 1:
         half = n // 2
         left, right, rest = (
-            at.moved(a, lambda p, s=s: p[s])
-            for s in (slice(half), slice(half, 2 * half), slice(2 * half, n))
+            _part(a, slice(*ends)) for ends in ((0, half), (half, 2 * half), (2 * half, n))
         )
         a = at.join([op.multiply(left, right), *([rest] if n % 2 else [])])
     return at.reshape(a, shape)
@@ -438,7 +453,7 @@ def _running(f: Callable[[Value, Value], Value]) -> Rule:
 
     def rule(e: Any, a: Value) -> Value:
         axis, n = e.params["axis"], a.shape[e.params["axis"]]
-        columns = [at.moved(a, lambda p, i=i: np.take(p, [i], axis)) for i in range(n)]
+        columns = [_part(a, (*[slice(None)] * axis, slice(i, i + 1))) for i in range(n)]
         columns = columns[::-1] if e.params["reverse"] else columns
         for i in range(1, n):
             columns[i] = f(columns[i - 1], columns[i])
@@ -598,10 +613,10 @@ def _scatter_with(name: str, sign: float = 1.0) -> Rule:
 
 
 def _dot_general(e: Any, a: Any, b: Any) -> Value:
-    over, batch = (
-        tuple([int(i) for i in axes] for axes in pair) for pair in e.params["dimension_numbers"]
+    (p, q), (s, t) = (
+        [[int(i) for i in axes] for axes in of] for of in e.params["dimension_numbers"]
     )
-    return at.contract(a, b, over, batch)
+    return at.contract(a, b, (p, q), (s, t))
 
 
 def _convolution(e: Any, x: Any, w: Any) -> Value:
@@ -659,12 +674,12 @@ def _windowed(name: str) -> Rule:
 
 def _scan(e: Any, *operands: Any) -> list[Any]:
     """Step by step."""
-    p, tape = e.params, at.tape_of(*operands)
+    p, tape = e.params, _tape(operands)
     n, k = p["num_consts"], p["num_consts"] + p["num_carry"]
     consts, carry, xs = operands[:n], list(operands[n:k]), operands[k:]
     steps: list[list[Any]] = []
     for i in reversed(range(p["length"])) if p["reverse"] else range(p["length"]):
-        found = _read(tape, p["jaxpr"], [*consts, *carry, *(_item(x, i) for x in xs)])
+        found = _read(tape, p["jaxpr"], [*consts, *carry, *(_part(x, i) for x in xs)])
         carry, rest = found[: k - n], found[k - n :]
         steps.append(rest)
     steps = steps[::-1] if p["reverse"] else steps
@@ -672,10 +687,6 @@ def _scan(e: Any, *operands: Any) -> list[Any]:
     if not steps:
         return [*carry, *(np.zeros(v.aval.shape, v.aval.dtype) for v in stacked)]
     return [*carry, *map(_stack, zip(*steps, strict=True))]
-
-
-def _item(x: Any, i: int) -> Any:
-    return at.moved(x, lambda p: p[i]) if isinstance(x, Value) else x[i]
 
 
 def _stack(parts: Sequence[Any]) -> Any:
@@ -686,7 +697,7 @@ def _stack(parts: Sequence[Any]) -> Any:
 
 def _while(e: Any, *operands: Any) -> list[Any]:
     """As often as is certified."""
-    p, tape = e.params, at.tape_of(*operands)
+    p, tape = e.params, _tape(operands)
     n, k = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
     asked, consts, carry = operands[:n], operands[n:k], list(operands[k:])
     while _is_true(_read(tape, p["cond_jaxpr"], [*asked, *carry])[0]):
@@ -702,7 +713,7 @@ def _cond(e: Any, which: Any, *operands: Any) -> list[Any]:
     """The branch that is certified."""
     branches = e.params["branches"]
     chosen = min(max(int(which), 0), len(branches) - 1)
-    return _read(at.tape_of(*operands), branches[chosen], operands)
+    return _read(_tape(operands), branches[chosen], operands)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -746,9 +757,11 @@ PRIMITIVES: dict[str, Rule] = {
     "or": _named("either_of"),
     "xor": _of(_xor),
     "gt": _compared(_greater, False, lambda a, b: _and(a, _not(b))),
-    "lt": _compared(lambda a, b: _greater(b, a), False, lambda a, b: _and(_not(a), b)),
+    "lt": _LESS,
+    "lt_to": _LESS,
     "ge": _compared(lambda a, b: _not(_greater(b, a)), True, lambda a, b: _or(a, _not(b))),
-    "le": _compared(lambda a, b: _not(_greater(a, b)), True, lambda a, b: _or(_not(a), b)),
+    "le": _AT_MOST,
+    "le_to": _AT_MOST,
     "eq": _compared(partial(at.apply, "equal"), True, lambda a, b: _not(_xor(a, b))),
     "ne": _compared(lambda a, b: _not(at.apply("equal", a, b)), False, _xor),
     # over axes
@@ -846,7 +859,7 @@ def _run(run: Callable[..., Any], compiled: bool, request: Request) -> Ran:
     return Ran(outputs, {n: None if g is None else _array(g) for n, g in gradients.items()})
 
 
-def _pulled_back(f: Callable[..., Any], given: Mapping[str, Any], request: Request) -> Any:
+def _pulled_back(f: Callable[..., Any], given: dict[str, Any], request: Request) -> Any:
     def of(*chosen: Any) -> Any:
         return f(*(given | dict(zip(request.wrt, chosen, strict=True))).values())
 
@@ -858,7 +871,7 @@ def _pulled_back(f: Callable[..., Any], given: Mapping[str, Any], request: Reque
 def _by_hand(
     forward: Callable[..., Any],
     backward: Callable[..., Any],
-    given: Mapping[str, Any],
+    given: dict[str, Any],
     request: Request,
 ) -> Any:
     y = forward(*given.values())

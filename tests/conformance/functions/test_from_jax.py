@@ -205,6 +205,11 @@ def compared(f: Any, a: Any, b: Any) -> Any:
     return jnp.where(f(a, b), a, b), jnp.where(f(*masks(a, b)), a, b), jnp.where(f(a, a), a, b)
 
 
+def found(method: str, x: Any, y: Any) -> Any:
+    at = jnp.searchsorted(np.linspace(-1, 1, 5), x, method=method)
+    return y * at
+
+
 def running(f: Any, x: Any) -> Any:
     return f(x, 1), f(x, 0, reverse=True)
 
@@ -242,6 +247,7 @@ CASES: dict[str, Case] = {
     "or": case(lambda a, b: jnp.where(jnp.logical_or(*masks(a, b)), a, b), X, UNIT),
     "xor": case(lambda a, b: jnp.where(jnp.logical_xor(*masks(a, b)), a, b), X, UNIT),
     **{f.__name__: case(partial(compared, f), X, UNIT) for f in (lax.gt, lax.lt, lax.ge, lax.le, lax.eq, lax.ne)},
+    **{f"{name}_to": case(partial(found, method), X, UNIT) for name, method in (("le", "scan"), ("lt", "compare_all"))},
     "reduce_sum": case(lambda x: (jnp.sum(x, (0, 2)), jnp.sum(x)), ROWS),
     "reduce_prod": case(lambda x: (jnp.prod(x, (0, 2)), jnp.prod(x, 1), jnp.prod(x)), ROWS),
     "reduce_max": case(lambda x: (jnp.max(x, (0, 2)), jnp.max(x)), PEAKS),
