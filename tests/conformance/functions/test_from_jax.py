@@ -359,7 +359,7 @@ def group_norm(x: Any, g: Any, b: Any) -> Any:
 
 def attention(q: Any, k: Any, v: Any) -> Any:
     n = q.shape[-2]
-    scores = q @ jnp.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
+    scores = q @ jnp.swapaxes(k, -1, -2) / q.shape[-1] ** 0.5
     return jax.nn.softmax(jnp.where(jnp.tril(jnp.ones((n, n), bool)), scores, -jnp.inf)) @ v
 
 
@@ -453,7 +453,7 @@ def of_sizes(n: int) -> dict[str, tuple[Any, ...]]:
         "GEGLU": (gated(lambda a: jax.nn.gelu(a, approximate=False)), x, up, up[::-1], down),
         "GEGLU, tanh": (gated(jax.nn.gelu), x, up, up[::-1], down),
         "SiLU": (jax.nn.silu, 3 * x),
-        "softplus": (jax.nn.softplus, 3 * x),
+        "softplus": (jax.nn.softplus, x),  # JAX's gradient, e^(x − y), is off by |x| u
         "mish": (jax.nn.mish, 3 * x),
         "ReLU MLP": (lambda x, u, b, o: jax.nn.relu(x @ u + b) @ o, x, up, draw(size=2 * d), down),
         "causal attention": (attention, q, q[::-1], q + 1),
