@@ -99,10 +99,12 @@ OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] 
     "join": ((normal(3, 4), normal(3, 2)), (normal(2, 3, 4), normal(2, 3, 1)), {"axis": -1}),
     "stop": ((normal(3, 4),), (normal(2, 3, 4),), {}),
     "cast": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "widen": ((normal(3, 4),), (normal(2, 3, 4),), {}),
 }
 
 
 IN_MPMATH = {
+    "softplus": lambda a: mp.log1p(mp.exp(a)),
     "rsqrt": lambda a: 1 / mp.sqrt(a), "reciprocal": lambda a: 1 / a, "square": lambda a: a * a,
     "sigmoid": lambda a: 1 / (1 + mp.exp(-a)), "arctan": mp.atan, "arcsin": mp.asin, "arccos": mp.acos,
     "arcsinh": mp.asinh, "arctanh": mp.atanh,
@@ -149,7 +151,7 @@ def expected(name: str, x: list[Any]) -> Any:
         "share": lambda a, y: (a == y) / (a == y).sum(-1, keepdims=True),
         "take": lambda a: np.append(a, 0.0)[OPERANDS["take"][2]["index"]],
         "permute": lambda a: np.transpose(a, params_of("permute", [a])["axes"]),
-        "join": lambda a, b: np.concatenate([a, b], -1), "stop": lambda a: a, "cast": lambda a: a,
+        "join": lambda a, b: np.concatenate([a, b], -1), "stop": lambda a: a, "cast": lambda a: a, "widen": lambda a: a,
     }  # fmt: skip
     return formulas[name](*x)
 

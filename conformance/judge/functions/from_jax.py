@@ -1,0 +1,915 @@
+"""JAX code onto a tape: the jaxpr of a function, one equation after another; and JAX code as a candidate.
+
+`jax.make_jaxpr` gives the forward function. Of custom_vjp and custom_jvp it holds the primal function, and
+that alone is read. jit, remat and other calls are read in place, scan is unrolled, and cond and while go the
+way that is certified. What depends on no input is computed by JAX itself, and so are whole numbers: where
+they depend on an input (argmax, a cast), they must be decided first.
+
+A primitive is a row of `PRIMITIVES`: a function of its equation and its operands, which are `Value`s, or
+arrays where they are constants; at least one is a `Value`.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.experimental
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import source_info_util
+
+from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
+from conformance.judge.functions.recording import (
+    DTYPES,
+    Recording,
+    RecordingError,
+    Table,
+    is_float,
+)
+from conformance.tools.trouble import RefusedError
+from conformance.truth import arrays as at
+from conformance.truth.nodes import Value, op
+from conformance.truth.primitives import inverse_of
+from conformance.truth.rounding import Arithmetic
+from conformance.truth.tape import Tape
+
+__all__ = ["INLINED", "PRIMITIVES", "candidate", "jitted", "record", "vjp"]
+
+Rule = Callable[..., Any]
+_JAX = f"{Path(jax.__file__).parent}{os.sep}"
+
+
+def record(
+    f: Callable[..., Any], inputs: Table, dtype: str, params: Mapping[str, Any]
+) -> Recording:
+    """f(*inputs, **params) on a tape. Its outputs are the leaves of what it returns, in JAX's order.
+
+    Raises RecordingError, UndecidedBranchError, or whatever f raises.
+    """
+    recording = Recording.begun(inputs, dtype)
+    with _as_used(dtype):
+        given = _arrays(inputs, dtype)
+
+        def of_floats(*floats: Any) -> Any:
+            merged = {**given, **dict(zip(recording.inputs, floats, strict=True))}
+            return f(*merged.values(), **params)
+
+        try:
+            traced = jax.make_jaxpr(of_floats, return_shape=True)
+            closed, returned = traced(*(given[n] for n in recording.inputs))
+        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as e:
+            why = str(e).partition("\n")[0].rstrip(".")
+            places = [
+                f"; in {_text(x.filename, x.lineno)}"
+                for x in traceback.extract_tb(e.__traceback__)
+                if not x.filename.startswith((_JAX, __file__))
+            ]
+            raise RecordingError(
+                f"JAX cannot trace the function: {why}; expected code that jax.jit takes: jnp.where or "
+                f"lax.cond for a branch, jnp in place of np{places[-1] if places else '.'}"
+            ) from e
+        found = _read(recording.tape, closed, list(recording.inputs.values()))
+    recording.tape.dtype = dtype
+    outputs = [
+        _output(recording.tape, x) if _is_inexact(v) else None
+        for x, v in zip(found, closed.jaxpr.outvars, strict=True)
+    ]
+    return recording.end(outputs, not _is_leaf(jax.tree_util.tree_structure(returned)))
+
+
+def _output(tape: Tape, x: Any) -> Value:
+    return x if isinstance(x, Value) else at.constant(tape, x)
+
+
+@contextmanager
+def _as_used(dtype: str) -> Iterator[None]:
+    """On the CPU, and with x64 where float64 is asked for: whoever called has JAX as it was, afterwards."""
+    at_home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental  # before 0.8
+    with at_home.enable_x64(dtype == "float64"), jax.default_device(jax.devices("cpu")[0]):
+        yield
+
+
+def _arrays(inputs: Table, dtype: str) -> dict[str, Any]:
+    return {n: jnp.asarray(M, dtype if is_float(M) else None) for n, M in inputs.items()}
+
+
+def _is_leaf(tree: Any) -> bool:
+    return bool(jax.tree_util.treedef_is_leaf(tree))
+
+
+# --- equations ------------------------------------------------------------------------------------
+
+INLINED = frozenset({
+    "jit", "pjit", "closed_call", "core_call", "call", "remat2", "remat", "checkpoint", "composite",
+    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call",
+})  # fmt: skip
+"""Calls, by the names that they have had: what they call is read in their place."""
+
+_CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
+
+
+class _UnknownError(Exception):
+    """What is not known of an equation, in a clause."""
+
+
+def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any], line: str = "") -> list[Any]:
+    """What a jaxpr, closed or not, makes of its operands; `line` is where it is from, if not its own."""
+    jaxpr, consts = (jaxpr.jaxpr, jaxpr.consts) if hasattr(jaxpr, "consts") else (jaxpr, ())
+    env: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_numbers, consts), strict=True))
+    env |= zip(jaxpr.invars, operands, strict=True)
+
+    def known(v: Any) -> Any:
+        return np.asarray(v.val, v.aval.dtype) if hasattr(v, "val") else env[v]
+
+    for e in jaxpr.eqns:
+        found = _equation(tape, e, [known(v) for v in e.invars], line or _line(e))
+        env |= zip(e.outvars, found, strict=True)
+    return [known(v) for v in jaxpr.outvars]
+
+
+def _equation(tape: Tape, e: Any, operands: list[Any], line: str) -> Sequence[Any]:
+    """What one equation makes of its operands. Raises RecordingError where it is not known."""
+    name = e.primitive.name
+    constant = not any(isinstance(x, Value) for x in operands)
+    if name in INLINED and not (constant and name in ("jit", "pjit")):
+        called = next(e.params[k] for k in _CALLED if k in e.params)
+        return _read(tape, called, operands, line if _is_jax(called) else "")
+    if constant:
+        return _folded(e, operands)
+    if not e.outvars:  # it prints, say
+        return []
+    tape.line = line or tape.line
+    if _is_whole(e.outvars[0]) and not any(_is_inexact(v) for v in e.invars):
+        return _folded(e, [_decided(x) if isinstance(x, Value) else x for x in operands])
+    rounded = next((v for v in (*e.outvars, *e.invars) if _is_inexact(v)), None)
+    try:
+        if name not in PRIMITIVES:
+            raise _UnknownError(f"JAX's {name} is not known to the tape")
+        if rounded is not None:
+            tape.dtype = _dtype(name, rounded)
+        found = PRIMITIVES[name](e, *operands)
+    except _UnknownError as why:
+        place = f"; in {tape.line}" if tape.line else "."
+        raise RecordingError(f"{why}{place}") from None
+    return found if e.primitive.multiple_results else [found]
+
+
+def _dtype(name: str, v: Any) -> str:
+    found: str = v.aval.dtype.name
+    if found not in DTYPES:
+        raise _UnknownError(f"JAX's {name} gives {found}, expected one of {', '.join(DTYPES)}")
+    return found
+
+
+def _folded(e: Any, operands: Sequence[Any]) -> list[Any]:
+    """What JAX makes of constants."""
+    found = e.primitive.bind(*operands, **e.params)
+    return [_numbers(x) for x in (found if e.primitive.multiple_results else [found])]
+
+
+def _numbers(x: Any) -> Any:
+    """As NumPy's, but for random keys."""
+    return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else np.asarray(x)
+
+
+def _line(e: Any) -> str:
+    """The line of the user's code that an equation is from, as "ops.py:12: m = x.mean(-1)"."""
+    place = source_info_util.summarize(e.source_info).rpartition(" (")[0]
+    found = re.match(r"(.*?):(\d+)(:\d+)?$", place)
+    if found is None:
+        return ""
+    return _text(found[1], int(found[2]))
+
+
+def _text(file: str, n: int | None) -> str:
+    return f"{Path(file).name}:{n}: {linecache.getline(file, n or 0).strip()}"
+
+
+def _is_jax(jaxpr: Any) -> bool:
+    """Whether it is of a function of JAX's own, which is traced once, and not where it is called last."""
+    debug = getattr(getattr(jaxpr, "jaxpr", jaxpr), "debug_info", None)
+    return _JAX in str(getattr(debug, "func_src_info", ""))
+
+
+def _is_inexact(v: Any) -> bool:
+    return bool(jnp.issubdtype(v.aval.dtype, jnp.inexact))
+
+
+def _is_whole(v: Any) -> bool:
+    return bool(jnp.issubdtype(v.aval.dtype, jnp.integer))
+
+
+def _decided(mask: Value) -> Any:
+    return at.decided(mask) != 0
+
+
+def _tape(operands: Sequence[Any]) -> Tape:
+    found = at.tape_of(*operands)
+    assert isinstance(found, Tape)
+    return found
+
+
+def _on_tape(operands: Sequence[Any]) -> list[Value]:
+    tape = _tape(operands)
+    return [x if isinstance(x, Value) else at.constant(tape, x) for x in operands]
+
+
+def _part(x: Any, key: Any) -> Any:
+    return at.moved(x, lambda p: p[key]) if isinstance(x, Value) else x[key]
+
+
+# --- elementwise ----------------------------------------------------------------------------------
+
+
+def _named(name: str) -> Rule:
+    return lambda e, *of: at.apply(name, *of)
+
+
+def _of(f: Callable[..., Value]) -> Rule:
+    """A function of operands that are all on the tape."""
+    return lambda e, *of: f(*_on_tape(of))
+
+
+def _not(m: Value) -> Value:
+    return op.none_of(m)
+
+
+def _and(a: Value, b: Value) -> Value:
+    return at.apply("both_of", a, b)
+
+
+def _or(a: Value, b: Value) -> Value:
+    return at.apply("either_of", a, b)
+
+
+def _xor(a: Value, b: Value) -> Value:
+    return _or(_and(a, _not(b)), _and(_not(a), b))
+
+
+def _greater(a: Value, b: Value) -> Value:
+    return at.apply("greater", a, b)
+
+
+def _compared(f: Callable[..., Value], of_itself: bool, of_masks: Callable[..., Value]) -> Rule:
+    """A comparison; of a number with itself, which is how NaN is looked for, it is decided."""
+
+    def rule(e: Any, a: Any, b: Any) -> Any:
+        if a is b:
+            return np.full(e.outvars[0].aval.shape, of_itself)
+        of = f if _is_inexact(e.invars[0]) else of_masks
+        return of(*_on_tape([a, b]))
+
+    return rule
+
+
+_LESS = _compared(lambda a, b: _greater(b, a), False, lambda a, b: _and(_not(a), b))
+_AT_MOST = _compared(lambda a, b: _not(_greater(a, b)), True, lambda a, b: _or(_not(a), b))
+
+
+def _minimum(a: Value, b: Value) -> Value:
+    return op.negative(at.apply("maximum", op.negative(a), op.negative(b)))
+
+
+def _clamp(low: Value, a: Value, high: Value) -> Value:
+    return _minimum(at.apply("maximum", a, low), high)
+
+
+def _ceil(a: Value) -> Value:
+    return op.negative(op.floor(op.negative(a)))
+
+
+def _truncated(a: Value) -> Value:
+    return op.multiply(op.sign(a), op.floor(op.absolute(a)))
+
+
+def _round(e: Any, a: Value) -> Value:
+    """To the nearest whole number; of ½, away from zero, or to the even one."""
+    if int(e.params["rounding_method"]) == 0:
+        return op.multiply(op.sign(a), op.floor(at.apply("add", op.absolute(a), 0.5)))
+    below = op.floor(a)
+    rest = op.subtract(a, below)
+    half = at.apply("multiply", op.floor(at.apply("multiply", below, 0.5)), 2.0)
+    odd = op.subtract(below, half)
+    up = _or(at.apply("greater", rest, 0.5), _and(at.apply("equal", rest, 0.5), odd))
+    return op.add(below, up)
+
+
+def _remainder(a: Value, b: Value) -> Value:
+    """Of a quotient that is cut off, as C's fmod."""
+    return at.apply("subtract", a, at.apply("multiply", b, _truncated(at.apply("quotient", a, b))))
+
+
+def _arccosh(a: Value) -> Value:
+    """log(a + √(a² − 1)), near 1 too."""
+    more = at.apply("subtract", a, 1.0)
+    return op.log1p(op.add(more, op.sqrt(op.multiply(more, at.apply("add", a, 1.0)))))
+
+
+def _cbrt(a: Value) -> Value:
+    """The third is that of mathematics, not the float nearest to it."""
+    one, three = (at.constant(a.tape, x) for x in (1.0, 3.0))
+    return op.multiply(
+        op.sign(a), at.apply("power", op.absolute(a), at.apply("quotient", one, three))
+    )
+
+
+def _arctan2(y: Value, x: Value) -> Value:
+    """Of the smaller over the larger, and a half turn or a quarter; π is that of mathematics."""
+    root = op.square(op.two_over_root_pi(x, sign=1))
+    pi, half = at.apply("quotient", 4.0, root), at.apply("quotient", 2.0, root)
+    steep = at.apply("greater", op.absolute(y), op.absolute(x))
+    left, up = at.apply("greater", 0.0, x), _not(at.apply("greater", 0.0, y))
+    turned = at.where(up, pi, op.negative(pi))
+    flat = op.arctan(at.apply("quotient", y, at.where(steep, 1.0, x)))
+    upright = op.arctan(at.apply("quotient", x, at.where(steep, y, 1.0)))
+    return at.where(
+        steep,
+        at.apply("subtract", at.where(up, half, op.negative(half)), upright),
+        at.where(left, at.apply("add", flat, turned), flat),
+    )
+
+
+def _integer_pow(e: Any, a: Value) -> Any:
+    """By squares and products, as JAX does it."""
+    n, found, square = abs(e.params["y"]), None, a
+    while n:
+        if n % 2:
+            found = square if found is None else op.multiply(found, square)
+        n //= 2
+        square = op.square(square) if n else square
+    if found is None:
+        return np.ones(a.shape)
+    return op.reciprocal(found) if e.params["y"] < 0 else found
+
+
+def _select(e: Any, which: Any, *cases: Any) -> Any:
+    if not isinstance(which, Value):
+        chosen = np.unique(which)
+        if len(chosen) == 1:
+            return cases[int(chosen[0])]
+    _, first, *others = _on_tape([which, *cases])
+    for i, x in enumerate(others, 1):
+        first = at.where(which if isinstance(which, Value) else which == i, x, first)
+    return first
+
+
+def _converted(e: Any, a: Value) -> Any:
+    """To a narrower dtype it is rounded, to whole numbers decided."""
+    new, old = e.outvars[0].aval.dtype, e.invars[0].aval.dtype
+    if new.kind == "b":
+        return a if old.kind == "b" else _not(at.apply("equal", a, 0.0))
+    if _is_whole(e.outvars[0]):
+        return at.decided(_truncated(a)).astype(new)
+    if old.kind == "b" or new == old:
+        return a
+    return op.cast(a) if _unit(new.name) > _unit(old.name) else op.widen(a)
+
+
+def _unit(dtype: str) -> float:
+    return Arithmetic.named(dtype).u
+
+
+_FORMATS = {(11, 52): "float64", (8, 23): "float32", (5, 10): "float16", (8, 7): "bfloat16"}
+
+
+def _reduced_precision(e: Any, a: Value) -> Value:
+    found = _FORMATS.get((e.params["exponent_bits"], e.params["mantissa_bits"]))
+    if found is None:
+        raise _UnknownError(f"JAX's reduce_precision is known to {', '.join(DTYPES)} alone")
+    if _unit(found) <= _unit(e.invars[0].aval.dtype.name):
+        return a
+    a.tape.dtype = found
+    return op.cast(a)
+
+
+# --- over axes ------------------------------------------------------------------------------------
+
+
+def _smallest(a: Value, axes: Any) -> Value:
+    return op.negative(at.largest(op.negative(a), axes))
+
+
+def _product(a: Value, axes: Any) -> Value:
+    """Halves are multiplied, until one is left."""
+    kept = [i for i in range(len(a.shape)) if i not in axes]
+    shape, n = tuple(a.shape[i] for i in kept), prod(a.shape[i] for i in axes)
+    a = at.reshape(at.permute(a, [*axes, *kept]), (n, *shape))
+    while (n := a.shape[0]) > 1:
+        half = n // 2
+        left, right, rest = (
+            _part(a, slice(*ends)) for ends in ((0, half), (half, 2 * half), (2 * half, n))
+        )
+        a = at.join([op.multiply(left, right), *([rest] if n % 2 else [])])
+    return at.reshape(a, shape)
+
+
+_BINARY: dict[str, tuple[Callable[..., Value], Callable[..., Value], float]] = {
+    "add": (at.sum, partial(at.apply, "add"), 0.0),
+    "mul": (_product, partial(at.apply, "multiply"), 1.0),
+    "max": (at.largest, partial(at.apply, "maximum"), -np.inf),
+    "min": (_smallest, _minimum, np.inf),
+}
+"""f over axes, f of two, and what it leaves as it is."""
+
+
+def _over_axes(f: Callable[..., Value]) -> Rule:
+    return lambda e, a: f(a, tuple(map(int, e.params["axes"])))
+
+
+def _of_two(e: Any) -> tuple[Callable[..., Value], Callable[..., Value], float]:
+    """What a reduction by any function is, where that function is one of those that are known."""
+    inner = getattr(e.params["jaxpr"], "jaxpr", e.params["jaxpr"])
+    known = len(inner.eqns) == 1 and set(inner.eqns[0].invars) == set(inner.invars)
+    if not known or inner.eqns[0].primitive.name not in _BINARY:
+        raise _UnknownError(f"JAX's {e.primitive.name} is known with {', '.join(_BINARY)} alone")
+    return _BINARY[inner.eqns[0].primitive.name]
+
+
+def _reduce(e: Any, *operands: Any) -> list[Value]:
+    over, both, _ = _of_two(e)
+    if len(operands) != 2:
+        raise _UnknownError("JAX's reduce of several arrays is not known")
+    a, start = _on_tape(operands)
+    return [both(over(a, e.params["dimensions"]), start)]
+
+
+def _argument(f: Callable[..., Any]) -> Rule:
+    return lambda e, a: f(at.decided(a), e.params["axes"][0]).astype(e.outvars[0].aval.dtype)
+
+
+def _running(f: Callable[[Value, Value], Value]) -> Rule:
+    """f of all the elements so far, along an axis."""
+
+    def rule(e: Any, a: Value) -> Value:
+        axis, n = e.params["axis"], a.shape[e.params["axis"]]
+        columns = [_part(a, (*[slice(None)] * axis, slice(i, i + 1))) for i in range(n)]
+        columns = columns[::-1] if e.params["reverse"] else columns
+        for i in range(1, n):
+            columns[i] = f(columns[i - 1], columns[i])
+        return at.join(columns[::-1] if e.params["reverse"] else columns, axis)
+
+    return rule
+
+
+def _logaddexp(a: Value, b: Value) -> Value:
+    apart = op.negative(op.absolute(op.subtract(a, b)))
+    return op.add(op.maximum(a, b), op.log1p(op.exp(apart)))
+
+
+def _cumulative(name: str) -> Rule:
+    return lambda e, a: at.cumulative(a, e.params["axis"], name, e.params["reverse"])
+
+
+def _sort(e: Any, *operands: Any) -> list[Any]:
+    """By the first operands, which are decided."""
+    axis = e.params["dimension"]
+    keys = [at.decided(x) if isinstance(x, Value) else x for x in operands[: e.params["num_keys"]]]
+    order = np.lexsort(keys[::-1], axis=axis)
+    return [_along(x, order, axis) for x in operands]
+
+
+def _top_k(e: Any, a: Value) -> list[Any]:
+    axis = e.params.get("axis", -1)
+    order = np.argsort(-at.decided(a), axis=axis, kind="stable")
+    first = np.take(order, range(e.params["k"]), axis)
+    return [_along(a, first, axis), first.astype(e.outvars[1].aval.dtype)]
+
+
+def _along(x: Any, order: Any, axis: int) -> Any:
+    def take(p: Any) -> Any:
+        return np.take_along_axis(p, order, axis)
+
+    return at.moved(x, take) if isinstance(x, Value) else take(x)
+
+
+# --- moving numbers about -------------------------------------------------------------------------
+
+
+def _by_places(e: Any, *operands: Any) -> Value:
+    """Whatever JAX's own primitive does to the places of its operands; those of another dtype say where."""
+    kind, where, flat, n = e.outvars[0].aval.dtype, [], [], 0
+    for x, v in zip(operands, e.invars, strict=True):
+        if v.aval.dtype != kind:
+            where.append(x)
+            continue
+        size = prod(v.aval.shape)
+        where.append(np.arange(n, n + size, dtype=np.int32).reshape(v.aval.shape))
+        flat.append(at.reshape(x, (size,)) if isinstance(x, Value) else np.reshape(x, size))
+        n += size
+    return at.taken(at.join(flat), _folded(e, where)[0])
+
+
+def _moving(f: Callable[..., Any]) -> Rule:
+    """Whatever NumPy does to the places of one."""
+    return lambda e, a: at.moved(a, lambda p: f(p, e.params))
+
+
+def _parts(f: Callable[..., Any]) -> Rule:
+    def rule(e: Any, a: Value) -> list[Value]:
+        places = np.arange(prod(a.shape)).reshape(a.shape)
+        return [at.taken(a, p) for p in f(places, e.params)]
+
+    return rule
+
+
+def _sliced(p: Any, params: Mapping[str, Any]) -> Any:
+    steps = params["strides"] or (1,) * p.ndim
+    return p[tuple(map(slice, params["start_indices"], params["limit_indices"], steps))]
+
+
+def _shaped(e: Any, a: Value) -> Value:
+    if e.params.get("dimensions") is not None and e.primitive.name == "reshape":
+        a = at.permute(a, e.params["dimensions"])
+    return at.reshape(a, e.outvars[0].aval.shape)
+
+
+def _broadcast(e: Any, a: Value, *_: Any) -> Value:
+    shape = e.outvars[0].aval.shape
+    there = dict(zip(map(int, e.params["broadcast_dimensions"]), a.shape, strict=True))
+    return at.broadcast(at.reshape(a, tuple(there.get(i, 1) for i in range(len(shape)))), shape)
+
+
+def _stacked(e: Any, *operands: Any) -> Value:
+    axis = e.params["axis"]
+    parts = [at.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in _on_tape(operands)]
+    return at.join(parts, axis)
+
+
+def _gather(e: Any, a: Value, where: Any) -> Value:
+    places = np.arange(prod(a.shape), dtype=np.int32).reshape(a.shape)
+    names = ("dimension_numbers", "slice_sizes", "mode")
+    found = np.asarray(lax.gather(places, where, **{k: e.params[k] for k in names}, fill_value=-1))
+    taken = at.taken(a, found)
+    if not (found < 0).any():
+        return taken
+    if e.params["fill_value"] is None or np.isnan(e.params["fill_value"]):
+        raise _UnknownError("JAX's gather takes what is outside of an array, which is NaN")
+    return at.where(found < 0, float(e.params["fill_value"]), taken)
+
+
+def _same(e: Any, *operands: Any) -> Any:
+    return operands if e.primitive.multiple_results else operands[0]
+
+
+def _targets(e: Any, shape: Sequence[int], where: Any, updates: Sequence[int]) -> Any:
+    """Where each of the updates goes; −1 for what is dropped."""
+    of = e.params["dimension_numbers"]
+    batch = getattr(of, "operand_batching_dims", ())
+    more = {
+        "operand_batching_dims": batch,
+        "start_indices_batching_dims": of.scatter_indices_batching_dims,
+    } if batch else {}  # fmt: skip
+    numbers = lax.GatherDimensionNumbers(
+        offset_dims=of.update_window_dims, collapsed_slice_dims=of.inserted_window_dims,
+        start_index_map=of.scatter_dims_to_operand_dims, **more,
+    )  # fmt: skip
+    window = iter(of.update_window_dims)
+    sizes = [
+        1 if i in (*of.inserted_window_dims, *batch) else updates[next(window)]
+        for i in range(len(shape))
+    ]
+    places = np.arange(prod(shape), dtype=np.int32).reshape(shape)
+    mode = e.params["mode"]
+    return np.asarray(lax.gather(places, where, numbers, sizes, mode=mode, fill_value=-1))
+
+
+def _scatter(e: Any, a: Any, where: Any, updates: Any) -> Value:
+    """The last that goes to a place is what stands there."""
+    a, updates = _on_tape([a, updates])
+    n, m = prod(a.shape), prod(updates.shape)
+    to = _targets(e, a.shape, where, updates.shape).ravel()
+    source = np.arange(n)
+    source[to[to >= 0]] = n + np.flatnonzero(to >= 0)
+    both = at.join([at.reshape(a, (n,)), at.reshape(updates, (m,))])
+    return at.taken(both, source.reshape(a.shape))
+
+
+def _scatter_with(name: str, sign: float = 1.0) -> Rule:
+    over, both, neutral = _BINARY[name]
+
+    def rule(e: Any, a: Any, where: Any, updates: Any) -> Value:
+        a, updates = _on_tape([a, updates])
+        n, m = prod(a.shape), prod(updates.shape)
+        index = inverse_of(_targets(e, a.shape, where, updates.shape), n)
+        filled = at.join([at.reshape(updates, (m,)), np.array([neutral])])
+        each = at.reshape(over(at.taken(filled, np.where(index < 0, m, index)), (1,)), a.shape)
+        return both(a, op.negative(each) if sign < 0 else each)
+
+    return rule
+
+
+# --- products, windows ----------------------------------------------------------------------------
+
+
+def _dot_general(e: Any, a: Any, b: Any) -> Value:
+    (p, q), (s, t) = (
+        [[int(i) for i in axes] for axes in of] for of in e.params["dimension_numbers"]
+    )
+    return at.contract(a, b, (p, q), (s, t))
+
+
+def _convolution(e: Any, x: Any, w: Any) -> Value:
+    """Brought to batch, channels, space and back."""
+    x, w = _on_tape([x, w])
+    p = e.params
+    of, groups, batches = (
+        p["dimension_numbers"],
+        p["feature_group_count"],
+        p["batch_group_count"],
+    )
+    x, w = at.permute(x, of.lhs_spec), at.permute(w, of.rhs_spec)
+    if batches > 1:  # of the batch, each group is convolved with kernels of its own
+        n, channels, *space = x.shape
+        x = at.reshape(x, (batches, n // batches, channels, *space))
+        x = at.permute(x, (1, 0, *range(2, len(x.shape))))
+        x, groups = at.reshape(x, (n // batches, batches * channels, *space)), batches
+    found = at.convolve(
+        x, w, p["window_strides"], p["padding"], p["rhs_dilation"], groups, p["lhs_dilation"]
+    )
+    return at.permute(found, np.argsort(of.out_spec).tolist())
+
+
+def _windows(e: Any, a: Value, name: str) -> Value:
+    """Of each window. What is beyond the array leaves the result as it is."""
+    over, _, neutral = _BINARY[name]
+    p, n = e.params, prod(a.shape)
+    index = at.windows(
+        a.shape, p["window_dimensions"], p["window_strides"], p["padding"], p["window_dilation"],
+        p["base_dilation"],
+    )  # fmt: skip
+    shape = e.outvars[0].aval.shape
+    index = index.reshape(*shape, prod(p["window_dimensions"]))
+    if neutral and (index < 0).any():
+        a = at.join([at.reshape(a, (n,)), np.array([neutral])])
+        index = np.where(index < 0, n, index)
+    return over(at.taken(a, index), (len(shape),))
+
+
+def _reduce_window(e: Any, *operands: Any) -> list[Value]:
+    """Of one array, from where the function leaves things as they are."""
+    row = _of_two(e)
+    name = next(k for k, v in _BINARY.items() if v is row)
+    if len(operands) != 2 or isinstance(operands[1], Value) or operands[1] != row[2]:
+        raise _UnknownError(f"JAX's reduce_window is known of one array, from {row[2]} alone")
+    return [_windows(e, operands[0], name)]
+
+
+def _windowed(name: str) -> Rule:
+    return lambda e, a: _windows(e, a, name)
+
+
+# --- control --------------------------------------------------------------------------------------
+
+
+def _scan(e: Any, *operands: Any) -> list[Any]:
+    """Step by step."""
+    p, tape = e.params, _tape(operands)
+    n, k = p["num_consts"], p["num_consts"] + p["num_carry"]
+    consts, carry, xs = operands[:n], list(operands[n:k]), operands[k:]
+    steps: list[list[Any]] = []
+    for i in reversed(range(p["length"])) if p["reverse"] else range(p["length"]):
+        found = _read(tape, p["jaxpr"], [*consts, *carry, *(_part(x, i) for x in xs)])
+        carry, rest = found[: k - n], found[k - n :]
+        steps.append(rest)
+    steps = steps[::-1] if p["reverse"] else steps
+    stacked = e.outvars[k - n :]
+    if not steps:
+        return [*carry, *(np.zeros(v.aval.shape, v.aval.dtype) for v in stacked)]
+    return [*carry, *map(_stack, zip(*steps, strict=True))]
+
+
+def _stack(parts: Sequence[Any]) -> Any:
+    if any(isinstance(x, Value) for x in parts):
+        return at.join([at.reshape(x, (1, *x.shape)) for x in _on_tape(parts)])
+    return _numbers(jnp.stack(parts))
+
+
+def _while(e: Any, *operands: Any) -> list[Any]:
+    """As often as is certified."""
+    p, tape = e.params, _tape(operands)
+    n, k = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
+    asked, consts, carry = operands[:n], operands[n:k], list(operands[k:])
+    while _is_true(_read(tape, p["cond_jaxpr"], [*asked, *carry])[0]):
+        carry = _read(tape, p["body_jaxpr"], [*consts, *carry])
+    return carry
+
+
+def _is_true(x: Any) -> bool:
+    return bool(_decided(x) if isinstance(x, Value) else x)
+
+
+def _cond(e: Any, which: Any, *operands: Any) -> list[Any]:
+    """The branch that is certified."""
+    branches = e.params["branches"]
+    chosen = min(max(int(which), 0), len(branches) - 1)
+    return _read(_tape(operands), branches[chosen], operands)
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+# fmt: off
+PRIMITIVES: dict[str, Rule] = {
+    # functions of one variable
+    **{
+        name: _named(known)
+        for name, known in {
+            "neg": "negative", "abs": "absolute", "sign": "sign", "floor": "floor", "square": "square",
+            "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt", "rsqrt": "rsqrt",
+            "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+            "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "asinh": "arcsinh", "atanh": "arctanh",
+            "logistic": "sigmoid", "erf": "erf", "erfc": "erfc", "not": "none_of", "stop_gradient": "stop",
+        }.items()
+    },
+    "exp2": lambda e, a: at.apply("power", 2.0, a),
+    "cbrt": _of(_cbrt),
+    "acosh": _of(_arccosh),
+    "ceil": _of(_ceil),
+    "round": _round,
+    "integer_pow": _integer_pow,
+    "is_finite": lambda e, a: np.isfinite(at.decided(a)),
+    "convert_element_type": _converted,
+    "reduce_precision": _reduced_precision,
+    # of two, and of three
+    "add": _named("add"),
+    "add_any": _named("add"),
+    "sub": _named("subtract"),
+    "mul": _named("multiply"),
+    "div": _named("quotient"),
+    "rem": _of(_remainder),
+    "max": _named("maximum"),
+    "min": _of(_minimum),
+    "pow": _named("power"),
+    "atan2": _of(_arctan2),
+    "clamp": _of(_clamp),
+    "select_n": _select,
+    "and": _named("both_of"),
+    "or": _named("either_of"),
+    "xor": _of(_xor),
+    "gt": _compared(_greater, False, lambda a, b: _and(a, _not(b))),
+    "lt": _LESS,
+    "lt_to": _LESS,
+    "ge": _compared(lambda a, b: _not(_greater(b, a)), True, lambda a, b: _or(a, _not(b))),
+    "le": _AT_MOST,
+    "le_to": _AT_MOST,
+    "eq": _compared(partial(at.apply, "equal"), True, lambda a, b: _not(_xor(a, b))),
+    "ne": _compared(lambda a, b: _not(at.apply("equal", a, b)), False, _xor),
+    # over axes
+    "reduce_sum": _over_axes(at.sum),
+    "reduce_prod": _over_axes(_product),
+    "reduce_max": _over_axes(at.largest),
+    "reduce_min": _over_axes(_smallest),
+    "reduce_or": _over_axes(at.largest),
+    "reduce_and": _over_axes(_smallest),
+    "reduce": _reduce,
+    "argmax": _argument(np.argmax),
+    "argmin": _argument(np.argmin),
+    "cumsum": _cumulative("sum"),
+    "cumprod": _cumulative("prod"),
+    "cummax": _running(op.maximum),
+    "cummin": _running(_minimum),
+    "cumlogsumexp": _running(_logaddexp),
+    "sort": _sort,
+    "top_k": _top_k,
+    # moving numbers about
+    "reshape": _shaped,
+    "squeeze": _shaped,
+    "transpose": lambda e, a: at.permute(a, e.params["permutation"]),
+    "broadcast_in_dim": _broadcast,
+    "concatenate": lambda e, *of: at.join(of, e.params["dimension"]),
+    "stack": _stacked,
+    "unstack": _parts(lambda p, k: np.moveaxis(p, k["axis"], 0)),
+    "split": _parts(lambda p, k: np.split(p, np.cumsum(k["sizes"])[:-1], k["axis"])),
+    "tile": _moving(lambda p, k: np.tile(p, k["reps"])),
+    "rev": _moving(lambda p, k: np.flip(p, k["dimensions"])),
+    "slice": _moving(_sliced),
+    "pad": _by_places,
+    "dynamic_slice": _by_places,
+    "dynamic_update_slice": _by_places,
+    "gather": _gather,
+    "scatter": _scatter,
+    "scatter-add": _scatter_with("add"),
+    "scatter-sub": _scatter_with("add", -1.0),
+    "scatter-mul": _scatter_with("mul"),
+    "scatter-max": _scatter_with("max"),
+    "scatter-min": _scatter_with("min"),
+    "copy": _same,
+    "name": _same,
+    "device_put": _same,
+    "optimization_barrier": _same,
+    # products, windows
+    "dot_general": _dot_general,
+    "conv_general_dilated": _convolution,
+    "reduce_window": _reduce_window,
+    "reduce_window_sum": _windowed("add"),
+    "reduce_window_max": _windowed("max"),
+    "reduce_window_min": _windowed("min"),
+    # control
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+}
+# fmt: on
+"""By the names of JAX's primitives."""
+
+
+# --- candidates -----------------------------------------------------------------------------------
+
+
+def candidate(f: Callable[..., Any]) -> Candidate:
+    """f(*inputs) with the gradients of jax.vjp, as they are computed eagerly: whatever custom_vjp says."""
+    return partial(_run, partial(_pulled_back, f), False)
+
+
+def jitted(f: Callable[..., Any]) -> Candidate:
+    """The same, forward and backward compiled together."""
+    return partial(_run, partial(_pulled_back, f), True)
+
+
+def vjp(forward: Callable[..., Any], backward: Callable[..., Any]) -> Candidate:
+    """forward(*inputs), and backward(cotangent, *inputs) with one gradient an input, or a dict by name.
+
+    The cotangent has the structure of what forward returns. None stands for a gradient that is left out, and
+    those of whole numbers need not be given. Raises RefusedError where backward gives another number of them.
+    """
+    return partial(_run, partial(_by_hand, forward, backward), False)
+
+
+def _run(run: Callable[..., Any], compiled: bool, request: Request) -> Ran:
+    """With the floats as arguments; whole numbers and masks are constants."""
+    with _as_used(request.dtype):
+        given = _arrays(request.inputs, request.dtype)
+        floats = {n: x for n, x in given.items() if is_float(x)}
+
+        def of_floats(some: Any) -> Any:
+            return run(given | some, request)
+
+        y, gradients = (jax.jit(of_floats) if compiled else of_floats)(floats)
+        outputs = {n: _array(x) for n, x in _outputs(y).items() if is_float(x)}
+    return Ran(outputs, {n: None if g is None else _array(g) for n, g in gradients.items()})
+
+
+def _pulled_back(f: Callable[..., Any], given: dict[str, Any], request: Request) -> Any:
+    def of(*chosen: Any) -> Any:
+        return f(*(given | dict(zip(request.wrt, chosen, strict=True))).values())
+
+    y, back = jax.vjp(of, *(given[n] for n in request.wrt))
+    G = dict(zip(request.wrt, back(_cotangent(y, request)), strict=True))
+    return y, {n: None if g.dtype == jax.dtypes.float0 else g for n, g in G.items()}
+
+
+def _by_hand(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    given: dict[str, Any],
+    request: Request,
+) -> Any:
+    y = forward(*given.values())
+    G = backward(_cotangent(y, request), *given.values())
+    if not isinstance(G, Mapping):
+        of = list(G) if isinstance(G, tuple | list) else [G]
+        names = next(
+            (among for among in (list(given), [n for n, x in given.items() if is_float(x)])
+             if len(among) == len(of)), None,
+        )  # fmt: skip
+        if names is None:
+            raise RefusedError(
+                f"the backward pass returned {len(of)} gradients; expected {len(given)}, of "
+                f"{', '.join(given)} (None for one that it leaves out)."
+            )
+        G = dict(zip(names, of, strict=True))
+    return y, {n: G.get(n) for n in request.wrt}
+
+
+def _outputs(y: Any) -> dict[str, Any]:
+    """The leaves, by the names that a recording gives them."""
+    leaves, tree = jax.tree_util.tree_flatten(y)
+    if _is_leaf(tree):
+        return {"y": jnp.asarray(leaves[0])}
+    return {f"y[{i}]": jnp.asarray(x) for i, x in enumerate(leaves)}
+
+
+def _cotangent(y: Any, request: Request) -> Any:
+    """In the structure of y: zeros where none is given."""
+
+    def of(name: str, x: Any) -> Any:
+        if not is_float(x):
+            return np.zeros(x.shape, jax.dtypes.float0)
+        return jnp.asarray(request.cotangents.get(name, np.zeros(x.shape)), x.dtype)
+
+    leaves = [of(n, x) for n, x in _outputs(y).items()]
+    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(y), leaves)
+
+
+def _array(x: Any) -> Array:
+    return Array(np.asarray(x, np.float64), str(np.asarray(x).dtype))
