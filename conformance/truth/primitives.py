@@ -121,6 +121,8 @@ UNARY: dict[str, Unary] = {
         lambda g, y, a: op.multiply(g, _one_minus(op.square(y))),                     None, 0.4),
     "sigmoid":    Unary(logistic,                      lambda a, y: y / (1 + np.exp(a)),
         lambda g, y, a: op.multiply(g, op.multiply(y, _one_minus(y))),                None, 0.05),
+    "softplus":   Unary(lambda a: a.exp().log1p(),     lambda a, y: 1 / (1 + np.exp(-a)),
+        lambda g, y, a: op.multiply(g, op.sigmoid(a)),                                None, 0.13),
     "erf":        Unary(lambda a: a.erf(),             lambda a, y: 2 / _SQRT_PI * np.exp(-a * a),
         lambda g, y, a: op.multiply(g, _bell(a, 1)),                                  None, 0.5),
     "erfc":       Unary(lambda a: a.erfc(),            lambda a, y: -2 / _SQRT_PI * np.exp(-a * a),
@@ -135,7 +137,7 @@ def _bell(a: Value, sign: int) -> Value:
 
 
 def _root_pi(_: Any, a: Balls, sign: int) -> Balls:
-    return balls_of([2 * sign / arb.pi().sqrt()], ())
+    return balls_of([2 * sign / arb.pi().sqrt()], (1,) * a.ndim)
 
 
 def _one_by_one(f: Callable[[Ball], Ball], _: Any, a: Balls) -> Balls:
@@ -439,6 +441,14 @@ def _joined_reverse(g: Value, y: Value, *operands: Value, axis: int) -> tuple[Va
     return tuple(found)
 
 
+def _cast_back(g: Value, a: Value) -> Value:
+    """A cotangent in the dtype of its operand."""
+    before, g.tape.dtype = g.tape.dtype, a.tape.nodes[a.index].dtype
+    found = op.cast(g)
+    g.tape.dtype = before
+    return found
+
+
 def _two_keys(salt: int, y: Any, operands: Any) -> Any:
     return each(salt, y, operands)
 
@@ -456,7 +466,7 @@ rules(
     *(Rule(name, same, partial(_one_by_one, f.ball),
            partial(lambda f, g, y, a: (f.reverse(g, y, a),), f),
            partial(_unary_carried, f), partial(_unary_rounding, name, f), each) for name, f in UNARY.items()),
-    Rule("two_over_root_pi", lambda a, sign: (), _root_pi,
+    Rule("two_over_root_pi", lambda a, sign: (1,) * len(a), _root_pi,
          _no_reverse(1),
          nothing, lambda model, y, o, s, sign: model.u * np.abs(y), lambda salt, y, o, sign: each(salt, y, [y])),
     Rule("quotient", same, lambda _, a, b: a / b,
@@ -521,5 +531,8 @@ rules(
     Rule("cast", same, lambda _, a: a,  # to a narrower dtype
          lambda g, y, a: (g,),
          lambda m, E, y, o: E[0], lambda model, y, o, s: model.u * np.abs(y) + model.arithmetic.tiny, each),
+    Rule("widen", same, lambda _, a: a,  # to a wider dtype: exact, and its cotangent is cast back
+         lambda g, y, a: (_cast_back(g, a),),
+         lambda m, E, y, o: E[0], None, None, moves=True),
 )
 # fmt: on
