@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from math import prod as product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -326,6 +326,7 @@ def _lines(line: Callable[[], str]) -> Iterator[None]:
             node.meta.setdefault("line", line())
 
 
+@cache
 def _decompositions() -> dict[Any, Any]:
     """Of operators that `ATEN` does not know."""
     table = torch._decomp.core_aten_decompositions()
@@ -638,7 +639,7 @@ for _aten, _primitive in {
     "atanh": "arctanh", "cos": "cos", "cosh": "cosh", "erf": "erf", "erfc": "erfc", "exp": "exp",
     "expm1": "expm1", "floor": "floor", "log": "log", "log1p": "log1p", "neg": "negative",
     "reciprocal": "reciprocal", "rsqrt": "rsqrt", "sigmoid": "sigmoid", "sign": "sign", "sin": "sin",
-    "sinh": "sinh", "sqrt": "sqrt", "square": "square", "tan": "tan", "tanh": "tanh",
+    "sinh": "sinh", "sqrt": "sqrt", "tan": "tan", "tanh": "tanh",
 }.items():  # fmt: skip
     values(_aten)(partial(at.apply, _primitive))
 
@@ -846,7 +847,7 @@ def _to(call: Call) -> Any:
     return call.out
 
 
-@aten("clone", "alias", "lift_fresh_copy", "contiguous", "detach")
+@aten("clone", "alias")
 def _same(call: Call) -> Value:
     """PyTorch's own detach: that of the function is `conformance.stop`."""
     return call.value(call.args[0])
@@ -879,7 +880,7 @@ def _hidden(call: Call) -> Value:
 
 @aten(
     "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "empty_like", "new_empty",
-    "empty_strided", "new_empty_strided",
+    "new_empty_strided",
 )  # fmt: skip
 def _like(call: Call) -> Tensor:
     """Of the same shape, with other numbers; those of none are 0."""
@@ -938,16 +939,16 @@ def _taken(flat: Value, index: NDArray[np.intp]) -> Value:
 
 
 _moves(
-    (0,), "view", "reshape", "_unsafe_view", "permute", "transpose", "t", "squeeze", "unsqueeze", "slice", "select",
+    (0,), "view", "_unsafe_view", "permute", "transpose", "t", "squeeze", "unsqueeze", "slice", "select",
     "split", "split_with_sizes", "unbind", "repeat", "flip", "roll", "gather", "index", "index_select", "take",
     "diagonal", "diag_embed", "tril", "triu", "unfold", "im2col", "reflection_pad1d", "reflection_pad2d",
     "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "pixel_shuffle",
     "pixel_unshuffle", "masked_select", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
-    "_unsafe_index", "repeat_interleave.self_int", "rot90",
+    "_unsafe_index", "rot90",
 )  # fmt: skip
 _moves((0, 1), "slice_scatter", "select_scatter", "diagonal_scatter")
 _moves((0, 2), "masked_scatter")
-_moves((0, 3), "scatter.src", "scatter.value", "index_copy")
+_moves((0, 3), "scatter.src", "index_copy")
 
 
 @aten("cat", "stack")
@@ -1016,6 +1017,13 @@ def _index_put(call: Call) -> Any:
     return _added_at(call.value(x), targets, at.broadcast(call.value(new), tuple(targets.shape)))
 
 
+@aten("scatter.value")
+def _scattered(call: Call) -> Any:
+    x, dim, index, value = call.args
+    new = torch.full(index.shape, float(value), dtype=x.tensor.dtype)
+    return _moved(call._replace(func=torch.ops.aten.scatter.src, args=(x, dim, index, new)), (0, 3))
+
+
 @aten("scatter_add", "scatter_reduce.two")
 def _scatter_add(call: Call) -> Value:
     x, dim, index, new, *more = call.args
@@ -1042,16 +1050,18 @@ def _index_add(call: Call) -> Value:
 
 def _indices(call: Call) -> Any:
     """All that the operator returns, on numbers that are known beyond rounding: their order is PyTorch's."""
-    x = call.args[0]
-    exact = torch.from_numpy(at.decided(x.value).copy())
-    again = call.func(exact, *_as_computed(list(call.args[1:])), **_as_computed(call.kwargs))
+
+    def exact(x: Any) -> Any:
+        return torch.from_numpy(at.decided(x.value).copy()) if isinstance(x, Recorded) else x
+
+    again = call.func(*map(exact, call.args), **call.kwargs)
     for a, b in zip(_leaves(again), _leaves(call.out), strict=True):
         if not b.is_floating_point() and not torch.equal(a, b):
             raise at.UndecidedBranchError(_OTHER_SIDE.format(call.func))
     return call.out
 
 
-aten("argmax", "argmin", "argsort", "nonzero", "bucketize", "searchsorted")(_indices)
+aten("argmax", "argmin", "nonzero", "bucketize", "searchsorted")(_indices)
 
 
 @aten("sort", "topk", "kthvalue", "median.dim", "cummax", "cummin", "mode")
@@ -1203,13 +1213,13 @@ def _logcumsumexp(a: Value, dim: int) -> Value:
     return _add(top, at.apply("log", at.cumulative(at.apply("exp", _sub(a, top)), dim)))
 
 
-@values("_softmax", "softmax")
+@values("_softmax")
 def _softmax(a: Value, dim: int, half_to_float: bool = False) -> Value:
     e = at.apply("exp", _shifted(a, dim))
     return _div(e, at.sum(e, dim, True))
 
 
-@values("_log_softmax", "log_softmax")
+@values("_log_softmax")
 def _log_softmax(a: Value, dim: int, half_to_float: bool = False) -> Value:
     below = _shifted(a, dim)
     return _sub(below, at.apply("log", at.sum(at.apply("exp", below), dim, True)))
@@ -1222,7 +1232,7 @@ def _shifted(a: Value, dim: int) -> Value:
 
 # --- products -------------------------------------------------------------------------------------
 
-values("mm", "bmm", "mv", "dot", "matmul")(at.matmul)
+values("mm", "bmm", "mv", "dot")(at.matmul)
 
 
 @values("addmm", "baddbmm", "addmv")
@@ -1331,7 +1341,7 @@ def _max_pool(call: Call) -> Any:
     return at.largest(_windows(a, spans, -np.inf), -1), _Later(call)
 
 
-@aten("avg_pool1d", "avg_pool2d", "avg_pool3d")
+@aten("avg_pool2d", "avg_pool3d")
 def _avg_pool(call: Call) -> Value:
     n = int(str(call.func).partition("avg_pool")[2][0])
     x, size, stride, padding, ceil, padded, divisor = (
