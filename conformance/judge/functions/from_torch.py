@@ -9,6 +9,7 @@ branches. What depends on no input stays a tensor.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 import warnings
@@ -166,6 +167,13 @@ class _Watch(TorchFunctionMode):
         hidden = not torch.is_grad_enabled() and not self.within
         if func in _DETACHES:
             return args[0].view_as(args[0]) if self.within else _marked(_stop(args[0]))
+        if func is Tensor.tolist:  # PyTorch's own reads memory, which a traced tensor has none of
+            return _listed(args[0])
+        if func in (Tensor.numpy, Tensor.__array__):
+            raise RecordingError(
+                "a tensor is turned into an array of NumPy, and what is done with it is not seen; "
+                f"expected PyTorch's own functions on it.{_line()}"
+            )
         if func is Tensor.detach_:
             return args[0] if self.within else args[0].copy_(_stop(args[0]))
         if _in_place(func) and args and isinstance(args[0], Tensor):
@@ -178,6 +186,10 @@ class _Watch(TorchFunctionMode):
                 args[0].copy_(_unseen(args[0]))
         found = func(*args, **kwargs)
         return _all_stopped(found) if hidden and not _in_place(func) else found
+
+
+def _listed(x: Tensor) -> Any:
+    return [_listed(y) for y in x] if x.ndim else x.item()
 
 
 def _marked(x: Tensor) -> Tensor:
@@ -214,7 +226,7 @@ def _line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file != __file__ and not file.startswith((_TORCH, "<")):
+        if file not in (__file__, contextlib.__file__) and not file.startswith((_TORCH, "<")):
             return f" ({Path(file).name}, line {frame.f_lineno})"
         frame = frame.f_back  # type: ignore[assignment]
     return ""

@@ -513,3 +513,376 @@ def test_pytorchs_own_layers_are_within_what_rounding_does(name: str, dtype: str
         worst = held(f, inputs, dtype)
         WORST[name] = max(WORST.get(name, 0.0), worst)
         assert worst < 5, (n, m)
+
+
+# --- what is recorded, and what is refused --------------------------------------------------------
+
+
+class Wrong(torch.autograd.Function):
+    """x² with a backward that is wrong, and a forward that hides from autograd what it does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float = 1.0) -> Tensor:
+        ctx.save_for_backward(x)
+        with torch.no_grad():
+            y = x.detach() * x.data
+        return y * scale
+
+    @staticmethod
+    def backward(ctx: Any, *g: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        return 3 * x * g[0], None
+
+
+class Separate(torch.autograd.Function):
+    """With its context apart, and an output that is not differentiable."""
+
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.exp(), x.sin()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(output[0])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *g: Tensor) -> Any:
+        return g[0] * ctx.saved_tensors[0]
+
+
+def truth_of(f: Any, inputs: Arrays, params: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
+    """Cotangents, and what the tape says."""
+    recording = record(f, inputs, "float64", params or {})
+    cotangents, reading = swept(recording, "float64")
+    return cotangents, {key: e.hi for key, e in reading.at.items()}
+
+
+def test_a_backward_is_not_read() -> None:
+    for f in (Wrong, lambda x: Wrong.apply(x)):
+        c, exact = truth_of(f, {"x": X})
+        np.testing.assert_allclose(exact["y", "y"], X * X, 1e-15)
+        np.testing.assert_allclose(exact["d", "x"], 2 * X * c["y"], 1e-15)
+        ran = candidate(f)(Request({"x": X}, "float64", c, ("x",)))
+        np.testing.assert_allclose(ran.gradients["x"].numbers, 3 * X * c["y"], 1e-15)
+
+
+def test_an_autograd_function_takes_its_params_in_order() -> None:
+    c, exact = truth_of(Wrong, {"x": X}, {"scale": 2.0})
+    np.testing.assert_allclose(exact["d", "x"], 4 * X * c["y"], 1e-15)
+
+
+def test_autograd_functions_are_as_they_were_afterwards() -> None:
+    before = torch.autograd.Function.apply
+    record(Wrong, {"x": X}, "float64", {})
+    assert torch.autograd.Function.apply == before
+    with pytest.raises(RecordingError):
+        record(lambda x: Wrong.apply(x).sum().item(), {"x": X}, "float64", {})
+    assert torch.autograd.Function.apply == before
+
+
+def test_a_function_with_its_context_apart() -> None:
+    hold(Separate, {"x": X})
+
+
+def test_writing_in_place() -> None:
+    def f(x: Tensor, w: Tensor) -> Tensor:
+        y = x * 2
+        y[1] = w
+        y[:, 0] += x[:, 1]
+        y.mul_(w).clamp_(-1, 1)
+        z = y.view(-1)
+        z[3:5] = 0.5
+        z.add_(x.reshape(-1), alpha=2)
+        out = torch.zeros(3, 4, dtype=x.dtype)
+        for i in range(3):
+            out[i] = y[i] * (x[i - 1].cumsum(0))
+        return out + torch.zeros_like(x).index_add_(0, IDS, y)
+
+    hold(f, {"x": X, "w": ROW})
+
+
+def test_branches_and_loops() -> None:
+    def f(x: Tensor) -> Tensor:
+        total = x.new_zeros(())
+        for row in x:
+            total = total + (row.sum() ** 2 if row[0] > 0 else row.prod())
+        while total < 10:
+            total = total * 2 + 1
+        return total
+
+    hold(f, {"x": X})
+
+
+def test_a_branch_that_rounding_decides_is_refused() -> None:
+    with pytest.raises(at.UndecidedBranchError, match="branches on a comparison"):
+        record(lambda x: x if (x.exp().log() - x).sum() > 0 else -x, {"x": normal(2, 2)}, "float64", {})
+
+
+def test_a_branch_that_a_narrow_dtype_takes_otherwise_is_refused() -> None:
+    def f(x: Tensor) -> Tensor:
+        return x if (1 + x * x).sum() > 1 else -x
+
+    with pytest.raises(at.UndecidedBranchError, match="rounding decides"):
+        record(f, {"x": np.array([1e-6])}, "float32", {})
+
+
+def test_views_and_memory_that_is_not_contiguous() -> None:
+    def f(x: Tensor) -> Tensor:
+        y = x.transpose(0, 2)[::2]
+        z = y.flatten(1).unflatten(1, (3, 2)).movedim(0, -1)
+        return z.contiguous().view(6, -1) @ y.reshape(-1, 6)
+
+    hold(f, {"x": LINE})
+    hold(lambda x: torch.as_strided(x, (2, 2), (4, 1)) * x[:2, :2], {"x": X})
+    with pytest.raises(RecordingError, match="as_strided of a tensor that is not contiguous"):
+        record(lambda x: torch.as_strided(x.T * x.T, (2, 2), (4, 1)), {"x": X}, "float64", {})
+
+
+def test_weights_that_are_shared() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(torch.tanh(self.a(x)))
+
+    assert set(parameters_of(Tied)) == {"a.weight", "a.bias", "b.bias"}
+    recording = hold(made(Tied), {"x": X})
+    assert set(recording.inputs) == {"x", "a.weight", "a.bias", "b.bias"}
+    hold(Tied, {"x": X})  # made anew each time, of the same numbers
+    hold(lambda: made(Tied), {"x": X, "a.weight": normal(4, 4)})
+
+
+def test_a_modules_buffers_are_constants_and_stay_as_they_are() -> None:
+    norm = nn.BatchNorm1d(4)
+    norm.register_buffer("offset", torch.ones(4))
+    hold(norm, {"x": X})
+    hold(norm.eval(), {"x": X})
+    assert norm.num_batches_tracked == 0
+    assert not norm.running_mean.any()
+    assert norm.weight.dtype == torch.float32
+
+
+def test_a_module_in_a_closure_and_its_parameters() -> None:
+    layer = made(lambda: nn.Linear(4, 2)).double()
+    recording = hold(lambda x: layer(x).relu(), {"x": X})
+    assert set(recording.inputs) == {"x"}
+
+
+def test_what_autograd_is_not_told_has_no_gradient() -> None:
+    def f(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            scale = x.abs().max()
+        y = x / scale
+        return (torch.round(y) - y).detach() + y
+
+    hold(f, {"x": spread(X)})
+    hold(lambda x: x * torch.no_grad()(torch.exp)(x), {"x": X})
+    hold(lambda x: (x * 2).detach_() * x, {"x": X})
+
+
+def test_outputs_have_names() -> None:
+    recording = hold(lambda x, y: {"a": x * y, "b": [x.sum(), None, (x > 0)]}, {"x": X, "y": Y})
+    assert list(recording.outputs) == ["y[0]", "y[1]"]
+    assert list(record(lambda x: (x * 1,), {"x": X}, "float64", {}).outputs) == ["y[0]"]
+    hold(lambda x, y: x, {"x": X, "y": Y})
+
+
+def test_whole_numbers_and_masks_are_constants() -> None:
+    def f(x: Tensor, i: Tensor, mask: Tensor, n: int = 1) -> Tensor:
+        if mask.any() and int(i.max()) == 2:
+            x = x.masked_fill(~mask, 0)
+        return x[i].roll(n, 0) * len(i.tolist())
+
+    inputs = {"x": X, "i": np.array([2, 0]), "mask": X > 0}
+    recording = record(f, inputs, "float64", {"n": 2})
+    assert list(recording.inputs) == ["x"]
+    hold(f, inputs)
+
+
+@pytest.mark.parametrize(
+    ("f", "told"),
+    [
+        (torch.special.i0, r"the operator aten\.i0\.default is not known to the tape"),
+        (lambda x: torch.linalg.qr(x)[0], r"the operator aten\.linalg_qr\.default is not known"),
+        (lambda x: torch.fft.rfft(x).abs(), "is not known to the tape|complex numbers are not known"),
+        (lambda x: torch.complex(x, x).abs(), "is not known to the tape|complex numbers are not known"),
+        (lambda x: F.dropout(x, 0.5), r"stochastic: aten\.\w+\.\w+ draws random numbers; expected none"),
+        (lambda x: x + torch.randn(4, dtype=x.dtype), "the function is stochastic"),
+        (lambda x: x * x.sum().item(), r"turned into a plain one \(\.item\(\), float\(\), int\(\)\)"),
+        (lambda x: x * float(x.sum()), "turned into a plain one"),
+        (lambda x: x * x.tolist()[0][0], "turned into a plain one"),
+        (lambda x: x * torch.from_numpy(np.sin(x.numpy())), "turned into an array of NumPy"),
+        (lambda x: x.scatter_reduce(0, GRID, x, "amax"), "with reduce='amax' is not known"),
+        (lambda x: torch.ones(3), "returned nothing that depends on its inputs"),
+        (lambda x: x.argmax(), "returned nothing that depends on its inputs"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_refused(f: Any, told: str) -> None:
+    with pytest.raises(RecordingError, match=told):
+        record(f, {"x": X}, "float64", {})
+
+
+def test_a_refusal_names_the_line() -> None:
+    def f(x: Tensor) -> Tensor:
+        y = x * 2
+        return torch.special.i0(y) + 1
+
+    line = f.__code__.co_firstlineno + 2
+    with pytest.raises(RecordingError, match=rf"\(test_from_torch\.py, line {line}\)"):
+        record(f, {"x": X}, "float64", {})
+
+
+def test_changes_that_autograd_does_not_see_are_refused() -> None:
+    def hidden(x: Tensor) -> Tensor:
+        y = x * 2
+        with torch.no_grad():
+            y.mul_(3)
+        return y
+
+    def shared(x: Tensor) -> Tensor:
+        y = x * 2
+        y.data.mul_(3)
+        return y
+
+    for f, told in (
+        (hidden, r"changed in place under torch\.no_grad\(\)"),
+        (shared, r"changed through \.detach\(\) or \.data"),
+    ):
+        with pytest.raises(RecordingError, match=told):
+            record(f, {"x": X}, "float64", {})
+
+    def constant(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            mask = torch.zeros(3, 4, dtype=x.dtype).fill_(2)
+        return x * mask
+
+    hold(constant, {"x": X})
+
+
+def test_dropout_that_does_nothing() -> None:
+    hold(lambda x: F.dropout(F.dropout(x, 0.5, training=False), 0.0), {"x": X})
+
+
+def test_nothing_of_the_callers_is_written_to() -> None:
+    x = X.copy()
+    record(lambda x: x.mul_(2) + 1, {"x": x}, "float64", {})
+    np.testing.assert_array_equal(x, X)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_dtypes(dtype: str) -> None:
+    """A gradient that is computed in float32 is still rounded to the dtype of its input."""
+
+    def f(x: Tensor, w: Tensor) -> Tensor:
+        y = x.float()
+        return (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-5)).to(x.dtype) * w
+
+    def narrow(M: np.ndarray) -> np.ndarray:
+        return torch.from_numpy(M).to(getattr(torch, dtype)).double().numpy()
+
+    for g, inputs in ((f, {"x": narrow(X), "w": narrow(ROW)}), (nn.SiLU(), {"x": narrow(X)})):
+        recording = record(g, inputs, dtype, {})
+        cotangents, reading = swept(recording, dtype)
+        model = Model(
+            Arithmetic.named(dtype), accuracy, reach=5.0, dtypes={d: Arithmetic.named(d) for d in ("float32", dtype)}
+        )  # fmt: skip
+        s = errors(recording.tape, reading, model)
+        ran = candidate(g)(Request(inputs, dtype, cotangents, tuple(recording.inputs)))
+        assert ran.outputs["y"].dtype == dtype
+        for key, got in quantities(ran):
+            assert (reading.at[key].distance(got) <= 5 * s[key]).all()
+            assert (s[key] < 0.1 * np.abs(reading.at[key].hi).max()).all()
+
+
+# --- candidates -----------------------------------------------------------------------------------
+
+
+def asked(like: np.ndarray, dtype: str = "float64", **inputs: np.ndarray) -> Request:
+    return Request(inputs, dtype, {"y": np.ones(like.shape)}, tuple(n for n in inputs if n != "i"))
+
+
+def test_a_candidates_gradients_are_autograds() -> None:
+    ran = candidate(lambda x, y, p: x * p, {"p": 3.0})(asked(X, x=X, y=Y))
+    assert ran.outputs["y"].dtype == "float64"
+    np.testing.assert_array_equal(ran.gradients["x"].numbers, 3 + 0 * X)
+    assert ran.gradients["y"] is None
+    assert ran.notes == ()
+    assert candidate(lambda x: x.detach() + 0 * x.detach())(asked(X, x=X)).gradients == {"x": None}
+
+
+def test_a_pair_of_functions() -> None:
+    def backward(c: Tensor, x: Tensor, i: Tensor, w: Tensor) -> Any:
+        return c * w, None, (c * x).sum(0)
+
+    f = lambda x, i, w: x * w  # noqa: E731
+    request = asked(X, x=X, i=np.array([1, 2]), w=ROW)
+    for g in (
+        backward,
+        lambda *of: (backward(*of)[0], backward(*of)[2]),
+        lambda *of: {"w": backward(*of)[2], "x": backward(*of)[0]},
+    ):
+        ran = vjp(f, g)(request)
+        np.testing.assert_allclose(ran.gradients["w"].numbers, X.sum(0), 1e-14)
+        np.testing.assert_array_equal(ran.gradients["x"].numbers, np.broadcast_to(ROW, X.shape))
+    with pytest.raises(ValueError, match="returned 1 gradients; expected 2, of x, w"):
+        vjp(f, lambda *of: backward(*of)[0])(request)
+
+
+def test_what_a_candidate_does_beside_is_noted() -> None:
+    calls = []
+
+    def writes(x: Tensor) -> Tensor:
+        y = x * 1
+        x.data[0] = 0
+        return y
+
+    def counts(x: Tensor) -> Tensor:
+        calls.append(1)
+        return x * len(calls)
+
+    assert candidate(writes)(asked(X, x=X)).notes == ("writes to its input x",)
+    assert candidate(counts)(asked(X, x=X)).notes == ("gives other bits when it is called a second time",)
+    assert candidate(lambda x: x.float())(asked(X, x=X)).notes == (
+        "returns y in float32, and its inputs are float64",
+    )
+    ran = candidate(lambda x: x.sum(0))(asked(X, x=X))
+    assert ran.notes == ("returns y of another shape: no gradient is asked for",)
+    assert ran.gradients == {"x": None}
+
+
+def test_a_candidate_is_asked_for_memory_that_is_not_contiguous() -> None:
+    def raw(x: Tensor, y: Tensor) -> Tensor:
+        return x * torch.as_strided(y, (3, 4), (4, 1))
+
+    same = candidate(raw)
+    request = asked(X, x=X, y=Y)
+    np.testing.assert_array_equal(same(request).outputs["y"].numbers, X * Y)
+    assert (same.strided(request).outputs["y"].numbers != X * Y).any()
+    for f, inputs in ((nn.Linear(4, 2), {"x": X}), (torch.mul, {"x": X, "y": ROW})):
+        request = Request(inputs, "float64", {"y": np.ones((3, 2) if len(inputs) == 1 else (3, 4))}, ("x",))
+        np.testing.assert_allclose(
+            candidate(f).strided(request).gradients["x"].numbers, candidate(f)(request).gradients["x"].numbers, 1e-14
+        )
+
+
+def test_a_candidate_leaves_pytorch_as_it_was() -> None:
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    candidate(torch.exp)(asked(X, x=X))
+    assert before == (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled())
+
+
+def test_the_parameters_of_a_module() -> None:
+    found = parameters_of(nn.Linear(3, 2))
+    assert {n: (M.shape, M.dtype.name) for n, M in found.items()} == {
+        "weight": ((2, 3), "float64"), "bias": ((2,), "float64"),
+    }  # fmt: skip
+    assert parameters_of(torch.exp) == {}
+    first, second = parameters_of(lambda: nn.Linear(3, 2)), parameters_of(lambda: nn.Linear(3, 2))
+    np.testing.assert_array_equal(first["weight"], second["weight"])
+    assert candidate(nn.Linear(3, 2))(
+        Request({"x": normal(5, 3)}, "float32", {"y": np.ones((5, 2))}, ("x", "weight"))
+    ).gradients["weight"]
