@@ -46,6 +46,7 @@ class Node(NamedTuple):
     params: Mapping[str, Any]
     shape: Shape
     dtype: str | None = None  # what it is rounded to, where a tape has more than one
+    line: str = ""  # of the code that it comes from
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +67,14 @@ class Nodes:
 
     nodes: list[Node] = field(default_factory=list)
     dtype: str | None = None  # of what is recorded now
+    line: str = ""  # of the code that is recorded now
 
     def record(self, rule: Rule, *operands: Value, **params: Any) -> Value:
         """One primitive more."""
         shape = rule.shape(*(x.shape for x in operands), **params)
-        self.nodes.append(Node(rule, tuple(x.index for x in operands), params, shape, self.dtype))
+        self.nodes.append(
+            Node(rule, tuple(x.index for x in operands), params, shape, self.dtype, self.line)
+        )
         return Value(self, len(self.nodes) - 1)
 
 

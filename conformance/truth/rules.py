@@ -448,7 +448,7 @@ rules(
          lambda m, E, y, o: m(-1.0) * E[0], None, None),
     Rule("exp", same, lambda _, a: balls_of((x.exp() for x in a.ravel().tolist()), a.shape),
          lambda g, y, a: (op.multiply(g, y),),
-         lambda m, E, y, o: y * np.expm1(E[0]), _exp_rounding, each),
+         lambda m, E, y, o: by(np.expm1(E[0]), y), _exp_rounding, each),
     Rule("matmul", _product_shape, _ball_product,
          lambda g, y, a, b: (summed_to(op.matmul(g, op.transpose(b)), a),
                              summed_to(op.matmul(op.transpose(a), g), b)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import linecache
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +65,8 @@ class _Given:
 
 def _given(f: Any, inputs: Table, params: Mapping[str, Any]) -> _Given:
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
-        return _Given(inputs, {}, lambda t, _: f.apply(*t.values(), *params.values()))
+        apply: Any = f.apply
+        return _Given(inputs, {}, lambda t, _: apply(*t.values(), *params.values()))
     module = _module(f)
     if module is None:
         return _Given(inputs, {}, lambda t, _: f(*t.values(), **params))
@@ -172,7 +174,7 @@ class _Watch(TorchFunctionMode):
         if func in (Tensor.numpy, Tensor.__array__):
             raise RecordingError(
                 "a tensor is turned into an array of NumPy, and what is done with it is not seen; "
-                f"expected PyTorch's own functions on it.{_line()}"
+                f"expected PyTorch's own functions on it; in {_line()}"
             )
         if func is Tensor.detach_:
             return args[0] if self.within else args[0].copy_(_stop(args[0]))
@@ -180,7 +182,7 @@ class _Watch(TorchFunctionMode):
             if getattr(args[0], "_shares", False):
                 raise RecordingError(
                     "a tensor is changed through .detach() or .data, which autograd does not see; "
-                    f"expected the tensor itself, or a copy.{_line()}"
+                    f"expected the tensor itself, or a copy; in {_line()}"
                 )
             if hidden and args[0].is_floating_point():
                 args[0].copy_(_unseen(args[0]))
@@ -222,12 +224,12 @@ _TORCH = str(Path(torch.__file__).parent)
 
 
 def _line() -> str:
-    """The user's line, in words to be put after a message."""
+    """The user's line, as file:number: text; nothing where PyTorch calls itself."""
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if file not in (__file__, contextlib.__file__) and not file.startswith((_TORCH, "<")):
-            return f" ({Path(file).name}, line {frame.f_lineno})"
+            return f"{Path(file).name}:{frame.f_lineno}: {linecache.getline(file, frame.f_lineno).strip()}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
 
@@ -294,7 +296,8 @@ class _Traced(NamedTuple):
 
 def _traced(given: _Given, tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> _Traced:
     """The graph of operators, whose inputs are the tensors and then the buffers."""
-    watch, returned = _Watch(), {}
+    watch = _Watch()
+    returned: dict[str, Any] = {}
 
     def run(*of: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(tensors, of, strict=False))
@@ -341,7 +344,7 @@ def _lines(line: Callable[[], str]) -> Iterator[None]:
 @cache
 def _decompositions() -> dict[Any, Any]:
     """Of operators that `ATEN` does not know."""
-    table = torch._decomp.core_aten_decompositions()
+    table: Any = torch._decomp.core_aten_decompositions()
     return {o: f for o, f in table.items() if _rule(o) is None}
 
 
@@ -433,10 +436,12 @@ def _read(tape: Tape, graph: Any, given: Sequence[Any]) -> Sequence[Any]:
             return [_looked_up(x, env) for x in node.args[0]]
         else:
             args, kwargs = _looked_up(node.args, env), _looked_up(node.kwargs, env)
+            tape.line = node.meta.get("line") or tape.line
             try:
                 env[node] = _computed(tape, node.target, args, kwargs)
             except RecordingError as e:
-                raise RecordingError(f"{e}{node.meta.get('line', '')}") from None
+                place = f"; in {tape.line}" if tape.line else "."
+                raise RecordingError(f"{str(e).rstrip('.')}{place}") from None
     raise RecordingError("the traced function returns nothing.")
 
 
@@ -666,7 +671,7 @@ def _root_half(a: Value) -> Value:
     return op.rsqrt(at.constant(a.tape, 2.0))
 
 
-def _power(a: Any, b: Any) -> Value:
+def _power(a: Any, b: Any) -> Any:
     """Small powers as what they are, others as they are."""
     if not isinstance(b, Value) and np.ndim(b) == 0:
         simple = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(float(b))
@@ -690,12 +695,12 @@ def _arctan2(a: Any, b: Any) -> Value:
     flat = _greater(_square(b), _square(a))
     over = _div(a, at.where(flat, b, 1.0))
     under = _div(b, at.where(flat, 1.0, a))
-    side = lambda x: _sub(_mul(_greater(x, 0.0), 2.0), 1.0)  # noqa: E731  # 1 or −1
-    left = at.where(_greater(0.0, b), _mul(_mul(quarter, 4.0), side(a)), 0.0)
+    side = _sub(_mul(_greater(a, 0.0), 2.0), 1.0)  # 1 or −1
+    left = at.where(_greater(0.0, b), _mul(_mul(quarter, 4.0), side), 0.0)
     return at.where(
         flat,
         _add(at.apply("arctan", over), left),
-        _sub(_mul(_mul(quarter, 2.0), side(a)), at.apply("arctan", under)),
+        _sub(_mul(_mul(quarter, 2.0), side), at.apply("arctan", under)),
     )
 
 
@@ -749,7 +754,7 @@ def _log_add_exp(a: Any, b: Any) -> Value:
     return _add(b, at.apply("softplus", _sub(a, b)))
 
 
-for _aten, _f in {
+_ELEMENTWISE: dict[str, Handler] = {
     "add": lambda a, b, alpha=1: _add(a, b if alpha == 1 else _mul(b, float(alpha))),
     "sub": lambda a, b, alpha=1: _sub(a, b if alpha == 1 else _mul(b, float(alpha))),
     "rsub": lambda a, b, alpha=1: _sub(b, a if alpha == 1 else _mul(a, float(alpha))),
@@ -791,30 +796,22 @@ for _aten, _f in {
     "hardswish": lambda a: _mul(a, _hard_sigmoid(a)),
     "where": lambda mask, a, b: at.where(mask, a, b),
     "masked_fill": lambda a, mask, value: at.where(mask, value, a),
-}.items():  # fmt: skip
+}  # fmt: skip
+for _aten, _f in _ELEMENTWISE.items():
     values(_aten)(_f)
 
 
 # --- comparisons and masks ------------------------------------------------------------------------
 
-for _aten, _f in {
+_COMPARISONS: dict[str, Callable[[Any, Any], Value]] = {
     "gt": _greater,
     "lt": lambda a, b: _greater(b, a),
     "ge": lambda a, b: _not(_greater(b, a)),
     "le": lambda a, b: _not(_greater(a, b)),
     "eq": _equal,
     "ne": lambda a, b: _not(_equal(a, b)),
-}.items():
-
-    def _compared(call: Call, f: Callable[[Any, Any], Value] = _f) -> Any:
-        """With an infinite number no rounding decides: it is as PyTorch sees it."""
-        a, b = map(_operand, call.args)
-        plain = [x for x in (a, b) if not isinstance(x, Value)]
-        return None if plain and np.isinf(plain[0]).all() else f(a, b)
-
-    aten(_aten)(_compared)
-
-for _aten, _f in {
+}
+_OF_MASKS: dict[str, Handler] = {
     "logical_not": _not,
     "bitwise_not": _not,
     "logical_and": _binary("both_of", np.logical_and),
@@ -823,12 +820,24 @@ for _aten, _f in {
     "bitwise_or": _binary("either_of", np.logical_or),
     "logical_xor": lambda a, b: _not(_equal(a, b)),
     "bitwise_xor": lambda a, b: _not(_equal(a, b)),
-}.items():
+}
 
-    def _of_masks(call: Call, f: Callable[..., Any] = _f) -> Any:
-        return f(*(_mask(call, x) for x in call.args))
 
-    aten(_aten)(_of_masks)
+def _compared(f: Callable[[Any, Any], Value], call: Call) -> Any:
+    """With an infinite number no rounding decides: it is as PyTorch sees it."""
+    a, b = map(_operand, call.args)
+    infinite = any(np.isinf(x).all() for x in (a, b) if not isinstance(x, Value))
+    return None if infinite else f(a, b)
+
+
+def _of_masks(f: Handler, call: Call) -> Any:
+    return f(*(_mask(call, x) for x in call.args))
+
+
+for _aten, _f in _COMPARISONS.items():
+    aten(_aten)(partial(_compared, _f))
+for _aten, _f in _OF_MASKS.items():
+    aten(_aten)(partial(_of_masks, _f))
 
 
 def _mask(call: Call, x: Any) -> Any:
@@ -1251,7 +1260,9 @@ values("mm", "bmm", "mv", "dot")(at.matmul)
 def _addmm(a: Any, b: Any, c: Any, beta: float = 1, alpha: float = 1) -> Value:
     found = at.matmul(b, c) if isinstance(b, Value) or isinstance(c, Value) else np.matmul(b, c)
     found = found if alpha == 1 else _mul(found, float(alpha))
-    return _add(a if beta == 1 else _mul(a, float(beta)), found) if beta else found
+    if not beta:
+        return found
+    return _add(a if beta == 1 else _mul(a, float(beta)), found)
 
 
 @aten("convolution")
@@ -1579,8 +1590,8 @@ def _array(t: Tensor) -> Array:
 
 
 def _same_bits(a: Ran, b: Ran) -> bool:
-    pairs = [(a.outputs[n], b.outputs.get(n)) for n in a.outputs]
-    pairs += [(a.gradients[n], b.gradients.get(n)) for n in a.gradients]
+    both = ((a.outputs, b.outputs), (a.gradients, b.gradients))
+    pairs = [(x[n], y.get(n)) for x, y in both for n in x]
     return all(
         x is y or (x is not None and y is not None and x.numbers.tobytes() == y.numbers.tobytes())
         for x, y in pairs
