@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx.experimental import proxy_tensor
 from torch.func import functional_call, functionalize
+from torch.fx.experimental import proxy_tensor
 from torch.overrides import TorchFunctionMode
 
 from conformance.judge.functions.candidate import Array, Ran, Request
@@ -488,7 +488,7 @@ def _computed(tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
         if getattr(func, "__name__", "") == "getitem":
             return args[0][args[1]]
         raise RecordingError(f"{func} is not known to the tape.")
-    if torch.Tag.nondeterministic_seeded in func.tags:
+    if torch.Tag.nondeterministic_seeded in func.tags and not _without_dropout(func, args, kwargs):
         raise RecordingError(
             f"the function is stochastic: {func} draws random numbers; expected none, such as dropout with p=0 or "
             "a module in eval mode."
@@ -512,6 +512,19 @@ def _computed(tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
     if to is not None and _eps(to) > min(_eps(_dtype([x.tensor]) or to) for x in recorded):
         found = _each(lambda y: op.cast(y) if isinstance(y, Value) else y, found)
     return _beside(func, found, out)
+
+
+def _without_dropout(func: Any, args: Any, kwargs: Any) -> bool:
+    """Fused attention could draw numbers, and does not."""
+    p = _bound(func, args, kwargs).get("dropout_p")
+    return p is not None and not p
+
+
+def _bound(func: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The operands by the names that the operator has for them."""
+    arguments = func._schema.arguments
+    named = dict(zip((a.name for a in arguments), args, strict=False))
+    return {a.name: a.default_value for a in arguments} | named | dict(kwargs)
 
 
 def _rule(func: Any) -> Handler | None:
@@ -1089,14 +1102,9 @@ aten("argmax", "argmin", "nonzero", "bucketize", "searchsorted")(_indices)
 def _picked(call: Call) -> Any:
     """The values where the indices say, along one axis."""
     _, indices = _indices(call)
-    x, name = call.args[0], str(call.func)
-    first = 2 if "topk" in name or "kthvalue" in name else 1
-    named = {"dim": -1, "keepdim": False} | dict(
-        zip([a.name for a in call.func._schema.arguments], call.args, strict=False)
-    )
-    dim = call.kwargs.get("dim", named["dim"])
-    dropped = indices.ndim < x.tensor.ndim and first
-    along = indices.unsqueeze(dim) if dropped else indices
+    x = call.args[0]
+    dim = _bound(call.func, call.args, call.kwargs)["dim"]
+    along = indices.unsqueeze(dim) if indices.ndim < x.tensor.ndim else indices
     index = _numbers(torch.gather(_places_of(x), dim, along) if x.tensor.ndim else _places_of(x))
     return at.taken(x.value, index.reshape(indices.shape)), indices
 
@@ -1253,7 +1261,52 @@ def _shifted(a: Value, dim: int) -> Value:
 
 # --- products -------------------------------------------------------------------------------------
 
-values("mm", "bmm", "mv", "dot")(at.matmul)
+
+def _product(a: Any, b: Any) -> Value:
+    """Rows of a softmax are divided by their sum after the product, as fused attention does it.
+
+    Its backward has Σ dO∘O where the plain form has Σ P∘dP: equal, but with other errors, which are all that is
+    left where a row has one number that is not masked.
+    """
+    parts = _numerators(a) if isinstance(a, Value) else None
+    if parts is None:
+        return at.matmul(a, b)
+    return _div(at.matmul(parts[0], b), parts[1])
+
+
+def _numerators(a: Value) -> tuple[Value, Value] | None:
+    """e and Σe, where a is e/Σe along its rows."""
+    nodes = a.tape.nodes
+    node = nodes[a.index]
+    if node.rule.name == "reshape":
+        inner = Value(a.tape, node.operands[0])
+        if inner.shape[-1:] != a.shape[-1:] or (parts := _numerators(inner)) is None:
+            return None
+        return at.reshape(parts[0], a.shape), at.reshape(parts[1], (*a.shape[:-1], 1))
+    if node.rule.name != "quotient" or len(a.shape) < 2:
+        return None
+    e, total = node.operands
+    over = nodes[total]
+    if over.rule.name != "sum" or over.params["axes"] != (-1,) or over.operands != (e,):
+        return None
+    return Value(a.tape, e), Value(a.tape, total)
+
+
+values("mm", "bmm")(_product)
+values("mv", "dot")(at.matmul)
+
+
+@aten("_scaled_dot_product_flash_attention_for_cpu")
+def _attention(call: Call) -> Any:
+    of = _bound(call.func, call.args, call.kwargs)
+    q, k, v = (call.value(of[n]) for n in ("query", "key", "value"))
+    scale = q.shape[-1] ** -0.5 if of["scale"] is None else of["scale"]
+    scores = _mul(at.matmul(q, op.transpose(k)), float(scale))
+    if of["is_causal"]:
+        scores = at.where(np.tri(*scores.shape[-2:]), scores, -np.inf)
+    if of["attn_mask"] is not None:
+        scores = _add(scores, _operand(of["attn_mask"]))
+    return _product(_softmax(scores, -1), v), None
 
 
 @values("addmm", "baddbmm", "addmv")
