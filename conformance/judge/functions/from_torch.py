@@ -490,8 +490,8 @@ def _computed(tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
         raise RecordingError(f"{func} is not known to the tape.")
     if torch.Tag.nondeterministic_seeded in func.tags and not _without_dropout(func, args, kwargs):
         raise RecordingError(
-            f"the function is stochastic: {func} draws random numbers; expected none, such as dropout with p=0 or "
-            "a module in eval mode."
+            f"the function is stochastic: {func} draws random numbers; expected none, such as dropout "
+            "with p=0 or a module in eval mode."
         )
     out = func(*_as_computed(args), **_as_computed(kwargs))
     recorded = [x for x in _operands([*args, *kwargs.values()]) if isinstance(x, Recorded)]
@@ -907,8 +907,8 @@ def _stopped(call: Call) -> Value:
 @aten("conformance.unseen")
 def _hidden(call: Call) -> Value:
     raise RecordingError(
-        "a tensor that depends on an input is changed in place under torch.no_grad(), and autograd is not told; "
-        "expected the change outside of it, or a new tensor."
+        "a tensor that depends on an input is changed in place under torch.no_grad(), and autograd is not "
+        "told; expected the change outside of it, or a new tensor."
     )
 
 
@@ -926,8 +926,8 @@ def _item(call: Call) -> Any:
     x = call.args[0]
     if x.tensor.dtype != torch.bool:
         raise RecordingError(
-            "a number computed from the inputs is turned into a plain one (.item(), float(), int()), and what is done "
-            "with it is not seen; expected tensors."
+            "a number computed from the inputs is turned into a plain one (.item(), float(), int()), and "
+            "what is done with it is not seen; expected tensors."
         )
     _settled(call, x)
     return call.out
@@ -974,7 +974,8 @@ def _taken(flat: Value, index: NDArray[np.intp]) -> Value:
 
 _moves(
     (0,), "view", "_unsafe_view", "permute", "transpose", "t", "squeeze", "unsqueeze", "slice", "select",
-    "split", "split_with_sizes", "unbind", "repeat", "flip", "roll", "gather", "index", "index_select", "take",
+    "split", "split_with_sizes", "unbind", "repeat", "flip", "roll", "gather", "index", "index_select",
+    "take",
     "diagonal", "diag_embed", "tril", "triu", "unfold", "im2col", "reflection_pad1d", "reflection_pad2d",
     "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d", "pixel_shuffle",
     "pixel_unshuffle", "masked_select", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
@@ -1063,7 +1064,8 @@ def _scatter_add(call: Call) -> Value:
     x, dim, index, new, *more = call.args
     if (more or ["sum"])[0] != "sum" or not call.kwargs.get("include_self", True):
         raise RecordingError(
-            f"{call.func} with reduce={more[0]!r} is not known to the tape; expected 'sum', with include_self=True."
+            f"{call.func} with reduce={more[0]!r} is not known to the tape; "
+            "expected 'sum', with include_self=True."
         )
     index = _settled(call, index)
     targets = torch.gather(_places_of(x), dim, index)
@@ -1168,9 +1170,13 @@ def _amax(a: Value, dim: Any = None, keepdim: bool = False) -> Value:
     return at.largest(a, _over(dim), keepdim)
 
 
+def _smallest(a: Value, axes: Any, keepdim: bool) -> Value:
+    return _neg(at.largest(_neg(a), axes, keepdim))
+
+
 @values("amin", "min.default")
 def _amin(a: Value, dim: Any = None, keepdim: bool = False) -> Value:
-    return _neg(at.largest(_neg(a), _over(dim), keepdim))
+    return _smallest(a, _over(dim), keepdim)
 
 
 @aten("max.dim", "min.dim")
@@ -1198,7 +1204,8 @@ def _prod(a: Value, dim: Any = None, keepdim: bool = False, dtype: Any = None) -
 def _some(call: Call) -> Value:
     axes, keepdim = (*call.args[1:], None, False)[:2]
     mask = _mask(call, call.args[0])
-    return (_amax if "any" in str(call.func) else _amin)(mask, axes, keepdim)
+    f = at.largest if "any" in str(call.func) else _smallest
+    return f(mask, axes, keepdim)
 
 
 @values("logsumexp")
@@ -1220,7 +1227,7 @@ def _norm(
     if ord == 1:
         return at.sum(size(a), axes, keepdim)
     if np.isinf(ord):
-        return (_amax if ord > 0 else _amin)(size(a), axes, keepdim)
+        return (at.largest if ord > 0 else _smallest)(size(a), axes, keepdim)
     if ord == 0:
         return at.sum(_not(_equal(a, 0.0)), axes, keepdim)
     return at.apply("power", at.sum(at.apply("power", size(a), float(ord)), axes, keepdim), 1 / ord)
@@ -1265,8 +1272,8 @@ def _shifted(a: Value, dim: int) -> Value:
 def _product(a: Any, b: Any) -> Value:
     """Rows of a softmax are divided by their sum after the product, as fused attention does it.
 
-    Its backward has Σ dO∘O where the plain form has Σ P∘dP: equal, but with other errors, which are all that is
-    left where a row has one number that is not masked.
+    Its backward has Σ dO∘O where the plain form has Σ P∘dP: equal, but with other errors, which are all
+    that is left where a row has one number that is not masked.
     """
     parts = _numerators(a) if isinstance(a, Value) else None
     if parts is None:
@@ -1303,7 +1310,7 @@ def _attention(call: Call) -> Any:
     scale = q.shape[-1] ** -0.5 if of["scale"] is None else of["scale"]
     scores = _mul(at.matmul(q, op.transpose(k)), float(scale))
     if of["is_causal"]:
-        scores = at.where(np.tri(*scores.shape[-2:]), scores, -np.inf)
+        scores = at.where(np.tri(scores.shape[-2], scores.shape[-1]), scores, -np.inf)
     if of["attn_mask"] is not None:
         scores = _add(scores, _operand(of["attn_mask"]))
     return _product(_softmax(scores, -1), v), None
@@ -1407,25 +1414,23 @@ def _lists(n: int, *of: Any) -> list[list[int]]:
 @aten("max_pool2d_with_indices", "max_pool3d_with_indices")
 def _max_pool(call: Call) -> Any:
     n = 2 if "2d" in str(call.func) else 3
-    x, size, stride, padding, dilation, ceil = (
-        *call.args,
-        *([], 0, 1, False)[len(call.args) - 2 :],
+    of = _bound(call.func, call.args, call.kwargs)
+    a, size = call.value(call.args[0]), of["kernel_size"]
+    size, stride, padding, dilation = _lists(
+        n, size, of["stride"] or size, of["padding"], of["dilation"]
     )
-    a = call.value(x)
-    size, stride, padding, dilation = _lists(n, size, stride or size, padding, dilation)
-    spans = _spans(a.shape[-n:], size, stride, padding, dilation, ceil)
+    spans = _spans(a.shape[-n:], size, stride, padding, dilation, of["ceil_mode"])
     return at.largest(_windows(a, spans, -np.inf), -1), _Later(call)
 
 
 @aten("avg_pool2d", "avg_pool3d")
 def _avg_pool(call: Call) -> Value:
     n = int(str(call.func).partition("avg_pool")[2][0])
-    x, size, stride, padding, ceil, padded, divisor = (
-        *call.args, *([], 0, False, True, None)[len(call.args) - 2 :],
-    )  # fmt: skip
-    a = call.value(x)
-    size, stride, padding = _lists(n, size, stride or size, padding)
-    spans = _spans(a.shape[-n:], size, stride, padding, [1] * n, ceil)
+    of = _bound(call.func, call.args, call.kwargs)
+    a, size = call.value(call.args[0]), of["kernel_size"]
+    size, stride, padding = _lists(n, size, of["stride"] or size, of["padding"])
+    padded, divisor = of["count_include_pad"], of["divisor_override"]
+    spans = _spans(a.shape[-n:], size, stride, padding, [1] * n, of["ceil_mode"])
     counts: Any = np.ones(())
     for long, span, k, s, p in zip(a.shape[-n:], spans, size, stride, padding, strict=True):
         start = np.arange(len(span)) * s - p
@@ -1526,8 +1531,8 @@ class TorchCandidate:
     """PyTorch code with its gradients, on the CPU in one thread.
 
     f         as for `record`; its gradients are autograd's, which calls what an autograd.Function has
-    backward  or a function (cotangents…, inputs…) -> gradients: of all inputs, or of those that are floats, or
-              of those that are asked for, in their order; or by name
+    backward  or a function (cotangents…, inputs…) -> gradients: of all inputs, or of those that are floats,
+              or of those that are asked for, in their order; or by name
     params    handed on to both
     """
 
@@ -1613,12 +1618,13 @@ class TorchCandidate:
             if len(parts) == len(names):
                 return {n: g for n, g in zip(names, parts, strict=True) if n in wrt}
         raise ValueError(
-            f"the backward function returned {len(parts)} gradients; expected {len(floats)}, of {', '.join(floats)}."
+            f"the backward function returned {len(parts)} gradients; "
+            f"expected {len(floats)}, of {', '.join(floats)}."
         )
 
 
 def candidate(f: Any, params: Mapping[str, Any] | None = None) -> TorchCandidate:
-    """A function of PyTorch whose gradients are autograd's: of a torch.autograd.Function, its own backward."""
+    """A function of PyTorch with autograd's gradients: of a torch.autograd.Function, its own backward's."""
     return TorchCandidate(f, None, params or {})
 
 

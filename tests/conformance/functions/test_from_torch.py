@@ -1,4 +1,4 @@
-"""PyTorch's front end: every operator of its table, the layers that people write, and PyTorch code as a candidate."""
+"""PyTorch's front end: every operator of its table, layers as people write them, PyTorch code as a candidate."""
 
 from __future__ import annotations
 
@@ -98,6 +98,10 @@ def masks(f: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], T
     return lambda x, y: torch.where(f(x > 0, y > 0.1), x * y, y)
 
 
+def after(name: str, f: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda x: f(getattr(aten, name)(x), x)
+
+
 def compared(f: Any) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, y: torch.where(f(x, y), x * x, y)
 
@@ -110,7 +114,7 @@ SAMPLES: dict[str, list[tuple[Callable[..., Any], dict[str, Any]]]] = {
     "hardsigmoid": [one(aten.hardsigmoid, X)],
     **{name: [one(getattr(aten, name), P)] for name in ("log", "log1p", "log2", "log10", "sqrt", "rsqrt")},
     **{name: [one(getattr(aten, name), unit(X))] for name in ("acos", "asin", "atanh")},
-    **{name: [one(lambda x, f=getattr(aten, name): f(x) * x, spread(X))] for name in ("floor", "ceil", "trunc", "sign")},
+    **{name: [one(after(name, lambda y, x: y * x), spread(X))] for name in ("floor", "ceil", "trunc", "sign")},
     "round": [one(lambda x: aten.round(x) * x, spread(X)), one(lambda x: aten.round.decimals(x, decimals=1) * x, spread(X))],
     "acosh": [one(aten.acosh, P + 1)],
     "add": [one(aten.add, X, Y), one(lambda x, y: aten.add.Tensor(x, y, alpha=2.5), X, ROW), one(lambda x: aten.add.Scalar(x, 1.5), X)],
@@ -158,7 +162,7 @@ SAMPLES: dict[str, list[tuple[Callable[..., Any], dict[str, Any]]]] = {
     "copy": [one(lambda x, y: (x * 1).copy_(y) * x, X, ROW)],
     "fill": [one(lambda x, y: (x * 1).fill_(y.sum()) * x, X, ROW), one(lambda x: (x * 1).fill_(2.5) * x, X)],
     "conformance.stop": [one(lambda x: x * x.detach(), X), one(lambda x: x * x.data, X)],
-    **{name: [one(lambda x, f=getattr(aten, name): f(x) + x, X)] for name in ("zeros_like", "ones_like")},
+    **{name: [one(after(name, lambda y, x: y + x), X)] for name in ("zeros_like", "ones_like")},
     "full_like": [one(lambda x: aten.full_like(x, 2.5) * x, X)],
     "new_zeros": [one(lambda x: x.new_zeros(4) + x, X)],
     "new_ones": [one(lambda x: x.new_ones(4) * x, X)],
