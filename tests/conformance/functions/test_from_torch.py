@@ -267,7 +267,7 @@ SAMPLES: dict[str, list[tuple[Callable[..., Any], dict[str, Any]]]] = {
     "addmv": [one(aten.addmv, normal(3), X, ROW)],
     "_scaled_dot_product_flash_attention_for_cpu": [
         one(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), *(normal(1, 2, 3, 4 + i)[..., :4] for i in range(3))),
-        one(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, MASK[:, :3] | torch.eye(3) > 0, scale=0.3), *(normal(1, 2, 3, 4 + i)[..., :4] for i in range(3)))],
+        one(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, MASK[:, :3] | (torch.eye(3) > 0), scale=0.3), *(normal(1, 2, 3, 4 + i)[..., :4] for i in range(3)))],
     "convolution": [one(F.conv1d, LINE, normal(4, 3, 2), ROW), one(lambda x, w: F.conv2d(x, w, None, (2, 1), (1, 2), (2, 1), 2), IMAGE, normal(6, 2, 2, 3)),
                     one(lambda x, w, b: F.conv_transpose2d(x, w, b, (2, 3), (1, 0), (1, 0), 2, (1, 2)), IMAGE, normal(4, 3, 3, 2), normal(6)),
                     one(lambda x, w: F.conv_transpose1d(x, w, padding=1), LINE, normal(3, 2, 2)), one(F.conv3d, SOLID, normal(2, 2, 2, 2, 3)),
