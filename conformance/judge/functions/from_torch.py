@@ -65,8 +65,8 @@ class _Given:
 
 def _given(f: Any, inputs: Table, params: Mapping[str, Any]) -> _Given:
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
-        apply: Any = f.apply
-        return _Given(inputs, {}, lambda t, _: apply(*t.values(), *params.values()))
+        function: Any = f  # whose apply is another while it is traced
+        return _Given(inputs, {}, lambda t, _: function.apply(*t.values(), *params.values()))
     module = _module(f)
     if module is None:
         return _Given(inputs, {}, lambda t, _: f(*t.values(), **params))
