@@ -105,9 +105,9 @@ def in_balls(
                     B = balls_of([B], ())
             if i in names and B is not None:
                 at[names[i]] = enclosure(B.ravel().tolist(), B.shape)
-            values.append(_value(tape, i, B, at, exact, values))
             if i in names and given is not None:
                 B = exactly(exact[i]) if i in exact else None
+            values.append(_value(tape, i, B, exact, values))
             env.append(B)
             for j in node.operands:
                 if last.get(j) == i:
@@ -135,7 +135,6 @@ def _value(
     tape: Tape,
     i: int,
     B: Any,
-    at: Mapping[Key, Enclosure],
     exact: Mapping[int, Any],
     values: list[Any],
 ) -> Any:

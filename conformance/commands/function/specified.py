@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from conformance.judge.functions.by_hand import TAKES, ByHand
+from conformance.judge.functions.candidate import Candidate
 from conformance.judge.functions.certificate import Precision
 from conformance.judge.functions.from_numpy import record as record_numpy
 from conformance.judge.functions.inputs import FAMILIES, Asked, InputsError, read_inputs
@@ -90,6 +91,8 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
             "a backward pass alone cannot be judged; expected the function too, or --reference."
         )
     asked, own = _inputs(spec, here)
+    if spec["framework"] == "torch" and own is None:
+        asked |= _parameters(function)
     framework = spec["framework"]
     params = spec["params"]
     precision = Precision(
@@ -118,6 +121,16 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
         framework=framework,
         strict=spec["strict"],
     )
+
+
+def _parameters(function: Any) -> dict[str, Asked]:
+    """Those of a module, which are inputs too."""
+    from conformance.judge.functions.from_torch import parameters_of
+
+    try:
+        return {n: Asked(M.shape) for n, M in parameters_of(function).items()}
+    except RefusedError:  # it is no module
+        return {}
 
 
 def _families(names: Sequence[str]) -> tuple[str, ...]:
@@ -201,14 +214,20 @@ def _candidate(
     vjp: Function | None,
     params: Mapping[str, Any],
     takes: str,
-) -> Any:
+) -> Candidate:
     if framework == "numpy":
         assert vjp is not None
         return ByHand(function, vjp, params, takes)
     if framework == "torch":
         from conformance.judge.functions import from_torch
 
-        return from_torch.candidate(function, vjp, params)
+        return (
+            from_torch.candidate(function, params)
+            if vjp is None
+            else from_torch.vjp(function, vjp, params)
+        )
     from conformance.judge.functions import from_jax
 
-    return from_jax.candidate(function, vjp, params)
+    return (
+        from_jax.candidate(function, params) if vjp is None else from_jax.vjp(function, vjp, params)
+    )

@@ -43,7 +43,7 @@ def swept(recording: Recording, dtype: str) -> tuple[dict[str, Any], Reading]:
         term = at.sum(at.apply("multiply", y, cotangents[name]))
         total = term if total is None else at.apply("add", total, term)
     assert total is not None
-    tape.gradients(total, tape.leaf(1.0), [(x, ("d", n)) for n, x in recording.inputs.items()])
+    tape.gradients([(total, tape.leaf(1.0))], [(x, ("d", n)) for n, x in recording.inputs.items()])
     return cotangents, in_balls(tape)
 
 
