@@ -127,10 +127,7 @@ def _parameters(function: Any) -> dict[str, Asked]:
     """Those of a module, which are inputs too."""
     from conformance.judge.functions.from_torch import parameters_of
 
-    try:
-        return {n: Asked(M.shape) for n, M in parameters_of(function).items()}
-    except RefusedError:  # it is no module
-        return {}
+    return {n: Asked(M.shape) for n, M in parameters_of(function).items()}
 
 
 def _families(names: Sequence[str]) -> tuple[str, ...]:
@@ -228,6 +225,5 @@ def _candidate(
         )
     from conformance.judge.functions import from_jax
 
-    return (
-        from_jax.candidate(function, params) if vjp is None else from_jax.vjp(function, vjp, params)
-    )
+    f = partial(function, **params)
+    return from_jax.candidate(f) if vjp is None else from_jax.vjp(f, vjp)
