@@ -97,6 +97,7 @@ def test_a_run_that_conforms(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json"]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_profile() -> None:
     done = conformance("run", "--profile", "quick", "--implementation", "refbp", "--jobs", 0)
     assert done.exit_code == 0

@@ -347,6 +347,7 @@ PLANTED = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PLANTED)
 def test_no_fault_of_the_table_is_a_loss_of_digits(case: str) -> None:
     """But that which loses digits, and says so: σ' formed from the output."""

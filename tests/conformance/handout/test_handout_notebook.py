@@ -74,6 +74,7 @@ def test_a_notebook_runs_and_agrees_with_refbp(name: str) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wish",
     [BLANKS, Wish(steps="backward"), Wish(steps="forward"), Wish(6, "backward", True)],
