@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fast import fast
 
 from conformance.cases.catalogue import Case, cases, find
 from conformance.commands.main import main
@@ -126,7 +127,10 @@ def test_a_naive_formula_is_no_mistake(name: str, case: Case) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", ["elu", "celu", "selu", "softplus", "logsigmoid", "mish", "tanh"])
+@pytest.mark.parametrize(
+    "name",
+    fast(["elu", "celu", "selu", "softplus", "logsigmoid", "mish", "tanh"], "softplus"),
+)
 def test_every_naive_formula_loses_digits_somewhere(name: str, dtype: str) -> None:
     """The test above would pass where nothing is ever found."""
     own = [c for n, c in NETWORKS if n == name and c.dtype == dtype]
