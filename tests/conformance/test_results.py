@@ -368,6 +368,7 @@ def said(at: Place) -> str:
     return steps.removeprefix(".")
 
 
+@pytest.mark.slow
 def test_whatever_is_of_another_kind_is_refused_where_it_stands(
     whole: Results, changed: Callable[..., Path]
 ) -> None:

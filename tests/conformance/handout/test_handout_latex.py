@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handed_out import NAMES, STEPPED, WIDE, shown, wide, worked
+from handed_out import ALL, STEPPED, WIDE, shown, wide, worked
 
 from conformance.commands.handout import layout, tex
 from conformance.commands.handout.document import Wish, made
@@ -59,7 +59,7 @@ def overfull(log: str) -> list[float]:
 
 @pytest.mark.slow
 @needs_latex
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_example_is_set_within_its_lines(name: str, tmp_path: Path) -> None:
     """All digits, all steps, with blanks and without, one after the other in one article."""
     wishes = WISHES if name in STEPPED else [Wish(d) for d in DIGITS]
