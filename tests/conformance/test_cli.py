@@ -115,6 +115,7 @@ def test_a_run_in_which_something_deviates(plant: Callable[..., None]) -> None:
     assert f"\n  see it      conformance show {case} --implementation refbp\n" in done.stdout
 
 
+@pytest.mark.slow
 def test_many_deviations_are_told_on_one_screen(plant: Callable[..., None]) -> None:
     plant("refbp", Planted(doubled))
     done = conformance(
