@@ -3,10 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup conformance faults test docs screens check bench checkers mutants sensitivity accuracy clean
+.PHONY: help setup conformance faults test test-all docs screens check bench checkers mutants sensitivity accuracy clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## create .venv and install the pinned versions; the others depend on it
 
@@ -27,9 +27,15 @@ faults: setup ## plant every known mistake and see it caught; writes reports/fau
 	@mkdir -p reports
 	$(BIN)/conformance faults --report reports/faults.html --json reports/faults.json
 
-test: setup ## the tests, with coverage (floor 95% of lines and branches), but for the many activations
-	$(BIN)/python -m pytest -n auto --dist worksteal -m zoo
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not zoo' --cov --cov-report=
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+SLOW := slow or zoo
+
+test: setup ## the tests, but for the slow ones
+	$(PYTEST) -m 'not ($(SLOW))'
+
+test-all: setup ## every test; at least 95% of lines and branches in those of `make test`: the tracer makes the others crawl
+	$(PYTEST) -m '$(SLOW)'
+	$(PYTEST) -m 'not ($(SLOW))' --cov --cov-report=
 	$(BIN)/coverage report --precision=2 --fail-under=95 --show-missing --skip-covered
 
 check: setup ## ruff (lint and format), mypy (strict) and import-linter

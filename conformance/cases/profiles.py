@@ -30,10 +30,14 @@ def cases(profile: str) -> list[Case]:
 
 def find(case_id: str) -> Case:
     """The case of that id, of any profile. Raises CaseError, with the nearest id, if there is none."""
-    everything = {c.id: c for c in cases("exhaustive")}
-    if case_id not in everything:
-        raise CaseError(unknown("case", case_id, everything))
-    return everything[case_id]
+    if case_id not in _by_id():
+        raise CaseError(unknown("case", case_id, _by_id()))
+    return _by_id()[case_id]
+
+
+@cache
+def _by_id() -> Mapping[str, Case]:
+    return {c.id: c for c in cases("exhaustive")}
 
 
 # --- samples --------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def test_a_run_that_conforms(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.html", "r.json"]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_profile() -> None:
     done = conformance("run", "--profile", "quick", "--implementation", "refbp", "--jobs", 0)
     assert done.exit_code == 0
@@ -115,6 +116,7 @@ def test_a_run_in_which_something_deviates(plant: Callable[..., None]) -> None:
     assert f"\n  see it      conformance show {case} --implementation refbp\n" in done.stdout
 
 
+@pytest.mark.slow
 def test_many_deviations_are_told_on_one_screen(plant: Callable[..., None]) -> None:
     plant("refbp", Planted(doubled))
     done = conformance(

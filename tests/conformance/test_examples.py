@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fast import fast
 from sklearn.neural_network import MLPRegressor
 
 import conformance
@@ -82,7 +83,7 @@ def test_it_is_short(name: str) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", fast(EXAMPLES, "student.py"))
 def test_it_conforms(name: str) -> None:
     """By its name, as on the command line, in this process."""
     example = EXAMPLES[name]
@@ -97,7 +98,7 @@ def test_it_conforms(name: str) -> None:
     assert ": not returned, so not judged." in row["reason"]
 
 
-@pytest.mark.parametrize("name", OBJECTS)
+@pytest.mark.parametrize("name", fast(OBJECTS, "with_autograd.py:Autograd"))
 def test_a_slip_of_1e9_in_its_first_layer_is_found(name: str) -> None:
     """In float64: in float32 a billionth is less than a rounding."""
     planted = EXAMPLES[name].planted

@@ -67,6 +67,7 @@ def wrong(tmp_path: Path) -> str:
     return f"{tmp_path / 'dead.py'}:net"
 
 
+@pytest.mark.slow
 def test_a_planted_mistake_is_found_made_small_and_can_be_pasted(
     wrong: str, tmp_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_time_says_how_many_and_nothing_else(monkeypatch: pytest.MonkeyPatch) ->
     assert found.result is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [False, True])
 def test_what_is_found_depends_on_no_number_of_processes(
     failing: bool, wrong: str, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +132,7 @@ def test_what_is_found_depends_on_no_number_of_processes(
         assert one.networks == told[-1] == 18
 
 
+@pytest.mark.slow
 def test_none_of_ours_and_none_that_is_legal_deviates() -> None:
     """A few here; the documentation says how many were run."""
     done = fuzz("--examples", 60, "--seed", 7)
@@ -230,6 +233,7 @@ def test_one_that_is_wrong_now_and_then_is_not_lost(monkeypatch: pytest.MonkeyPa
     assert found.problem is not None
 
 
+@pytest.mark.slow
 def test_what_is_loaded_besides_changes_no_network(tmp_path: Path) -> None:
     """Hypothesis draws the constants of local modules."""
     (tmp_path / "constants.py").write_text("X = [3, 5, 17, 101, 4097, 60000]\n", encoding="utf-8")

@@ -218,6 +218,7 @@ def test_where_forward_pass_fails_backward_prop_is_given_the_right_numbers(forwa
     assert "A is missing in the network of 1 layer of widths 4-3, σ is tanh" in said(g)
 
 
+@pytest.mark.slow
 def test_the_numbers_handed_over_are_those_that_it_is_judged_on() -> None:
     every = '[cases]\nprofile = "standard"\nselect = "dtype=float64,batch=7"\n'
     text = every + '[[tests]]\nquantities = ["delta", "dW"]\npoints = 1\n'

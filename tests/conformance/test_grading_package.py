@@ -168,6 +168,7 @@ def autograde(container: Path, tmp_path: Path, files: dict[str, str]) -> Any:
     return json.loads((container / "results" / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_package_grades(container: Path, tmp_path: Path) -> None:
     found = autograde(container, tmp_path, {"mine.py": RIGHT})
     (test,) = found["tests"]
@@ -177,6 +178,7 @@ def test_the_package_grades(container: Path, tmp_path: Path) -> None:
     assert "∂L/∂W_1 is wrong" in found["output"]
 
 
+@pytest.mark.slow
 def test_what_was_not_handed_in_gets_a_grade_that_says_so(container: Path, tmp_path: Path) -> None:
     for files, text in (
         ({}, "There is no file mine.py in what was handed in (it is empty). Hand in mine.py."),

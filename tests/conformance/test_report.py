@@ -558,6 +558,7 @@ def test_text_of_the_results_stands_in_isolation(page: Page, html: str) -> None:
     assert sum(t.count(override) for t in page.texts) + attributes <= inside + isolated
 
 
+@pytest.mark.slow
 def test_is_the_same_every_time(results: Results, html: str, tmp_path: Path) -> None:
     assert render(results) == html
     small, code = tmp_path / "r.json", (
@@ -852,6 +853,7 @@ def test_a_command_can_be_pasted() -> None:
     )
 
 
+@pytest.mark.slow
 def test_where_everything_fails_the_page_stays_small_and_shows_each_kind() -> None:
     results = synthetic(600, hostile=False)
     for result in results["results"]:

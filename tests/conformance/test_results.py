@@ -499,6 +499,7 @@ def said(at: Place) -> str:
     return steps.removeprefix(".")
 
 
+@pytest.mark.slow
 @VERSIONS
 def test_whatever_is_of_another_kind_is_refused_where_it_stands(
     version: Callable[[Results], Any], whole: Results, tmp_path: Path

@@ -431,6 +431,7 @@ def test_in_exhaustive_and_where_few_cases_are_selected_the_jitted_run_all(
     assert found["jax-cpu-jit"] == found["refbp"]
 
 
+@pytest.mark.slow
 def test_what_was_left_out_is_said(plant: Callable[..., None]) -> None:
     plant("jax-cpu-jit", Planted(), jitted=True)
     results = run("quick", ["jax-cpu-jit"], jobs=0)

@@ -241,6 +241,7 @@ def test_the_list() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(FAULTS)
 
 
+@pytest.mark.slow
 def test_in_parallel_it_is_the_same() -> None:
     names, few = ["sign-flipped", "bias-twice"], "activation=tanh,depth=3"
     one, two = (trials.trials("quick", few, names, dials=False, jobs=j) for j in (0, 2))

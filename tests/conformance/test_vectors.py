@@ -71,6 +71,7 @@ def test_the_schemas_are_schemas_and_say_what_everything_is() -> None:
             assert of.get("description"), (name, member)
 
 
+@pytest.mark.slow
 def test_every_file_is_as_its_schema_has_it(quick: Path) -> None:
     index = json.loads((quick / "index.json").read_text("utf-8"))
     VALID["index"].validate(index)
@@ -426,6 +427,7 @@ def checked(folder: Path, said: list[Any], *options: str) -> Result:
     return vectors("check", folder, path, *options)
 
 
+@pytest.mark.slow
 def test_refbps_answers_conform(quick: Path, tmp_path: Path) -> None:
     path, html, results = (tmp_path / n for n in ("answers.jsonl", "r.html", "r.json"))
     path.write_text("".join(map(line, answers([c.id for c in cases("quick")]))))
@@ -679,6 +681,7 @@ def answered(program: Path, folder: Path, out: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 @needs_cc
 def test_the_program_in_c_conforms(compiled: Any, quick: Path, tmp_path: Path) -> None:
     path = answered(compiled("backprop"), quick, tmp_path / "answers.jsonl")
@@ -693,6 +696,7 @@ def test_the_program_in_c_conforms(compiled: Any, quick: Path, tmp_path: Path) -
     assert f"all conform; not run: {len(said) - len(does)} of {len(said)} cases of " in done.stdout
 
 
+@pytest.mark.slow
 @needs_cc
 def test_a_fault_in_the_program_in_c_is_found_and_named(
     compiled: Any, quick: Path, tmp_path: Path

@@ -28,6 +28,7 @@ def test_its_rows_are_the_activations(checkers: ModuleType) -> None:
     assert sorted(tables["right"]) == sorted(checkers.RIGHT), AGAIN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "name"), [("wrong", "factor 1 + 1e-12"), ("wrong", "sign"), ("right", "mish")]
 )

@@ -298,6 +298,7 @@ def pairs(count: int) -> list[tuple[str, str, str]]:
     return drawn
 
 
+@pytest.mark.slow
 def test_of_two_random_faults_one_at_least_is_named_and_no_innocent_step_blamed() -> None:
     both = 0
     for case, a, b in pairs(120):
@@ -795,6 +796,7 @@ THREE = {  # and the families in which it is seen
 TOGETHER = {tuple(n for names in THREE for n in names): {"logits", "confident", "wide"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "families"),
     [*THREE.items(), *TOGETHER.items()],

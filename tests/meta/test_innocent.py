@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fast import fast
 
 import refbp
 from conformance.cases.catalogue import FAMILIES, Case
@@ -142,7 +143,7 @@ EVERY_KIND = [
 ]
 
 
-@pytest.mark.parametrize("order", ["last to first", "pairwise", "column-major"])
+@pytest.mark.parametrize("order", fast(["last to first", "pairwise", "column-major"], "pairwise"))
 def test_every_family_conforms_in_another_order(order: str) -> None:
     """The family `integers` to the last bit."""
     assert {c.exact for c in EVERY_KIND} == {True, False}

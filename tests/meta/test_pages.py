@@ -298,6 +298,7 @@ def backprop(folder: Path) -> None:
     subprocess.run(["cc", "-O2", "-ffp-contract=off", source, "-o", "backprop", "-lm"], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder", "backprop")
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_a_page_can_be_followed(path: Path) -> None:

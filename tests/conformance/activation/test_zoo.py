@@ -30,20 +30,29 @@ def kinks(c: Any) -> int:
     return sum(k["kind"] == "kink" and k["of"] == "σ" for k in c["kinks"])
 
 
+IN_NETWORKS = {"tanh", "relu", "silu", "selected", "two-sided", "hard shrink"}
+"""Smooth and with a kink, by masks and branches, with a jump; the networks ask nothing else of the others."""
+
+
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_one_is_right(name: str) -> None:
     row = RIGHT[name]
-    c = check_activation(row.sigma, row.prime)
+    c = check_activation(row.sigma, row.prime, network=name in IN_NETWORKS)
     assert c["verdict"] == row.verdict, c["message"]
     assert c["exit_code"] == 0
     assert kinks(c) == row.kinks
     assert severities(c, "warning") | severities(c, "inaccurate") >= set(row.warnings)
     assert not c["unsupported"]
+    assert bool(c["networks"]) == (name in IN_NETWORKS)
     assert {n["verdict"] for n in c["networks"]} <= {"conforms", "undecided"}
     assert sum(n["verdict"] == "conforms" for n in c["networks"]) >= len(c["networks"]) / 2
 
 
-@pytest.mark.parametrize("name", [n for n, row in RIGHT.items() if row.truth])
+OTHERWISE = [n for n, row in RIGHT.items() if row.truth and (row.warnings or n != row.truth)]
+"""Not as refbp has it, which is held to its definition below: naively, losing digits, or under another name."""
+
+
+@pytest.mark.parametrize("name", [*OTHERWISE, "selu", "hardswish", "identity"])
 def test_a_right_one_equals_its_definition(name: str) -> None:
     row = RIGHT[name]
     c = check_activation(row.sigma, row.prime, truth=row.truth, network=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from fast import fast
+
 from conformance.commands.handout.document import Handout, Wish, made
 from conformance.commands.handout.example import Example, read
 from conformance.commands.handout.formats import rendered
@@ -14,6 +16,9 @@ NAMES = (
     "vanishing-gradients", "mazur",
 )  # fmt: skip
 STEPPED = tuple(n for n in NAMES if n != "vanishing-gradients")
+QUICK = ("two-layers", "softmax", "vanishing-gradients")
+"""What `make test` works out: a column, a batch, and a plot. Each takes seconds, in JAX for the most part."""
+ALL, ALL_STEPPED = fast(NAMES, *QUICK), fast(STEPPED, *QUICK[:2])
 FORMATS = ("html", "tex", "md", "ipynb")
 
 

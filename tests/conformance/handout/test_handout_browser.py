@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fast import fast
 from handed_out import NAMES, STEPPED, WIDE, shown, wide
 
 from conformance.commands.handout.document import Wish, made
@@ -91,7 +92,7 @@ def faults(page: Any, width: int) -> list[str]:
     return [*found, *page.evaluate(CLIPPED), *page.evaluate(OVERLAPPING), *page.said]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", fast(NAMES, "softmax"))
 def test_no_formula_is_cut_off_at_any_width(open_: Any, name: str) -> None:
     for wish in (Wish(), LONG, KEY) if name in STEPPED else (Wish(), LONG):
         page = open_(shown(name, "html", wish), 1280)
@@ -100,6 +101,7 @@ def test_no_formula_is_cut_off_at_any_width(open_: Any, name: str) -> None:
             assert faults(page, width) == [], (wish, width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WIDE)
 def test_nor_of_the_widest_networks(open_: Any, name: str, tmp_path: Path) -> None:
     for wish in (LONG, KEY):
@@ -154,7 +156,7 @@ A4 = 688
 """Pixels of a line on A4, between the margins of the style sheet."""
 
 
-@pytest.mark.parametrize("name", [*NAMES, *WIDE])
+@pytest.mark.parametrize("name", fast([*NAMES, *WIDE], "softmax"))
 def test_paper_shows_all_of_each_formula(open_: Any, name: str, tmp_path: Path) -> None:
     """It breaks or is set smaller; brackets, which are backgrounds, are printed too."""
     for wish in (Wish(), LONG, KEY) if name != "vanishing-gradients" else (LONG,):
@@ -175,6 +177,7 @@ def test_paper_shows_all_of_each_formula(open_: Any, name: str, tmp_path: Path) 
         assert paper == "rgb(255, 255, 255)"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdftotext"), reason="no pdftotext on the PATH")
 @pytest.mark.parametrize("name", ["softmax", "wide-softmax"])
 def test_every_number_is_on_the_printed_page(open_: Any, name: str, tmp_path: Path) -> None:
@@ -222,6 +225,7 @@ AXE = """axe.run(document, {
 }).then((r) => r.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html).join()}`))"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("axe_playwright_python"), reason="no axe: pip install '.[dev]'")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(open_: Any, scheme: str) -> None:
@@ -241,7 +245,7 @@ def test_is_light_or_dark_as_the_system_is(open_: Any, scheme: str, paper: str) 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
 
 
-@pytest.mark.parametrize("width", [320, 400, 1280])
+@pytest.mark.parametrize("width", fast([320, 400, 1280], 320))
 def test_the_index_is_no_wider_than_its_window(open_: Any, width: int) -> None:
     entries = [
         Entry(read(n), [(f, f"{n}.{f}") for f in ("html", "tex", "md", "ipynb")]) for n in NAMES

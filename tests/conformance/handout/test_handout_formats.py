@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from handed_out import FORMATS, NAMES, STEPPED, WIDE, shown, wide, worked
+from handed_out import ALL, ALL_STEPPED, FORMATS, NAMES, STEPPED, WIDE, shown, wide, worked
 
 from conformance.commands.handout import md, text
 from conformance.commands.handout.document import BOX, Wish, made
@@ -88,7 +88,7 @@ def hostile(of: str) -> Example:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_example_in_every_format(name: str, form: str) -> None:
     told = shown(name, form)
     assert len(told) > 2000
@@ -114,7 +114,7 @@ def test_the_same_bytes_in_another_process() -> None:
     assert here.stdout.split() == expected
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_all_formats_have_each_step_and_result(name: str) -> None:
     h = worked(name)
     for _, lines in h.sections:
@@ -149,7 +149,7 @@ def test_a_page_is_well_formed_and_has_no_script(name: str, wish: Wish) -> None:
     assert not any(link.startswith("http") for link in page.links)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_no_latex_reaches_a_page(name: str) -> None:
     page = Page(shown(name, "html"))
     said = "".join(page.math)
@@ -224,7 +224,7 @@ def sound(fragment: str) -> None:
 
 
 @pytest.mark.parametrize("wish", [Wish(), KEY, Wish(steps="backward", blanks=True)], ids=str)
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_a_fragment_is_sound(name: str, wish: Wish) -> None:
     sound(shown(name, "tex", wish))
     assert "U+" not in shown(name, "tex", wish)  # there is LaTeX for all that is ours
@@ -247,7 +247,7 @@ def test_hostile_text_is_sound_latex(of: str) -> None:
 # --- Markdown -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_markdown_page_has_its_displays(name: str) -> None:
     page = shown(name, "md")
     marks = [i for i, line in enumerate(page.splitlines()) if line == "$$"]
@@ -321,7 +321,7 @@ def test_an_index_is_set_below_the_line_and_nothing_else_is() -> None:
 # --- blanks -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_a_blank_gives_nothing_away(name: str) -> None:
     """No computed number stands anywhere in the student's copy; with the key, each stands once more."""
     told = shown(name, "tex", BLANKS)

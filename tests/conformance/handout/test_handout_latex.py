@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handed_out import NAMES, STEPPED, WIDE, shown, wide, worked
+from handed_out import ALL, STEPPED, WIDE, shown, wide, worked
 
 from conformance.commands.handout import layout, tex
 from conformance.commands.handout.document import Wish, made
@@ -57,8 +57,9 @@ def overfull(log: str) -> list[float]:
     return [float(x) for x in re.findall(r"Overfull \\[hv]box \(([\d.]+)pt too", log)]
 
 
+@pytest.mark.slow
 @needs_latex
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_example_is_set_within_its_lines(name: str, tmp_path: Path) -> None:
     """All digits, all steps, with blanks and without, one after the other in one article."""
     wishes = WISHES if name in STEPPED else [Wish(d) for d in DIGITS]
@@ -67,6 +68,7 @@ def test_every_example_is_set_within_its_lines(name: str, tmp_path: Path) -> Non
     assert max(overfull(log), default=0) <= MOST
 
 
+@pytest.mark.slow
 @needs_latex
 @pytest.mark.parametrize("name", [*WIDE, "deep"])
 def test_the_widest_and_the_deepest_too(name: str, tmp_path: Path) -> None:
@@ -86,6 +88,7 @@ def test_a_number_that_is_a_line_by_itself_is_set_smaller(tmp_path: Path) -> Non
     assert max(overfull(compiled(tmp_path, [fragment])), default=0) <= MOST
 
 
+@pytest.mark.slow
 @needs_latex
 @pytest.mark.parametrize(
     ("attribute", "value"), [("LINE", 60.0), ("SIZES", (("", 1.0),)), ("TALL", 1e9), ("TALLEST", 99)]
@@ -102,6 +105,7 @@ def test_a_layout_that_forgets_something_is_seen(
     assert max(overfull(log)) > MOST
 
 
+@pytest.mark.slow
 @needs_latex
 def test_a_matrix_that_is_not_broken_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -111,6 +115,7 @@ def test_a_matrix_that_is_not_broken_is_seen(
     assert max(overfull(compiled(tmp_path, [rendered(h, "tex")]))) > 50
 
 
+@pytest.mark.slow
 @needs_latex
 def test_widths_are_those_of_latex(tmp_path: Path) -> None:
     """Of every piece of every example: at most six tenths of an em less, and a fifth more."""

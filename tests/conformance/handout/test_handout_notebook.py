@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from handed_out import NAMES, STEPPED, shown, worked
+from handed_out import ALL, ALL_STEPPED, NAMES, STEPPED, shown, worked
 
 from conformance.commands.handout.checking import judged, leads, source
 from conformance.commands.handout.document import Wish
@@ -57,7 +57,7 @@ def test_a_notebook_is_whole() -> None:
             assert set(c) == {"cell_type", "metadata", "source", "id"} | of_code
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_notebook_runs_and_agrees_with_refbp(name: str) -> None:
     """Every step of it, the last by another network."""
     said, names = run(shown(name, "ipynb"))
@@ -74,19 +74,20 @@ def test_a_notebook_runs_and_agrees_with_refbp(name: str) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wish",
     [BLANKS, Wish(steps="backward"), Wish(steps="forward"), Wish(6, "backward", True)],
     ids=str,
 )
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_notebooks_of_every_kind_run(name: str, wish: Wish) -> None:
     said, _ = run(shown(name, "ipynb", wish))
     assert set(said.values()) == {"not filled in yet." if wish.blanks else "as refbp computes it."}
     assert list(said) == [s.variable for s in worked(name, wish).steps]
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_the_right_lines_in_the_blanks_are_right(name: str) -> None:
     """The last of a step's lines is the one that assigns."""
     of = [s for s in worked(name).steps if "\n" not in s.code]

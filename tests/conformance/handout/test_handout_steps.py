@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from handed_out import NAMES, STEPPED, worked
+from handed_out import ALL, ALL_STEPPED, NAMES, worked
 
 import refbp
 from conformance.commands.handout import agreement
@@ -83,7 +83,7 @@ def test_digits_are_certified_as_far_as_the_enclosure_and_the_value_allow() -> N
 # --- the steps ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_the_steps_are_in_the_notes_order(name: str) -> None:
     e = read(name)
     order = [
@@ -98,7 +98,7 @@ def test_the_steps_are_in_the_notes_order(name: str) -> None:
     assert parts == sorted(parts, key=list(PARTS).index)
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_each_number_is_refbps(name: str) -> None:
     e = read(name)
     network = refbp.Network.from_lists(
@@ -137,7 +137,7 @@ def test_a_column_is_what_the_notes_derive_for_one_example() -> None:
     assert seen == 16
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_each_number_is_certified_to_all_its_digits(name: str) -> None:
     e = read(name)
     exact = truth(e, numbers(e))
@@ -146,7 +146,7 @@ def test_each_number_is_certified_to_all_its_digits(name: str) -> None:
         assert (digits_of(s, exact, e, 11) >= 10).all(), s.key
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_each_line_of_numpy_gives_its_result(name: str) -> None:
     e = read(name)
     by = numbers(e)
@@ -156,7 +156,7 @@ def test_each_line_of_numpy_gives_its_result(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", ALL_STEPPED)
 def test_a_reader_with_a_calculator_gets_there(name: str) -> None:
     e = read(name)
     by = numbers(e)
@@ -199,7 +199,7 @@ def test_small_integers_come_out_exactly() -> None:
     assert any("every result comes out as shown" in n for n in worked("three-hidden-layers").notes)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_torch_jax_and_refbp_agree(name: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("jax")
