@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from conformance.cases.catalogue import DEPTHS, DTYPES, EVERY, FAMILIES, Case, CaseError
 from conformance.model.results import CaseRow

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from fast import fast
 
 from conformance.cases.catalogue import Case
-from conformance.cases.profiles import find
+from conformance.cases.profiles import cases, find
 from conformance.commands.main import main
 from conformance.implementations import NotRunError, given
 from conformance.judge.gates import judge
