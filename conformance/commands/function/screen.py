@@ -128,7 +128,6 @@ def _audit(found: FunctionResults) -> Iterator[str]:
     """Somebody's own test beside the derived tolerance, on ordinary data."""
     if not found["allclose"]:
         return
-    yield ""
     yield f"allclose({found['allclose']}) on the certified gradients, ordinary data:"
     for a in found["audit"]:
         named = f": {', '.join(a['through'])}" if a["through"] else ""
