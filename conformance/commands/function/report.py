@@ -60,10 +60,19 @@ def _cells(found: FunctionResults) -> dict[str, object]:
     for j in found["judged"]:
         rows.setdefault((j["family"], j["cotangent"]), {})[j["quantity"]] = j
     quantities = list(dict.fromkeys(j["quantity"] for j in found["judged"]))
-    worst = {
-        q: max((j for j in found["judged"] if j["quantity"] == q), key=badness) for q in quantities
+    each = _by_quantity(found, quantities)
+    worst = {of[0]["quantity"]: max(of, key=badness) for of in each}
+    blind = [max(of, key=lambda j: j["blind"]) for of in each]
+    return {
+        "rows": rows,
+        "quantities": quantities,
+        "worst": worst,
+        "blind": [j for j in blind if j["blind"]],
     }
-    return {"rows": rows, "quantities": quantities, "worst": worst}
+
+
+def _by_quantity(found: FunctionResults, quantities: list[str]) -> list[list[Judged]]:
+    return [[j for j in found["judged"] if j["quantity"] == q] for q in quantities]
 
 
 def _digits(x: Number) -> str:

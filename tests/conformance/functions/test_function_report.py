@@ -18,6 +18,7 @@ from conformance import assert_function_conforms
 from conformance.commands.function import check
 from conformance.commands.function.report import SECTIONS, render
 from conformance.commands.function.screen import describe
+from conformance.commands.function.specified import command_of
 from conformance.commands.main import main
 
 HOSTILE = (
@@ -112,6 +113,9 @@ def test_has_every_section_that_there_is_something_for(html: str) -> None:
     ]
     assert "See it again" not in page
     assert "no kink and no tie" in page
+    assert "smaller than their tolerance" not in page
+    few = render({**right, "judged": [_judged("y", "ordinary", blind=b) for b in (1, 7, 2)]})
+    assert "7 elements of <bdi>y</bdi> on <bdi>ordinary</bdi> data are smaller" in few
 
 
 def test_shows_the_worst_element_in_full(html: str) -> None:
@@ -175,6 +179,17 @@ def test_a_report_does_not_replace_the_file_under_test(
     assert done.exit_code == 2
     assert "cannot write norms.py: it is the file under test." in done.output
     assert Path("norms.py").read_text(encoding="utf-8") == NORMS
+
+
+def test_the_command_says_what_was_asked() -> None:
+    spec = check.specification(
+        framework="torch", function="k.py:Fused", reference="k.py:plain", inputs="x=4x4, s=scalar",
+        params={"eps": 1e-6}, wrt=["x"], takes="saves", dtype="bfloat16", compute="float32", tf32=True,
+    )  # fmt: skip
+    assert command_of(spec) == (
+        "conformance function --torch k.py:Fused --reference k.py:plain --inputs 'x=4x4, s=scalar' "
+        "--param eps=1e-06 --wrt x --takes saves --dtype bfloat16 --compute float32 --tf32"
+    )
 
 
 def test_what_a_test_checked_is_kept_for_the_plugin() -> None:
