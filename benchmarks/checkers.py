@@ -46,6 +46,7 @@ BEGIN, END = "<!-- begin: benchmarks/checkers.py -->", "<!-- end: benchmarks/che
 if str(ZOO) not in sys.path:
     sys.path.insert(0, str(ZOO))  # no package: its modules import each other by their bare names
 
+from closeness import closeness_table
 from right import RIGHT
 from wrong import WRONG
 
@@ -334,22 +335,28 @@ def generated(wrong: list[Line], right: list[Line]) -> str:
             "## Right ones",
             "",
             *right_table(right),
+            "",
+            "## Functions",
+            "",
+            *closeness_table(),
         ]
     )
 
 
 def documented() -> dict[str, dict[str, dict[str, str]]]:
-    """The tables of docs/checkers.md, as {'wrong' or 'right': {activation: {checker: text}}}."""
+    """The tables of docs/checkers.md, as {'wrong' or 'right': {activation: {checker: text}}}; 'function' has
+    the styles of tests."""
     tables: dict[str, dict[str, dict[str, str]]] = {}
     current: dict[str, dict[str, str]] = {}
+    columns: list[str] = []
     for line in DOC.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].splitlines():
         if not line.startswith("| "):
             continue
         first, *rest = (part.replace("\\|", "|") for part in line[2:-2].split(" | "))
-        if first.endswith(" activation"):
-            current = tables.setdefault(first.removesuffix(" activation"), {})
+        if first == "function" or first.endswith(" activation"):
+            current, columns = tables.setdefault(first.removesuffix(" activation"), {}), rest
         elif not first.startswith("**"):
-            current[first] = dict(zip(CHECKERS, rest, strict=True))
+            current[first] = dict(zip(columns, rest, strict=True))
     return tables
 
 

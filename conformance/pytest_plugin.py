@@ -1,4 +1,5 @@
-"""The pytest plugin: a marker, a report of every activation that the tests checked, and a test a case.
+"""The pytest plugin: a marker, a report of every activation and function that the tests checked, and a test a
+case.
 
 Found by its entry point wherever this package is installed; it loads nothing until it is used.
 """
@@ -33,15 +34,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--conformance-report",
         metavar="FOLDER",
         default=None,
-        help="Write an HTML report and a JSON file of every activation that assert_activation_conforms "
-        "checked into FOLDER.",
+        help="Write an HTML report and a JSON file of every activation and function that "
+        "assert_activation_conforms and assert_function_conforms checked into FOLDER.",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The marker, so that --strict-markers knows it."""
     config.addinivalue_line(
-        "markers", "conformance: checks an activation against its certified derivative."
+        "markers",
+        "conformance: checks an activation or a function against its certified derivative.",
     )
     if config.getoption("--conformance-report"):
         with _ending():  # before the tests, not after
@@ -68,12 +70,14 @@ def _folder(config: pytest.Config) -> Path:
 
 def _writer() -> Callable[[Path, Any], None]:
     """What writes a check as JSON and as a page, without the ending."""
-    from conformance.commands.activation.report import render
+    from conformance.commands.activation import report as activation
+    from conformance.commands.function import report as function
     from conformance.tools.files import write_atomically, write_json
 
     def write(path: Path, check: Any) -> None:
         write_json(f"{path}.json", check)
-        write_atomically(f"{path}.html", render(check))
+        page = function.render(check) if "function" in check else activation.render(check)
+        write_atomically(f"{path}.html", page)
 
     return write
 
@@ -82,8 +86,16 @@ def _checked() -> list[Any]:
     """What this process checked, if anything was: without importing what was not used."""
     import sys
 
-    asserting = sys.modules.get("conformance.commands.activation.asserting")
-    return list(asserting.checked) if asserting is not None else []
+    modules = (
+        sys.modules.get(f"conformance.commands.{name}")
+        for name in ("activation.asserting", "function.check")
+    )
+    return [check for module in modules if module is not None for check in module.checked]
+
+
+def _name(check: Any) -> str:
+    """Of an activation, or of a function."""
+    return str(check["function"] if "function" in check else check["name"])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -92,7 +104,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     worker = getattr(session.config, "workerinput", {}).get("workerid", "")
     for i, check in enumerate(_checked(), start=1):
-        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in check["name"])[:60]
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in _name(check))[:60]
         stem = "-".join(part for part in (worker, f"{i:03d}", safe) if part)
         with _ending():
             _writer()(_folder(session.config) / stem, check)
@@ -106,7 +118,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     terminalreporter.section("conformance")
     for check in found:
-        terminalreporter.line(f"{check['verdict']}: {check['name']}: {check['message']}")
+        terminalreporter.line(f"{check['verdict']}: {_name(check)}: {check['message']}")
     terminalreporter.line(f"reports: {folder}")
 
 

@@ -23,9 +23,13 @@ def checkers() -> ModuleType:
 
 def test_its_rows_are_the_activations(checkers: ModuleType) -> None:
     tables = checkers.documented()
-    assert list(tables) == ["wrong", "right"]
+    assert list(tables) == ["wrong", "right", "function"]
     assert sorted(tables["wrong"]) == sorted(checkers.WRONG), AGAIN
     assert sorted(tables["right"]) == sorted(checkers.RIGHT), AGAIN
+    functions = sys.modules["closeness"]
+    assert list(tables["function"]) == [
+        f"{name}, {precision}" for name in functions.FUNCTIONS for precision in functions.PRECISIONS
+    ]
 
 
 @pytest.mark.slow
@@ -47,3 +51,15 @@ def test_the_three_rows_tell_the_checkers_apart(checkers: ModuleType) -> None:
     }
     assert checkers.PASSES not in tables["wrong"]["sign"].values()
     assert set(tables["right"]["mish"].values()) == {checkers.PASSES}
+
+
+def test_a_row_of_functions_comes_out_again(checkers: ModuleType) -> None:
+    """And our own tolerance lets no mistake through in float32, and accuses no right code."""
+    functions = sys.modules["closeness"]
+    line = functions.closeness_line("softmax", "float32")
+    made = {style: str(counts) for style, counts in line.items()}
+    assert made == checkers.documented()["function"]["softmax, float32"], AGAIN
+    for name, row in checkers.documented()["function"].items():
+        through, accused = row[functions.OURS].split("; ")
+        assert accused.startswith("0 of ")
+        assert name.partition(", ")[2] != "float32" or through.startswith("0 of ")

@@ -47,9 +47,20 @@ IN_FULL = {  # what they print is shown
 }
 EXIT_CODE = {  # else 0
     "conformance audit my_notes.py": 1,
+    "conformance function norms.py:rms_norm --vjp norms.py:rms_norm_vjp --inputs 'x=16x32, g=32'": 1,
+    "conformance function examples/rms_norm.py:rms_norm --vjp examples/rms_norm.py:rms_norm_vjp "
+    "--inputs 'x=16x32, g=32'": 1,
+    "conformance function embedding.py:embedding --vjp embedding.py:embedding_vjp "
+    "--inputs 'table=50x8, ids=16:int<50'": 1,
+    "conformance function layer_norm.py:forward --vjp layer_norm.py:backward --takes saves "
+    "--inputs 'x=16x24, g=24, b=24' --dtype float32 --accumulate float32 --report layer_norm.html": 1,
     "conformance run --profile quick --implementation examples/wrong_student.py": 1,
     "conformance run --profile quick --implementation 'cmd:./faulty'": 1,
 }
+NOT_YET = (
+    "conformance function --torch ",
+    "conformance function --jax ",
+)  # no front end to run them with
 ELSEWHERE = {  # first words: what runs it
     "pip install": "tests/meta/test_packaging.py, and `make setup`",
     "python -m build": "tests/meta/test_packaging.py",
@@ -287,6 +298,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, some_results: Path) 
     (tmp_path / "my.py").write_text(MISH, encoding="utf-8")
     shutil.copy(ROOT / "examples/my_notes.py", tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # a block imports what another wrote
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     return tmp_path
 
@@ -305,7 +317,9 @@ def test_a_page_can_be_followed(path: Path) -> None:
     reader, shown = Reader(name(path)), []
     for block in blocks(path):
         reader.follow(block)
-        if block.language in ("", "text") and name(path) not in SHOWN_ELSEWHERE:
+        if block.text.startswith(NOT_YET):
+            known_to_click(shlex.split(block.text)[1:])
+        elif block.language in ("", "text") and name(path) not in SHOWN_ELSEWHERE:
             shown.append(block.text)
     for text in shown:
         asserted = all(part in SENTENCES for part in flat(text).rstrip(".").split(". "))

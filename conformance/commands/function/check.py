@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from conformance.commands.function.screen import describe
-from conformance.commands.function.specified import Specification, subject_of
+from conformance.commands.function.specified import Specification, command_of, subject_of
 from conformance.judge.functions.trial import FunctionResults, judge_function
 from conformance.tools.child import Child, ChildError, Limits
 from conformance.tools.trouble import RefusedError
@@ -17,11 +17,15 @@ __all__ = [
     "FunctionError",
     "assert_function_conforms",
     "check_function",
+    "checked",
     "judged_apart",
     "specification",
 ]
 
 MEMORY = 16 * 2**30
+
+checked: list[FunctionResults] = []
+"""What was checked in this process, for `pytest --conformance-report`."""
 
 
 class FunctionError(RefusedError):
@@ -33,7 +37,7 @@ def specification(**given: Any) -> Specification:
     usual = Specification(
         framework="numpy", function="", vjp="", reference="", inputs="", params={}, wrt=[], families=[],
         takes="inputs",
-        dtype="float64", accumulate="", compute="", tf32=False, strict=False,
+        dtype="float64", accumulate="", compute="", tf32=False, strict=False, allclose="",
     )  # fmt: skip
     return Specification(**{**usual, **given})  # type: ignore[typeddict-item]
 
@@ -63,7 +67,7 @@ def judged_apart(spec: Specification, seconds: float) -> FunctionResults:
     if "refused" in answer:
         raise FunctionError(answer["refused"])
     results: FunctionResults = answer["results"]
-    return results
+    return {**results, "command": command_of(spec)}
 
 
 def check_function(
@@ -82,6 +86,7 @@ def check_function(
     compute: str | None = None,
     tf32: bool = False,
     strict: bool = False,
+    allclose: str = "",
 ) -> FunctionResults:
     """Whether a gradient written by hand is that of the function: in this process.
 
@@ -90,6 +95,8 @@ def check_function(
     backward pass, returning one gradient an input; torch and JAX functions have one of their own. `reference`
     is what it is held to, where that is not the function's own forward pass. `inputs` is text such as
     "x=16x32, g=32, ids=16:int<100", from which families of data are made, or arrays by name.
+    `dtype` is what numbers are stored in, `accumulate` what sums and products are added up in, and `compute`
+    what intermediates are kept in. `allclose` is a test to audit, such as "rtol=1e-2,atol=1e-3".
 
     Raises RefusedError where there is nothing to judge. What the code raises is in the results.
     """
@@ -101,11 +108,12 @@ def check_function(
     }
     spec = specification(
         framework=framework, params=dict(params or {}), wrt=list(wrt), families=list(families),
-        takes=takes, dtype=dtype,
-        accumulate=accumulate or "", compute=compute or "", tf32=tf32, strict=strict, **named,
+        takes=takes, dtype=dtype, accumulate=accumulate or "", compute=compute or "", tf32=tf32,
+        strict=strict, allclose=allclose, **named,
     )  # fmt: skip
     at_hand = {k: f for k, f in text.items() if f is not None and not isinstance(f, str)}
-    return judge_function(subject_of(spec, at_hand))
+    found = judge_function(subject_of(spec, at_hand))
+    return found if at_hand else {**found, "command": command_of(spec)}
 
 
 def _name(f: Any) -> str:
@@ -117,5 +125,6 @@ def assert_function_conforms(function: Callable[..., Any] | str | None = None, *
     `check_function`."""
     __tracebackhide__ = True
     found = check_function(function, **more)
+    checked.append(found)
     if found["exit_code"]:
         raise AssertionError(describe(found))

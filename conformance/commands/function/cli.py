@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,8 +15,11 @@ from conformance.commands.command import (
     may_be_written,
     outputs,
 )
-from conformance.tools.files import write_json
+from conformance.tools.files import FileError, write_atomically, write_json
 from conformance.tools.trouble import RefusedError
+
+if TYPE_CHECKING:
+    from conformance.judge.functions.trial import FunctionResults
 
 __all__: list[str] = []
 
@@ -84,11 +88,17 @@ __all__: list[str] = []
 @click.option(
     "--timeout", type=click.FloatRange(0.5, 36000), default=600.0, help="Seconds for it all (600)."
 )
+@click.option(
+    "--allclose",
+    default="",
+    metavar="rtol=R,atol=A",
+    help="Audit this test: what it lets through, and whom it accuses.",
+)
 @outputs("findings")
 def function(
     function: str, vjp: str, torch: str, jax: str, reference: str, inputs: str, params: tuple[str, ...],
     wrt: str, families: str, takes: str, dtype: str, accumulate: str, compute: str, tf32: bool,
-    strict: bool, timeout: float,    report: Path | None, json_path: Path | None,
+    strict: bool, timeout: float, allclose: str, report: Path | None, json_path: Path | None,
 ) -> int:  # fmt: skip
     """Whether a gradient written by hand is that of FUNCTION, FILE.py:NAME: with certified truth.
 
@@ -99,6 +109,14 @@ def function(
     from conformance.commands.function.specified import parameters
 
     may_be_written(report, json_path, "findings")
+    files = {
+        Path(n.rpartition(":")[0]).resolve()
+        for n in (function, torch, jax, vjp, reference)
+        if ":" in n
+    }
+    for path in (report, json_path):
+        if path and path.resolve() in files:
+            raise FileError(f"cannot write {path}: it is the file under test.")
     if sum(map(bool, (function, torch, jax))) > 1:
         raise RefusedError("more than one function is given; expected FUNCTION, --torch or --jax.")
     spec = specification(
@@ -106,7 +124,7 @@ def function(
         reference=reference, inputs=inputs, params=parameters(params),
         wrt=[n.strip() for n in wrt.split(",") if n.strip()],
         families=[n.strip() for n in families.split(",") if n.strip()], takes=takes, dtype=dtype,
-        accumulate=accumulate,        compute=compute, tf32=tf32, strict=strict,
+        accumulate=accumulate, compute=compute, tf32=tf32, strict=strict, allclose=allclose,
     )  # fmt: skip
     with ending_in_order():
         found = judged_apart(spec, timeout)
@@ -114,10 +132,12 @@ def function(
         lambda: echo(describe(found)),
         "",
         ("findings", json_path, lambda path: write_json(path, found)),
-        *_report(report, found),
+        ("report", report, lambda path: _write_report(path, found)),
     )
     return found["exit_code"]
 
 
-def _report(path: Path | None, found: object) -> list[object]:
-    return []
+def _write_report(path: Path, found: FunctionResults) -> None:
+    from conformance.commands.function.report import render
+
+    write_atomically(path, render(found))

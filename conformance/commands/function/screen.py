@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from conformance.judge.functions.judged import Judged
-from conformance.judge.functions.trial import FunctionResults
 from conformance.model.results import size
 
-__all__ = ["describe"]
+if TYPE_CHECKING:
+    from conformance.judge.functions.judged import Judged
+    from conformance.judge.functions.trial import FunctionResults
+
+__all__ = ["badness", "describe", "kept", "not_returned", "worst_of"]
 
 MARK = {
     "conforms": "✓",
@@ -30,26 +33,48 @@ def _lines(found: FunctionResults) -> Iterator[str]:
     yield ""
     yield f"reference  {found['reference']}, its gradient certified; nobody's derivative was read"
     shapes = ", ".join(f"{n}={s}" for n, s in found["inputs"].items())
-    kept = ", ".join(f"{k} {v}" for k, v in found["precision"].items() if k != "storage")
-    yield f"inputs     {shapes}, {found['dtype']}{f' ({kept})' if kept else ''}"
+    others = kept(found)
+    yield f"inputs     {shapes}, {found['dtype']}{f' ({others})' if others else ''}"
     if found["mistake"]:
         yield f"it looks   {found['mistake']}"
         if found["advice"]:
             yield f"           {found['advice']}"
     yield ""
     yield from _table(found)
-    bad = [j for j in found["judged"] if j["verdict"] not in ("conforms", "not-run")]
-    for quantity in dict.fromkeys(j["quantity"] for j in bad):
-        yield from _worst(max((j for j in bad if j["quantity"] == quantity), key=_badness))
+    for j in worst_of(found):
+        yield from _worst(j)
     for row in found["families"]:
         if row["status"] == "error":
             yield f"! {row['name']} data: {row['reason']}"
     for finding in found["findings"]:
         yield f"• {finding['text']}"
     yield from _notes(found)
+    yield from _audit(found)
 
 
-def _badness(j: Judged) -> float:
+def kept(found: FunctionResults) -> str:
+    """What is kept in another dtype than the storage: "accumulate float32"."""
+    return ", ".join(f"{k} {v}" for k, v in found["precision"].items() if k != "storage")
+
+
+def worst_of(found: FunctionResults) -> list[Judged]:
+    """Of each quantity that does not conform somewhere, the worst set of data."""
+    bad = [j for j in found["judged"] if j["verdict"] not in ("conforms", "not-run")]
+    return [
+        max((j for j in bad if j["quantity"] == quantity), key=badness)
+        for quantity in dict.fromkeys(j["quantity"] for j in bad)
+    ]
+
+
+def not_returned(found: FunctionResults) -> list[str]:
+    """Quantities that the code leaves out."""
+    return sorted(
+        {j["quantity"] for j in found["judged"] if j["verdict"] == "not-run" and not j["dtype"]}
+    )
+
+
+def badness(j: Judged) -> float:
+    """How far beyond its tolerance; ∞ where there is no number to say so."""
     return size(j["worst"]["ratio"]) if j["worst"] else float("inf")
 
 
@@ -60,9 +85,9 @@ def _table(found: FunctionResults) -> Iterator[str]:
     for name in names:
         of = [j for j in found["judged"] if j["quantity"] == name]
         wrong = [j for j in of if j["verdict"] not in ("conforms", "not-run")]
-        top = max(wrong or of, key=_badness)
+        top = max(wrong or of, key=badness)
         verdict = top["verdict"]
-        ratio = f"{_badness(top):.3g} of the tolerance" if top["worst"] else top["reason"]
+        ratio = f"{badness(top):.3g} of the tolerance" if top["worst"] else top["reason"]
         where = f"{len(wrong)} of {len(of)}" if wrong else f"{len(of)}"
         mark = MARK.get(verdict, "?")
         yield f"  {mark} {name:<{width}}  {verdict:<10}  {where} sets of data, at most {ratio}"
@@ -87,10 +112,7 @@ def _worst(j: Judged) -> Iterator[str]:
 
 
 def _notes(found: FunctionResults) -> Iterator[str]:
-    missing = sorted(
-        {j["quantity"] for j in found["judged"] if j["verdict"] == "not-run" and not j["dtype"]}
-    )
-    if missing:
+    if missing := not_returned(found):
         yield f"not returned, so not judged: {', '.join(missing)}."
     if found["straddling"]:
         yield f"at a kink or a tie: {found['straddling']} comparisons, for which either side is accepted."
@@ -100,3 +122,22 @@ def _notes(found: FunctionResults) -> Iterator[str]:
     skipped = [r["name"] for r in found["families"] if r["status"] == "not there"]
     if skipped:
         yield f"not tried, since the function does not take them: {', '.join(skipped)} data."
+
+
+def _audit(found: FunctionResults) -> Iterator[str]:
+    """Somebody's own test beside the derived tolerance, on ordinary data."""
+    if not found["allclose"]:
+        return
+    yield f"allclose({found['allclose']}) on the certified gradients, ordinary data:"
+    for a in found["audit"]:
+        named = f": {', '.join(a['through'])}" if a["through"] else ""
+        yield (
+            f"  {a['quantity']}  lets {len(a['through'])} of {a['planted']} planted mistakes through"
+            f" (ours {len(a['ours'])}), and fails {a['accused']} of {a['right']} right implementations{named}"
+        )
+        yield (
+            f"      derived tolerance: at most {a['absolute']}; "
+            f"relative to an element, at most {a['relative']}"
+        )
+    if not found["audit"]:
+        yield "  no gradient on ordinary data to audit it with"

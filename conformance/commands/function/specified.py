@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
 
+from conformance.judge.functions.allclose import read_allclose
 from conformance.judge.functions.by_hand import TAKES, ByHand
 from conformance.judge.functions.candidate import Candidate
 from conformance.judge.functions.certificate import Precision
@@ -19,7 +21,7 @@ from conformance.judge.functions.subject import Subject
 from conformance.tools.load import load
 from conformance.tools.trouble import RefusedError
 
-__all__ = ["FRAMEWORKS", "Specification", "parameters", "subject_of"]
+__all__ = ["FRAMEWORKS", "Specification", "command_of", "parameters", "subject_of"]
 
 FRAMEWORKS = ("numpy", "torch", "jax")
 
@@ -43,6 +45,7 @@ class Specification(TypedDict):
     compute: str
     tf32: bool
     strict: bool
+    allclose: str  # "rtol=1e-2,atol=1e-3": a test to audit; "" for none
 
 
 def parameters(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -61,6 +64,30 @@ def parameters(texts: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
+def command_of(spec: Specification) -> str:
+    """What is typed to ask the same again."""
+    asked: dict[str, Any] = {
+        **spec,
+        "wrt": ",".join(spec["wrt"]),
+        "families": ",".join(spec["families"]),
+    }
+    words = ["conformance", "function"]
+    if spec["function"]:
+        words += (
+            [spec["function"]]
+            if spec["framework"] == "numpy"
+            else [f"--{spec['framework']}", spec["function"]]
+        )
+    for option in ("vjp", "reference", "inputs"):
+        words += [f"--{option}", asked[option]] if asked[option] else []
+    for name, value in spec["params"].items():
+        words += ["--param", f"{name}={value}"]
+    usual = {"takes": "inputs", "dtype": "float64"}
+    for option in ("wrt", "families", "takes", "dtype", "accumulate", "compute", "allclose"):
+        words += [f"--{option}", asked[option]] if asked[option] != usual.get(option, "") else []
+    return shlex.join([*words, *(f"--{flag}" for flag in ("tf32", "strict") if asked[flag])])
+
+
 def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) -> Subject:
     """With its functions loaded, or those `at_hand` by the keys function, vjp, reference, inputs.
 
@@ -74,10 +101,10 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
         return load(spec[key]) if spec[key] else None  # type: ignore[literal-required]
 
     for key in ("dtype", "accumulate", "compute"):
-        if spec[key] and spec[key] not in DTYPES:  # type: ignore[literal-required]
+        if spec[key] and spec[key] not in DTYPES:
             raise RefusedError(
                 f"--{key} {spec[key]!r} is not known; expected one of {', '.join(DTYPES)}."
-            )  # type: ignore[literal-required]
+            )
     if spec["takes"] not in TAKES:
         raise RefusedError(
             f"--takes {spec['takes']!r} is not known; expected one of {', '.join(TAKES)}."
@@ -121,6 +148,7 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
         precision=precision,
         framework=framework,
         strict=spec["strict"],
+        allclose=read_allclose(spec["allclose"]),
     )
 
 
@@ -175,6 +203,7 @@ def _recorder(
 ) -> Callable[[Table, str], Recording]:
     """Puts the reference on a tape: code of NumPy by default where there is a reference of its own."""
     f = function if reference is None else reference
+    assert f is not None  # one of the two is there
     if framework == "torch" and _of_torch(f):
         from conformance.judge.functions import from_torch
 
@@ -187,9 +216,8 @@ def _recorder(
     return lambda inputs, dtype: record_numpy(_first(f) if first else f, inputs, dtype, params)
 
 
-def _first(f: Function | None) -> Function:
+def _first(f: Function) -> Function:
     """The outputs of a forward pass that also returns what it saves."""
-    assert f is not None
     return lambda *inputs, **params: f(*inputs, **params)[0]
 
 

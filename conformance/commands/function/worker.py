@@ -24,6 +24,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     question = json.loads(sys.stdin.readline())
+    answer: dict[str, object]
     try:
         answer = {"results": judge_function(subject_of(question))}
     except RefusedError as e:
@@ -34,7 +35,7 @@ def main() -> None:
     except Exception as e:
         lines = user_lines(e)
         answer = {"refused": f"{type(e).__name__}: {e}" + (f" ({lines[-1]})" if lines else "")}
-    answers.write(json.dumps(answer, allow_nan=True) + "\n")
+    answers.write(json.dumps(answer, allow_nan=False) + "\n")
     answers.flush()
 
 

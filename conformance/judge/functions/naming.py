@@ -185,10 +185,10 @@ def _gives(truth: Mapping[Quantity, Enclosure], certificate: Certificate, ran: R
             continue
         exact = truth.get(("d", name))
         right = certificate.truth["d", name]
-        if array.numbers.shape != right.hi.shape:
+        expected = np.zeros(right.hi.shape) if exact is None else exact.hi
+        if not array.numbers.shape == right.hi.shape == expected.shape:
             return False
         allowed = LAMBDA * certificate.s["d", name] + 8 * certificate.precision.u * np.abs(right.hi)
-        expected = np.zeros(right.hi.shape) if exact is None else exact.hi
         off, from_right = np.abs(array.numbers - expected), np.abs(array.numbers - right.hi)
         if not bool((off <= np.maximum(allowed, 1e-6 * from_right)).all()):
             return False

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conformance.truth.rounding import ROUNDED, Reals
+from conformance.truth.rounding import ROUNDED, Arithmetic, Reals
 
-__all__ = ["PLANTED", "Planted", "applied"]
+__all__ = ["PLANTED", "Planted", "applied", "mistakes"]
 
 
 class Planted(NamedTuple):
@@ -74,3 +74,11 @@ def applied(g: Reals) -> Mapping[str, Reals]:
         made = {p.name: p.make(g) for p in PLANTED}
         least = 2.0**-40 * np.abs(g).max(initial=0.0)
         return {name: M for name, M in made.items() if bool((np.abs(M - g) > least).any())}
+
+
+def mistakes(g: Reals, storage: str) -> Mapping[str, Reals]:
+    """Those of `applied` that are mistakes in this dtype: a number rounded to its own, or to a wider one, is
+    none."""
+    u = Arithmetic.named(storage).u
+    right = {f"in {d}" for d in ("bfloat16", "float16") if Arithmetic.named(d).u <= u}
+    return {name: M for name, M in applied(g).items() if name not in right}

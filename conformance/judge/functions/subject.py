@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from conformance.judge.functions.allclose import Allclose
 from conformance.judge.functions.candidate import Candidate, Request
 from conformance.judge.functions.certificate import Certificate, Precision, certify
 from conformance.judge.functions.inputs import Asked, cotangents
@@ -28,6 +29,7 @@ class Subject:
     wrt        inputs whose gradients are judged; all floats where it is empty
     families   the names of those that are tried; all where it is empty
     framework  "numpy", "torch" or "jax": whose functions of one variable it calls
+    allclose   somebody's own test, which is audited beside
     """
 
     name: str
@@ -41,6 +43,7 @@ class Subject:
     precision: Precision = field(default_factory=lambda: Precision("float64"))
     framework: str = "numpy"
     strict: bool = False
+    allclose: Allclose | None = None
 
     def accuracy(self, name: str) -> Accuracy:
         """What one evaluation of a function of one variable may lose."""

@@ -9,16 +9,17 @@ from typing import TypedDict
 
 import numpy as np
 
+from conformance.judge.functions.allclose import Audited, audited
 from conformance.judge.functions.candidate import Candidate, Ran, Request
 from conformance.judge.functions.certificate import Certificate
 from conformance.judge.functions.inputs import COTANGENTS, FAMILIES, Family, made
 from conformance.judge.functions.judged import Judged, judged, sees, title, worst_verdict
 from conformance.judge.functions.naming import named
-from conformance.judge.functions.planted import applied
+from conformance.judge.functions.planted import mistakes
 from conformance.judge.functions.recording import Table, is_float
 from conformance.judge.functions.subject import Subject
 from conformance.judge.tolerance import LAMBDA
-from conformance.model.results import Verdict
+from conformance.model.results import Number, Verdict, number
 from conformance.tools.load import user_lines
 from conformance.tools.trouble import RefusedError
 from conformance.truth.arrays import UndecidedBranchError
@@ -71,13 +72,16 @@ class FunctionResults(TypedDict):
     judged: list[Judged]
     findings: list[Finding]
     unseen: list[Unseen]
-    sees: dict[str, float]  # the smallest relative error that is found in all of a quantity
-    straddling: int
+    sees: dict[str, Number]  # the smallest relative error that is found in all of a quantity
+    straddling: int  # comparisons that rounding may decide: either side is accepted
     mistake: str  # what the deviation looks like; "" where it is none, or not known
     advice: str
     verdict: Verdict
     exit_code: int
     message: str
+    allclose: str  # "rtol=0.01, atol=0.001" of somebody's own test; "" where none was given
+    audit: list[Audited]  # what that test makes of each gradient
+    command: str  # that asks the same again; "" where functions were given as objects
 
 
 def judge_function(
@@ -89,14 +93,15 @@ def judge_function(
     found: list[Judged] = []
     findings: list[Finding] = []
     unseen: list[Unseen] = []
-    smallest: dict[str, float] = {}
+    smallest: dict[str, Number] = {}
+    audit: list[Audited] = []
     straddling = 0
     for family, inputs in _families(subject):
         progress(family.name)
         row = FamilyRow(name=family.name, why=family.why, status="judged", reason="")
         rows.append(row)
         if inputs is None:
-            row.update(status="not there", reason="these inputs have no such shapes")
+            row["status"], row["reason"] = "not there", "these inputs have no such shapes"
             continue
         first = len(rows) == 1
         for kind in COTANGENTS if first else ("random",):
@@ -112,18 +117,17 @@ def judge_function(
             ) as e:
                 if first:
                     raise _not_recorded(e) from e
-                row.update(
-                    status="not there", reason=f"the reference does not take them: {_said(e)}"
-                )
+                row["status"] = "not there"
+                row["reason"] = f"the reference does not take them: {_said(e)}"
                 break
             straddling += certificate.straddling
             try:
                 ran = subject.candidate(request)
             except Exception as e:
-                row.update(status="error", reason=_said(e))
+                row["status"], row["reason"] = "error", _said(e)
                 break
             if missing := _not_of(ran, certificate):
-                row.update(status="error", reason=missing)
+                row["status"], row["reason"] = "error", missing
                 break
             found += _with_losses(
                 subject, judged(certificate, ran, family.name, kind), inputs, kind
@@ -132,8 +136,10 @@ def judge_function(
             if first and kind == "random":
                 findings += _gates(subject, request, ran, certificate)
                 unseen = _unseen(certificate)
-                smallest = {title(q): x for q, x in sees(certificate).items()}
-    return _told(subject, rows, found, findings, unseen, smallest, straddling)
+                smallest = {title(q): number(x) for q, x in sees(certificate).items()}
+                if subject.allclose is not None:
+                    audit = audited(certificate, subject.allclose)
+    return _told(subject, rows, found, findings, unseen, smallest, audit, straddling)
 
 
 def _families(subject: Subject) -> Iterator[tuple[Family, Table | None]]:
@@ -293,7 +299,7 @@ def _unseen(certificate: Certificate) -> list[Unseen]:
         allowed = LAMBDA * certificate.s[quantity]
         through = [
             name
-            for name, M in applied(exact.hi).items()
+            for name, M in mistakes(exact.hi, certificate.precision.storage).items()
             if bool((exact.distance(M) - exact.rad <= allowed).all())
         ]
         if through:
@@ -310,15 +316,18 @@ def _told(
     found: list[Judged],
     findings: list[Finding],
     unseen: list[Unseen],
-    smallest: dict[str, float],
+    smallest: dict[str, Number],
+    audit: list[Audited],
     straddling: int,
 ) -> FunctionResults:
     errors = [r for r in rows if r["status"] == "error"]
     verdicts: list[Verdict] = [j["verdict"] for j in found if j["verdict"] != "not-run"]
     serious = [f for f in findings if f["kind"] in ("not-repeatable", "variant")]
-    verdict = worst_verdict(
-        [*verdicts, *(["error"] if errors else []), *(["deviates"] if serious else [])]
-    )  # type: ignore[list-item]
+    if errors:
+        verdicts.append("error")
+    if serious:
+        verdicts.append("deviates")
+    verdict = worst_verdict(verdicts)
     mistake, advice = (
         named(subject, found) if verdict == "deviates" or "deviates" in verdicts else ("", "")
     )
@@ -343,6 +352,9 @@ def _told(
         verdict=verdict,
         exit_code=code,
         message=_message(verdict, found, errors, serious, mistake),
+        allclose=str(subject.allclose or ""),
+        audit=audit,
+        command="",
     )
 
 

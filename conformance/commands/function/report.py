@@ -1,0 +1,80 @@
+"""What `conformance function` found as one page: no script, no network, the same bytes for the same results.
+
+It needs nothing but the results, so that a JSON file makes the same page again. Whatever user code named or
+printed is escaped, and characters that could reorder or hide text are spelt out first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from conformance.commands.function.screen import badness, kept, not_returned, worst_of
+from conformance.model.results import Number
+from conformance.report.html import environment, own_file
+from conformance.tools.plain import plain_values
+
+if TYPE_CHECKING:
+    from conformance.judge.functions.judged import Judged
+    from conformance.judge.functions.trial import FunctionResults
+
+__all__ = ["SECTIONS", "render"]
+
+SECTIONS = {
+    "summary": "Verdict",
+    "wrong": "What is wrong",
+    "data": "Quantities and data",
+    "sees": "What the tolerance sees",
+    "allclose": "Audit of an allclose",
+    "nottried": "Families of data",
+    "how": "How it was judged",
+}
+"""The id of each section, in order, and its heading."""
+
+
+def render(found: FunctionResults) -> str:
+    """One self-contained HTML file."""
+    plain = cast("FunctionResults", plain_values(found))
+    env = environment()
+    env.globals.update(digits=_digits)
+    bad = worst_of(plain)
+    sections = {
+        id: heading
+        for id, heading in SECTIONS.items()
+        if (id != "allclose" or plain["allclose"]) and (id != "wrong" or bad or plain["findings"])
+    }
+    page = env.get_template("function.html").render(
+        f=plain,
+        css=own_file("report.css"),
+        sections=sections,
+        bad=bad,
+        kept=kept(plain),
+        not_returned=not_returned(plain),
+        **_cells(plain),
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8
+
+
+def _cells(found: FunctionResults) -> dict[str, object]:
+    """Sets of data down, quantities across: what was judged there."""
+    rows: dict[tuple[str, str], dict[str, Judged]] = {}
+    for j in found["judged"]:
+        rows.setdefault((j["family"], j["cotangent"]), {})[j["quantity"]] = j
+    quantities = list(dict.fromkeys(j["quantity"] for j in found["judged"]))
+    each = _by_quantity(found, quantities)
+    worst = {of[0]["quantity"]: max(of, key=badness) for of in each}
+    blind = [max(of, key=lambda j: j["blind"]) for of in each]
+    return {
+        "rows": rows,
+        "quantities": quantities,
+        "worst": worst,
+        "blind": [j for j in blind if j["blind"]],
+    }
+
+
+def _by_quantity(found: FunctionResults, quantities: list[str]) -> list[list[Judged]]:
+    return [[j for j in found["judged"] if j["quantity"] == q] for q in quantities]
+
+
+def _digits(x: Number) -> str:
+    """A number with all its digits."""
+    return {"nan": "NaN", "inf": "∞", "-inf": "−∞"}.get(str(x), f"{x}")
