@@ -137,14 +137,17 @@ class Certificate:
 
     @cached_property
     def s(self) -> dict[Quantity, Reals]:
-        """Root mean square errors."""
+        """Root mean square errors; infinite behind what leaves the range of the dtype."""
         model = self._model()
         found: dict[Any, Reals] = dict(errors(self.recording.tape, self.read, model))
         self.straddling = model.straddled
         for name in self.extremes:
             for n in self.wrt:
                 self._without(found, name, n)
-        whole = {key: self.precision.stored(s, self.read.at[key]) for key, s in found.items()}
+        whole = {
+            key: np.where(np.isnan(s), np.inf, self.precision.stored(s, self.read.at[key]))
+            for key, s in found.items()
+        }
         return {key: whole.get(key, np.zeros(e.hi.shape)) for key, e in self.truth.items()}
 
     def _without(self, found: dict[Quantity, Reals], name: str, n: str) -> None:
