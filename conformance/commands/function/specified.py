@@ -80,6 +80,10 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
         raise RefusedError(
             f"--takes {spec['takes']!r} is not known; expected one of {', '.join(TAKES)}."
         )
+    if spec["framework"] not in FRAMEWORKS:
+        raise RefusedError(
+            f"the framework {spec['framework']!r} is not known; expected one of {', '.join(FRAMEWORKS)}."
+        )
     function, vjp, reference = given("function"), given("vjp"), given("reference")
     if function is None and vjp is None:
         raise RefusedError(
@@ -179,7 +183,17 @@ def _recorder(
 def _first(f: Function | None) -> Function:
     """The outputs of a forward pass that also returns what it saves."""
     assert f is not None
-    return lambda *inputs, **params: f(*inputs, **params)[0]
+
+    def outputs(*inputs: Any, **params: Any) -> Any:
+        found = f(*inputs, **params)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise RefusedError(
+                f"the forward pass returned a {type(found).__name__}; expected (outputs, what it saved), "
+                "for --takes saves."
+            )
+        return found[0]
+
+    return outputs
 
 
 def _of_torch(f: Any) -> bool:

@@ -49,8 +49,11 @@ class ByHand:
 
         What overflows on the way is no mistake: NumPy's warnings, which a test may make errors, are off.
         """
-        with np.errstate(all="ignore"):
-            return self._ran(request)
+        try:
+            with np.errstate(all="ignore"):
+                return self._ran(request)
+        except SystemExit as e:
+            raise CandidateError(f"it ends the process: SystemExit({e.code!r}).") from e
 
     def _ran(self, request: Request) -> Ran:
         given = {n: _handed(M, request.dtype, self.strided) for n, M in request.inputs.items()}
@@ -76,6 +79,7 @@ class ByHand:
             if self.takes == "inputs"
             else [found if self.takes == "outputs" else saved]
         )
+        handed = [c.copy() for c in cotangents]
         back = self.backward(one, *rest, **_accepted(self.backward, self.params))
         gradients = _gradients(
             back, [n for n, M in request.inputs.items() if is_float(M)], [*request.inputs], request
@@ -85,6 +89,8 @@ class ByHand:
             for n, M in given.items()
             if not np.array_equal(M, before[n], equal_nan=is_float(M))
         ]
+        if not all(map(np.array_equal, cotangents, handed)):
+            notes.append("it writes to its cotangent; expected it to be left as it is.")
         return Ran(outputs, gradients, tuple(notes))
 
 

@@ -36,8 +36,11 @@ def record(
         Recorded(recording.inputs[n], np.dtype(M.dtype)) if n in recording.inputs else M.copy()
         for n, M in inputs.items()
     ]
-    with _making(recording.tape, np.dtype(dtype)):
-        found = f(*given, **params)
+    try:
+        with _making(recording.tape, np.dtype(dtype)), np.errstate(all="ignore"):
+            found = f(*given, **params)
+    except SystemExit as e:
+        raise RecordingError(f"the function ends the process: SystemExit({e.code!r}).") from e
     several = isinstance(found, tuple | list)
     outputs = [_value(y, recording.tape) for y in (found if several else [found])]
     return recording.end(outputs, several)
@@ -185,6 +188,7 @@ class Recorded:
         return Recorded(value, dtype or self.dtype)
 
     def _view(self, f: Callable[[Any], Any]) -> Recorded:
+        self._value.tape.line = _line()
         if isinstance(self._value, Constant):
             found = Constant(self._value.tape, f(self._value.numbers))
             return Recorded(found, self.dtype, self, f(np.arange(self.size).reshape(self.shape)))
@@ -209,6 +213,7 @@ class Recorded:
         return found
 
     def __setitem__(self, key: Any, x: Any) -> None:
+        self._value.tape.line = _line()
         known, new = self.constant, x.constant if isinstance(x, Recorded) else x
         if (
             known is not None
@@ -232,6 +237,7 @@ class Recorded:
         self[...] = x
 
     def astype(self, dtype: Any, *_: Any, **__: Any) -> Recorded:
+        self._value.tape.line = _line()
         new = np.dtype(dtype)
         if np.issubdtype(new, np.integer):
             self._leaves(f".astype({new})", "np.floor")
@@ -268,6 +274,7 @@ class Recorded:
         if name in _MOVING_METHODS:
             return lambda *args, **kw: self._view(lambda p: getattr(p, name)(*args, **kw))
         if name in _METHODS:
+            self._value.tape.line = _line()
             return functools.partial(FUNCTIONS[_METHODS[name]], self)
         if name.startswith("__"):
             raise AttributeError(name)

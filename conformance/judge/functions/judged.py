@@ -196,7 +196,10 @@ def _misshapen(array: Array, exact: Enclosure, certificate: Certificate, quantit
     if has == wanted[::-1] and _fits(array.numbers.T, exact, certificate, quantity):
         return f"{told}: it is the transpose."
     for axes in _axes_to_sum(has, wanted):
-        if _fits(array.numbers.sum(axis=axes).reshape(wanted), exact, certificate, quantity):
+        summed = array.numbers.sum(axis=axes)
+        if summed.size == exact.hi.size and _fits(
+            summed.reshape(wanted), exact, certificate, quantity
+        ):
             axis = ", ".join(map(str, axes))
             return (
                 f"{told}: it is not summed over axis {axis}, along which the input was broadcast."

@@ -199,8 +199,10 @@ def _note(findings: list[Finding], notes: Sequence[str]) -> None:
 
 
 def _not_of(ran: Ran, certificate: Certificate) -> str:
-    """Outputs that the reference does not have."""
+    """Outputs that the reference does not have, or no gradient at all."""
     known = set(certificate.recording.outputs)
+    if ran.gradients and all(g is None for g in ran.gradients.values()):
+        return f"it returned no gradient; expected that of {', '.join(ran.gradients)}."
     strange = [n for n in ran.outputs if n not in known]
     if strange:
         of = ", ".join(ran.outputs)
@@ -362,12 +364,13 @@ def _told(
     errors = [r for r in rows if r["status"] == "error"]
     verdicts: list[Verdict] = [j["verdict"] for j in found if j["verdict"] != "not-run"]
     serious = [f for f in findings if f["kind"] in ("not-repeatable", "variant")]
-    verdict = worst_verdict(
-        [*verdicts, *(["error"] if errors else []), *(["deviates"] if serious else [])]
-    )  # type: ignore[list-item]
-    mistake, advice = (
-        named(subject, found) if verdict == "deviates" or "deviates" in verdicts else ("", "")
-    )
+    if serious:
+        verdicts.append("deviates")
+    if errors:
+        verdicts.append("error")
+    # what is wrong on some data is wrong, whatever happens on other
+    verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
+    mistake, advice = named(subject, found) if verdict == "deviates" else ("", "")
     code = _exit_code(verdict, subject.strict)
     p = subject.precision
     return FunctionResults(
@@ -425,8 +428,11 @@ def _message(
     if errors and verdict == "error":
         return f"it could not be judged on {errors[0]['name']} data: {errors[0]['reason']}"
     bad = [j for j in found if j["verdict"] == verdict]
-    if not bad:
-        return serious[0]["text"] if serious else "nothing could be judged."
+    if serious and not bad:
+        return serious[0]["text"]
+    if not bad or verdict == "not-run":
+        why = next((j["reason"] for j in found if j["reason"]), "")
+        return f"nothing could be judged: {why}" if why else "nothing could be judged."
     names = list(dict.fromkeys(j["quantity"] for j in bad))
     where = len({(j["family"], j["cotangent"]) for j in bad})
     told = {"deviates": "is wrong", "inaccurate": "loses digits", "undecided": "is undecided"}[
