@@ -72,10 +72,10 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
         return load(spec[key]) if spec[key] else None  # type: ignore[literal-required]
 
     for key in ("dtype", "accumulate", "compute"):
-        if spec[key] and spec[key] not in DTYPES:  # type: ignore[literal-required]
+        if spec[key] and spec[key] not in DTYPES:
             raise RefusedError(
                 f"--{key} {spec[key]!r} is not known; expected one of {', '.join(DTYPES)}."
-            )  # type: ignore[literal-required]
+            )
     if spec["takes"] not in TAKES:
         raise RefusedError(
             f"--takes {spec['takes']!r} is not known; expected one of {', '.join(TAKES)}."
@@ -176,8 +176,9 @@ def _recorder(
         from conformance.judge.functions import from_jax
 
         return lambda inputs, dtype: from_jax.record(f, inputs, dtype, params)
-    first = reference is None and takes == "saves"
-    return lambda inputs, dtype: record_numpy(_first(f) if first else f, inputs, dtype, params)
+    assert f is not None
+    forward = _first(f) if reference is None and takes == "saves" else f
+    return lambda inputs, dtype: record_numpy(forward, inputs, dtype, params)
 
 
 def _first(f: Function | None) -> Function:

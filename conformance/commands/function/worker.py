@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 
 from conformance.commands.function.specified import subject_of
 from conformance.judge.functions.trial import judge_function
@@ -24,6 +25,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     question = json.loads(sys.stdin.readline())
+    answer: dict[str, Any]
     try:
         answer = {"results": judge_function(subject_of(question))}
     except RefusedError as e:

@@ -1,9 +1,9 @@
 """What a wrong gradient looks like: the derivative with one mistake in it, found by making that mistake.
 
-Where the gradients that a mistake gives (`slips.py`) are what the code gave, within the tolerance, the mistake
-has a name, and a line: the operation of the forward pass that it belongs to. A gradient is the sum of what the
-primitives hand on, so that one sweep without a term tells every factor that the term may have got. What no
-such mistake explains is described by its pattern (`judge/mistakes/pattern.py` does so for networks).
+Where the gradients that a mistake gives (`slips.py`) are what the code gave, within the tolerance, the
+mistake has a name, and a line: the operation of the forward pass that it belongs to. A gradient is the sum of
+what the primitives hand on, so that one sweep without a term tells every factor that the term may have got.
+What no such mistake explains is described by its pattern (`judge/mistakes/pattern.py` does so for networks).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.judge.functions.candidate import Ran, Request
 from conformance.judge.functions.certificate import Certificate, Quantity
@@ -27,8 +28,9 @@ from conformance.truth.rounding import ROUNDED, Reals
 
 __all__ = ["named"]
 
-SMALLEST = 3  # sizes of an axis that a function is named at, where it can be: 2 is a number of its own
-SMALL = 5  # and above: equal sizes stay equal
+SMALLEST = (
+    3  # size of an axis at which a mistake is named, where it can be: 2 is a number of its own
+)
 
 
 class _Seen(NamedTuple):
@@ -54,8 +56,8 @@ def _at_small_inputs(subject: Subject) -> _Seen | None:
     """The mistake at the smallest inputs that show it."""
     if subject.given is not None:
         return None
-    for most in (SMALL, 2 * SMALL):
-        small = _shrunk(subject.asked, most)
+    for kept in (SMALLEST - 1, 8):
+        small = _shrunk(subject.asked, kept)
         inputs = made(small, FAMILIES[0], subject.precision.storage)
         try:
             certificate, request = subject.certificate(inputs or {}, "random")
@@ -87,13 +89,15 @@ def _at(subject: Subject, bad: Judged) -> _Seen | None:
     return _explained(certificate, request, ran, wrong) if wrong else None
 
 
-def _shrunk(asked: Mapping[str, Asked], most: int) -> dict[str, Asked]:
-    """Every size at most that: different ones stay different, where there is room."""
+def _shrunk(asked: Mapping[str, Asked], kept: int) -> dict[str, Asked]:
+    """Sizes beyond those that are kept, as small as they can be: different ones stay different."""
     sizes = sorted({n for a in asked.values() for n in (*a.shape, a.below) if n})
     taken: dict[int, int] = {0: 0}
     for n in sizes:
-        free = [k for k in range(SMALLEST, most + 1) if k not in taken.values()]
-        taken[n] = n if n < SMALLEST else min(n, free[0] if free else most)
+        k = n if n <= kept else SMALLEST
+        while n > kept and k in taken.values():
+            k += 1
+        taken[n] = min(n, k)
     return {
         name: a._replace(shape=tuple(taken[n] for n in a.shape), below=taken[a.below])
         for name, a in asked.items()
@@ -119,7 +123,8 @@ def _explained(
     if (seen := _not_finite(certificate, ran, wrong)) is not None:
         return seen
     simple = _simple(certificate, ran, wrong)
-    if wrong[0][0] == "y" or (simple is not None and simple.text.endswith("everywhere")):
+    each = [_simple(certificate, ran, [q]) for q in wrong]
+    if wrong[0][0] == "y" or all(s is not None and s.text.endswith("everywhere") for s in each):
         return simple
     search = _Search(certificate, ran, [n for _, n in wrong], Function(certificate, request))
     return search.found() or simple or _pattern(certificate, ran, wrong[0])
@@ -164,9 +169,7 @@ class _Search:
         return None
 
     def _gives(self, expected: Gradients, names: list[str]) -> bool:
-        return all(
-            bool((np.abs(self.got[n] - expected[n]) <= self._near(n)).all()) for n in names
-        )
+        return all(bool((np.abs(self.got[n] - expected[n]) <= self._near(n)).all()) for n in names)
 
     def _near(self, n: str) -> Reals:
         """What the code may be off by, where it computes something else."""
@@ -177,21 +180,43 @@ class _Search:
 
     def _all(self) -> Iterator[tuple[str, Gradients]]:
         yield from self._factors(plain=True)
-        yield from self._slips
+        for slip in self._slips:
+            yield slip.text, slip.gradients
+            if slip.sum_of is not None:
+                yield from self._scaled(slip)
         yield from self._factors(plain=False)
         yield from self._times_a_value()
+
+    def _scaled(self, slip: Slip) -> Iterator[tuple[str, Gradients]]:
+        """A term with a wrong sum, times a number: that of the elements that were summed."""
+        without = self.function.without(slip.sum_of) if slip.sum_of is not None else None
+        c = self._slope(without, slip.gradients) if without is not None else None
+        if without is not None and c is not None and abs(c - 1) > 1e-5:
+            found = {n: M + c * (slip.gradients[n] - M) for n, M in without.items()}
+            yield f"{slip.text}, and is off by {_factor(c, self.certificate)} times", found
+
+    def _slope(self, without: Gradients, with_it: Gradients) -> float | None:
+        """c of got = without + c (with it − without), at best; None where it tells nothing."""
+        D = np.concatenate([(self.got[n] - without[n]).ravel() for n in self.wrong])
+        B = np.concatenate([(with_it[n] - without[n]).ravel() for n in self.wrong])
+        size = float(B @ B)
+        if not size or not np.isfinite(size) or np.count_nonzero(B) < 3 < B.size:
+            return None
+        return float(D @ B) / size
 
     @cached_property
     def _slips(self) -> Iterable[Slip]:
         f = self.function
-        return _Kept(chain(f.in_sweep(), f.on_lines(), f.of_cotangent(), f.of_forward(), f.in_another_place()))
+        kinds = (f.in_sweep, f.on_lines, f.of_cotangent, f.of_forward, f.in_another_place)
+        return _Kept(chain.from_iterable(kind() for kind in kinds))
 
     def _swapped(self) -> Iterator[tuple[str, Gradients]]:
         right = self.function.right
         for i, a in enumerate(self.wrong):
             for b in self.wrong[i + 1 :]:
                 if right[a].shape == right[b].shape:
-                    yield f"∂{a} and ∂{b} are in each other's place", {**right, a: right[b], b: right[a]}
+                    swapped = {**right, a: right[b], b: right[a]}
+                    yield f"∂{a} and ∂{b} are in each other's place", swapped
 
     # --- a term, times what? ---
 
@@ -200,7 +225,7 @@ class _Search:
         """The gradients without what each primitive hands to an operand."""
         found = []
         for place in self.function.places[: self.function.most]:
-            without = self.function.factors_of(place)
+            without = self.function.without(place)
             if without is not None:
                 found.append((self.function.term(place), without))
         return found
@@ -210,14 +235,12 @@ class _Search:
         with what the code gave."""
         right = self.function.right
         for term, without in self._terms:
-            D = np.concatenate([(self.got[n] - without[n]).ravel() for n in self.wrong])
-            B = np.concatenate([(right[n] - without[n]).ravel() for n in self.wrong])
-            size = float(B @ B)
-            if not size or not np.isfinite(size):
+            c = self._slope(without, right)
+            if c is None:
                 continue
-            c = float(D @ B) / size
             told = _times(c, self.certificate)
-            if (told is None) == plain or (not plain and np.count_nonzero(B) < 3):
+            few = sum(right[n].size for n in self.wrong) < 3
+            if (told is None) == plain or (not plain and few):
                 continue
             text = told or f"is {c:.6g} times what it should be"
             yield f"{term} {text}", {n: without[n] + c * (right[n] - without[n]) for n in right}
@@ -391,9 +414,8 @@ def _pattern(certificate: Certificate, ran: Ran, quantity: Quantity) -> _Seen:
                 f"each number of {title(quantity)} is a {dtype}",
                 "Look for a cast, or an array made without a dtype.",
             )
-    for text, moved in _moved(right):
-        if bool((np.abs(got - moved) <= 8 * allowed.max(initial=0.0)).all()):
-            return _Seen(f"{title(quantity)} is {text}", "Look at the indices.")
+    if text := _moved(got, right, 8 * float(allowed.max(initial=0.0))):
+        return _Seen(f"{title(quantity)} {text}", "Look at the indices.")
     wrong = np.abs(got - right) > allowed
     n = int(wrong.sum())
     where = _where(wrong)
@@ -409,7 +431,7 @@ def _pattern(certificate: Certificate, ran: Ran, quantity: Quantity) -> _Seen:
     return _Seen(f"{n} of {wrong.size} elements of {title(quantity)} are wrong", "")
 
 
-def _where(wrong: Reals) -> str:
+def _where(wrong: NDArray[np.bool_]) -> str:
     """The place along an axis where all that is wrong stands; "" where there is no such axis."""
     for d, n in enumerate(wrong.shape):
         at = np.flatnonzero(np.moveaxis(wrong, d, 0).reshape(n, -1).any(axis=1))
@@ -421,10 +443,23 @@ def _where(wrong: Reals) -> str:
     return ""
 
 
-def _moved(right: Reals) -> Iterator[tuple[str, Reals]]:
+def _moved(got: Reals, right: Reals, near: float) -> str:
+    """Where the right numbers stand in wrong places; "" where they do not."""
+
+    def same(a: Reals, b: Reals) -> bool:
+        return bool((np.abs(a - b) <= near).all())
+
     for d, n in enumerate(right.shape):
-        if n < 2:
-            continue
-        yield f"in reverse order along axis {d}", np.flip(right, d)
-        for by in (1, -1):
-            yield f"shifted by one along axis {d}", np.roll(right, by, axis=d)
+        if n > 1 and same(got, np.flip(right, d)):
+            return f"is in reverse order along axis {d}"
+    for by in product((0, 1, -1), repeat=right.ndim):
+        here = tuple(slice(max(k, 0), n + min(k, 0)) for k, n in zip(by, right.shape, strict=True))
+        there = tuple(
+            slice(max(-k, 0), n - max(k, 0)) for k, n in zip(by, right.shape, strict=True)
+        )
+        if any(by) and 4 * got[here].size >= got.size > 2 and same(got[here], right[there]):
+            axes = ", ".join(str(d) for d, k in enumerate(by) if k)
+            return f"is shifted by one along axis {axes}"
+    if got.size > 2 and same(np.sort(got, axis=None), np.sort(right, axis=None)):
+        return "has the right numbers in other places"
+    return ""

@@ -16,7 +16,7 @@ import numpy as np
 
 from conformance.judge.functions.candidate import Request
 from conformance.judge.functions.certificate import Certificate
-from conformance.truth.nodes import Node, Value, op
+from conformance.truth.nodes import Node, Nodes, Value, op
 from conformance.truth.primitives import UNARY
 from conformance.truth.readings import continued
 from conformance.truth.rounding import Reals
@@ -34,16 +34,17 @@ SEE_THROUGH = ("reshape", "broadcast", "permute", "mark", "negative", "cast", "s
 PLAIN = {
     "multiply": "the product", "quotient": "the quotient", "add": "the sum", "subtract": "the difference",
     "matmul": "the matrix product", "largest": "the maximum", "where": "where", "sqrt": "the square root",
-    "rsqrt": "the square root", "square": "the square", "power": "the power", "absolute": "the absolute value",
-    "take": "the elements taken", "join": "the joined array", "maximum": "the maximum",
+    "rsqrt": "the square root", "square": "the square", "power": "the power", "maximum": "the maximum",
+    "take": "the elements taken", "join": "the joined array", "absolute": "the absolute value",
 }  # fmt: skip
 
 
 class Slip(NamedTuple):
-    """A mistake in words, and the gradients that it gives."""
+    """A mistake in words, and the gradients that it gives; `sum_of`: where a sum is another."""
 
     text: str
     gradients: Gradients
+    sum_of: Place | None = None
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Function:
     certificate: Certificate
     request: Request
     _env: list[Any] = field(default_factory=list)
+    _without: dict[Place, Gradients | None] = field(default_factory=dict)
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -149,8 +151,8 @@ class Function:
         return {n: read.get(n, np.zeros(x.shape)) for n, x in self.right.items()}
 
     def again(self, change: Callable[[Tape, int, list[Value]], Value | None]) -> Gradients | None:
-        """The gradients of another function: the forward pass with some primitive changed. `change` gives what
-        stands there instead, from its operands, or None."""
+        """The gradients of another function: the forward pass with some primitive changed. `change` gives
+        what stands there instead, from its operands, or None."""
         tape, at = Tape(), dict[int, int]()
         try:
             for i, node in enumerate(self.nodes):
@@ -189,7 +191,11 @@ class Function:
         if node.rule is LEAF:
             M = np.asarray(node.params["numbers"])
             user = next((k for k, other in enumerate(self.nodes) if i in other.operands), i)
-            return f"{float(M.reshape(-1)[0]):.6g}" if M.size == 1 else f"the constant array{self.line(user)}"
+            return (
+                f"{float(M.reshape(-1)[0]):.6g}"
+                if M.size == 1
+                else f"the constant array{self.line(user)}"
+            )
         return self._operation(i) + self.line(i)
 
     def _operation(self, i: int) -> str:
@@ -235,23 +241,27 @@ class Function:
 
     @cached_property
     def _uses(self) -> Counter[int]:
-        used = (j for node in self.nodes if node.rule.name not in SEE_THROUGH for j in node.operands)
+        used = (
+            j for node in self.nodes if node.rule.name not in SEE_THROUGH for j in node.operands
+        )
         return Counter(map(self.source, used))
 
     # --- mistakes ---
 
-    def factors_of(self, place: Place) -> Gradients | None:
+    def without(self, place: Place) -> Gradients | None:
         """The gradients without what a primitive hands to an operand."""
-        return self.swept({place: _times(0.0)})
+        if place not in self._without:
+            self._without[place] = self.swept({place: _times(0.0)})
+        return self._without[place]
 
     def in_sweep(self) -> Iterator[Slip]:
-        """A factor forgotten, a sum left out or taken over another axis, a matrix not transposed, a derivative
-        at the wrong place, an index that counts once."""
+        """A factor forgotten, a sum left out or taken over another axis, a matrix not transposed, a
+        derivative at the wrong place, an index that counts once."""
         for place in self.places[: self.most]:
             i, k = place
             for text, alter in self._slips(i, k):
                 if (found := self.swept({place: alter})) is not None:
-                    yield Slip(text, found)
+                    yield Slip(text, found, place if text.startswith("the sum ") else None)
 
     def on_lines(self) -> Iterator[Slip]:
         """The same mistake wherever a line of the code is run, as in a loop."""
@@ -263,17 +273,31 @@ class Function:
             if len(places) < 2:
                 continue
             i, k = places[0]
-            slips = [{text: alter for text, alter in self._slips(*place)} for place in places]
-            for text, how in (("is missing", 0.0), ("is counted twice", 2.0), ("has the other sign", -1.0)):
+            for which, counts in (
+                ("last", places[0]),
+                ("first", places[-1]),
+            ):  # in the sweep's order
+                found = self.swept({place: _times(0.0) for place in places if place != counts})
+                if found is not None:
+                    text = (
+                        f"of {self.term(counts)} the {which} time that the line runs counts alone"
+                    )
+                    yield Slip(text, found)
+            slips = [list(self._slips(*place)) for place in places]
+            for text, how in (
+                ("is missing", 0.0),
+                ("is counted twice", 2.0),
+                ("has the other sign", -1.0),
+            ):
                 found = self.swept({place: _times(how) for place in places})
                 if found is not None:
                     yield Slip(f"{self.term(places[0])} {text}", found)
-            for n, text in enumerate(slips[0]):
-                alters = [list(s.values())[n] for s in slips if len(s) > n]
-                if len(alters) == len(places):
-                    found = self.swept(dict(zip(places, alters, strict=True)))
-                    if found is not None:
-                        yield Slip(text, found)
+            for of in zip(*slips, strict=False):
+                found = self.swept(
+                    {place: alter for place, (_, alter) in zip(places, of, strict=True)}
+                )
+                if found is not None:
+                    yield Slip(of[0][0], found)
 
     def _slips(self, i: int, k: int) -> Iterator[tuple[str, Alter]]:
         node, what = self.nodes[i], self.words(i)
@@ -284,18 +308,24 @@ class Function:
             yield f"the derivative of {what} is taken at its output", self._elsewhere(i, True)
             text = f"the derivative of {what} is one by its output, and taken at its input"
             yield text, self._elsewhere(i, False)
-            y = lambda g: Value(g.tape, i)  # noqa: E731
-            yield f"the derivative of {what} is taken for its value", lambda g, c: op.multiply(g, y(g))
-            text = f"the derivative of {what} is taken for 1 minus its value"
-            yield text, lambda g, c: op.subtract(g, op.multiply(g, y(g)))
+            for text, alter in (("its value", _its_value(i)), ("1 minus its value", _one_minus(i))):
+                yield f"the derivative of {what} is taken for {text}", alter
+        if name == "largest":
+            text = f"the gradient of {what} goes to the smallest"
+            yield text, self._to_the_smallest(i)
         if name == "matmul":
             text = f"in the gradient of {what} the other factor is not transposed"
             yield text, self._untransposed(i, k)
+            text = f"in the gradient of {what} the cotangent is transposed"
+            yield text, self._transposed(i, k)
         if name == "take":
             text = f"where an index stands more than once in {what}, one of them counts alone"
             yield text, _last_only(node.params["index"], self.nodes[node.operands[0]].shape)
         behind = self.term((i, k)).removeprefix("the term ")
-        yield f"the sum over an axis is left out in the term {behind}: each element for itself", _unsummed
+        yield (
+            f"the sum over an axis is left out in the term {behind}: each element for itself",
+            _unsummed,
+        )
         n = len(node.shape)
         for d in range(n):
             text = f"the sum in the term {behind} is taken over axis {d}; expected another axis"
@@ -337,14 +367,18 @@ class Function:
                 continue
             own = i if one else node.operands[1 - k]
             for v, other in enumerate(self.nodes):
-                if v == own or other.shape != self.nodes[own].shape or other.rule.name in SEE_THROUGH:
+                if (
+                    v == own
+                    or other.shape != self.nodes[own].shape
+                    or other.rule.name in SEE_THROUGH
+                ):
                     continue
                 for operands in ((v, None), (i, v)) if one else ((v, None),):
                     found = self.swept({(i, k): self._with(i, k, *operands)})
                     if found is not None:
-                        text = "the derivative of" if one else "a factor in the gradient of"
-                        expected = "" if one else f"; expected {self.words(own)}"
-                        yield Slip(f"{text} {self.words(i)} is computed from {self.words(v)}{expected}", found)
+                        what = "the derivative of" if one else "a factor in the gradient of"
+                        text = f"{what} {self.words(i)} is computed from {self.words(v)}"
+                        yield Slip(text + ("" if one else f"; expected {self.words(own)}"), found)
 
     def _with(self, i: int, k: int, value: int, operand: int | None) -> Alter:
         """The reverse of a primitive with another number in the place of its value, or of its operand."""
@@ -367,13 +401,35 @@ class Function:
 
         return alter
 
+    def _to_the_smallest(self, i: int) -> Alter:
+        node = self.nodes[i]
+
+        def alter(g: Value, c: Value) -> Value:
+            a = op.negative(Value(g.tape, node.operands[0]))
+            top = op.largest(a, **node.params)
+            found: Value = op.multiply(g, op.share(a, top, **node.params))
+            return found
+
+        return alter
+
     def _untransposed(self, i: int, k: int) -> Alter:
         a, b = self.nodes[i].operands
 
         def alter(g: Value, c: Value) -> Value:
-            found = (
-                op.matmul(g, Value(g.tape, b)) if k == 0 else op.matmul(Value(g.tape, a), g)
-            )
+            found = op.matmul(g, Value(g.tape, b)) if k == 0 else op.matmul(Value(g.tape, a), g)
+            if found.shape != c.shape:
+                raise ValueError("not square.")
+            return found
+
+        return alter
+
+    def _transposed(self, i: int, k: int) -> Alter:
+        a, b = self.nodes[i].operands
+
+        def alter(g: Value, c: Value) -> Value:
+            G = op.transpose(g)
+            left, right = op.transpose(Value(g.tape, a)), op.transpose(Value(g.tape, b))
+            found: Value = op.matmul(G, right) if k == 0 else op.matmul(left, G)
             if found.shape != c.shape:
                 raise ValueError("not square.")
             return found
@@ -391,45 +447,66 @@ class Function:
 
     def of_forward(self) -> Iterator[Slip]:
         """What the backward pass computes again, and otherwise."""
-        users = {j: i for i in range(len(self.nodes) - 1, -1, -1) for j in self.nodes[i].operands}
-        for i, node in enumerate(self.nodes[: self.most]):
-            if node.rule is LEAF and i not in self.inputs:
-                user = users.get(i)
-                for text, M in _constants(node.params["numbers"]):
-                    where = self.line(user) if user is not None else ""
-                    yield from self._again(f"{text}{where}", i, lambda t, o, M=M: t.leaf(M))
-            elif node.rule is LEAF:
-                for text, f in _moved(node.shape):
-                    yield from self._again(
-                        f"it is the gradient with {self.inputs[i]} {text}", i,
-                        lambda t, o, f=f, i=i: f(t.record(LEAF, **self.nodes[i].params)),
-                    )  # fmt: skip
-            elif node.rule.name in ("sum", "largest"):
-                n = len(self.nodes[node.operands[0]].shape)
-                for d in range(n):
-                    text = f"{self.words(i)} is computed again over axis {d}"
-                    yield from self._again(
-                        text, i, lambda t, o, d=d, n=n, node=node: t.record(node.rule, *o, axes=(d - n,))
-                    )
-            elif node.rule.name in ("where", "maximum"):
-                for k, which in ((-2, "first"), (-1, "second")):
-                    text = f"it is the gradient of a function that takes the {which} of the two in {self.words(i)}"
-                    yield from self._again(text, i, lambda t, o, k=k: op.broadcast(o[k], shape=node.shape))
-            elif node.rule.name in UNARY or node.rule.name == "exp":
-                yield from self._again(
-                    f"it is the gradient without {self.words(i)}", i, lambda t, o: op.mark(o[0])
-                )
-                yield from self._again(
-                    f"it is the gradient with the other sign inside {self.words(i)}", i,
-                    lambda t, o, node=node: t.record(node.rule, op.negative(o[0]), **node.params),
-                )  # fmt: skip
+        for i in range(min(len(self.nodes), self.most)):
+            for text, make in self._otherwise(i):
+                found = self._again(i, make)
+                if found is not None:
+                    yield Slip(text, found)
 
-    def _again(
-        self, text: str, i: int, make: Callable[[Tape, list[Value]], Value]
-    ) -> Iterator[Slip]:
-        found = self.again(lambda t, j, o: make(t, o) if j == i else None)
-        if found is not None:
-            yield Slip(text, found)
+    def _again(self, i: int, make: Make) -> Gradients | None:
+        return self.again(lambda tape, j, of: make(tape, of) if j == i else None)
+
+    def _otherwise(self, i: int) -> Iterator[tuple[str, Make]]:
+        """What may stand in the place of a primitive by mistake."""
+        node, what = self.nodes[i], self.words(i)
+        name = node.rule.name
+        if node.rule is LEAF and i in self.inputs:
+            for text, index in _moved(node.shape):
+                yield f"it is the gradient with {self.inputs[i]} {text}", _taken(node, index)
+        elif node.rule is LEAF:
+            user = next((k for k, other in enumerate(self.nodes) if i in other.operands), i)
+            for text, M in _constants(node.params["numbers"]):
+                yield f"{text}{self.line(user)}", _leaf(M)
+        elif name in ("sum", "largest"):
+            n = len(self.nodes[node.operands[0]].shape)
+            for d in range(n):
+                yield f"{what} is computed again over axis {d}", _recorded(node, axes=(d - n,))
+        elif name in ("where", "maximum"):
+            for k, which in ((-2, "first"), (-1, "second")):
+                text = (
+                    f"it is the gradient of a function that takes the {which} of the two in {what}"
+                )
+                yield text, _operand(k, node.shape)
+        elif name in UNARY or name == "exp":
+            yield f"it is the gradient without {what}", _operand(0, node.shape)
+            yield f"it is the gradient with the other sign inside {what}", _negated(node)
+
+
+Make = Callable[[Tape, list[Value]], Value]
+
+
+def _taken(node: Node, index: Any) -> Make:
+    def make(tape: Tape, of: list[Value]) -> Value:
+        found: Value = op.take(tape.record(LEAF, **node.params), index=index)
+        return found
+
+    return make
+
+
+def _leaf(M: Any) -> Make:
+    return lambda tape, of: tape.leaf(M)
+
+
+def _recorded(node: Node, **params: Any) -> Make:
+    return lambda tape, of: tape.record(node.rule, *of, **params)
+
+
+def _operand(k: int, shape: tuple[int, ...]) -> Make:
+    return lambda tape, of: op.broadcast(of[k], shape=shape)
+
+
+def _negated(node: Node) -> Make:
+    return lambda tape, of: tape.record(node.rule, op.negative(of[0]), **node.params)
 
 
 def _floats(B: Any) -> Reals:
@@ -441,6 +518,14 @@ def _floats(B: Any) -> Reals:
 
 def _times(factor: float) -> Alter:
     return lambda g, c: op.multiply(c, c.tape.record(LEAF, numbers=factor))
+
+
+def _its_value(i: int) -> Alter:
+    return lambda g, c: op.multiply(g, Value(g.tape, i))
+
+
+def _one_minus(i: int) -> Alter:
+    return lambda g, c: op.subtract(g, op.multiply(g, Value(g.tape, i)))
 
 
 def _skipped(g: Value, c: Value) -> Value:
@@ -457,7 +542,7 @@ def _skipped(g: Value, c: Value) -> Value:
     return op.reshape(summed, shape=c.shape)
 
 
-def _rebuilt(c: Value, i: int, change: Callable[[Node], Value], deep: int = 8) -> Value:
+def _rebuilt(c: Value, i: int, change: Callable[[Node], Value], deep: int = 16) -> Value:
     """What is handed on with its last sum over axes changed, and what is done after it done again. Raises
     ValueError where there is none."""
     tape = c.tape
@@ -465,10 +550,10 @@ def _rebuilt(c: Value, i: int, change: Callable[[Node], Value], deep: int = 8) -
     name = node.rule.name
     if name == "sum":
         return change(node)
-    if not deep or name not in ("reshape", "negative", "broadcast", "quotient", "multiply"):
+    if not deep or name not in ("reshape", "negative", "broadcast", "quotient", "multiply", "add"):
         raise ValueError("there is no sum.")
-    if name in ("multiply", "quotient"):
-        for k in (0, 1) if name == "multiply" else (0,):
+    if name in ("multiply", "quotient", "add"):
+        for k in (0,) if name == "quotient" else (0, 1):
             try:
                 of = [Value(tape, j) for j in node.operands]
                 of[k] = _rebuilt(c, node.operands[k], change, deep - 1)
@@ -477,9 +562,9 @@ def _rebuilt(c: Value, i: int, change: Callable[[Node], Value], deep: int = 8) -
             return tape.record(node.rule, *of)
         raise ValueError("there is no sum.")
     found = _rebuilt(c, node.operands[0], change, deep - 1)
-    if name == "negative":
-        return op.negative(found)
-    return op.broadcast(found, shape=node.shape) if name == "broadcast" else found
+    if name != "reshape":
+        found = op.negative(found) if name == "negative" else op.broadcast(found, shape=node.shape)
+    return found
 
 
 def _unsummed(g: Value, c: Value) -> Value:
@@ -488,13 +573,15 @@ def _unsummed(g: Value, c: Value) -> Value:
 
 
 def _over_axis(d: int, outside: bool) -> Alter:
-    """Over another axis; `outside`: of what stays the same along the right one, the sum is multiplied by it."""
+    """Over another axis; `outside`: what stays the same along the right one stands outside the sum."""
 
-    def summed(tape: Any, i: int, axes: tuple[int, ...]) -> Value:
+    def summed(tape: Nodes, i: int, axes: tuple[int, ...]) -> Value:
+        found: Value
         node = tape.nodes[i]
         name = node.rule.name
         if outside and name == "negative":
-            return op.negative(summed(tape, node.operands[0], axes))
+            found = op.negative(summed(tape, node.operands[0], axes))
+            return found
         if outside and name in ("multiply", "quotient"):
             for k in (1, 0) if name == "multiply" else (1,):
                 shape = tape.nodes[node.operands[k]].shape
@@ -502,7 +589,8 @@ def _over_axis(d: int, outside: bool) -> Alter:
                     of = [Value(tape, j) for j in node.operands]
                     of[1 - k] = summed(tape, node.operands[1 - k], axes)
                     return tape.record(node.rule, *of)
-        return op.sum(Value(tape, i), axes=(d,))
+        found = op.sum(Value(tape, i), axes=(d,))
+        return found
 
     def alter(g: Value, c: Value) -> Value:
         def change(node: Node) -> Value:
@@ -537,14 +625,18 @@ def _rows(c: Reals) -> Iterator[tuple[str, Reals]]:
             yield f"the {which} element of {{}} {place} does not count".replace("  ", " "), M
             yield f"the {which} element of {{}} {place} counts alone".replace("  ", " "), c - M
             row = np.take(c, [i], axis=d)
-            yield f"the {which} element of {{}} {place} counts for all".replace("  ", " "), row + 0 * c
+            yield (
+                f"the {which} element of {{}} {place} counts for all".replace("  ", " "),
+                row + 0 * c,
+            )
 
 
 def _constants(numbers: Any) -> Iterator[tuple[str, Any]]:
     M = np.asarray(numbers, np.float64)
     if M.size == 1:
         c = float(M.reshape(-1)[0])
-        others = [0.0, 1.0, -c, c / 2, 2 * c, *([c - 1, c + 1] if c == np.rint(c) else []), c * c, c**0.5 if c > 0 else 0.0]
+        others = [0.0, 1.0, -c, c / 2, 2 * c, c * c, np.sqrt(abs(c))]
+        others += [c - 1, c + 1] if c == np.rint(c) else []
         for x in others if np.isfinite(c) else []:
             if x != c:
                 yield f"it is the gradient with {x:.6g} in place of {c:.6g}", np.full(M.shape, x)
@@ -560,18 +652,19 @@ def _constants(numbers: Any) -> Iterator[tuple[str, Any]]:
             rolled = np.roll(M, by, axis=d)
             yield text, rolled
             edge = rolled.copy()
-            np.moveaxis(edge, d, 0)[0 if by == 1 else -1] = np.moveaxis(M, d, 0)[0 if by == 1 else -1]
+            np.moveaxis(edge, d, 0)[0 if by == 1 else -1] = np.moveaxis(M, d, 0)[
+                0 if by == 1 else -1
+            ]
             yield text, edge
 
 
-def _moved(shape: tuple[int, ...]) -> Iterator[tuple[str, Callable[[Value], Value]]]:
-    """What is done to an input by mistake."""
+def _moved(shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
+    """What is done to an input by mistake: in words, and where its elements are taken from."""
     places = np.arange(int(np.prod(shape))).reshape(shape)
-    axes = range(len(shape))
-    moves = [(f"flipped along axis {d}", np.flip(places, d)) for d in axes if shape[d] > 1]
+    for d, n in enumerate(shape):
+        if n > 1:
+            yield f"flipped along axis {d}", np.flip(places, d)
     if len(shape) > 1:
-        moves.append(("flipped along its last two axes", np.flip(places, (-2, -1))))
+        yield "flipped along its last two axes", np.flip(places, (-2, -1))
         if shape[-1] == shape[-2] > 1:
-            moves.append(("transposed", np.swapaxes(places, -1, -2)))
-    for text, index in moves:
-        yield text, lambda x, index=index: op.take(x, index=index)
+            yield "transposed", np.swapaxes(places, -1, -2)

@@ -104,7 +104,7 @@ def judge_function(
         row = FamilyRow(name=family.name, why=family.why, status="judged", reason="")
         rows.append(row)
         if inputs is None:
-            row.update(status="not there", reason="these inputs have no such shapes")
+            row["status"], row["reason"] = "not there", "these inputs have no such shapes"
             continue
         first = len(rows) == 1
         for kind in COTANGENTS if first else ("random",):
@@ -120,18 +120,17 @@ def judge_function(
             ) as e:
                 if first:
                     raise _not_recorded(e) from e
-                row.update(
-                    status="not there", reason=f"the reference does not take them: {_said(e)}"
-                )
+                row["status"] = "not there"
+                row["reason"] = f"the reference does not take them: {_said(e)}"
                 break
             straddling += certificate.straddling
             try:
                 ran = subject.candidate(request)
             except Exception as e:
-                row.update(status="error", reason=_said(e))
+                row["status"], row["reason"] = "error", _said(e)
                 break
             if missing := _not_of(ran, certificate):
-                row.update(status="error", reason=missing)
+                row["status"], row["reason"] = "error", missing
                 break
             found += _with_losses(
                 subject, judged(certificate, ran, family.name, kind), inputs, kind
@@ -149,9 +148,7 @@ def _seen_elsewhere(found: list[Judged]) -> list[Judged]:
     data, since the tails of a function underflow in any low precision."""
     open_ = ("undecided", "not-run")
     known = {
-        j["quantity"]
-        for j in found
-        if j["cotangent"] == "random" and j["verdict"] not in open_
+        j["quantity"] for j in found if j["cotangent"] == "random" and j["verdict"] not in open_
     }
     return [
         {**j, "verdict": "not-run"}
@@ -235,34 +232,38 @@ def _with_losses(subject: Subject, of: list[Judged], inputs: Table, kind: str) -
         if name in bad and all(name in lost for lost in (here, near, there)):
             rows = [lost[name] for lost in (here, near, there)]
             if _shrink_with_u(*rows):
-                units = [lost.units.max(initial=0.0) for lost in rows]
-                where = f"{max(units[:2]):.3g} units of roundoff of the largest number of its row"
+                here_, near_, there_ = (lost.worst for lost in rows)
+                where = (
+                    f"{max(here_, near_):.3g} units of roundoff of the largest number of its row"
+                )
                 j = {
                     **j,
                     "verdict": "inaccurate",
                     "reason": f"it loses digits: it is off by {where} in {own}, and by "
-                    f"{units[2]:.3g} in {other}; a mistake would be as far off in both.",
+                    f"{there_:.3g} in {other}; a mistake would be as far off in both.",
                 }
         changed.append(j)
     return changed
 
 
 class _Rows(NamedTuple):
-    """Of each row: its largest error in u of the largest number in it, and in u; whether one is beyond its
+    """Of each row: its largest error, in u of the largest number in it; whether one is beyond its
     tolerance."""
 
     units: Reals
-    plain: Reals
     beyond: NDArray[np.bool_]
+
+    @property
+    def worst(self) -> float:
+        return float(self.units.max(initial=0.0, where=self.beyond))
 
 
 def _shrink_with_u(here: _Rows, near: _Rows, there: _Rows) -> bool:
-    """Whether each row that is off is so by a few units in both dtypes, or by as many."""
-    off = here.beyond | near.beyond | there.beyond
-    few = np.maximum(np.maximum(here.units, near.units), there.units) <= FEW
-    least = np.minimum(np.minimum(here.plain, near.plain), there.plain)
-    most = np.maximum(np.maximum(here.plain, near.plain), there.plain)
-    return bool((few | (most <= FEW * least) | ~off).all())
+    """Whether it is off by a few units in both dtypes, or by as many: a mistake is more units the smaller u
+    is."""
+    most = [float(rows.units.max(initial=0.0)) for rows in (here, there)]
+    alike = max(most) <= FEW * min(most) and bool(np.isfinite(max(most)))
+    return alike or max(here.worst, near.worst, there.worst) <= FEW
 
 
 def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str, _Rows]:
@@ -276,11 +277,15 @@ def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str,
         if array is not None and array.numbers.shape == exact.hi.shape and exact.hi.size:
             error = np.atleast_1d(exact.distance(array.numbers))
             beyond = error > np.atleast_1d(LAMBDA * certificate.s[quantity])
-            plain = np.nan_to_num(error.max(axis=-1), nan=np.inf) / u
+            size = np.abs(np.atleast_1d(exact.hi))
+            largest = size.max(axis=-1)
+            largest = np.where(
+                largest > 0, largest, size.max()
+            )  # a row of zeros, beside the others
             with np.errstate(all="ignore"):
-                units = plain / np.atleast_1d(np.abs(exact.hi)).max(axis=-1)
-            units = np.where(plain == 0, 0.0, np.nan_to_num(units, nan=np.inf))
-            found[title(quantity)] = _Rows(units, plain, beyond.any(axis=-1))
+                units = np.nan_to_num(error.max(axis=-1), nan=np.inf) / (u * largest)
+            units = np.where(error.max(axis=-1) == 0, 0.0, np.nan_to_num(units, nan=np.inf))
+            found[title(quantity)] = _Rows(units, np.asarray(beyond.any(axis=-1)))
     return found
 
 

@@ -169,7 +169,9 @@ def instance_norm_vjp(dy, x, eps=1e-5):
     m = x.mean(axis=axes, keepdims=True)
     inv = 1 / np.sqrt(x.var(axis=axes, keepdims=True) + eps)
     h = (x - m) * inv
-    return inv * (dy - dy.mean(axis=axes, keepdims=True) - h * (dy * h).mean(axis=axes, keepdims=True))
+    return inv * (
+        dy - dy.mean(axis=axes, keepdims=True) - h * (dy * h).mean(axis=axes, keepdims=True)
+    )
 
 
 def l2_normalize(x, eps=1e-12):
@@ -571,7 +573,7 @@ def cumsum_vjp(dy, x):
 
 
 def conv1d(x, w, b):
-    B, C, T = x.shape
+    B, _, T = x.shape
     F, _, K = w.shape
     out = np.zeros((B, F, T - K + 1), x.dtype)
     for t in range(T - K + 1):
@@ -613,7 +615,7 @@ def col2im(col, shape, k):
 
 def conv2d(x, W, b, pad=1):
     x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    n, c, h, w = x.shape
+    n, _, h, w = x.shape
     f, _, k, _ = W.shape
     out = im2col(x, k) @ W.reshape(f, -1).T + b
     return out.reshape(n, h - k + 1, w - k + 1, f).transpose(0, 3, 1, 2)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501   a case a line
 """What cannot be judged is told in one sentence: what was got, what is expected, where, and what to do."""
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ def f_vjp(dy: Array, x: Array, w: Array) -> Any:
 
 
 def check(vjp: Any = f_vjp, function: Any = f, inputs: Any = "x=3x4, w=4", **more: Any) -> Any:
-    return check_function(
-        function, vjp=vjp, inputs=inputs, **{"families": ("ordinary",), **more}
-    )
+    return check_function(function, vjp=vjp, inputs=inputs, **{"families": ("ordinary",), **more})
 
 
 def instead(make: Callable[[Array, Array], Any]) -> Callable[..., Any]:
@@ -298,7 +297,7 @@ def test_nan_in_the_inputs_is_not_judged() -> None:
 
 # --- a process of its own -------------------------------------------------------------------------
 
-FILE = '''
+FILE = """
 import os, sys, time
 import numpy as np
 
@@ -341,17 +340,27 @@ def right(dy, x):
 
 def wrong(dy, x):
     return x * dy
-'''
+"""
 
 
 def asked(tmp_path: Path, vjp: str, *more: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "ops.py").write_text(FILE, encoding="utf-8")
-    command = [sys.executable, "-m", "conformance", "function", "ops.py:f", "--vjp", f"ops.py:{vjp}"]
+    command = [
+        sys.executable,
+        "-m",
+        "conformance",
+        "function",
+        "ops.py:f",
+        "--vjp",
+        f"ops.py:{vjp}",
+    ]
     command += ["--inputs", "x=3", "--families", "ordinary", *more]
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("vjp", ["hangs", "dies", "kills", "crashes", "leaves", "eats", "deep", "none"])
+@pytest.mark.parametrize(
+    "vjp", ["hangs", "dies", "kills", "crashes", "leaves", "eats", "deep", "none"]
+)
 def test_what_ends_a_process_is_told_in_a_sentence(vjp: str, tmp_path: Path) -> None:
     ran = asked(tmp_path, vjp, "--timeout", "8" if vjp == "hangs" else "60")
     assert ran.returncode == 2, ran
@@ -375,3 +384,28 @@ def test_a_wrong_one_is_exit_code_1_and_written_as_json(tmp_path: Path) -> None:
     assert "∂x is 0.5 times what it should be everywhere" in ran.stdout
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert found["verdict"] == "deviates"
+
+
+# --- what loses digits, and what is wrong ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "lower"), [("float64", "float32"), ("float32", "float16")])
+def test_a_cast_to_less_is_wrong_and_loses_no_digits(dtype: str, lower: str) -> None:
+    found = check(instead(lambda a, b: (a.astype(lower).astype(a.dtype), b)), dtype=dtype)
+    assert (found["verdict"], found["exit_code"]) == ("deviates", 1)
+    assert found["mistake"] == f"each number of ∂x is a {lower}"
+
+
+def test_a_sum_in_which_much_cancels_loses_digits_in_every_dtype() -> None:
+    def variance(x: Array, w: Array) -> Array:
+        return x.var(-1) * w[0]
+
+    def by_squares(dy: Array, x: Array, w: Array) -> Any:
+        v = (x * x).mean(-1) - x.mean(-1) ** 2
+        dw = np.zeros_like(w)
+        dw[0] = (dy * v).sum()
+        return (2 / x.shape[-1]) * (dy * w[0])[:, None] * (x - x.mean(-1, keepdims=True)), dw
+
+    x = 1e3 + np.random.default_rng(0).standard_normal((3, 4))
+    found = check(by_squares, variance, inputs={"x": x, "w": np.ones(2)})
+    assert (found["verdict"], found["exit_code"]) == ("inaccurate", 0)
