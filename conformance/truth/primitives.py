@@ -512,7 +512,7 @@ rules(
     *(Rule(name, same, partial(_one_by_one, f.ball),
            partial(lambda f, g, y, a: (f.reverse(g, y, a),), f),
            partial(_unary_carried, f), partial(_unary_rounding, name, f), each) for name, f in UNARY.items()),
-    Rule("two_over_root_pi", lambda a, sign: (1,) * len(a), _root_pi,
+    Rule("two_over_root_pi", lambda a, sign: (1,) * len(a), _root_pi,  # as many axes: errors have one more
          _no_reverse(1),
          nothing, lambda model, y, o, s, sign: model.u * np.abs(y),
          lambda salt, y, o, sign: each(salt, y, [y])),

@@ -7,20 +7,28 @@ from one into the next. A piece of which an operand was not given is not judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.truth.balls import Ball, Enclosure, certified, enclosure, midpoints, precision
+from conformance.truth.balls import (
+    Ball,
+    Enclosure,
+    certified,
+    enclosure,
+    midpoints,
+    precision,
+    working_precision,
+)
 from conformance.truth.definitions import Definition, Point
 from conformance.truth.rounding import DRAWS, Model, Reals, rms, signs
 from conformance.truth.rules import LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
 
-__all__ = ["Memo", "Reading", "draws", "errors", "in_balls"]
+__all__ = ["Memo", "Reading", "continued", "draws", "errors", "in_balls"]
 
 Memo = dict[tuple[Definition, int], dict[float, Point]]
 """f at floats already seen, a precision: implementations often agree on A_l to the last bit."""
@@ -119,6 +127,24 @@ def in_balls(
 
     certified(compute, whole, None if enough is None else lambda: enough(read()))
     return read()
+
+
+def continued(tape: Tape, env: list[Any], wanted: Sequence[int], bits: int = 128) -> list[Reals]:
+    """The midpoints of the wanted places, read once at a precision; `env` has the balls of the first places,
+    and gets those of the others that are needed."""
+    needed = set(wanted)
+    for i in range(len(tape.nodes) - 1, len(env) - 1, -1):
+        if i in needed:
+            needed.update(tape.nodes[i].operands)
+    context = _Context()
+    with working_precision(bits):
+        for i in range(len(env), len(tape.nodes)):
+            node, B = tape.nodes[i], None
+            if i in needed:
+                B = node.rule.ball(context, *(env[j] for j in node.operands), **node.params)
+                B = B if isinstance(B, np.ndarray) else balls_of([B], ())
+            env.append(B)
+        return [midpoints(env[i].ravel().tolist(), env[i].shape) for i in wanted]
 
 
 def _last_uses(tape: Tape) -> dict[int, int]:

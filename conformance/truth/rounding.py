@@ -210,7 +210,8 @@ def alike(terms: Reals, u: float, axis: int) -> Reals:
     x = np.moveaxis(np.asarray(terms, np.float64), axis, -1)
     k = x.shape[-1]
     if k < 2:
-        return np.moveaxis((x != 0).astype(np.float64), -1, axis)
+        there = (x != 0).sum(axis=-1, keepdims=True)  # of no terms none is
+        return np.moveaxis(there.astype(np.float64), -1, axis)
     mantissa, exponent = np.frexp(np.where(np.isfinite(x), x, 0.0))
     steps = 2.0 ** np.floor(-np.log2(2 * k * u))  # bins of 2ku of a mantissa in [½, 1)
     bins = np.sort(np.ldexp(np.rint(mantissa * steps), exponent), axis=-1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from math import log, sqrt
+from math import log, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -188,13 +188,13 @@ def _last(x: Any, axes: tuple[int, ...]) -> Any:
     """x with those axes as one at the end, the others before it with length 1 in their place."""
     kept = [i for i in range(x.ndim) if i - x.ndim not in axes]
     moved = np.transpose(x, (*kept, *(i for i in range(x.ndim) if i - x.ndim in axes)))
-    return moved.reshape(*_sum_shape(x.shape, axes), -1)
+    return moved.reshape(*_sum_shape(x.shape, axes), prod(x.shape[a] for a in axes))
 
 
 def _ball_sum(_: Any, a: Balls, axes: tuple[int, ...]) -> Balls:
     rows = _last(a, axes)
     shape = rows.shape[:-1]
-    rows = rows.reshape(-1, rows.shape[-1])
+    rows = rows.reshape(prod(shape), rows.shape[-1])
     return balls_of((sum(row.tolist(), arb(0)) for row in rows), shape)
 
 
@@ -209,7 +209,7 @@ def _sum_rounding(model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, 
     apart = (top * np.sqrt(((rows / top) ** 2).sum(axis=-1, keepdims=True)))[..., 0]
     together = alike(_last(a, axes), u, -1)[..., 0]
     return hypot(
-        u * sqrt((k - 1) / 2) * apart,
+        u * sqrt(max(k - 1, 0) / 2) * apart,
         u * np.sqrt(together / 3) * np.abs(y),
         k * model.arithmetic.tiny,
         model.u * np.abs(y) if u < model.u else 0.0,

@@ -12,7 +12,7 @@ marks, each piece between them is fed with the implementation's own values.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from conformance.truth.nodes import Nodes, Value, op
 from conformance.truth.rules import LEAF
 
-__all__ = ["Key", "Tape"]
+__all__ = ["Alter", "Key", "Tape"]
 
 Key = Hashable
+Alter = Callable[[Value, Value], Value]
 
 
 @dataclass(eq=False)
@@ -50,35 +51,17 @@ class Tape(Nodes):
             self.cotangents[marked.index] = cotangent
         return marked
 
-    def _altered(self, g: Value, c: Value, how: str | float) -> Value:
-        """Raises ValueError where the mistake cannot be made."""
-        if isinstance(how, float):
-            return op.multiply(c, self.leaf(how))
-        found = g
-        if how == "unsummed":
-            found = c
-            while self.nodes[found.index].rule.name in ("reshape", "negative"):
-                found = Value(self, self.nodes[found.index].operands[0])
-            if self.nodes[found.index].rule.name != "sum":
-                raise ValueError("there is no sum to leave out.")
-            found = Value(self, self.nodes[found.index].operands[0])
-            return op.negative(found) if self.nodes[c.index].rule.name == "negative" else found
-        if g.shape != c.shape:
-            raise ValueError("a derivative of another shape cannot be left out.")
-        return found
-
     def gradients(
         self,
         seeds: Sequence[tuple[Value, Value]],
         wrt: Sequence[tuple[Value, Key]],
-        alter: Mapping[tuple[int, int], str | float] | None = None,
+        alter: Mapping[tuple[int, int], Alter] | None = None,
         stopped: str = "",
     ) -> dict[Key, Value]:
         """Record the reverse sweep from each y, whose cotangent is its seed; the gradients, marked by name.
 
-        `alter` gives a mistake on purpose: what primitive i hands to its operand k, times a factor; "skipped"
-        hands on the cotangent as it is, "unsummed" leaves out the last sum over axes. Nothing goes through
-        primitives of the name `stopped`.
+        `alter` makes a mistake on purpose: of the cotangent g of primitive i, and of c, which it hands to its
+        operand k, whatever else it hands on. Nothing goes through primitives of the name `stopped`.
         """
         names = {x.index: key for x, key in wrt}
         top = max(y.index for y, _ in seeds)
@@ -107,7 +90,7 @@ class Tape(Nodes):
             for k, (j, c) in enumerate(zip(node.operands, each, strict=True)):
                 if c is not None and needed[j]:
                     if alter is not None and (i, k) in alter:
-                        c = self._altered(g, c, alter[i, k])
+                        c = alter[i, k](g, c)
                     self.contributions.append((i, k))
                     G[j] = c if j not in G else op.add(G[j], c)
         return found

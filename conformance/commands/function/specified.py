@@ -109,6 +109,10 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
         raise RefusedError(
             f"--takes {spec['takes']!r} is not known; expected one of {', '.join(TAKES)}."
         )
+    if spec["framework"] not in FRAMEWORKS:
+        raise RefusedError(
+            f"the framework {spec['framework']!r} is not known; expected one of {', '.join(FRAMEWORKS)}."
+        )
     function, vjp, reference = given("function"), given("vjp"), given("reference")
     if function is None and vjp is None:
         raise RefusedError(
@@ -212,13 +216,23 @@ def _recorder(
         from conformance.judge.functions import from_jax
 
         return lambda inputs, dtype: from_jax.record(f, inputs, dtype, params)
-    first = reference is None and takes == "saves"
-    return lambda inputs, dtype: record_numpy(_first(f) if first else f, inputs, dtype, params)
+    forward = _first(f) if reference is None and takes == "saves" else f
+    return lambda inputs, dtype: record_numpy(forward, inputs, dtype, params)
 
 
 def _first(f: Function) -> Function:
     """The outputs of a forward pass that also returns what it saves."""
-    return lambda *inputs, **params: f(*inputs, **params)[0]
+
+    def outputs(*inputs: Any, **params: Any) -> Any:
+        found = f(*inputs, **params)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise RefusedError(
+                f"the forward pass returned a {type(found).__name__}; expected (outputs, what it saved), "
+                "for --takes saves."
+            )
+        return found[0]
+
+    return outputs
 
 
 def _of_torch(f: Any) -> bool:

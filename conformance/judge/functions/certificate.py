@@ -137,14 +137,17 @@ class Certificate:
 
     @cached_property
     def s(self) -> dict[Quantity, Reals]:
-        """Root mean square errors."""
+        """Root mean square errors; infinite behind what leaves the range of the dtype."""
         model = self._model()
         found: dict[Any, Reals] = dict(errors(self.recording.tape, self.read, model))
         self.straddling = model.straddled
         for name in self.extremes:
             for n in self.wrt:
                 self._without(found, name, n)
-        whole = {key: self.precision.stored(s, self.read.at[key]) for key, s in found.items()}
+        whole = {
+            key: np.where(np.isnan(s), np.inf, self.precision.stored(s, self.read.at[key]))
+            for key, s in found.items()
+        }
         return {key: whole.get(key, np.zeros(e.hi.shape)) for key, e in self.truth.items()}
 
     def _without(self, found: dict[Quantity, Reals], name: str, n: str) -> None:
@@ -160,9 +163,8 @@ class Certificate:
     @cached_property
     def truth(self) -> dict[Quantity, Enclosure]:
         """Enclosures. The gradient of an input that no output depends on is 0."""
-        found: dict[Quantity, Enclosure] = {
-            q: e for q, e in self.read.at.items() if q[0] in ("y", "d")
-        }
+        at: Mapping[Any, Enclosure] = self.read.at
+        found: dict[Quantity, Enclosure] = {q: e for q, e in at.items() if q[0] in ("y", "d")}
         for name in self.wrt:
             zero = np.zeros(self.recording.inputs[name].shape)
             found.setdefault(("d", name), Enclosure(zero, zero, zero))

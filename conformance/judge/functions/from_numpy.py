@@ -14,14 +14,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conformance.judge.functions.recording import Recording, RecordingError, Table, is_float
 from conformance.truth import arrays as at
-from conformance.truth.nodes import Value, op
+from conformance.truth.nodes import Nodes, Value, op
 from conformance.truth.tape import Tape
 
 __all__ = ["Recorded", "record"]
@@ -36,8 +36,11 @@ def record(
         Recorded(recording.inputs[n], np.dtype(M.dtype)) if n in recording.inputs else M.copy()
         for n, M in inputs.items()
     ]
-    with _making(recording.tape, np.dtype(dtype)):
-        found = f(*given, **params)
+    try:
+        with _making(recording.tape, np.dtype(dtype)), np.errstate(all="ignore"):
+            found = f(*given, **params)
+    except SystemExit as e:
+        raise RecordingError(f"the function ends the process: SystemExit({e.code!r}).") from e
     several = isinstance(found, tuple | list)
     outputs = [_value(y, recording.tape) for y in (found if several else [found])]
     return recording.end(outputs, several)
@@ -54,7 +57,7 @@ def _value(y: Any, tape: Tape) -> Any:
 class Constant(NamedTuple):
     """Numbers that depend on no input, to be put on a tape when they meet some that do."""
 
-    tape: Tape
+    tape: Nodes
     numbers: NDArray[Any]
 
     @property
@@ -81,7 +84,7 @@ class Recorded:
             base._version if base is not None else 0,
         )
 
-    __class__ = property(lambda self: np.ndarray)  # type: ignore[assignment]  # whoever asks is told so
+    __class__ = property(lambda self: np.ndarray)  # whoever asks is told so
 
     # --- what it is ---
 
@@ -143,7 +146,7 @@ class Recorded:
 
     # --- what it is not ---
 
-    def _leaves(self, how: str, instead: str) -> Any:
+    def _leaves(self, how: str, instead: str) -> NoReturn:
         raise RecordingError(
             f"{how} turns a recorded array into plain numbers, and what is done with them is not seen; "
             f"expected {instead}."
@@ -185,6 +188,7 @@ class Recorded:
         return Recorded(value, dtype or self.dtype)
 
     def _view(self, f: Callable[[Any], Any]) -> Recorded:
+        self._value.tape.line = _line()
         if isinstance(self._value, Constant):
             found = Constant(self._value.tape, f(self._value.numbers))
             return Recorded(found, self.dtype, self, f(np.arange(self.size).reshape(self.shape)))
@@ -209,6 +213,7 @@ class Recorded:
         return found
 
     def __setitem__(self, key: Any, x: Any) -> None:
+        self._value.tape.line = _line()
         known, new = self.constant, x.constant if isinstance(x, Recorded) else x
         if (
             known is not None
@@ -232,11 +237,13 @@ class Recorded:
         self[...] = x
 
     def astype(self, dtype: Any, *_: Any, **__: Any) -> Recorded:
+        self._value.tape.line = _line()
         new = np.dtype(dtype)
         if np.issubdtype(new, np.integer):
             self._leaves(f".astype({new})", "np.floor")
         if new.kind == "b":
-            return self != 0
+            mask: Recorded = self.__array_ufunc__(np.not_equal, "__call__", self, 0)
+            return mask
         tape = self._value.tape
         if isinstance(self._value, Constant):
             return Recorded(Constant(tape, self._value.numbers.astype(new)), new)
@@ -244,9 +251,9 @@ class Recorded:
             return self._made(self.value, new)
         before, tape.dtype = tape.dtype, new.name
         narrower = np.finfo(new).eps > np.finfo(self.dtype).eps
-        found = op.cast(self.value) if narrower else op.mark(self.value)
+        cast: Value = op.cast(self.value) if narrower else op.mark(self.value)
         tape.dtype = before
-        return Recorded(found, new)
+        return Recorded(cast, new)
 
     def copy(self, *_: Any, **__: Any) -> Recorded:
         known = self.constant
@@ -268,6 +275,7 @@ class Recorded:
         if name in _MOVING_METHODS:
             return lambda *args, **kw: self._view(lambda p: getattr(p, name)(*args, **kw))
         if name in _METHODS:
+            self._value.tape.line = _line()
             return functools.partial(FUNCTIONS[_METHODS[name]], self)
         if name.startswith("__"):
             raise AttributeError(name)
@@ -461,7 +469,7 @@ def _rounded_to(like: Sequence[Any]) -> Iterator[None]:
 
 
 def _precision(x: Recorded) -> str:
-    return x._value.tape.nodes[x._value.index].dtype or x.dtype.name
+    return x.value.tape.nodes[x.value.index].dtype or x.dtype.name
 
 
 def _of(ufunc: Any, *operands: Any, like: Sequence[Any]) -> Recorded:
@@ -678,14 +686,14 @@ def _stack(parts: Any, axis: int) -> Recorded:
 def _variance(a: Value, axis: Any, keepdims: bool, ddof: float = 0, **_: Any) -> Value:
     apart = at.apply("subtract", a, at.mean(a, axis, True))
     total = at.sum(at.apply("square", apart), axis, keepdims)
-    count = a.shape and np.prod(
-        [a.shape[i] for i in np.atleast_1d(range(len(a.shape)) if axis is None else axis)]
-    )
-    return at.apply("quotient", total, float(count) - float(ddof))
+    over = range(len(a.shape)) if axis is None else np.atleast_1d(axis).tolist()
+    count = float(np.prod([a.shape[i] for i in over]))
+    return at.apply("quotient", total, count - float(ddof))
 
 
 def _smallest(a: Value, axis: Any, keepdims: bool) -> Value:
-    return _negative(at.largest(_negative(a), axis, keepdims))
+    found: Value = _negative(at.largest(_negative(a), axis, keepdims))
+    return found
 
 
 def _product(a: Value, axis: Any, keepdims: bool) -> Value:
@@ -804,9 +812,9 @@ def _outer(a: Any, b: Any, out: Any = None) -> Any:
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     if isinstance(axes, int):
         axes = (list(range(np.ndim(a) - axes, np.ndim(a))), list(range(axes)))
-    over = tuple([int(i) for i in np.atleast_1d(x)] for x in axes)
+    left, right = ([int(i) for i in np.atleast_1d(x)] for x in axes)
     with _rounded_to((a, b)):
-        return Recorded(at.contract(_operand(a), _operand(b), over), _dtype(a, b))
+        return Recorded(at.contract(_operand(a), _operand(b), (left, right)), _dtype(a, b))
 
 
 @_as(np.einsum)
@@ -840,7 +848,7 @@ FUNCTIONS[np.column_stack] = lambda parts: np.concatenate(
 
 @_as(np.pad)
 def _pad(
-    a: Recorded, width: Any, mode: str = "constant", constant_values: Any = 0, **_: Any
+    a: Recorded, width: Any, mode: Any = "constant", constant_values: Any = 0, **_: Any
 ) -> Any:
     if mode != "constant":
         return Recorded(at.moved(a.value, lambda p: np.pad(p, width, mode=mode)), a.dtype)
@@ -868,14 +876,15 @@ def _moving(f: Any) -> Callable[..., Any]:
     return move
 
 
-for _f in (
+_MOVERS: tuple[Any, ...] = (
     np.reshape, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims, np.ravel,
     np.broadcast_to, np.flip, np.fliplr, np.flipud, np.roll, np.repeat, np.tile, np.diagonal, np.split,
     np.array_split, np.hsplit, np.vsplit, np.rot90, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.take,
     np.delete, np.resize, np.unstack if hasattr(np, "unstack") else np.split, np.matrix_transpose
     if hasattr(np, "matrix_transpose") else np.transpose,
-):  # fmt: skip
-    FUNCTIONS[_f] = _moving(_f)
+)  # fmt: skip
+for _mover in _MOVERS:
+    FUNCTIONS[_mover] = _moving(_mover)
 
 
 def _triangle(f: Any) -> Callable[..., Any]:
@@ -916,7 +925,7 @@ FUNCTIONS[np.average] = lambda a, axis=None, weights=None, **_: (
 
 
 def _sinc(a: Recorded) -> Any:
-    zero = a == 0
+    zero = np.equal(a, 0)
     return np.where(zero, 1.0, np.sin(a) / np.where(zero, 1.0, a))
 
 

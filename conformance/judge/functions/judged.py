@@ -14,7 +14,9 @@ from conformance.model.results import VERDICTS, Number, Verdict, number
 from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import Arithmetic, Reals
 
-__all__ = ["Element", "Judged", "compared", "judged", "title", "worst_verdict"]
+__all__ = ["ZEROS_PASS", "Element", "Judged", "compared", "judged", "title", "worst_verdict"]
+
+ZEROS_PASS = "zeros would pass."
 
 
 class Element(TypedDict):
@@ -70,12 +72,13 @@ def judged(certificate: Certificate, ran: Ran, family: str, cotangent: str) -> l
 
 
 def compared(got: Reals, exact: Enclosure, allowed: Reals) -> tuple[Reals, Reals]:
-    """(error over tolerance, that of which there is no doubt)."""
+    """(error over tolerance, that of which there is no doubt). Where the tolerance is infinite, since an
+    intermediate leaves the range of the dtype, nothing is too much."""
     error = exact.distance(got)
     with np.errstate(all="ignore"):
         ratio = _over(error + exact.rad, allowed, error)
         surely = _over(np.maximum(error - exact.rad, 0.0), allowed, error)
-    open_ = (error > 0) & ~(np.isfinite(exact.rad) & np.isfinite(allowed))
+    open_ = (error > 0) & ~np.isfinite(exact.rad)
     return np.where(open_, np.inf, ratio), np.where(open_, 0.0, surely)
 
 
@@ -144,8 +147,7 @@ def _one(
     elif _zeros_would_pass(exact, allowed):
         verdict = "undecided"
         found["reason"] = (
-            f"the tolerance exceeds the values themselves in {certificate.precision.storage}: "
-            "zeros would pass."
+            f"the tolerance exceeds the values themselves in {certificate.precision.storage}: {ZEROS_PASS}"
         )
     found["verdict"] = verdict
     found["worst"] = _element(array, exact, allowed, at, certificate.precision.storage)
@@ -194,7 +196,10 @@ def _misshapen(array: Array, exact: Enclosure, certificate: Certificate, quantit
     if has == wanted[::-1] and _fits(array.numbers.T, exact, certificate, quantity):
         return f"{told}: it is the transpose."
     for axes in _axes_to_sum(has, wanted):
-        if _fits(array.numbers.sum(axis=axes).reshape(wanted), exact, certificate, quantity):
+        summed = array.numbers.sum(axis=axes)
+        if summed.size == exact.hi.size and _fits(
+            summed.reshape(wanted), exact, certificate, quantity
+        ):
             axis = ", ".join(map(str, axes))
             return (
                 f"{told}: it is not summed over axis {axis}, along which the input was broadcast."

@@ -1,42 +1,36 @@
 """What a wrong gradient looks like: the derivative with one mistake in it, found by making that mistake.
 
-The reverse sweep is recorded again with one of its contributions left out, counted twice, with the other
-sign, or with a factor forgotten; where that gives what the code gave, within the tolerance, in every
-gradient,
-the mistake has a name, and a line: the operation of the forward pass that it belongs to. What no such mistake
-explains is described by its pattern (`judge/mistakes/pattern.py` does so for networks).
+Where the gradients that a mistake gives (`slips.py`) are what the code gave, within the tolerance, the
+mistake has a name, and a line: the operation of the forward pass that it belongs to. A gradient is the sum of
+what the primitives hand on, so that one sweep without a term tells every factor that the term may have got.
+What no such mistake explains is described by its pattern (`judge/mistakes/pattern.py` does so for networks).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, product
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.judge.functions.candidate import Ran, Request
 from conformance.judge.functions.certificate import Certificate, Quantity
 from conformance.judge.functions.inputs import FAMILIES, Asked, made
 from conformance.judge.functions.judged import Judged, title
+from conformance.judge.functions.slips import Function, Gradients, Slip
 from conformance.judge.functions.subject import Subject
 from conformance.judge.tolerance import LAMBDA
-from conformance.truth.balls import Enclosure
-from conformance.truth.readings import in_balls
 from conformance.truth.rounding import ROUNDED, Reals
-from conformance.truth.tape import Tape
 
 __all__ = ["named"]
 
-SMALL = 4  # sizes that a network is named at, where it can be: above, equal ones stay equal
-MOST = 600  # mistakes that are tried
-
-WORDS: Mapping[str | float, str] = {
-    0.0: "the term through {op} is missing",
-    2.0: "the term through {op} is counted twice",
-    -1.0: "the term through {op} has the other sign",
-    "unsummed": "a sum over an axis is left out behind {op}: each element for itself",
-    "skipped": "the derivative of {op} is taken for 1",
-}
+SMALLEST = (
+    3  # size of an axis at which a mistake is named, where it can be: 2 is a number of its own
+)
 
 
 class _Seen(NamedTuple):
@@ -54,25 +48,25 @@ def named(subject: Subject, found: list[Judged]) -> tuple[str, str]:
             if shapes
             else ("", "")
         )
-    seen = _at_small_inputs(subject, bad) or _at(subject, bad[0])
+    seen = _at_small_inputs(subject) or _at(subject, bad[0])
     return (seen.text, seen.advice) if seen else ("", "")
 
 
-def _at_small_inputs(subject: Subject, bad: list[Judged]) -> _Seen | None:
+def _at_small_inputs(subject: Subject) -> _Seen | None:
     """The mistake at the smallest inputs that show it."""
     if subject.given is not None:
         return None
-    for most in (SMALL, 2 * SMALL):
-        small = _shrunk(subject.asked, most)
+    for kept in (SMALLEST - 1, 8):
+        small = _shrunk(subject.asked, kept)
         inputs = made(small, FAMILIES[0], subject.precision.storage)
         try:
             certificate, request = subject.certificate(inputs or {}, "random")
             ran = subject.candidate(request)
             wrong = _wrong(certificate, ran)
-        except Exception:
+        except Exception:  # the code does not take such shapes
             continue
         if wrong:
-            return _explained(subject, certificate, request, ran, wrong)
+            return _explained(certificate, request, ran, wrong)
     return None
 
 
@@ -92,17 +86,22 @@ def _at(subject: Subject, bad: Judged) -> _Seen | None:
     except Exception:
         return None
     wrong = _wrong(certificate, ran)
-    return _explained(subject, certificate, request, ran, wrong) if wrong else None
+    return _explained(certificate, request, ran, wrong) if wrong else None
 
 
-def _shrunk(asked: Mapping[str, Asked], most: int) -> dict[str, Asked]:
-    """Every size at most that: different ones stay different, where there is room."""
-    sizes = sorted({n for a in asked.values() for n in a.shape})
-    taken: dict[int, int] = {}
+def _shrunk(asked: Mapping[str, Asked], kept: int) -> dict[str, Asked]:
+    """Sizes beyond those that are kept, as small as they can be: different ones stay different."""
+    sizes = sorted({n for a in asked.values() for n in (*a.shape, a.below) if n})
+    taken: dict[int, int] = {0: 0}
     for n in sizes:
-        free = [k for k in range(2, most + 1) if k not in taken.values()]
-        taken[n] = n if n <= 1 else min(n, free[0] if free else most)
-    return {name: a._replace(shape=tuple(taken[n] for n in a.shape)) for name, a in asked.items()}
+        k = n if n <= kept else SMALLEST
+        while n > kept and k in taken.values():
+            k += 1
+        taken[n] = min(n, k)
+    return {
+        name: a._replace(shape=tuple(taken[n] for n in a.shape), below=taken[a.below])
+        for name, a in asked.items()
+    }
 
 
 def _wrong(certificate: Certificate, ran: Ran) -> list[Quantity]:
@@ -119,111 +118,215 @@ def _wrong(certificate: Certificate, ran: Ran) -> list[Quantity]:
 
 
 def _explained(
-    subject: Subject, certificate: Certificate, request: Request, ran: Ran, wrong: list[Quantity]
+    certificate: Certificate, request: Request, ran: Ran, wrong: list[Quantity]
 ) -> _Seen | None:
+    if (seen := _not_finite(certificate, ran, wrong)) is not None:
+        return seen
     simple = _simple(certificate, ran, wrong)
-    if wrong[0][0] == "y":
+    each = [_simple(certificate, ran, [q]) for q in wrong]
+    if wrong[0][0] == "y" or all(s is not None and s.text.endswith("everywhere") for s in each):
         return simple
-    if simple is not None and simple.text.endswith("everywhere"):
-        return simple
-    return (
-        _planted(subject, certificate, request, ran)
-        or simple
-        or _pattern(certificate, ran, wrong[0])
-    )
+    search = _Search(certificate, ran, [n for _, n in wrong], Function(certificate, request))
+    return search.found() or simple or _pattern(certificate, ran, wrong[0])
 
 
-# --- a mistake in the sweep -----------------------------------------------------------------------
+# --- a mistake, made ------------------------------------------------------------------------------
 
 
-def _planted(
-    subject: Subject, certificate: Certificate, request: Request, ran: Ran
-) -> _Seen | None:
-    """The first of the mistakes in the sweep that gives what the code gave."""
-    tape = certificate.recording.tape
-    for stopped in (*certificate.extremes, ""):
-        for alter in _mistakes(tape):
-            truth = _with(subject, request, alter, stopped)
-            if truth is not None and _gives(truth, certificate, ran):
-                (i, _), how = next(iter(alter.items()))
-                return _Seen(WORDS[how].format(op=_operation(tape, i)), _line(tape, i))
+@dataclass
+class _Search:
+    """For the mistake that gives what the code gave."""
+
+    certificate: Certificate
+    ran: Ran
+    wrong: list[str]
+    function: Function
+
+    @cached_property
+    def got(self) -> Gradients:
+        found = {n: a.numbers for n, a in self.ran.gradients.items() if a is not None}
+        return {n: M for n, M in found.items() if M.shape == self.function.right[n].shape}
+
+    def found(self) -> _Seen | None:
+        """What explains every gradient; else what explains those that are wrong, and would spoil others; else
+        what explains one of them."""
+        partly = ""
+        for text, gradients in chain(self._swapped(), self._all()):
+            if not self._gives(gradients, self.wrong):
+                continue
+            if self._gives(gradients, list(self.got)):
+                return _Seen(text, "")
+            partly = partly or text
+        names = ", ".join(f"∂{n}" for n in self.wrong)
+        if partly:
+            return _Seen(f"in {names}, {partly}", "")
+        for n in self.wrong if len(self.wrong) > 1 else ():
+            alone = replace(self, wrong=[n])
+            alone.__dict__.update(_terms=self._terms, _slips=self._slips)
+            for text, gradients in alone._all():
+                if self._gives(gradients, [n]):
+                    return _Seen(f"in ∂{n}, {text}; {names} are wrong", "")
+        return None
+
+    def _gives(self, expected: Gradients, names: list[str]) -> bool:
+        return all(bool((np.abs(self.got[n] - expected[n]) <= self._near(n)).all()) for n in names)
+
+    def _near(self, n: str) -> Reals:
+        """What the code may be off by, where it computes something else."""
+        right = self.function.right[n]
+        allowed = 2 * LAMBDA * self.certificate.s["d", n]
+        allowed = allowed + 16 * self.certificate.precision.u * np.abs(right)
+        return np.asarray(np.maximum(allowed, 1e-6 * np.abs(self.got[n] - right)))
+
+    def _all(self) -> Iterator[tuple[str, Gradients]]:
+        yield from self._factors(plain=True)
+        for slip in self._slips:
+            yield slip.text, slip.gradients
+            if slip.sum_of is not None:
+                yield from self._scaled(slip)
+        yield from self._factors(plain=False)
+        yield from self._times_a_value()
+
+    def _scaled(self, slip: Slip) -> Iterator[tuple[str, Gradients]]:
+        """A term with a wrong sum, times a number: that of the elements that were summed."""
+        without = self.function.without(slip.sum_of) if slip.sum_of is not None else None
+        c = self._slope(without, slip.gradients) if without is not None else None
+        if without is not None and c is not None and abs(c - 1) > 1e-5:
+            found = {n: M + c * (slip.gradients[n] - M) for n, M in without.items()}
+            yield f"{slip.text}, and is off by {_factor(c, self.certificate)} times", found
+
+    def _slope(self, without: Gradients, with_it: Gradients) -> float | None:
+        """c of got = without + c (with it − without), at best; None where it tells nothing."""
+        D = np.concatenate([(self.got[n] - without[n]).ravel() for n in self.wrong])
+        B = np.concatenate([(with_it[n] - without[n]).ravel() for n in self.wrong])
+        size = float(B @ B)
+        if not size or not np.isfinite(size) or np.count_nonzero(B) < 3 < B.size:
+            return None
+        return float(D @ B) / size
+
+    @cached_property
+    def _slips(self) -> Iterable[Slip]:
+        f = self.function
+        kinds = (f.in_sweep, f.on_lines, f.of_cotangent, f.of_forward, f.in_another_place)
+        return _Kept(chain.from_iterable(kind() for kind in kinds))
+
+    def _swapped(self) -> Iterator[tuple[str, Gradients]]:
+        right = self.function.right
+        for i, a in enumerate(self.wrong):
+            for b in self.wrong[i + 1 :]:
+                if right[a].shape == right[b].shape:
+                    swapped = {**right, a: right[b], b: right[a]}
+                    yield f"∂{a} and ∂{b} are in each other's place", swapped
+
+    # --- a term, times what? ---
+
+    @cached_property
+    def _terms(self) -> list[tuple[str, Gradients]]:
+        """The gradients without what each primitive hands to an operand."""
+        found = []
+        for place in self.function.places[: self.function.most]:
+            without = self.function.without(place)
+            if without is not None:
+                found.append((self.function.term(place), without))
+        return found
+
+    def _factors(self, plain: bool) -> Iterator[tuple[str, Gradients]]:
+        """What a term is times what it should be: where a sweep without it, and the right one, lie on a line
+        with what the code gave."""
+        right = self.function.right
+        for term, without in self._terms:
+            c = self._slope(without, right)
+            if c is None:
+                continue
+            told = _times(c, self.certificate)
+            few = sum(right[n].size for n in self.wrong) < 3
+            if (told is None) == plain or (not plain and few):
+                continue
+            text = told or f"is {c:.6g} times what it should be"
+            yield f"{term} {text}", {n: without[n] + c * (right[n] - without[n]) for n in right}
+
+    def _times_a_value(self) -> Iterator[tuple[str, Gradients]]:
+        """A term, or a whole gradient, that is off by a number of the forward pass, another in each row."""
+        right, values = self.function.right, self.function.values()
+        whole = {n: np.zeros(M.shape) for n, M in right.items()}
+        names = ", ".join(f"∂{n}" for n in self.wrong)
+        shapes = {node.shape for node in self.function.nodes}
+        for i, V in enumerate(values):
+            if V is None or V.size < 2:
+                continue
+            fitted = {n: _fitted(V, right[n].shape, shapes) for n in self.wrong}
+            if any(M is None for M in fitted.values()):
+                continue
+            for power, how in ((1, "times"), (-1, "divided by"), (2, "times the square of")):
+                with np.errstate(all="ignore"):
+                    factor = {n: np.asarray(M) ** float(power) for n, M in fitted.items()}
+                if not all(np.isfinite(M).all() for M in factor.values()):
+                    continue
+                for term, without in [(names, whole), *self._terms]:
+                    found = {
+                        n: without[n] + (M - without[n]) * factor.get(n, 1.0)
+                        for n, M in right.items()
+                    }
+                    what = f"{term} is what it should be"
+                    yield f"{what}, {how} {self.function.words(i)}", found
+
+
+def _fitted(V: Reals, shape: tuple[int, ...], shapes: set[tuple[int, ...]]) -> Reals | None:
+    """A number a row, as an array of a shape, or of that in which the code has its numbers."""
+    size = int(np.prod(shape))
+    for W in (V, V[..., None]):
+        for to in (shape, *(s for s in shapes if int(np.prod(s)) == size)):
+            try:
+                return np.asarray(np.broadcast_to(W, to).reshape(shape))
+            except ValueError:
+                continue
     return None
 
 
-def _with(
-    subject: Subject, request: Request, alter: Mapping[tuple[int, int], str | float], stopped: str
-) -> Mapping[Quantity, Enclosure] | None:
-    """The gradients with a mistake in them; None for one that nobody's code makes."""
-    recording = subject.record(request.inputs, request.dtype)
-    tape = recording.tape
-    tape.dtype = None
-    seeds = [(y, tape.leaf(request.cotangents[n])) for n, y in recording.outputs.items()]
-    wrt = [(recording.inputs[n], ("d", n)) for n in request.wrt]
-    try:
-        tape.gradients(seeds, wrt, alter, stopped)
-        return in_balls(tape, enough=lambda reading: True).at
-    except ValueError:  # shapes that do not fit
+class _Kept:
+    """What comes, made once."""
+
+    def __init__(self, of: Iterator[Slip]) -> None:
+        self._of, self._made = of, list[Slip]()
+
+    def __iter__(self) -> Iterator[Slip]:
+        yield from self._made
+        for slip in self._of:
+            self._made.append(slip)
+            yield slip
+
+
+def _times(c: float, certificate: Certificate) -> str | None:
+    """In words, a factor that has a reason; None for any other."""
+    for x, text in ((0.0, "is missing"), (2.0, "is counted twice"), (-1.0, "has the other sign")):
+        if abs(c - x) < 1e-5:
+            return text
+    if abs(c - 1) < 1e-5:
         return None
-
-
-def _mistakes(tape: Tape) -> Iterator[dict[tuple[int, int], str | float]]:
-    """Terms missing first, which is what people forget; then twice, the other sign, a factor forgotten."""
-    among = list(tape.contributions)
-    tried = 0
-    for factor in (0.0, "unsummed", "skipped", 2.0, -1.0):
-        for at in among:
-            tried += 1
-            if tried > MOST:
-                return
-            yield {at: factor}
-
-
-def _gives(truth: Mapping[Quantity, Enclosure], certificate: Certificate, ran: Ran) -> bool:
-    """Whether the code gave these gradients, all of them."""
-    for name, array in ran.gradients.items():
-        if array is None:
-            continue
-        exact = truth.get(("d", name))
-        right = certificate.truth["d", name]
-        expected = np.zeros(right.hi.shape) if exact is None else exact.hi
-        if not array.numbers.shape == right.hi.shape == expected.shape:
-            return False
-        allowed = LAMBDA * certificate.s["d", name] + 8 * certificate.precision.u * np.abs(right.hi)
-        off, from_right = np.abs(array.numbers - expected), np.abs(array.numbers - right.hi)
-        if not bool((off <= np.maximum(allowed, 1e-6 * from_right)).all()):
-            return False
-    return True
-
-
-PLAIN = {
-    "multiply": "the product", "quotient": "the quotient", "add": "the sum", "subtract": "the difference",
-    "matmul": "the matrix product", "sum": "the sum over an axis", "largest": "the maximum", "where": "where",
-}  # fmt: skip
-
-
-def _operation(tape: Tape, i: int) -> str:
-    name = tape.nodes[i].rule.name
-    return PLAIN.get(name, name)
-
-
-def _line(tape: Tape, i: int) -> str:
-    line = tape.nodes[i].line
-    return f"Look at what {line} hands back." if line else ""
+    simple = any(abs(c - x) < 1e-5 * abs(x) for x in (0.5, -2.0, -0.5, 3.0, 1 / 3, 4.0, 0.25))
+    told = _factor(c, certificate)
+    return f"is {told} times what it should be" if simple or "=" in told else None
 
 
 # --- a pattern ------------------------------------------------------------------------------------
+
+
+def _not_finite(certificate: Certificate, ran: Ran, wrong: list[Quantity]) -> _Seen | None:
+    for quantity in wrong:
+        got, right, _ = _numbers(certificate, ran, quantity)
+        n = int((~np.isfinite(got) & np.isfinite(right)).sum())
+        if n:
+            return _Seen(
+                f"{title(quantity)} is NaN or infinite in {n} of {got.size} elements",
+                "Look for 0/0, ∞ − ∞ or log 0.",
+            )
+    return None
 
 
 def _simple(certificate: Certificate, ran: Ran, wrong: list[Quantity]) -> _Seen | None:
     """One factor, 0, the other sign, the transpose."""
     for quantity in wrong:
         got, right, allowed = _numbers(certificate, ran, quantity)
-        if not np.isfinite(got).all():
-            n = int((~np.isfinite(got)).sum())
-            return _Seen(
-                f"{title(quantity)} is NaN or infinite in {n} of {got.size} elements",
-                "Look for 0/0, ∞ − ∞ or log 0.",
-            )
         if not got.any() and right.any():
             return _Seen(
                 f"{title(quantity)} is 0 everywhere", "It was never computed, or never stored."
@@ -231,7 +334,8 @@ def _simple(certificate: Certificate, ran: Ran, wrong: list[Quantity]) -> _Seen 
         at = np.unravel_index(int(np.abs(right).argmax()), right.shape)
         c = float(got[at] / right[at]) if right[at] else 0.0
         off = np.abs(got - c * right) <= 8 * allowed * max(1.0, abs(c))
-        if c and bool(off.all()) and abs(c - 1) > 8 * certificate.precision.u:
+        known = got.size > 1 or _times(c, certificate) is not None
+        if c and known and bool(off.all()) and abs(c - 1) > 8 * certificate.precision.u:
             sign = abs(c + 1) < 1e-6
             text = (
                 "has the other sign"
@@ -263,16 +367,34 @@ def _factor(c: float, certificate: Certificate) -> str:
         for n in v.shape
         if n > 2
     }
+    for v in certificate.recording.inputs.values():
+        n = int(np.prod(v.shape))
+        if n > 2:
+            sizes.setdefault(n, f"{n}, the size of an array")
     for n, words in sizes.items():
-        for x, told in (
-            (float(n), words),
-            (1 / n, f"1/{words}"),
-            (n**0.5, f"√{words}"),
-            (n**-0.5, f"1/√{words}"),
-        ):
+        for x, told in ((float(n), words), (1 / n, f"1/{words}")):
             if abs(c - x) < 1e-5 * abs(x):
                 return f"{c:.6g} (= {told})"
+    for n, words in sizes.items():
+        for x, told in ((n**0.5, f"√{words}"), (n**-0.5, f"1/√{words}")):
+            if abs(c - x) < 1e-5 * abs(x) and n**0.5 != int(n**0.5):
+                return f"{c:.6g} (= {told})"
+    for name, scalar in _given_scalars(certificate).items():
+        for x, told in ((scalar, name), (1 / scalar if scalar else 0.0, f"1/{name}")):
+            if abs(c - x) < 1e-6 * abs(x):
+                return f"{c:.6g} (= {told})"
     return f"{c:.6g}" if abs(c - 1) > 1e-5 else f"1 {'+' if c > 1 else '−'} {abs(c - 1):.1e}"
+
+
+def _given_scalars(certificate: Certificate) -> Mapping[str, float]:
+    """Cotangents and inputs of one number, which may be a factor too much or too few."""
+    nodes, inputs = certificate.recording.tape.nodes, certificate.recording.inputs
+    found = {
+        f"the cotangent of {n}": float(c) for n, c in certificate.cotangents.items() if not c.shape
+    }
+    return found | {
+        n: float(nodes[v.index].params["numbers"]) for n, v in inputs.items() if not v.shape
+    }
 
 
 def _numbers(certificate: Certificate, ran: Ran, quantity: Quantity) -> tuple[Reals, Reals, Reals]:
@@ -281,35 +403,63 @@ def _numbers(certificate: Certificate, ran: Ran, quantity: Quantity) -> tuple[Re
     return array.numbers, certificate.truth[quantity].hi, LAMBDA * certificate.s[quantity]
 
 
-def _pattern(certificate: Certificate, ran: Ran, quantity: Quantity) -> _Seen | None:
+def _pattern(certificate: Certificate, ran: Ran, quantity: Quantity) -> _Seen:
     """Where it is wrong, and whether its numbers have fewer bits."""
     got, right, allowed = _numbers(certificate, ran, quantity)
     own = certificate.precision.storage
     for dtype in ("bfloat16", "float16", "float32"):
         narrower = dtype != own and own in ("float64", "float32")
-        if (
-            narrower
-            and not (own == "float32" and dtype == "float32")
-            and np.array_equal(ROUNDED[dtype](got), got)
-        ):
+        if narrower and np.array_equal(ROUNDED[dtype](got), got):
             return _Seen(
                 f"each number of {title(quantity)} is a {dtype}",
                 "Look for a cast, or an array made without a dtype.",
             )
+    if text := _moved(got, right, 8 * float(allowed.max(initial=0.0))):
+        return _Seen(f"{title(quantity)} {text}", "Look at the indices.")
     wrong = np.abs(got - right) > allowed
     n = int(wrong.sum())
-    size = f"{n} of {wrong.size} elements of {title(quantity)} are wrong"
-    if wrong.ndim > 1:
-        flat = wrong.reshape(-1, wrong.shape[-1])
-        rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
-        if len(rows) == 1 < len(flat):
-            return _Seen(
-                f"only row {rows[0]} of {title(quantity)} is wrong",
-                "Look at the ends of a loop, and at a mask.",
-            )
-        if len(columns) == 1 < flat.shape[1]:
-            return _Seen(
-                f"only column {columns[0]} of {title(quantity)} is wrong",
-                "Look at the ends of a loop, and at a mask.",
-            )
-    return _Seen(size, "")
+    where = _where(wrong)
+    if n < wrong.size and not got[wrong].any():
+        return _Seen(
+            f"{title(quantity)} is 0{where or f' in {n} of {wrong.size} elements'}, where it should not be",
+            "Look at the ends of a loop, and at a mask.",
+        )
+    if where:
+        return _Seen(
+            f"{title(quantity)} is wrong{where} alone", "Look at the ends of a loop, and at a mask."
+        )
+    return _Seen(f"{n} of {wrong.size} elements of {title(quantity)} are wrong", "")
+
+
+def _where(wrong: NDArray[np.bool_]) -> str:
+    """The place along an axis where all that is wrong stands; "" where there is no such axis."""
+    for d, n in enumerate(wrong.shape):
+        at = np.flatnonzero(np.moveaxis(wrong, d, 0).reshape(n, -1).any(axis=1))
+        if len(at) == 1 < n:
+            last = " (the last)" if at[0] == n - 1 else ""
+            return f" at index {at[0]}{last} of axis {d}"
+        if len(at) <= n // 2 and at[-1] - at[0] == len(at) - 1:
+            return f" at indices {at[0]} to {at[-1]} of axis {d}"
+    return ""
+
+
+def _moved(got: Reals, right: Reals, near: float) -> str:
+    """Where the right numbers stand in wrong places; "" where they do not."""
+
+    def same(a: Reals, b: Reals) -> bool:
+        return bool((np.abs(a - b) <= near).all())
+
+    for d, n in enumerate(right.shape):
+        if n > 1 and same(got, np.flip(right, d)):
+            return f"is in reverse order along axis {d}"
+    for by in product((0, 1, -1), repeat=right.ndim):
+        here = tuple(slice(max(k, 0), n + min(k, 0)) for k, n in zip(by, right.shape, strict=True))
+        there = tuple(
+            slice(max(-k, 0), n - max(k, 0)) for k, n in zip(by, right.shape, strict=True)
+        )
+        if any(by) and 4 * got[here].size >= got.size > 2 and same(got[here], right[there]):
+            axes = ", ".join(str(d) for d, k in enumerate(by) if k)
+            return f"is shifted by one along axis {axes}"
+    if got.size > 2 and same(np.sort(got, axis=None), np.sort(right, axis=None)):
+        return "has the right numbers in other places"
+    return ""

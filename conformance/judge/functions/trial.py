@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.judge.functions.allclose import Audited, audited
 from conformance.judge.functions.candidate import Candidate, Ran, Request
 from conformance.judge.functions.certificate import Certificate
 from conformance.judge.functions.inputs import COTANGENTS, FAMILIES, Family, made
-from conformance.judge.functions.judged import Judged, judged, sees, title, worst_verdict
+from conformance.judge.functions.judged import (
+    ZEROS_PASS,
+    Judged,
+    judged,
+    sees,
+    title,
+    worst_verdict,
+)
 from conformance.judge.functions.naming import named
 from conformance.judge.functions.planted import mistakes
 from conformance.judge.functions.recording import Table, is_float
@@ -23,7 +31,7 @@ from conformance.model.results import Number, Verdict, number
 from conformance.tools.load import user_lines
 from conformance.tools.trouble import RefusedError
 from conformance.truth.arrays import UndecidedBranchError
-from conformance.truth.rounding import ROUNDED, Arithmetic
+from conformance.truth.rounding import ROUNDED, Arithmetic, Reals
 
 __all__ = ["FamilyRow", "Finding", "FunctionResults", "Unseen", "judge_function"]
 
@@ -139,7 +147,24 @@ def judge_function(
                 smallest = {title(q): number(x) for q, x in sees(certificate).items()}
                 if subject.allclose is not None:
                     audit = audited(certificate, subject.allclose)
-    return _told(subject, rows, found, findings, unseen, smallest, audit, straddling)
+    return _told(
+        subject, rows, _seen_elsewhere(found), findings, unseen, smallest, audit, straddling
+    )
+
+
+def _seen_elsewhere(found: list[Judged]) -> list[Judged]:
+    """Where zeros would pass nothing is judged; that leaves a quantity undecided only where it is so on all
+    data, since the tails of a function underflow in any low precision."""
+    open_ = ("undecided", "not-run")
+    known = {
+        j["quantity"] for j in found if j["cotangent"] == "random" and j["verdict"] not in open_
+    }
+    return [
+        {**j, "verdict": "not-run"}
+        if j["reason"].endswith(ZEROS_PASS) and j["quantity"] in known
+        else j
+        for j in found
+    ]
 
 
 def _families(subject: Subject) -> Iterator[tuple[Family, Table | None]]:
@@ -180,8 +205,10 @@ def _note(findings: list[Finding], notes: Sequence[str]) -> None:
 
 
 def _not_of(ran: Ran, certificate: Certificate) -> str:
-    """Outputs that the reference does not have."""
+    """Outputs that the reference does not have, or no gradient at all."""
     known = set(certificate.recording.outputs)
+    if ran.gradients and all(g is None for g in ran.gradients.values()):
+        return f"it returned no gradient; expected that of {', '.join(ran.gradients)}."
     strange = [n for n in ran.outputs if n not in known]
     if strange:
         of = ", ".join(ran.outputs)
@@ -194,37 +221,62 @@ def _not_of(ran: Ran, certificate: Certificate) -> str:
 
 def _with_losses(subject: Subject, of: list[Judged], inputs: Table, kind: str) -> list[Judged]:
     """What deviates by losing digits is `inaccurate`: beside the largest number of its row it is off by a few
-    roundings, in this dtype and in another. A mistake does not shrink with u."""
+    roundings, or by as many as in another dtype at the same inputs. A mistake does not shrink with u."""
+    bad = {j["quantity"] for j in of if j["verdict"] == "deviates" and j["worst"] is not None}
+    if not bad:
+        return of
     own = subject.precision.storage
     other = TWIN[own]
     low = own if Arithmetic.named(own).u > Arithmetic.named(other).u else other
     numbers = {n: ROUNDED[low](M) if is_float(M) else M for n, M in inputs.items()}
     try:
-        lost = [
-            _losses(subject, M, kind, dtype)
-            for dtype, M in ((own, inputs), (own, numbers), (other, numbers))
-        ]
+        here = _losses(subject, inputs, kind, own)
+        there = _losses(subject, numbers, kind, other)
+        near = here if low == own else _losses(subject, numbers, kind, own)
     except Exception:  # it does not run there: nothing can be told
         return of
     changed = []
     for j in of:
-        units = [found.get(j["quantity"], np.inf) for found in lost]
-        if j["verdict"] == "deviates" and j["worst"] is not None and max(units) <= FEW:
-            where = (
-                f"{max(units[:2]):.3g} units of roundoff of the largest number of its row in {own}"
-            )
-            j = {
-                **j,
-                "verdict": "inaccurate",
-                "reason": f"it loses digits: it is off by {where}, and by "
-                f"{units[2]:.3g} in {other}; a mistake would be as far off in both.",
-            }
+        name = j["quantity"]
+        if name in bad and all(name in lost for lost in (here, near, there)):
+            rows = [lost[name] for lost in (here, near, there)]
+            if _shrink_with_u(*rows):
+                here_, near_, there_ = (lost.worst for lost in rows)
+                where = (
+                    f"{max(here_, near_):.3g} units of roundoff of the largest number of its row"
+                )
+                j = {
+                    **j,
+                    "verdict": "inaccurate",
+                    "reason": f"it loses digits: it is off by {where} in {own}, and by "
+                    f"{there_:.3g} in {other}; a mistake would be as far off in both.",
+                }
         changed.append(j)
     return changed
 
 
-def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str, float]:
-    """What each quantity is off by, in u of the largest number of its row."""
+class _Rows(NamedTuple):
+    """Of each row: its largest error, in u of the largest number in it; whether one is beyond its
+    tolerance."""
+
+    units: Reals
+    beyond: NDArray[np.bool_]
+
+    @property
+    def worst(self) -> float:
+        return float(self.units.max(initial=0.0, where=self.beyond))
+
+
+def _shrink_with_u(here: _Rows, near: _Rows, there: _Rows) -> bool:
+    """Whether it is off by a few units in both dtypes, or by as many: a mistake is more units the smaller u
+    is."""
+    most = [float(rows.units.max(initial=0.0)) for rows in (here, there)]
+    alike = max(most) <= FEW * min(most) and bool(np.isfinite(max(most)))
+    return alike or max(here.worst, near.worst, there.worst) <= FEW
+
+
+def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str, _Rows]:
+    """What each quantity is off by where the code runs in a dtype."""
     certificate, request = subject.certificate(inputs, kind, dtype)
     ran = subject.candidate(request)
     u = Arithmetic.named(dtype).u
@@ -232,13 +284,17 @@ def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str,
     for quantity, exact in certificate.truth.items():
         array = (ran.outputs if quantity[0] == "y" else ran.gradients).get(quantity[1])
         if array is not None and array.numbers.shape == exact.hi.shape and exact.hi.size:
-            size = np.abs(exact.hi)
-            largest = size.max(axis=-1, keepdims=True) if size.ndim else size
-            error = exact.distance(array.numbers)
-            beyond = error > LAMBDA * certificate.s[quantity]
+            error = np.atleast_1d(exact.distance(array.numbers))
+            beyond = error > np.atleast_1d(LAMBDA * certificate.s[quantity])
+            size = np.abs(np.atleast_1d(exact.hi))
+            largest = size.max(axis=-1)
+            largest = np.where(
+                largest > 0, largest, size.max()
+            )  # a row of zeros, beside the others
             with np.errstate(all="ignore"):
-                units = np.where(beyond, error / (u * largest), 0.0)
-            found[title(quantity)] = float(np.nan_to_num(units, nan=np.inf).max(initial=0.0))
+                units = np.nan_to_num(error.max(axis=-1), nan=np.inf) / (u * largest)
+            units = np.where(error.max(axis=-1) == 0, 0.0, np.nan_to_num(units, nan=np.inf))
+            found[title(quantity)] = _Rows(units, np.asarray(beyond.any(axis=-1)))
     return found
 
 
@@ -323,14 +379,13 @@ def _told(
     errors = [r for r in rows if r["status"] == "error"]
     verdicts: list[Verdict] = [j["verdict"] for j in found if j["verdict"] != "not-run"]
     serious = [f for f in findings if f["kind"] in ("not-repeatable", "variant")]
-    if errors:
-        verdicts.append("error")
     if serious:
         verdicts.append("deviates")
-    verdict = worst_verdict(verdicts)
-    mistake, advice = (
-        named(subject, found) if verdict == "deviates" or "deviates" in verdicts else ("", "")
-    )
+    if errors:
+        verdicts.append("error")
+    # what is wrong on some data is wrong, whatever happens on other
+    verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
+    mistake, advice = named(subject, found) if verdict == "deviates" else ("", "")
     code = _exit_code(verdict, subject.strict)
     p = subject.precision
     return FunctionResults(
@@ -391,8 +446,11 @@ def _message(
     if errors and verdict == "error":
         return f"it could not be judged on {errors[0]['name']} data: {errors[0]['reason']}"
     bad = [j for j in found if j["verdict"] == verdict]
-    if not bad:
-        return serious[0]["text"] if serious else "nothing could be judged."
+    if serious and not bad:
+        return serious[0]["text"]
+    if not bad or verdict == "not-run":
+        why = next((j["reason"] for j in found if j["reason"]), "")
+        return f"nothing could be judged: {why}" if why else "nothing could be judged."
     names = list(dict.fromkeys(j["quantity"] for j in bad))
     where = len({(j["family"], j["cotangent"]) for j in bad})
     told = {"deviates": "is wrong", "inaccurate": "loses digits", "undecided": "is undecided"}[

@@ -1,0 +1,57 @@
+"""Every planted mistake is found, and nearly every one is told so that a person can act on it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from right_functions import RIGHT
+from wrong_functions import WRONG, Wrong, planted
+
+from conformance import check_function
+from conformance.judge.functions import trial
+
+pytestmark = pytest.mark.zoo
+
+
+def told(row: Wrong, dtype: str) -> tuple[int, str, str]:
+    """(the exit code, what the mistake is called, everything else that was found)."""
+    f = RIGHT[row.function]
+    found = check_function(
+        f.forward,
+        vjp=planted(row),
+        inputs=f.inputs,
+        families=("ordinary",),
+        dtype=dtype,
+        **f.options,
+    )
+    return found["exit_code"], found["mistake"], " | ".join(x["text"] for x in found["findings"])
+
+
+def test_there_are_many() -> None:
+    assert len(WRONG) >= 120
+    assert len({row.function for row in WRONG}) >= 25
+    assert sum(not row.like for row in WRONG) <= len(WRONG) / 10
+
+
+@pytest.mark.parametrize("row", WRONG, ids=lambda row: f"{row.function}: {row.instead[:40]}")
+def test_it_is_found_and_named(row: Wrong) -> None:
+    code, mistake, others = told(row, "float64")
+    assert code == 1
+    if row.like:
+        assert re.search(row.like, f"{mistake} | {others}"), (mistake, others)
+        assert not re.match(r"\d+ of \d+ elements", mistake), mistake
+
+
+@pytest.mark.parametrize("row", WRONG, ids=lambda row: f"{row.function}: {row.instead[:40]}")
+def test_it_is_found_in_float32(row: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "named", lambda subject, found: ("", ""))
+    code, _, _ = told(row, "float32")
+    assert (code == 1) is (row not in MISSED_IN_FLOAT32), code
+
+
+MISSED_IN_FLOAT32 = [
+    row
+    for row in WRONG
+    if row.instead.count("np.float32")  # it is the dtype itself
+]
