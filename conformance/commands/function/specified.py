@@ -258,6 +258,10 @@ def _candidate(
     if framework == "numpy":
         assert vjp is not None
         return ByHand(function, vjp, params, takes)
+    if function is None:
+        raise RefusedError(
+            "a backward pass of torch or JAX is judged with its forward pass; expected both."
+        )
     if framework == "torch":
         from conformance.judge.functions import from_torch
 
