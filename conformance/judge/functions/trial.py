@@ -291,9 +291,10 @@ def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str,
             largest = np.where(
                 largest > 0, largest, size.max()
             )  # a row of zeros, beside the others
+            worst = error.max(axis=-1)
             with np.errstate(all="ignore"):
-                units = np.nan_to_num(error.max(axis=-1), nan=np.inf) / (u * largest)
-            units = np.where(error.max(axis=-1) == 0, 0.0, np.nan_to_num(units, nan=np.inf))
+                units = worst / (u * largest)
+            units = np.where(worst == 0, 0.0, np.where(np.isnan(units), np.inf, units))
             found[title(quantity)] = _Rows(units, np.asarray(beyond.any(axis=-1)))
     return found
 
