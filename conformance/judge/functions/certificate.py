@@ -160,9 +160,8 @@ class Certificate:
     @cached_property
     def truth(self) -> dict[Quantity, Enclosure]:
         """Enclosures. The gradient of an input that no output depends on is 0."""
-        found: dict[Quantity, Enclosure] = {
-            q: e for q, e in self.read.at.items() if q[0] in ("y", "d")
-        }
+        at: Mapping[Any, Enclosure] = self.read.at
+        found: dict[Quantity, Enclosure] = {q: e for q, e in at.items() if q[0] in ("y", "d")}
         for name in self.wrt:
             zero = np.zeros(self.recording.inputs[name].shape)
             found.setdefault(("d", name), Enclosure(zero, zero, zero))
