@@ -57,10 +57,6 @@ EXIT_CODE = {  # else 0
     "conformance run --profile quick --implementation examples/wrong_student.py": 1,
     "conformance run --profile quick --implementation 'cmd:./faulty'": 1,
 }
-NOT_YET = (
-    "conformance function --torch ",
-    "conformance function --jax ",
-)  # no front end to run them with
 ELSEWHERE = {  # first words: what runs it
     "pip install": "tests/meta/test_packaging.py, and `make setup`",
     "python -m build": "tests/meta/test_packaging.py",
@@ -317,9 +313,7 @@ def test_a_page_can_be_followed(path: Path) -> None:
     reader, shown = Reader(name(path)), []
     for block in blocks(path):
         reader.follow(block)
-        if block.text.startswith(NOT_YET):
-            known_to_click(shlex.split(block.text)[1:])
-        elif block.language in ("", "text") and name(path) not in SHOWN_ELSEWHERE:
+        if block.language in ("", "text") and name(path) not in SHOWN_ELSEWHERE:
             shown.append(block.text)
     for text in shown:
         asserted = all(part in SENTENCES for part in flat(text).rstrip(".").split(". "))
