@@ -167,7 +167,9 @@ def _recorder(
     takes: str,
 ) -> Callable[[Table, str], Recording]:
     """Puts the reference on a tape: code of NumPy by default where there is a reference of its own."""
-    f = function if reference is None else reference
+    either = function if reference is None else reference
+    assert either is not None
+    f: Function = either
     if framework == "torch" and _of_torch(f):
         from conformance.judge.functions import from_torch
 
@@ -176,14 +178,12 @@ def _recorder(
         from conformance.judge.functions import from_jax
 
         return lambda inputs, dtype: from_jax.record(f, inputs, dtype, params)
-    assert f is not None
     forward = _first(f) if reference is None and takes == "saves" else f
     return lambda inputs, dtype: record_numpy(forward, inputs, dtype, params)
 
 
-def _first(f: Function | None) -> Function:
+def _first(f: Function) -> Function:
     """The outputs of a forward pass that also returns what it saves."""
-    assert f is not None
 
     def outputs(*inputs: Any, **params: Any) -> Any:
         found = f(*inputs, **params)
