@@ -206,8 +206,9 @@ def _recorder(
     takes: str,
 ) -> Callable[[Table, str], Recording]:
     """Puts the reference on a tape: code of NumPy by default where there is a reference of its own."""
-    f = function if reference is None else reference
-    assert f is not None  # one of the two is there
+    either = function if reference is None else reference
+    assert either is not None  # one of the two is there
+    f: Function = either
     if framework == "torch" and _of_torch(f):
         from conformance.judge.functions import from_torch
 

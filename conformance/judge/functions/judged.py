@@ -73,8 +73,8 @@ def judged(certificate: Certificate, ran: Ran, family: str, cotangent: str) -> l
 
 def compared(got: Reals, exact: Enclosure, allowed: Reals) -> tuple[Reals, Reals]:
     """(error over tolerance, that of which there is no doubt). Where the tolerance is infinite, since an
-    intermediate leaves the range of the dtype, nothing is too much."""
-    error = exact.distance(got)
+    intermediate leaves the range of the dtype, or the function is no number, nothing is too much."""
+    error = np.where(np.isnan(exact.hi), 0.0, exact.distance(got))
     with np.errstate(all="ignore"):
         ratio = _over(error + exact.rad, allowed, error)
         surely = _over(np.maximum(error - exact.rad, 0.0), allowed, error)

@@ -97,6 +97,11 @@ def judge_function(
 ) -> FunctionResults:
     """Judge on every family. Raises RefusedError where the reference cannot be recorded at ordinary
     inputs."""
+    with np.errstate(all="ignore"):  # what is infinite or no number is looked for, not warned of
+        return _judged(subject, progress)
+
+
+def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResults:
     rows: list[FamilyRow] = []
     found: list[Judged] = []
     findings: list[Finding] = []
@@ -284,9 +289,10 @@ def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str,
     for quantity, exact in certificate.truth.items():
         array = (ran.outputs if quantity[0] == "y" else ran.gradients).get(quantity[1])
         if array is not None and array.numbers.shape == exact.hi.shape and exact.hi.size:
-            error = np.atleast_1d(exact.distance(array.numbers))
+            off = np.where(np.isnan(exact.hi), 0.0, exact.distance(array.numbers))
+            error = np.atleast_1d(off)
             beyond = error > np.atleast_1d(LAMBDA * certificate.s[quantity])
-            size = np.abs(np.atleast_1d(exact.hi))
+            size = np.nan_to_num(np.abs(np.atleast_1d(exact.hi)))
             largest = size.max(axis=-1)
             largest = np.where(
                 largest > 0, largest, size.max()

@@ -408,3 +408,15 @@ def test_a_sum_in_which_much_cancels_loses_digits_in_every_dtype() -> None:
     x = 1e3 + np.random.default_rng(0).standard_normal((3, 4))
     found = check(by_squares, variance, inputs={"x": x, "w": np.ones(2)})
     assert (found["verdict"], found["exit_code"]) == ("inaccurate", 0)
+
+
+def test_a_row_that_is_no_number_hides_no_other() -> None:
+    q = np.array([[0.0, 0.25, 0.75], [0.5, 0.25, 0.25]])
+
+    def logs(q: Array) -> Array:
+        return np.log(q)
+
+    found = check(lambda dy, q: dy / q, logs, {"q": q})
+    assert found["exit_code"] == 0, found["message"]
+    found = check(lambda dy, q: 2 * dy / q, logs, {"q": q})
+    assert found["exit_code"] == 1
