@@ -17,6 +17,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -828,7 +829,22 @@ PRIMITIVES: dict[str, Rule] = {
 
 def candidate(f: Callable[..., Any]) -> Candidate:
     """f(*inputs) with the gradients of jax.vjp, as they are computed eagerly: whatever custom_vjp says."""
-    return partial(_run, partial(_pulled_back, f), False)
+    return _Eager(f)
+
+
+@dataclass(frozen=True)
+class _Eager:
+    """JAX code with its gradients, operation by operation."""
+
+    f: Callable[..., Any]
+
+    def __call__(self, request: Request) -> Ran:
+        """Raises whatever the code raises."""
+        return _run(partial(_pulled_back, self.f), False, request)
+
+    def variants(self) -> dict[str, Candidate]:
+        """The same code, asked in another way that must make no difference."""
+        return {"jax.jit": jitted(self.f)}
 
 
 def jitted(f: Callable[..., Any]) -> Candidate:

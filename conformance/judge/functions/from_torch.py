@@ -30,7 +30,7 @@ from torch.func import functional_call, functionalize
 from torch.fx.experimental import proxy_tensor
 from torch.overrides import TorchFunctionMode
 
-from conformance.judge.functions.candidate import Array, Ran, Request
+from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
 from conformance.judge.functions.recording import Recording, RecordingError, Table, is_float
 from conformance.truth import arrays as at
 from conformance.truth.nodes import Value, op
@@ -1547,6 +1547,10 @@ class TorchCandidate:
     def strided(self, request: Request) -> Ran:
         """The same numbers in memory that is not contiguous: what comes should be the same."""
         return self._ran(request, _transposed)
+
+    def variants(self) -> dict[str, Candidate]:
+        """The same code, asked in other ways that must make no difference."""
+        return {"tensors that are not contiguous": self.strided}
 
     def _ran(self, request: Request, laid: Callable[[Tensor], Tensor]) -> Ran:
         given = _given(self.f, request.inputs, self.params)
