@@ -32,12 +32,13 @@ def record(
 ) -> Recording:
     """f(*inputs, **params) on a tape. Raises RecordingError, or whatever f raises."""
     recording = Recording.begun(inputs, dtype)
+    kept = np.dtype("float32" if dtype == "bfloat16" else dtype)  # NumPy has no bfloat16
     given = [
-        Recorded(recording.inputs[n], np.dtype(M.dtype)) if n in recording.inputs else M.copy()
+        Recorded(recording.inputs[n], kept) if n in recording.inputs else M.copy()
         for n, M in inputs.items()
     ]
     try:
-        with _making(recording.tape, np.dtype(dtype)), np.errstate(all="ignore"):
+        with _making(recording.tape), np.errstate(all="ignore"):
             found = f(*given, **params)
     except SystemExit as e:
         raise RecordingError(f"the function ends the process: SystemExit({e.code!r}).") from e
@@ -296,7 +297,7 @@ class Recorded:
         kw = {
             k: v
             for k, v in kw.items()
-            if not (k in ("where", "dtype", "casting") and v in (True, None))
+            if not (k in ("where", "dtype", "casting") and (v is True or v is None))
         }
         if method == "reduce" and ufunc in REDUCTIONS:
             if not isinstance(inputs[0], Recorded):
@@ -917,11 +918,18 @@ FUNCTIONS[np.broadcast_arrays] = lambda *of, **_: tuple(
 FUNCTIONS[np.sinc] = lambda a: _sinc(np.multiply(a, np.pi))
 FUNCTIONS[np.round] = FUNCTIONS[np.around] = lambda a, decimals=0, out=None: np.rint(a)
 FUNCTIONS[np.isclose] = lambda a, b, *_, **__: a == b
-FUNCTIONS[np.average] = lambda a, axis=None, weights=None, **_: (
-    np.mean(a, axis=axis)
-    if weights is None
-    else np.sum(np.multiply(a, weights), axis=axis) / np.sum(weights)
-)
+
+
+@_as(np.average)
+def _average(a: Recorded, axis: Any = None, weights: Any = None, **_: Any) -> Any:
+    if weights is None:
+        return np.mean(a, axis=axis)
+    w = np.asarray(weights, np.float64) if not isinstance(weights, Recorded) else weights
+    if w.ndim == 1 and a.ndim > 1:
+        shape = [1] * a.ndim
+        shape[axis] = -1
+        w = np.reshape(w, shape)
+    return np.sum(np.multiply(a, w), axis=axis) / np.sum(w)
 
 
 def _sinc(a: Recorded) -> Any:
@@ -958,7 +966,7 @@ _MOVING_METHODS = ("swapaxes", "squeeze", "ravel", "flatten", "repeat", "take", 
 
 
 @contextmanager
-def _making(tape: Tape, usual: np.dtype[Any]) -> Iterator[None]:
+def _making(tape: Tape) -> Iterator[None]:
     """While it lasts, NumPy's makers of arrays make recorded ones, of floats, so that they can be written
     to."""
 
