@@ -11,7 +11,13 @@ from wrong_functions import WRONG, Wrong, planted
 from conformance import check_function
 from conformance.judge.functions import trial
 
-pytestmark = pytest.mark.zoo
+SOME = [
+    pytest.param(
+        row, id=f"{row.function}: {row.instead[:40]}", marks=() if i % 4 == 0 else pytest.mark.zoo
+    )
+    for i, row in enumerate(WRONG)
+]
+"""Each, and every fourth of them outside the zoo."""
 
 
 def told(row: Wrong, dtype: str) -> tuple[int, str, str]:
@@ -34,7 +40,7 @@ def test_there_are_many() -> None:
     assert sum(not row.like for row in WRONG) <= len(WRONG) / 10
 
 
-@pytest.mark.parametrize("row", WRONG, ids=lambda row: f"{row.function}: {row.instead[:40]}")
+@pytest.mark.parametrize("row", SOME)
 def test_it_is_found_and_named(row: Wrong) -> None:
     code, mistake, others = told(row, "float64")
     assert code == 1
@@ -43,7 +49,7 @@ def test_it_is_found_and_named(row: Wrong) -> None:
         assert not re.match(r"\d+ of \d+ elements", mistake), mistake
 
 
-@pytest.mark.parametrize("row", WRONG, ids=lambda row: f"{row.function}: {row.instead[:40]}")
+@pytest.mark.parametrize("row", SOME)
 def test_it_is_found_in_float32(row: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "named", lambda subject, found: ("", ""))
     code, _, _ = told(row, "float32")
