@@ -230,7 +230,7 @@ def test_a_row_wise_definition_is_the_textbooks(name: str, f: Any, row: list[flo
     G = [(-1) ** j * (j + 0.75) for j in range(m)]
     tape = Tape()
     x = tape.leaf(np.array([row]))
-    tape.gradients(getattr(op, name)(x), tape.leaf(np.array([G])), [(x, "x")])
+    tape.gradients([(getattr(op, name)(x), tape.leaf(np.array([G])))], [(x, "x")])
     vjp = in_balls(tape).at["x"]
     assert vjp.narrow().all()
     with mp.workdps(2000), bits(300):
