@@ -296,6 +296,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, some_results: Path) 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # a block imports what another wrote
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for option in main.commands["activation"].params:
+        if option.name == "timeout":  # of a machine that does nothing else
+            monkeypatch.setattr(option, "default", 300.0)
     return tmp_path
 
 
