@@ -20,7 +20,6 @@ from conformance.judge.functions.certificate import Certificate, Precision
 from conformance.judge.functions.from_numpy import record
 from conformance.judge.functions.inputs import FAMILIES, made, read_inputs
 from conformance.judge.functions.planted import mistakes
-from conformance.judge.functions.recording import Recording, Table
 from conformance.judge.functions.subject import Subject
 from conformance.judge.tolerance import LAMBDA
 
@@ -141,19 +140,11 @@ def gradients(name: str, precision: Precision) -> Iterator[Gradient]:
 def _certificate(name: str, precision: Precision) -> Certificate:
     f, text = FUNCTIONS[name]
     subject = Subject(
-        name, name, lambda inputs, dtype: _recorded(f, inputs, dtype), _nobody, precision=precision
+        name, name, lambda inputs, dtype: record(f, inputs, dtype, {}), _nobody, precision=precision
     )
     inputs = made(read_inputs(text), FAMILIES[0], precision.storage)
     assert inputs is not None
     return subject.certificate(inputs, "random")[0]
-
-
-def _recorded(f: Callable[..., Reals], inputs: Table, dtype: str) -> Recording:
-    """NumPy has no bfloat16: recorded in float32, what is rounded to that is rounded to bfloat16."""
-    recording = record(f, inputs, "float32", {})
-    nodes = recording.tape.nodes
-    nodes[:] = [n._replace(dtype=dtype if n.dtype == "float32" else n.dtype) for n in nodes]
-    return recording
 
 
 def _nobody(request: Request) -> Ran:

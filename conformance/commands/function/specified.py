@@ -209,7 +209,7 @@ def _recorder(
     either = function if reference is None else reference
     assert either is not None  # one of the two is there
     f: Function = either
-    if framework == "torch" and _of_torch(f):
+    if framework == "torch" and not _of_numpy(f):
         from conformance.judge.functions import from_torch
 
         return lambda inputs, dtype: from_torch.record(f, inputs, dtype, params)
@@ -236,16 +236,12 @@ def _first(f: Function) -> Function:
     return outputs
 
 
-def _of_torch(f: Any) -> bool:
-    return not _of_numpy(f)
-
-
 def _of_numpy(f: Any) -> bool:
-    """Whether code is of NumPy: its file knows NumPy, and no framework."""
-    names = getattr(f, "__globals__", {}).values()
-    modules = {
-        getattr(x, "__name__", "").partition(".")[0] for x in names if type(x).__name__ == "module"
-    }
+    """Whether code is of NumPy: of the modules that it names itself, or else of those that its file knows,
+    NumPy is one, and no framework."""
+    known = {n: x for n, x in getattr(f, "__globals__", {}).items() if type(x).__name__ == "module"}
+    own = [known[n] for n in getattr(f, "__code__", _of_numpy.__code__).co_names if n in known]
+    modules = {x.__name__.partition(".")[0] for x in own or known.values()}
     return "numpy" in modules and not modules & {"torch", "jax"}
 
 

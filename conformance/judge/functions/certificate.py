@@ -9,7 +9,7 @@ every operation of the forward and of the reverse sweep is rounded at random (do
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,7 @@ from conformance.truth.readings import Reading, draws, errors, in_balls
 from conformance.truth.rounding import ROUNDED, Accuracy, Arithmetic, Model, Reals
 from conformance.truth.rules import LEAF
 
-__all__ = ["Certificate", "Precision", "certify"]
+__all__ = ["Certificate", "Precision"]
 
 Quantity = tuple[str, str]
 """("y", its name) of an output, ("d", its name) of an input's gradient."""
@@ -84,7 +84,7 @@ class Precision:
 
 @dataclass
 class Certificate:
-    """What a function's outputs and gradients are, and what they may be off by."""
+    """What a function's outputs and gradients are, and what they may be off by. Uses its recording up."""
 
     recording: Recording
     cotangents: Mapping[str, NDArray[np.float64]]
@@ -92,7 +92,6 @@ class Certificate:
     precision: Precision
     accuracy: Callable[[str], Accuracy]
     straddling: int = 0  # comparisons that rounding may decide: either side is accepted
-    _reading: Reading | None = field(default=None, repr=False)
 
     @cached_property
     def read(self) -> Reading:
@@ -175,14 +174,3 @@ class Certificate:
         """DRAWS right implementations, as what each is off by."""
         found: dict[Any, Reals] = dict(draws(self.recording.tape, self.read, self._model()))
         return {q: E for q, E in found.items() if q[0] in ("y", "d")}
-
-
-def certify(
-    recording: Recording,
-    cotangents: Mapping[str, NDArray[np.float64]],
-    wrt: tuple[str, ...],
-    precision: Precision,
-    accuracy: Callable[[str], Accuracy],
-) -> Certificate:
-    """The certificate of a recording, which is used up by it."""
-    return Certificate(recording, cotangents, wrt, precision, accuracy)

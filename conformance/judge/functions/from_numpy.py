@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from conformance.judge.functions.recording import Recording, RecordingError, Table, is_float
 from conformance.truth import arrays as at
 from conformance.truth.nodes import Nodes, Value, op
+from conformance.truth.rounding import Arithmetic
 from conformance.truth.tape import Tape
 
 __all__ = ["Recorded", "record"]
@@ -462,7 +463,7 @@ def _rounded_to(like: Sequence[Any]) -> Iterator[None]:
         yield
         return
     tape = of[0]._value.tape
-    before, tape.dtype = tape.dtype, min((_precision(x) for x in of), key=lambda d: np.finfo(d).eps)
+    before, tape.dtype = tape.dtype, min(map(_precision, of), key=lambda d: Arithmetic.named(d).u)
     try:
         yield
     finally:

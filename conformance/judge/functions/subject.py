@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from conformance.judge.functions.allclose import Allclose
 from conformance.judge.functions.candidate import Candidate, Request
-from conformance.judge.functions.certificate import Certificate, Precision, certify
+from conformance.judge.functions.certificate import Certificate, Precision
 from conformance.judge.functions.inputs import Asked, cotangents
 from conformance.judge.functions.recording import Recording, Table, is_float
 from conformance.tools.trouble import RefusedError
@@ -70,5 +70,5 @@ class Subject:
         shapes = {n: y.shape for n, y in recording.outputs.items()}
         c = cotangents(shapes, kind, precision.storage)
         wrt = self.wanted(inputs)
-        found = certify(recording, c, wrt, precision, self.accuracy)
+        found = Certificate(recording, c, wrt, precision, self.accuracy)
         return found, Request(inputs, precision.storage, c, wrt)

@@ -261,11 +261,12 @@ def _with_losses(subject: Subject, of: list[Judged], inputs: Table, kind: str) -
 
 
 class _Rows(NamedTuple):
-    """Of each row: its largest error, in u of the largest number in it; whether one is beyond its
-    tolerance."""
+    """Of each row: its largest error, in u of the largest number in it; whether one is beyond its tolerance;
+    whether none of its numbers is larger than its tolerance, so that nothing is seen there."""
 
     units: Reals
     beyond: NDArray[np.bool_]
+    blind: NDArray[np.bool_]
 
     @property
     def worst(self) -> float:
@@ -274,9 +275,11 @@ class _Rows(NamedTuple):
 
 def _shrink_with_u(here: _Rows, near: _Rows, there: _Rows) -> bool:
     """Whether it is off by a few units in both dtypes, or by as many: a mistake is more units the smaller u
-    is."""
-    most = [float(rows.units.max(initial=0.0)) for rows in (here, there)]
-    alike = max(most) <= FEW * min(most) and bool(np.isfinite(max(most)))
+    is. By as many counts where the other dtype shows a loss, or can show none, its tolerance being larger
+    than the numbers: a factor 1 + 1e-13 is hundreds of units of float64, and float32 may round by a dozen."""
+    lost = float(there.units.max(initial=0.0, where=there.beyond | there.blind))
+    both, most = min(here.worst, lost), max(here.worst, lost)
+    alike = both > 0 and most <= FEW * both and bool(np.isfinite(most))
     return alike or max(here.worst, near.worst, there.worst) <= FEW
 
 
@@ -291,7 +294,7 @@ def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str,
         if array is not None and array.numbers.shape == exact.hi.shape and exact.hi.size:
             off = np.where(np.isnan(exact.hi), 0.0, exact.distance(array.numbers))
             error = np.atleast_1d(off)
-            beyond = error > np.atleast_1d(LAMBDA * certificate.s[quantity])
+            allowed = np.atleast_1d(LAMBDA * certificate.s[quantity])
             size = np.nan_to_num(np.abs(np.atleast_1d(exact.hi)))
             largest = size.max(axis=-1)
             largest = np.where(
@@ -301,7 +304,8 @@ def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str,
             with np.errstate(all="ignore"):
                 units = worst / (u * largest)
             units = np.where(worst == 0, 0.0, np.where(np.isnan(units), np.inf, units))
-            found[title(quantity)] = _Rows(units, np.asarray(beyond.any(axis=-1)))
+            beyond, blind = (error > allowed).any(axis=-1), (size <= allowed).all(axis=-1)
+            found[title(quantity)] = _Rows(units, np.asarray(beyond), np.asarray(blind))
     return found
 
 
@@ -314,7 +318,10 @@ def _gates(subject: Subject, request: Request, ran: Ran, certificate: Certificat
     other = {n: M[::-1].copy() if is_float(M) and M.ndim else M for n, M in request.inputs.items()}
     with suppress(Exception):
         subject.candidate(replace(request, inputs=other))
-    again = subject.candidate(request)
+    try:
+        again = subject.candidate(request)
+    except Exception as e:
+        return [Finding(kind="not-repeatable", text=f"called a second time, it raises {_said(e)}")]
     for what, a, b in (("y", ran.outputs, again.outputs), ("d", ran.gradients, again.gradients)):
         for name, x in a.items():
             y = b.get(name)

@@ -420,3 +420,37 @@ def test_a_row_that_is_no_number_hides_no_other() -> None:
     assert found["exit_code"] == 0, found["message"]
     found = check(lambda dy, q: 2 * dy / q, logs, {"q": q})
     assert found["exit_code"] == 1
+
+
+def linear(x: Array, w: Array) -> Array:
+    return x @ w
+
+
+def linear_vjp(c: Array, x: Array, w: Array) -> tuple[Array, Array]:
+    return c @ w.T * (1 + 1e-13), x.T @ c * (1 + 1e-13)
+
+
+@pytest.mark.parametrize("n", [8, 64])
+def test_a_mistake_below_roundings_of_float32_loses_no_digits(n: int) -> None:
+    """Sums round by a dozen units in float32, and 1e-13 is 900 of float64: that is not the same loss."""
+    found = check_function(
+        linear, vjp=linear_vjp, inputs=f"x={n}x24, w=24x40", families=["ordinary", "repeated"]
+    )
+    verdicts = {(j["cotangent"], j["verdict"]) for j in found["judged"] if j["kind"] == "gradient"}
+    assert {v for c, v in verdicts if c != "zero"} == {"deviates"}
+
+
+def test_raising_when_it_is_asked_again_is_found_and_loses_nothing() -> None:
+    calls = []
+
+    def once(c: Array, x: Array) -> Array:
+        calls.append(1)
+        if len(calls) == 3:  # the first, other inputs in between, and the first again
+            raise ValueError("not twice")
+        return 2 * c * x
+
+    found = check_function(lambda x: x * x, vjp=once, inputs="x=3x4", families=["ordinary", "ties"])
+    assert found["exit_code"] == 1
+    assert "called a second time, it raises ValueError: not twice" in found["message"]
+    assert {j["verdict"] for j in found["judged"]} == {"conforms"}
+    assert {j["family"] for j in found["judged"]} == {"ordinary", "ties"}

@@ -70,3 +70,32 @@ def test_what_is_right_only_as_it_is_usually_called(framework, f, more, how) -> 
     assert {j["verdict"] for j in found["judged"]} == {"conforms"}
     assert any(how in finding["text"] for finding in found["findings"]), found["findings"]
     assert np.isfinite(found["straddling"])
+
+
+def in_numpy(x, g):  # type: ignore[no-untyped-def]
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * g
+
+
+def in_torch(x, g):  # type: ignore[no-untyped-def]
+    return torch.nn.functional.rms_norm(x, x.shape[-1:], g, 1e-5)
+
+
+def in_jax(x, g):  # type: ignore[no-untyped-def]
+    return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5) * g
+
+
+@pytest.mark.parametrize(("framework", "f"), [("torch", in_torch), ("jax", in_jax)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_plain_numpy_is_a_reference_for_a_frameworks_code(framework, f, dtype) -> None:  # type: ignore[no-untyped-def]
+    """Though both stand in one file, and NumPy has no bfloat16. A factor of 1.1 is seen in each dtype."""
+    asked = {
+        "framework": framework,
+        "inputs": "x=4x6, g=6",
+        "dtype": dtype,
+        "families": ["ordinary"],
+    }
+    assert conformance.check_function(f, reference=in_numpy, **asked)["verdict"] == "conforms"
+    found = conformance.check_function(
+        f, reference=lambda x, g: np.multiply(1.1, in_numpy(x, g)), **asked
+    )
+    assert found["exit_code"] == 1
