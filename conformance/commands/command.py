@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "may_be_written",
     "must_be_writable",
     "must_not_replace",
+    "must_not_replace_code",
     "outputs",
     "progress_shown",
 ]
@@ -218,6 +219,14 @@ def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> 
     for path in filter(None, outputs):
         if any(path.resolve() == i.resolve() for i in inputs):
             raise FileError(f"cannot write {path}: it is read by this command. Name another file.")
+
+
+def must_not_replace_code(names: Iterable[str], outputs: Sequence[Path | None]) -> None:
+    """Raise FileError if a file to be written is one of F.py:NAME, the code under test."""
+    files = {Path(name.rpartition(":")[0]).resolve() for name in names if ":" in name}
+    for path in filter(None, outputs):
+        if path.resolve() in files:
+            raise FileError(f"cannot write {path}: it is the file under test.")
 
 
 def must_be_writable(path: Path | None) -> None:

@@ -14,9 +14,10 @@ from conformance.commands.command import (
     hand_over,
     main,
     may_be_written,
+    must_not_replace_code,
     outputs,
 )
-from conformance.tools.files import FileError, write_atomically, write_json
+from conformance.tools.files import write_atomically, write_json
 from conformance.tools.trouble import RefusedError
 
 if TYPE_CHECKING:
@@ -131,10 +132,7 @@ def activation(
     given = {
         "sigma": sigma, "derivative": derivative or prime, "truth": truth, "torch": torch, "jax": jax,
     }  # fmt: skip
-    files = {Path(name.rpartition(":")[0]).resolve() for name in given.values() if ":" in name}
-    for path in (report, json_path):
-        if path and path.resolve() in files:
-            raise FileError(f"cannot write {path}: it is the file under test.")
+    must_not_replace_code(given.values(), (report, json_path))
     if len({at for at, _ in kinks}) < len(kinks):
         raise CheckError("a kink is stated twice with --kink.")
     if derivative and prime:

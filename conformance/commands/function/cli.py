@@ -13,9 +13,10 @@ from conformance.commands.command import (
     hand_over,
     main,
     may_be_written,
+    must_not_replace_code,
     outputs,
 )
-from conformance.tools.files import FileError, write_atomically, write_json
+from conformance.tools.files import write_atomically, write_json
 from conformance.tools.trouble import RefusedError
 
 if TYPE_CHECKING:
@@ -109,14 +110,7 @@ def function(
     from conformance.commands.function.specified import parameters
 
     may_be_written(report, json_path, "findings")
-    files = {
-        Path(n.rpartition(":")[0]).resolve()
-        for n in (function, torch, jax, vjp, reference)
-        if ":" in n
-    }
-    for path in (report, json_path):
-        if path and path.resolve() in files:
-            raise FileError(f"cannot write {path}: it is the file under test.")
+    must_not_replace_code((function, torch, jax, vjp, reference, inputs), (report, json_path))
     if sum(map(bool, (function, torch, jax))) > 1:
         raise RefusedError("more than one function is given; expected FUNCTION, --torch or --jax.")
     spec = specification(

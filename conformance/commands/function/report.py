@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from conformance.commands.function.screen import badness, kept, not_returned, worst_of
+from conformance.commands.function.screen import badness, kept, most_blind, not_returned, worst_of
 from conformance.model.results import Number
 from conformance.report.html import environment, own_file
 from conformance.tools.plain import plain_values
@@ -60,19 +60,15 @@ def _cells(found: FunctionResults) -> dict[str, object]:
     for j in found["judged"]:
         rows.setdefault((j["family"], j["cotangent"]), {})[j["quantity"]] = j
     quantities = list(dict.fromkeys(j["quantity"] for j in found["judged"]))
-    each = _by_quantity(found, quantities)
-    worst = {of[0]["quantity"]: max(of, key=badness) for of in each}
-    blind = [max(of, key=lambda j: j["blind"]) for of in each]
+    worst = {
+        q: max((j for j in found["judged"] if j["quantity"] == q), key=badness) for q in quantities
+    }
     return {
         "rows": rows,
         "quantities": quantities,
         "worst": worst,
-        "blind": [j for j in blind if j["blind"]],
+        "blind": most_blind(found),
     }
-
-
-def _by_quantity(found: FunctionResults, quantities: list[str]) -> list[list[Judged]]:
-    return [[j for j in found["judged"] if j["quantity"] == q] for q in quantities]
 
 
 def _digits(x: Number) -> str:

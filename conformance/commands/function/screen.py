@@ -73,6 +73,15 @@ def not_returned(found: FunctionResults) -> list[str]:
     )
 
 
+def most_blind(found: FunctionResults) -> list[Judged]:
+    """Of each quantity, the set of data with most elements in which nothing is seen, if there is one."""
+    each: dict[str, Judged] = {}
+    for j in found["judged"]:
+        if j["blind"] > each.get(j["quantity"], {"blind": 0})["blind"]:
+            each[j["quantity"]] = j
+    return list(each.values())
+
+
 def badness(j: Judged) -> float:
     """How far beyond its tolerance; ∞ where there is no number to say so."""
     return size(j["worst"]["ratio"]) if j["worst"] else float("inf")
@@ -122,6 +131,11 @@ def _notes(found: FunctionResults) -> Iterator[str]:
     skipped = [r["name"] for r in found["families"] if r["status"] == "not there"]
     if skipped:
         yield f"not tried, since the function does not take them: {', '.join(skipped)} data."
+    for j in most_blind(found):
+        yield (
+            f"smaller than its tolerance, or no number, so that not judged: at most {j['blind']} elements of "
+            f"{j['quantity']}, on {j['family']} data."
+        )
 
 
 def _audit(found: FunctionResults) -> Iterator[str]:

@@ -45,7 +45,7 @@ class Judged(TypedDict):
     verdict: Verdict
     reason: str  # in a sentence; "" where there is nothing to say
     wrong: int  # elements
-    blind: int  # elements that are less than what they may be off by: a 0 there would pass
+    blind: int  # elements less than what they may be off by, or no number: anything there passes
     worst: Element | None
 
 
@@ -134,7 +134,7 @@ def _one(
     ratio, surely = compared(array.numbers, exact, allowed)
     size = np.abs(exact.hi)
     found["wrong"] = int((surely > 1).sum())
-    found["blind"] = int(((size > exact.rad) & (size <= allowed)).sum())
+    found["blind"] = int((((size > exact.rad) & (size <= allowed)) | np.isnan(exact.hi)).sum())
     verdict: Verdict = "conforms"
     at = ratio
     if found["wrong"]:

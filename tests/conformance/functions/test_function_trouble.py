@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from conformance import check_function
+from conformance.commands.function.screen import describe
 from conformance.tools.trouble import RefusedError
 
 Array = Any
@@ -454,3 +455,17 @@ def test_raising_when_it_is_asked_again_is_found_and_loses_nothing() -> None:
     assert "called a second time, it raises ValueError: not twice" in found["message"]
     assert {j["verdict"] for j in found["judged"]} == {"conforms"}
     assert {j["family"] for j in found["judged"]} == {"ordinary", "ties"}
+
+
+def test_what_is_not_judged_in_an_array_is_told() -> None:
+    """Of log x where x is negative: whatever stands there passes, and is counted."""
+    found = check_function(
+        lambda x: np.log(x),
+        vjp=lambda c, x: c / x,
+        inputs="x=3x4",
+        families=["ordinary"],
+    )
+    assert {j["verdict"] for j in found["judged"]} == {"conforms"}
+    (y,) = (j for j in found["judged"] if (j["quantity"], j["cotangent"]) == ("y", "random"))
+    assert y["blind"] > 0
+    assert f"so that not judged: at most {y['blind']} elements of y" in describe(found)
