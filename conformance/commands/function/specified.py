@@ -158,7 +158,7 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
 
 def _parameters(function: Any) -> dict[str, Asked]:
     """Those of a module, which are inputs too."""
-    from conformance.judge.functions.from_torch import parameters_of
+    from conformance.judge.functions.torch_.given import parameters_of
 
     return {n: Asked(M.shape) for n, M in parameters_of(function).items()}
 
@@ -210,9 +210,9 @@ def _recorder(
     assert either is not None  # one of the two is there
     f: Function = either
     if framework == "torch" and not _of_numpy(f):
-        from conformance.judge.functions import from_torch
+        from conformance.judge.functions.torch_.record import record as record_torch
 
-        return lambda inputs, dtype: from_torch.record(f, inputs, dtype, params)
+        return lambda inputs, dtype: record_torch(f, inputs, dtype, params)
     if framework == "jax" and not _of_numpy(f):
         from conformance.judge.functions import from_jax
 
@@ -260,13 +260,11 @@ def _candidate(
             "a backward pass of torch or JAX is judged with its forward pass; expected both."
         )
     if framework == "torch":
-        from conformance.judge.functions import from_torch
+        from conformance.judge.functions.torch_ import candidate as torch_
 
-        return (
-            from_torch.candidate(function, params)
-            if vjp is None
-            else from_torch.vjp(function, vjp, params)
-        )
+        if vjp is None:
+            return torch_.candidate(function, params)
+        return torch_.vjp(function, vjp, params)
     from conformance.judge.functions import from_jax
 
     f = partial(function, **params)

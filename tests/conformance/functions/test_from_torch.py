@@ -13,8 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conformance.judge.functions.candidate import Ran, Request
-from conformance.judge.functions.from_torch import ATEN, candidate, parameters_of, record, vjp
 from conformance.judge.functions.recording import Recording, RecordingError
+from conformance.judge.functions.torch_.candidate import candidate, vjp
+from conformance.judge.functions.torch_.given import parameters_of
+from conformance.judge.functions.torch_.operators import ATEN
+from conformance.judge.functions.torch_.record import record
 from conformance.truth import arrays as at
 from conformance.truth.readings import Reading, errors, in_balls
 from conformance.truth.rounding import Accuracy, Arithmetic, Model

@@ -1,368 +1,34 @@
-"""PyTorch code onto a tape, and PyTorch code as what is judged.
-
-`record` traces a forward function with make_fx, which gives a graph of ATen operators without writes in
-place, and reads the graph node by node: `ATEN` has what each operator is in primitives. No derivative is
-read: of a torch.autograd.Function its forward runs as plain code, and its backward is never called. Beside
-each recorded value stands what PyTorch itself computes there (`Recorded.tensor`), for dtypes, shapes and
-branches. What depends on no input stays a tensor.
-"""
+"""ATen's operators in primitives: a row of `ATEN` is a function of a call, or of its operands."""
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import linecache
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod as product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.func import functional_call, functionalize
-from torch.fx.experimental import proxy_tensor
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
-from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
-from conformance.judge.functions.recording import Recording, RecordingError, Table, is_float
+from conformance.judge.functions.recording import RecordingError
+from conformance.judge.functions.torch_.given import leaves_of, numbers_of
 from conformance.truth import arrays as at
 from conformance.truth.nodes import Value, op
 from conformance.truth.tape import Tape
 
-__all__ = ["ATEN", "TorchCandidate", "candidate", "parameters_of", "record", "vjp"]
-
-DTYPES = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
-
-
-# --- what is given --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A function of PyTorch, as a function of tensors by name.
-
-    inputs   those of the caller, and after them the parameters of a module that the caller did not name
-    buffers  of a module: what it keeps beside its parameters
-    call     (tensors by name, buffers by name) -> what the function returns
-    """
-
-    inputs: Table
-    buffers: Mapping[str, Tensor]
-    call: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Any]
-
-
-def _given(f: Any, inputs: Table, params: Mapping[str, Any]) -> _Given:
-    if isinstance(f, type) and issubclass(f, torch.autograd.Function):
-        function: Any = f  # whose apply is another while it is traced
-        return _Given(inputs, {}, lambda t, _: function.apply(*t.values(), *params.values()))
-    module = _module(f)
-    if module is None:
-        return _Given(inputs, {}, lambda t, _: f(*t.values(), **params))
-    own = parameters_of(module)
-    buffers = {n: b for n, b in module.named_buffers() if n not in inputs}
-    kept = {*own, *(n for n, _ in module.named_buffers())}
-
-    def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
-        state = {n: x for n, x in t.items() if n in kept} | dict(b)
-        return functional_call(
-            module, state, tuple(x for n, x in t.items() if n not in kept), dict(params)
-        )
-
-    return _Given({**inputs, **{n: M for n, M in own.items() if n not in inputs}}, buffers, call)
-
-
-def _module(f: Any) -> nn.Module | None:
-    """The module that f is, or makes; the same numbers each time."""
-    if isinstance(f, nn.Module):
-        return f
-    if not (isinstance(f, type) and issubclass(f, nn.Module)):
-        try:
-            if inspect.signature(f).parameters:
-                return None
-        except (TypeError, ValueError):  # a function without a signature
-            return None
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        made = f()
-    return made if isinstance(made, nn.Module) else None
-
-
-def parameters_of(module: Any) -> dict[str, NDArray[np.float64]]:
-    """A module's parameters by name, as float64 arrays; one that is shared stands once.
-
-    module  an nn.Module, or a class or function without arguments that makes one; of others nothing
-    """
-    made = _module(module)
-    return {} if made is None else {n: _numbers(p) for n, p in made.named_parameters()}
-
-
-def _numbers(t: Tensor) -> NDArray[Any]:
-    """Floats as float64, whole numbers and masks as they are."""
-    t = t.detach().cpu()
-    return np.array((t.double() if t.is_floating_point() else t).numpy())
-
-
-def _tensor(M: NDArray[Any], dtype: str) -> Tensor:
-    t = torch.from_numpy(np.array(M, np.float64) if is_float(M) else np.array(M))
-    return t.to(DTYPES[dtype]) if is_float(M) else t
-
-
-def _buffers(given: _Given, dtype: str) -> dict[str, Tensor]:
-    """Copies, which the function may write to."""
-    return {
-        n: b.detach().to(DTYPES[dtype]).clone() if b.is_floating_point() else b.detach().clone()
-        for n, b in given.buffers.items()
-    }
-
-
-def _leaves(x: Any) -> list[Any]:
-    """What a function returned, one after another."""
-    if isinstance(x, Mapping):
-        x = tuple(x.values())
-    return [y for part in x for y in _leaves(part)] if isinstance(x, tuple | list) else [x]
-
-
-# --- tracing --------------------------------------------------------------------------------------
-
-
-@torch.library.custom_op("conformance::stop", mutates_args=())
-def _stop(x: Tensor) -> Tensor:
-    """detach, which a graph without autograd would not show."""
-    return x.clone()
-
-
-@torch.library.custom_op("conformance::unseen", mutates_args=())
-def _unseen(x: Tensor) -> Tensor:
-    """What autograd is not told of is written to next."""
-    return x.clone()
-
-
-_DETACHES = (Tensor.detach, torch.detach, Tensor.data.__get__)  # type: ignore[attr-defined]
-
-
-class _Watch(TorchFunctionMode):
-    """Each call of PyTorch while a function is traced: from which line, and whether autograd sees it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.within = (
-            0  # forwards of autograd.Functions: what they hide from autograd is not hidden
-        )
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with _lines(_line):
-            return self._called(func, args, kwargs or {})
-
-    def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
-        hidden = not torch.is_grad_enabled() and not self.within
-        if func in _DETACHES:
-            return args[0].view_as(args[0]) if self.within else _marked(_stop(args[0]))
-        if func is Tensor.tolist:  # PyTorch's own reads memory, which a traced tensor has none of
-            return _listed(args[0])
-        if func in (Tensor.numpy, Tensor.__array__):
-            raise RecordingError(
-                "a tensor is turned into an array of NumPy, and what is done with it is not seen; "
-                f"expected PyTorch's own functions on it; in {_line()}"
-            )
-        if func is Tensor.detach_:
-            return args[0] if self.within else args[0].copy_(_stop(args[0]))
-        if _in_place(func) and args and isinstance(args[0], Tensor):
-            if getattr(args[0], "_shares", False):
-                raise RecordingError(
-                    "a tensor is changed through .detach() or .data, which autograd does not see; "
-                    f"expected the tensor itself, or a copy; in {_line()}"
-                )
-            if hidden and args[0].is_floating_point():
-                args[0].copy_(_unseen(args[0]))
-        found = func(*args, **kwargs)
-        return _all_stopped(found) if hidden and not _in_place(func) else found
-
-
-def _listed(x: Tensor) -> Any:
-    return [_listed(y) for y in x] if x.ndim else x.item()
-
-
-def _marked(x: Tensor) -> Tensor:
-    x._shares = True  # type: ignore[attr-defined]  # the memory of what it was taken from
-    return x
-
-
-def _in_place(func: Any) -> bool:
-    name = getattr(func, "__name__", "")
-    return name in ("__setitem__", "__set__") or name.startswith("__i") or (
-        name.endswith("_") and not name.endswith("__")
-    )  # fmt: skip
-
-
-def _all_stopped(x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return _stop(x) if x.is_floating_point() else x
-    if isinstance(x, tuple | list) and any(isinstance(y, Tensor) for y in x):
-        return [_all_stopped(y) for y in x]
-    return x
-
-
-def _graph() -> Any:
-    """The graph that is traced now, where this version of PyTorch tells."""
-    mode = getattr(proxy_tensor, "get_proxy_mode", lambda: None)()
-    return None if mode is None else mode.tracer.graph
-
-
-_TORCH = str(Path(torch.__file__).parent)
-
-
-def _line() -> str:
-    """The user's line, as file:number: text; nothing where PyTorch calls itself."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if file not in (__file__, contextlib.__file__) and not file.startswith((_TORCH, "<")):
-            return f"{Path(file).name}:{frame.f_lineno}: {linecache.getline(file, frame.f_lineno).strip()}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
-
-
-class _Context:
-    """What an autograd.Function's forward keeps for its backward: it may, and nobody asks."""
-
-    def __init__(self, count: int) -> None:
-        self.needs_input_grad = (True,) * count
-        self.saved_tensors: tuple[Any, ...] = ()
-        self.constant: tuple[Any, ...] = ()
-
-    def save_for_backward(self, *of: Any) -> None:
-        self.saved_tensors = of
-
-    def mark_non_differentiable(self, *of: Any) -> None:
-        self.constant = of
-
-    save_for_forward = mark_dirty = set_materialize_grads = lambda self, *_: None
-
-
-@contextmanager
-def _forward_only(watch: _Watch) -> Iterator[None]:
-    """While it lasts, autograd.Function.apply is its forward."""
-    base: Any = torch.autograd.Function
-    before = base.__dict__.get("apply")
-
-    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        context = _Context(len(args))
-        watch.within += 1
-        try:
-            if cls.setup_context is not base.setup_context:
-                found = cls.forward(*args, **kwargs)
-                cls.setup_context(context, args, found)
-            else:
-                found = cls.forward(context, *args, **kwargs)
-        finally:
-            watch.within -= 1
-        fixed = [id(x) for x in context.constant]
-        if not fixed:
-            return found
-        several = isinstance(found, tuple | list)
-        of = [
-            _stop(x) if id(x) in fixed and x.is_floating_point() else x
-            for x in (found if several else [found])
-        ]
-        return tuple(of) if several else of[0]
-
-    base.apply = classmethod(apply)
-    try:
-        yield
-    finally:
-        if before is None:
-            del base.apply
-        else:
-            base.apply = before
-
-
-class _Traced(NamedTuple):
-    graph: Any  # torch.fx.GraphModule, which returns a tuple of tensors
-    places: list[int]  # of these tensors among what the function returned
-    several: bool
-
-
-def _traced(given: _Given, tensors: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> _Traced:
-    """The graph of operators, whose inputs are the tensors and then the buffers."""
-    watch = _Watch()
-    returned: dict[str, Any] = {}
-
-    def run(*of: Tensor) -> tuple[Tensor, ...]:
-        named = dict(zip(tensors, of, strict=False))
-        kept = dict(zip(buffers, of[len(tensors) :], strict=True))
-        with watch:
-            found = given.call(named, kept)
-        parts = _leaves(found)
-        returned["places"] = [i for i, y in enumerate(parts) if isinstance(y, Tensor)]
-        returned["several"] = not isinstance(found, Tensor)
-        return tuple(parts[i] for i in returned["places"])
-
-    trace = partial(proxy_tensor.make_fx, tracing_mode="real", _error_on_data_dependent_ops=False)
-    given_all = (*tensors.values(), *buffers.values())
-    # autograd is on so that torch.no_grad() in the function is seen; no tensor asks for a gradient
-    with _forward_only(watch), _plain_kernels(), torch.enable_grad():
-        first = trace(functionalize(run), decomposition_table=_decompositions())(*given_all)
-        # once more: decompositions write in place
-        graph = trace(functionalize(_Again(first).run))(*given_all)
-    return _Traced(graph, returned["places"], returned["several"])
-
-
-class _Again(torch.fx.Interpreter):
-    """A graph is run, and traced: the lines are kept."""
-
-    def run_node(self, n: torch.fx.Node) -> Any:
-        with _lines(lambda: n.meta.get("line", "")):
-            return super().run_node(n)
-
-
-@contextmanager
-def _lines(line: Callable[[], str]) -> Iterator[None]:
-    """What is traced meanwhile comes from that line."""
-    graph = _graph()
-    last = next(iter(reversed(graph.nodes)), None) if graph is not None else None
-    try:
-        yield
-    finally:
-        for node in reversed(graph.nodes) if graph is not None else ():
-            if node is last:
-                break
-            node.meta.setdefault("line", line())
-
-
-@cache
-def _decompositions() -> dict[Any, Any]:
-    """Of operators that `ATEN` does not know."""
-    table: Any = torch._decomp.core_aten_decompositions()
-    return {o: f for o, f in table.items() if _rule(o) is None}
-
-
-@contextmanager
-def _plain_kernels() -> Iterator[None]:
-    """Without those that fuse a whole layer: nn.Transformer's fast path, oneDNN's recurrent layers."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*TF32")  # of a device that is not asked for
-            with torch.backends.mkldnn.flags(enabled=False):
-                yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-# --- a graph onto a tape --------------------------------------------------------------------------
+__all__ = [
+    "ATEN",
+    "Call",
+    "Handler",
+    "Later",
+    "Recorded",
+    "as_numbers",
+    "by_name",
+    "for_each",
+    "indices_of",
+]
 
 
 class Recorded(NamedTuple):
@@ -383,7 +49,7 @@ class Call(NamedTuple):
 
     def value(self, x: Any) -> Value:
         """An operand on the tape."""
-        return x.value if isinstance(x, Recorded) else at.constant(self.tape, _plain(x))
+        return x.value if isinstance(x, Recorded) else at.constant(self.tape, as_numbers(x))
 
 
 Handler = Callable[..., Any]
@@ -391,207 +57,18 @@ ATEN: dict[str, Handler] = {}
 """What operators are in primitives, by the name without "aten.": with its overload, or of all overloads."""
 
 
-def record(f: Any, inputs: Table, dtype: str, params: Mapping[str, Any]) -> Recording:
-    """f(*inputs, **params) on a tape.
-
-    f       a function of tensors; a torch.autograd.Function; an nn.Module, or a class or function without
-            arguments that makes one
-    inputs  by name, in the order of f's arguments; of a module also its parameters, by their names, which are
-            else taken from it
-    dtype   in which floats are handed to f
-
-    Raises RecordingError, UndecidedBranchError, or whatever f raises.
-    """
-    given = _given(f, inputs, params)
-    tensors = {n: _tensor(M, dtype) for n, M in given.inputs.items()}
-    buffers = _buffers(given, dtype)
-    traced = _traced(
-        given,
-        {n: t.clone() for n, t in tensors.items()},
-        {n: b.clone() for n, b in buffers.items()},
-    )
-    recording = Recording.begun(given.inputs, dtype)
-    placed = [
-        Recorded(recording.inputs[n], t) if n in recording.inputs else t for n, t in tensors.items()
-    ]
-    with torch.no_grad():
-        found = _read(recording.tape, traced.graph, [*placed, *buffers.values()])
-    outputs: list[Any] = [None] * (max(traced.places, default=-1) + 1)
-    for i, y in zip(traced.places, found, strict=True):
-        if isinstance(y, Recorded) and y.tensor.is_floating_point():
-            outputs[i] = y.value
-    return recording.end(outputs, traced.several)
-
-
-def _read(tape: Tape, graph: Any, given: Sequence[Any]) -> Sequence[Any]:
-    """What the graph returns, node by node."""
-    env: dict[Any, Any] = {}
-    free = iter(given)
-    for node in _needed(graph.graph):
-        if node.op == "placeholder":
-            env[node] = next(free)
-        elif node.op == "get_attr":
-            env[node] = _attribute(graph, node.target)
-        elif node.op == "output":
-            return [_looked_up(x, env) for x in node.args[0]]
-        else:
-            args, kwargs = _looked_up(node.args, env), _looked_up(node.kwargs, env)
-            tape.line = node.meta.get("line") or tape.line
-            try:
-                env[node] = _computed(tape, node.target, args, kwargs)
-            except RecordingError as e:
-                place = f"; in {tape.line}" if tape.line else "."
-                raise RecordingError(f"{str(e).rstrip('.')}{place}") from None
-    raise RecordingError("the traced function returns nothing.")
-
-
-def _needed(graph: Any) -> list[Any]:
-    """The nodes that what is returned depends on, or a branch that was taken."""
-    wanted: set[Any] = set()
-    for node in reversed(graph.nodes):
-        if (
-            node in wanted
-            or node.op in ("output", "placeholder")
-            or "_local_scalar_dense" in str(node.target)
-        ):
-            wanted |= {node, *node.all_input_nodes}
-    return [node for node in graph.nodes if node in wanted]
-
-
-def _attribute(graph: Any, target: str) -> Any:
-    found = graph
-    for part in target.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _looked_up(x: Any, env: Mapping[Any, Any]) -> Any:
-    if isinstance(x, torch.fx.Node):
-        found = env[x]
-        return _indices(found.call)[1] if isinstance(found, _Later) else found
-    if isinstance(x, Mapping):
-        return {k: _looked_up(v, env) for k, v in x.items()}
-    return [_looked_up(v, env) for v in x] if isinstance(x, tuple | list) else x
-
-
-def _operands(x: Any) -> Iterator[Any]:
-    for y in x.values() if isinstance(x, Mapping) else x:
-        if isinstance(y, list):
-            yield from _operands(y)
-        else:
-            yield y
-
-
-def _computed(tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
-    """One node: a tensor where no operand is recorded."""
-    if not isinstance(func, torch._ops.OpOverload):
-        if getattr(func, "__name__", "") == "getitem":
-            return args[0][args[1]]
-        raise RecordingError(f"{func} is not known to the tape.")
-    if torch.Tag.nondeterministic_seeded in func.tags and not _without_dropout(func, args, kwargs):
-        raise RecordingError(
-            f"the function is stochastic: {func} draws random numbers; expected none, such as dropout "
-            "with p=0 or a module in eval mode."
-        )
-    out = func(*_as_computed(args), **_as_computed(kwargs))
-    recorded = [x for x in _operands([*args, *kwargs.values()]) if isinstance(x, Recorded)]
-    if not recorded:
-        return out
-    rule = _rule(func)
-    if rule is None:
-        raise RecordingError(
-            f"the operator {func} is not known to the tape; expected others in its place."
-        )
-    to = _dtype(
-        [y for y in (out if isinstance(out, tuple | list) else [out]) if isinstance(y, Tensor)]
-    )
-    tape.dtype = to or _dtype([x.tensor for x in recorded]) or tape.dtype
-    if to is not None:  # what is computed in a wider dtype has its gradient rounded to its own
-        args, kwargs = _widened(args, to), _widened(kwargs, to)
-    found = rule(Call(tape, func, tuple(args), kwargs, out))
-    if to is not None and _eps(to) > min(_eps(_dtype([x.tensor]) or to) for x in recorded):
-        found = _each(lambda y: op.cast(y) if isinstance(y, Value) else y, found)
-    return _beside(func, found, out)
-
-
-def _without_dropout(func: Any, args: Any, kwargs: Any) -> bool:
-    """Fused attention could draw numbers, and does not."""
-    p = _bound(func, args, kwargs).get("dropout_p")
-    return p is not None and not p
-
-
-def _bound(func: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The operands by the names that the operator has for them."""
-    arguments = func._schema.arguments
-    named = dict(zip((a.name for a in arguments), args, strict=False))
-    return {a.name: a.default_value for a in arguments} | named | dict(kwargs)
-
-
-def _rule(func: Any) -> Handler | None:
-    name = str(func).removeprefix("aten.")
-    return ATEN.get(name) or ATEN.get(name.rpartition(".")[0])
-
-
-def _as_computed(x: Any) -> Any:
-    if isinstance(x, Recorded):
-        return x.tensor
-    if isinstance(x, Mapping):
-        return {k: _as_computed(v) for k, v in x.items()}
-    return [_as_computed(v) for v in x] if isinstance(x, list) else x
-
-
-def _widened(x: Any, to: str) -> Any:
-    if isinstance(x, Recorded):
-        narrow = x.tensor.is_floating_point() and _eps(_name(x.tensor)) > _eps(to)
-        return Recorded(op.widen(x.value), x.tensor.to(DTYPES[to])) if narrow else x
-    if isinstance(x, Mapping):
-        return {k: _widened(v, to) for k, v in x.items()}
-    return [_widened(v, to) for v in x] if isinstance(x, list) else x
-
-
-def _name(t: Tensor) -> str:
-    return str(t.dtype).removeprefix("torch.")
-
-
-def _eps(dtype: str) -> float:
-    return float(torch.finfo(DTYPES[dtype]).eps)
-
-
-def _dtype(of: Sequence[Tensor]) -> str | None:
-    """The widest dtype of floats among them."""
-    for t in of:
-        if t.is_complex():
-            raise RecordingError("complex numbers are not known to the tape; expected real ones.")
-    return min((_name(t) for t in of if t.is_floating_point()), key=_eps, default=None)
-
-
-def _each(f: Callable[[Any], Any], x: Any) -> Any:
-    return [f(y) for y in x] if isinstance(x, tuple | list) else f(x)
-
-
-def _beside(func: Any, found: Any, out: Any) -> Any:
-    """A value, with what PyTorch computed; a tensor where it is none."""
-    if isinstance(out, tuple | list):
-        return [_beside(func, y, t) for y, t in zip(found, out, strict=True)]
-    if not isinstance(found, Value):
-        return out if found is None else found
-    if found.shape != tuple(out.shape):
-        raise RecordingError(f"{func} has shape {tuple(out.shape)}, and {found.shape} on the tape.")
-    return Recorded(found, out)
-
-
 # --- how rules are written ------------------------------------------------------------------------
 
 
-def _plain(x: Any) -> Any:
-    return _numbers(x) if isinstance(x, Tensor) else x
+def as_numbers(x: Any) -> Any:
+    return numbers_of(x) if isinstance(x, Tensor) else x
 
 
 def _operand(x: Any) -> Any:
     """A Value, or plain numbers."""
     if isinstance(x, list):
         return [_operand(y) for y in x]
-    return x.value if isinstance(x, Recorded) else _plain(x)
+    return x.value if isinstance(x, Recorded) else as_numbers(x)
 
 
 def aten(*names: str) -> Callable[[Handler], Handler]:
@@ -652,7 +129,7 @@ def _settled(call: Call, x: Any) -> Any:
     """Whole numbers or a mask that the program uses as they are: known beyond rounding, or refused."""
     if not isinstance(x, Recorded):
         return x
-    if not np.array_equal(at.decided(x.value), _numbers(x.tensor)):
+    if not np.array_equal(at.decided(x.value), numbers_of(x.tensor)):
         raise at.UndecidedBranchError(_OTHER_SIDE.format(call.func))
     return x.tensor
 
@@ -857,7 +334,7 @@ def _mask(call: Call, x: Any) -> Any:
     """Numbers as whether they are not 0."""
     if isinstance(x, Recorded):
         return x.value if x.tensor.dtype == torch.bool else _not(_equal(x.value, 0.0))
-    return _plain(x).astype(bool) if isinstance(x, Tensor) else x
+    return as_numbers(x).astype(bool) if isinstance(x, Tensor) else x
 
 
 @aten("isnan", "isinf")
@@ -876,7 +353,7 @@ def _to(call: Call) -> Any:
         return _mask(call, x)
     if to.is_floating_point or x.tensor.dtype == torch.bool or not x.tensor.is_floating_point():
         return x.value
-    if not np.array_equal(at.decided(_trunc(x.value)), _numbers(call.out)):
+    if not np.array_equal(at.decided(_trunc(x.value)), numbers_of(call.out)):
         raise at.UndecidedBranchError(_OTHER_SIDE.format(call.func))
     return call.out
 
@@ -956,7 +433,7 @@ def _moved(call: Call, data: Sequence[int]) -> Any:
     args = [places(x) if i in data else _index(call, x) for i, x in enumerate(call.args)]
     found = call.func(*args, **{k: _index(call, v) for k, v in call.kwargs.items()})
     flat = [at.reshape(p, (product(p.shape),)) for p in parts]
-    return _each(lambda to: _taken(at.join(flat), _numbers(to).astype(np.intp) - 1), found)
+    return for_each(lambda to: _taken(at.join(flat), numbers_of(to).astype(np.intp) - 1), found)
 
 
 def _index(call: Call, x: Any) -> Any:
@@ -1015,7 +492,7 @@ def _strided(call: Call) -> Any:
 @values("constant_pad_nd")
 def _padded(a: Value, pad: Sequence[int], value: float = 0) -> Value:
     places = torch.arange(1, product(a.shape) + 1, dtype=torch.float64).reshape(a.shape)
-    index = _numbers(torch.constant_pad_nd(places, list(pad), 0)).astype(np.intp) - 1
+    index = numbers_of(torch.constant_pad_nd(places, list(pad), 0)).astype(np.intp) - 1
     found = at.taken(a, index)
     return found if value == 0 else at.where(index < 0, float(value), found)
 
@@ -1024,7 +501,7 @@ def _padded(a: Value, pad: Sequence[int], value: float = 0) -> Value:
 def _embedded(call: Call) -> Value:
     """The row of `padding_idx` has no gradient."""
     weight, indices, padding = (*call.args, -1)[:3]
-    at_ = _numbers(_settled(call, indices))
+    at_ = numbers_of(_settled(call, indices))
     rows = at.moved(call.value(weight), lambda p: p[at_])
     if padding < 0 or not (at_ == padding).any():
         return rows
@@ -1034,7 +511,7 @@ def _embedded(call: Call) -> Value:
 def _added_at(a: Value, targets: Tensor, values: Value) -> Value:
     """a, flattened, with each value added at its place."""
     flat = at.reshape(a, (product(a.shape),))
-    return at.reshape(at.put(flat, _numbers(targets).astype(np.intp), values, add=True), a.shape)
+    return at.reshape(at.put(flat, numbers_of(targets).astype(np.intp), values, add=True), a.shape)
 
 
 def _places_of(x: Any) -> Tensor:
@@ -1084,30 +561,30 @@ def _index_add(call: Call) -> Value:
 # --- what depends on the order of numbers ---------------------------------------------------------
 
 
-def _indices(call: Call) -> Any:
+def indices_of(call: Call) -> Any:
     """All that the operator returns, on numbers that are known beyond rounding: their order is PyTorch's."""
 
     def exact(x: Any) -> Any:
         return torch.from_numpy(at.decided(x.value).copy()) if isinstance(x, Recorded) else x
 
     again = call.func(*map(exact, call.args), **call.kwargs)
-    for a, b in zip(_leaves(again), _leaves(call.out), strict=True):
+    for a, b in zip(leaves_of(again), leaves_of(call.out), strict=True):
         if not b.is_floating_point() and not torch.equal(a, b):
             raise at.UndecidedBranchError(_OTHER_SIDE.format(call.func))
     return call.out
 
 
-aten("argmax", "argmin", "nonzero", "bucketize", "searchsorted")(_indices)
+aten("argmax", "argmin", "nonzero", "bucketize", "searchsorted")(indices_of)
 
 
 @aten("sort", "topk", "kthvalue", "median.dim", "cummax", "cummin", "mode")
 def _picked(call: Call) -> Any:
     """The values where the indices say, along one axis."""
-    _, indices = _indices(call)
+    _, indices = indices_of(call)
     x = call.args[0]
-    dim = _bound(call.func, call.args, call.kwargs)["dim"]
+    dim = by_name(call.func, call.args, call.kwargs)["dim"]
     along = indices.unsqueeze(dim) if indices.ndim < x.tensor.ndim else indices
-    index = _numbers(torch.gather(_places_of(x), dim, along) if x.tensor.ndim else _places_of(x))
+    index = numbers_of(torch.gather(_places_of(x), dim, along) if x.tensor.ndim else _places_of(x))
     return at.taken(x.value, index.reshape(indices.shape)), indices
 
 
@@ -1183,10 +660,10 @@ def _amin(a: Value, dim: Any = None, keepdim: bool = False) -> Value:
 def _extreme(call: Call) -> Any:
     """Of equals each has its share of the gradient; the indices, where they are asked for, are known."""
     f = _amax if "max" in str(call.func) else _amin
-    return f(call.args[0].value, *call.args[1:]), _Later(call)
+    return f(call.args[0].value, *call.args[1:]), Later(call)
 
 
-class _Later(NamedTuple):
+class Later(NamedTuple):
     """Indices that are not asked for are not decided."""
 
     call: Call
@@ -1305,7 +782,7 @@ values("mv", "dot")(at.matmul)
 
 @aten("_scaled_dot_product_flash_attention_for_cpu")
 def _attention(call: Call) -> Any:
-    of = _bound(call.func, call.args, call.kwargs)
+    of = by_name(call.func, call.args, call.kwargs)
     q, k, v = (call.value(of[n]) for n in ("query", "key", "value"))
     scale = q.shape[-1] ** -0.5 if of["scale"] is None else of["scale"]
     scores = _mul(at.matmul(q, op.transpose(k)), float(scale))
@@ -1414,19 +891,19 @@ def _lists(n: int, *of: Any) -> list[list[int]]:
 @aten("max_pool2d_with_indices", "max_pool3d_with_indices")
 def _max_pool(call: Call) -> Any:
     n = 2 if "2d" in str(call.func) else 3
-    of = _bound(call.func, call.args, call.kwargs)
+    of = by_name(call.func, call.args, call.kwargs)
     a, size = call.value(call.args[0]), of["kernel_size"]
     size, stride, padding, dilation = _lists(
         n, size, of["stride"] or size, of["padding"], of["dilation"]
     )
     spans = _spans(a.shape[-n:], size, stride, padding, dilation, of["ceil_mode"])
-    return at.largest(_windows(a, spans, -np.inf), -1), _Later(call)
+    return at.largest(_windows(a, spans, -np.inf), -1), Later(call)
 
 
 @aten("avg_pool2d", "avg_pool3d")
 def _avg_pool(call: Call) -> Value:
     n = int(str(call.func).partition("avg_pool")[2][0])
-    of = _bound(call.func, call.args, call.kwargs)
+    of = by_name(call.func, call.args, call.kwargs)
     a, size = call.value(call.args[0]), of["kernel_size"]
     size, stride, padding = _lists(n, size, of["stride"] or size, of["padding"])
     padded, divisor = of["count_include_pad"], of["divisor_override"]
@@ -1453,7 +930,7 @@ def _adaptive_avg_pool(call: Call) -> Value:
 def _adaptive_max_pool(call: Call) -> Any:
     a = call.args[0].value
     spans = _adaptive(a.shape[-len(call.args[1]) :], call.args[1])
-    return at.largest(_windows(a, spans, -np.inf), -1), _Later(call)
+    return at.largest(_windows(a, spans, -np.inf), -1), Later(call)
 
 
 # --- norms ----------------------------------------------------------------------------------------
@@ -1523,167 +1000,12 @@ def _batch_norm_of(call: Call) -> Any:
     return (*found, *(None,) * (len(call.out) - 3))
 
 
-# --- what a candidate is --------------------------------------------------------------------------
+def by_name(func: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The operands by the names that the operator has for them."""
+    arguments = func._schema.arguments
+    named = dict(zip((a.name for a in arguments), args, strict=False))
+    return {a.name: a.default_value for a in arguments} | named | dict(kwargs)
 
 
-@dataclass(frozen=True)
-class TorchCandidate:
-    """PyTorch code with its gradients, on the CPU in one thread.
-
-    f         as for `record`; its gradients are autograd's, which calls what an autograd.Function has
-    backward  or a function (cotangents…, inputs…) -> gradients: of all inputs, or of those that are floats,
-              or of those that are asked for, in their order; or by name
-    params    handed on to both
-    """
-
-    f: Any
-    backward: Callable[..., Any] | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    def __call__(self, request: Request) -> Ran:
-        """Raises whatever the code raises."""
-        return self._ran(request, _contiguous)
-
-    def strided(self, request: Request) -> Ran:
-        """The same numbers in memory that is not contiguous: what comes should be the same."""
-        return self._ran(request, _transposed)
-
-    def variants(self) -> dict[str, Candidate]:
-        """The same code, asked in other ways that must make no difference."""
-        return {"tensors that are not contiguous": self.strided}
-
-    def _ran(self, request: Request, laid: Callable[[Tensor], Tensor]) -> Ran:
-        given = _given(self.f, request.inputs, self.params)
-        with _one_thread():
-            first = self._once(given, request, laid)
-            again = self._once(given, request, laid)
-        notes = list(first.notes)
-        if not _same_bits(first, again):
-            notes.append("gives other bits when it is called a second time")
-        return Ran(first.outputs, first.gradients, tuple(notes))
-
-    def _once(self, given: _Given, request: Request, laid: Callable[[Tensor], Tensor]) -> Ran:
-        tensors = {n: laid(_tensor(M, request.dtype)) for n, M in given.inputs.items()}
-        before = {n: _numbers(t) for n, t in tensors.items()}
-        if self.backward is None:
-            for n in request.wrt:
-                tensors[n].requires_grad_()
-        with torch.set_grad_enabled(self.backward is None):
-            found = given.call(tensors, _buffers(given, request.dtype))
-        outputs = {n: y for n, y in _named(found).items() if y.is_floating_point()}
-        cotangents = {
-            n: laid(torch.from_numpy(np.array(c, np.float64)).to(outputs[n].dtype))
-            for n, c in request.cotangents.items()
-            if n in outputs
-        }
-        arrays = {n: _array(y) for n, y in outputs.items()}
-        wrong = [n for n, c in cotangents.items() if c.shape != outputs[n].shape]
-        notes = [f"returns {n} of another shape: no gradient is asked for" for n in wrong]
-        notes += [
-            f"returns {n} in {a.dtype}, and its inputs are {request.dtype}"
-            for n, a in arrays.items()
-            if a.dtype != request.dtype
-        ]
-        gradients: dict[str, Tensor | None] = dict.fromkeys(request.wrt)
-        if not wrong:
-            find = self._by_autograd if self.backward is None else self._by_hand
-            gradients |= find(tensors, outputs, cotangents, request.wrt)
-        for n, t in tensors.items():
-            if not np.array_equal(before[n], _numbers(t), equal_nan=is_float(before[n])):
-                notes.append(f"writes to its input {n}")
-        return Ran(
-            arrays,
-            {n: None if g is None else _array(g) for n, g in gradients.items()},
-            tuple(notes),
-        )
-
-    def _by_autograd(self, tensors: Any, outputs: Any, cotangents: Any, wrt: Any) -> dict[str, Any]:
-        of = [n for n in cotangents if outputs[n].requires_grad]
-        if not of or not wrt:
-            return {}
-        found = torch.autograd.grad(
-            [outputs[n] for n in of],
-            [tensors[n] for n in wrt],
-            [cotangents[n] for n in of],
-            allow_unused=True,
-        )
-        return dict(zip(wrt, found, strict=True))
-
-    def _by_hand(self, tensors: Any, outputs: Any, cotangents: Any, wrt: Any) -> dict[str, Any]:
-        assert self.backward is not None
-        c = [cotangents.get(n, torch.zeros_like(y)) for n, y in outputs.items()]
-        with torch.no_grad():
-            found = self.backward(*c, *tensors.values(), **self.params)
-        if isinstance(found, Mapping):
-            return {n: found.get(n) for n in wrt}
-        parts = list(found) if isinstance(found, tuple | list) else [found]
-        floats = [n for n, t in tensors.items() if t.is_floating_point()]
-        for names in (list(tensors), floats, list(wrt)):
-            if len(parts) == len(names):
-                return {n: g for n, g in zip(names, parts, strict=True) if n in wrt}
-        raise ValueError(
-            f"the backward function returned {len(parts)} gradients; "
-            f"expected {len(floats)}, of {', '.join(floats)}."
-        )
-
-
-def candidate(f: Any, params: Mapping[str, Any] | None = None) -> TorchCandidate:
-    """A function of PyTorch with autograd's gradients: of a torch.autograd.Function, its own backward's."""
-    return TorchCandidate(f, None, params or {})
-
-
-def vjp(
-    forward: Callable[..., Any],
-    backward: Callable[..., Any],
-    params: Mapping[str, Any] | None = None,
-) -> TorchCandidate:
-    """A pair of functions: y = forward(*inputs), and the gradients are backward(*cotangents, *inputs)."""
-    return TorchCandidate(forward, backward, params or {})
-
-
-def _named(found: Any) -> dict[str, Tensor]:
-    """Outputs by the names that `Recording` gives them."""
-    parts = _leaves(found)
-    several = not isinstance(found, Tensor)
-    return {f"y[{i}]" if several else "y": y for i, y in enumerate(parts) if isinstance(y, Tensor)}
-
-
-def _array(t: Tensor) -> Array:
-    return Array(np.asarray(_numbers(t), np.float64), _name(t))
-
-
-def _same_bits(a: Ran, b: Ran) -> bool:
-    both = ((a.outputs, b.outputs), (a.gradients, b.gradients))
-    pairs = [(x[n], y.get(n)) for x, y in both for n in x]
-    return all(
-        x is y or (x is not None and y is not None and x.numbers.tobytes() == y.numbers.tobytes())
-        for x, y in pairs
-    )
-
-
-def _contiguous(t: Tensor) -> Tensor:
-    return t.contiguous()
-
-
-def _transposed(t: Tensor) -> Tensor:
-    """The last two axes the other way round in memory; of one axis every second number."""
-    if t.ndim > 1:
-        return t.transpose(-1, -2).contiguous().transpose(-1, -2)
-    return torch.stack([t, t], -1)[..., 0] if t.ndim else t
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The same bits each time, as far as PyTorch can."""
-    threads = torch.get_num_threads()
-    before = torch.are_deterministic_algorithms_enabled()
-    warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*deterministic")
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warned)
-        torch.set_num_threads(threads)
+def for_each(f: Callable[[Any], Any], x: Any) -> Any:
+    return [f(y) for y in x] if isinstance(x, tuple | list) else f(x)
