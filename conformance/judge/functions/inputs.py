@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,10 +120,6 @@ def _few_values(rng: np.random.Generator, shape: tuple[int, ...]) -> Reals:
     return rng.integers(-2, 3, shape).astype(float)
 
 
-def _first_axis(asked: Mapping[str, Asked]) -> int | None:
-    return next((a.shape[0] for a in asked.values() if len(a.shape) > 1), None)
-
-
 def _renamed(to: int, last: bool = False) -> Callable[[Mapping[str, Asked]], dict[int, int] | None]:
     """The batch, or the width, in every shape where it stands, becomes another; not where it is that
     already."""
@@ -229,10 +224,3 @@ def cotangents(
             c.reshape(-1)[rng.integers(0, c.size)] = 1.0
         found[name] = ROUNDED[dtype](np.asarray(c))
     return found
-
-
-@dataclass(frozen=True)
-class Given:
-    """Inputs of somebody's own, from a file: one family."""
-
-    inputs: Mapping[str, NDArray[Any]]
