@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,21 @@ class Recording:
                 "the function returned nothing that depends on its inputs; expected an array of floats."
             )
         return self
+
+    def again(self) -> Recording:
+        """The same on a tape of its own: a reverse sweep is appended to it."""
+        tape = replace(
+            self.tape, nodes=list(self.tape.nodes), marks=dict(self.tape.marks), contributions=[]
+        )
+
+        def there(x: Value) -> Value:
+            return Value(tape, x.index)
+
+        return Recording(
+            tape,
+            {n: there(x) for n, x in self.inputs.items()},
+            {n: there(y) for n, y in self.outputs.items()},
+        )
 
 
 def is_float(M: Any) -> bool:
