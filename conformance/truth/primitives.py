@@ -37,7 +37,7 @@ from conformance.truth.rules import (
     times,
 )
 
-__all__ = ["UNARY", "inverse_of"]
+__all__ = ["UNARY", "UNEVEN", "inverse_of"]
 
 ZERO, HALF, ONE = arb(0), arb(0.5), arb(1)
 EITHER = ZERO.union(ONE)
@@ -274,11 +274,16 @@ def _is_equal(context: Any, a: Ball, b: Ball) -> Ball:
     return ONE if _same_ball(a, b) else ZERO if a != b else _undecided(context)
 
 
-def _side(context: Any, a: Ball, b: Ball) -> Ball:
-    """1 where a is the greater, 0 where b is, ½ where they are equal."""
+def _side(half: Ball, context: Any, a: Ball, b: Ball) -> Ball:
+    """1 where a is the greater, 0 where b is, `half` where they are equal."""
     if a > b:
         return ONE
-    return HALF if _same_ball(a, b) else ZERO if a < b else _undecided(context)
+    return half if _same_ball(a, b) else ZERO if a < b else _undecided(context)
+
+
+def _side_rounding(model: Model, y: Any, operands: Any, s: Any, half: float) -> Any:
+    free = _comparison_rounding(model, y, operands, s)
+    return free if model.free else np.where((y > 0) & (y < 1), 0.0, free)
 
 
 def _greatest(a: Ball, b: Ball) -> Ball:
@@ -343,6 +348,14 @@ def _maximum_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
     return np.maximum(np.where(a == y, 0.0, below) + e, np.where(b == y, 0.0, above) + f)
 
 
+def _maximum_reverse(half: float, g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
+    """To the greater; to a that part of it where they are equal."""
+    return (
+        summed_to(op.multiply(g, op.side(a, b, half=half)), a),
+        summed_to(op.multiply(g, op.side(b, a, half=1 - half)), b),
+    )
+
+
 def _absolute_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """|a + E| − |a|."""
     a, e = operands[0], E[0]
@@ -381,8 +394,21 @@ def _largest_carried(m: Any, E: Any, y: Any, operands: Any, axes: tuple[int, ...
     return (below + e).max(axis=axes, keepdims=True)
 
 
-def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...]) -> Balls:
-    """1/t for the t elements that are the largest, 0 for the others."""
+def _largest_reverse(
+    uneven: bool, g: Value, y: Value, a: Value, axes: tuple[int, ...]
+) -> tuple[Value]:
+    return (op.multiply(g, op.share(a, y, axes=axes, uneven=uneven)),)
+
+
+UNEVEN: dict[str, Callable[..., Any]] = {
+    "maximum": partial(_maximum_reverse, 0.25),
+    "largest": partial(_largest_reverse, True),
+}
+"""Reverse rules as good as those below: of equal numbers each gets another part of the gradient."""
+
+
+def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...], uneven: bool) -> Balls:
+    """1/t for the t elements that are the largest, or as much as their places say; 0 for the others."""
     found: Any = np.empty(a.shape, object)
     rows, tops, places = (
         _over(a, axes),
@@ -394,6 +420,8 @@ def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...]) -> Balls:
         rows.reshape(-1, n), tops.reshape(-1), places.reshape(-1, n), strict=True
     ):
         equal = [_is_equal(context, x, top) for x in row.tolist()]
+        if uneven:
+            equal = [x * (1 + k) if x is ONE else x for k, x in enumerate(equal)]
         count = sum(equal, ZERO)
         if all(x is not EITHER for x in equal):
             found.reshape(-1)[at] = [x / count for x in equal]
@@ -402,16 +430,14 @@ def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...]) -> Balls:
     return found
 
 
-def _share_rounding(model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, ...]) -> Any:
+def _share_rounding(
+    model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, ...], uneven: bool
+) -> Any:
     a, top = operands
     near = (a == top) | (np.abs(top - a) <= model.reach * np.hypot(s(0), s(1)))
     tied = near & (near.sum(axis=axes, keepdims=True) > 1)
     model.straddling += int(tied.sum())
-    return np.where(tied, 1 / model.reach, 0.0)
-
-
-def _share_keys(salt: int, y: Any, operands: Any, axes: tuple[int, ...]) -> Any:
-    return each(salt, y, operands)
+    return np.where(tied & (model.free | (y == 0) | (y == 1)), 1 / model.reach, 0.0)
 
 
 # --- whole numbers --------------------------------------------------------------------------------
@@ -529,9 +555,10 @@ rules(
     Rule("equal", same, partial(_paired, _is_equal),
          _no_reverse(2),
          nothing, _comparison_rounding, each),
-    Rule("side", same, partial(_paired, _side),
+    Rule("side", same,
+         lambda c, a, b, half: _paired(partial(_side, arb(half)), c, a, b),
          _no_reverse(2),
-         nothing, _comparison_rounding, each),
+         nothing, _side_rounding, each),
     Rule("either_of", same, lambda _, a, b: a + b - a * b,  # of masks
          _no_reverse(2),
          lambda m, E, y, o: by(E[0], m(1 - o[1])) + by(E[1], m(1 - o[0])), None, None),
@@ -545,8 +572,7 @@ rules(
          _chosen_reverse,
          _chosen_carried, None, None),
     Rule("maximum", same, lambda c, a, b: _paired(lambda _, x, z: _greatest(x, z), c, a, b),
-         lambda g, y, a, b: (summed_to(op.multiply(g, op.side(a, b)), a),
-                             summed_to(op.multiply(g, op.side(b, a)), b)),
+         partial(_maximum_reverse, 0.5),
          _maximum_carried, None, None),
     Rule("absolute", same, lambda _, a: balls_of(map(abs, a.ravel().tolist()), a.shape),
          lambda g, y, a: (op.multiply(g, op.sign(a)),),
@@ -558,11 +584,11 @@ rules(
          _no_reverse(1),
          nothing, _floor_rounding, each),
     Rule("largest", _reduced_shape, _largest,
-         lambda g, y, a, axes: (op.multiply(g, op.share(a, y, axes=axes)),),
+         partial(_largest_reverse, False),
          _largest_carried, None, None),
-    Rule("share", lambda a, y, axes: a, _share,
+    Rule("share", lambda a, y, axes, uneven: a, _share,
          _no_reverse(2),
-         nothing, _share_rounding, _share_keys),
+         nothing, _share_rounding, each),
     Rule("take", lambda a, index: index.shape, _taken,
          _taken_reverse,
          _taken_carried, None, None, moves=True),

@@ -75,7 +75,7 @@ OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] 
     "power": ((1 + normal(3, 4) ** 2, normal(3, 4)), (1 + normal(2, 3, 4) ** 2, normal(3, 1)), {}),
     "greater": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {}),
     "equal": ((SOME, SOME[::-1].copy()), (np.stack([SOME, -SOME]), SOME), {}),
-    "side": ((SOME, SOME[::-1].copy()), (np.stack([SOME, -SOME]), SOME), {}),
+    "side": ((SOME, SOME[::-1].copy()), (np.stack([SOME, -SOME]), SOME), {"half": 0.5}),
     "either_of": ((SOME > 0, SOME > 1), (np.stack([SOME > 0, SOME > 1]), SOME > 0), {}),
     "both_of": ((SOME > 0, SOME > 1), (np.stack([SOME > 0, SOME > 1]), SOME > 0), {}),
     "none_of": ((SOME > 0,), (np.stack([SOME > 0, SOME > 1]),), {}),
@@ -92,7 +92,7 @@ OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] 
     "share": (
         (SOME, SOME.max(-1, keepdims=True)),
         (np.stack([SOME, -SOME]), np.stack([SOME, -SOME]).max(-1, keepdims=True)),
-        {"axes": (-1,)},
+        {"axes": (-1,), "uneven": False},
     ),
     "take": ((normal(3, 4),), (normal(2, 3, 4),), {"index": np.array([[0, 5, -1], [5, 11, 2]])}),
     "permute": ((normal(3, 4),), (normal(2, 3, 4),), {"axes": (1, 0)}),

@@ -94,12 +94,13 @@ def _table(found: FunctionResults) -> Iterator[str]:
     for name in names:
         of = [j for j in found["judged"] if j["quantity"] == name]
         wrong = [j for j in of if j["verdict"] not in ("conforms", "not-run")]
-        top = max(wrong or of, key=badness)
+        right = [j for j in of if j["verdict"] == "conforms"]
+        top = max(wrong or right or of, key=badness)
         verdict = top["verdict"]
-        ratio = f"{badness(top):.3g} of the tolerance" if top["worst"] else top["reason"]
-        where = f"{len(wrong)} of {len(of)}" if wrong else f"{len(of)}"
+        ratio = f", at most {badness(top):.3g} of the tolerance" if top["worst"] else ""
+        where = f"{len(wrong)} of {len(of)}" if wrong else f"{len(right or of)}"
         mark = MARK.get(verdict, "?")
-        yield f"  {mark} {name:<{width}}  {verdict:<10}  {where} sets of data, at most {ratio}"
+        yield f"  {mark} {name:<{width}}  {verdict:<10}  {where} sets of data{ratio}"
     yield ""
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,13 @@ from conformance.judge.functions.recording import Recording
 from conformance.judge.tolerance import LAMBDA
 from conformance.truth.balls import Enclosure
 from conformance.truth.nodes import Node, Value
+from conformance.truth.primitives import UNEVEN
 from conformance.truth.readings import Reading, draws, errors, in_balls
 from conformance.truth.rounding import ROUNDED, Accuracy, Arithmetic, Model, Reals
 from conformance.truth.rules import LEAF
+from conformance.truth.tape import Alter, Tape
 
-__all__ = ["Certificate", "Precision"]
+__all__ = ["Certificate", "Precision", "Sums"]
 
 Quantity = tuple[str, str]
 """("y", its name) of an output, ("d", its name) of an input's gradient."""
@@ -82,6 +84,33 @@ class Precision:
             return np.asarray(np.hypot(s, at.u * np.abs(exact.hi) + at.tiny))
 
 
+class Sums(NamedTuple):
+    """The sum over the last axes of a gradient, or of several gradients of one shape, and what it may be off
+    by; infinite where it depends on who gets what."""
+
+    names: tuple[str, ...]
+    axes: int
+    truth: Reals
+    allowed: Reals
+
+
+def _unevenly(tape: Tape) -> dict[tuple[int, int], Alter]:
+    """The reverse sweep in which equal numbers get uneven parts."""
+    found: dict[tuple[int, int], Alter] = {}
+    for i, node in enumerate(tape.nodes):
+        if node.rule.name in UNEVEN:
+            for k in range(len(node.operands)):
+                found[i, k] = partial(_part, i, k)
+    return found
+
+
+def _part(i: int, k: int, g: Value, c: Value) -> Value:
+    node = g.tape.nodes[i]
+    of = [Value(g.tape, j) for j in (i, *node.operands)]
+    part: Value = UNEVEN[node.rule.name](g, *of, **node.params)[k]
+    return part
+
+
 @dataclass
 class Certificate:
     """What a function's outputs and gradients are, and what they may be off by. Uses its recording up."""
@@ -93,10 +122,22 @@ class Certificate:
     accuracy: Callable[[str], Accuracy]
     straddling: int = 0  # comparisons that rounding may decide: either side is accepted
 
+    def __post_init__(self) -> None:
+        self._unread = self.recording.again()
+
     @cached_property
     def read(self) -> Reading:
         """The tape in balls."""
-        recording, tape = self.recording, self.recording.tape
+        seeds = self._seeds(self.recording)
+        if seeds and self.wrt:
+            for name in self.extremes:
+                self._sweep(self.recording, seeds, name, stopped=name)
+            self._sweep(self.recording, seeds, "d")
+        return in_balls(self.recording.tape, enough=self._enough)
+
+    def _seeds(self, recording: Recording) -> list[tuple[Value, Value]]:
+        """Each output, marked, with its cotangent."""
+        tape = recording.tape
         seeds: list[tuple[Value, Value]] = []
         for name, y in recording.outputs.items():
             tape.mark(y, ("y", name))
@@ -105,13 +146,48 @@ class Certificate:
                 seeds.append(
                     (y, tape.record(LEAF, numbers=np.asarray(self.cotangents[name], np.float64)))
                 )
-        if seeds and self.wrt:
-            for name in self.extremes:
-                tape.gradients(
-                    seeds, [(recording.inputs[n], (name, n)) for n in self.wrt], stopped=name
-                )
-            tape.gradients(seeds, [(recording.inputs[n], ("d", n)) for n in self.wrt])
-        return in_balls(tape, enough=self._enough)
+        return seeds
+
+    def _sweep(
+        self, recording: Recording, seeds: list[tuple[Value, Value]], mark: str, **how: Any
+    ) -> None:
+        wrt = [(recording.inputs[n], (mark, n)) for n in self.wrt]
+        recording.tape.gradients(seeds, wrt, **how)
+
+    @cached_property
+    def sums(self) -> list[Sums]:
+        """What gradients add up to that equal numbers share.
+
+        A maximum of equal numbers hands its gradient to any of them, in any parts: each may be off by all of
+        it. Where they are moved together it has a derivative, which is the sum. That it is the same however
+        they share is seen by sharing in other parts. Only what rounding may do to each of them counts then.
+        """
+        if not any(n.rule.name in UNEVEN for n in self._forward):
+            return []
+        shared = errors(self.recording.tape, self.read, replace(self._model(), free=False))
+        known = {n: self.read.at[q] for n in self.wrt if (q := ("d", n)) in self.read.at}
+        tied = [n for n in known if (shared["d", n] < self.s["d", n]).any()]
+        tied = [n for n in tied if not any(self._same_without(m, n) for m in self.extremes)]
+        if not tied:
+            return []
+        recording = self._unread
+        self._sweep(recording, self._seeds(recording), "d", alter=_unevenly(recording.tape))
+        other = in_balls(recording.tape, enough=lambda reading: True).at
+        found = []
+        alike = {tuple(m for m in tied if known[m].hi.shape == known[n].hi.shape) for n in tied}
+        ways = [((n,), k) for n in tied for k in range(1, known[n].hi.ndim + 1)]
+        for names, k in [*ways, *((names, 0) for names in sorted(alike) if len(names) > 1)]:
+            axes = tuple(range(-k, 0))
+            truth = sum(known[n].hi.sum(axes) for n in names)
+            room = sum((LAMBDA * shared["d", n] + known[n].rad).sum(axes) for n in names)
+            apart = sum(
+                ((e.hi - known[n].hi) + (e.lo - known[n].lo)).sum(axes)
+                for n in names
+                for e in [other["d", n]]
+            )
+            kept = np.abs(apart) <= room + sum(other["d", n].rad.sum(axes) for n in names)
+            found.append(Sums(names, k, np.asarray(truth), np.where(kept, room, np.inf)))
+        return found
 
     @cached_property
     def extremes(self) -> list[str]:
@@ -137,9 +213,7 @@ class Certificate:
     @cached_property
     def s(self) -> dict[Quantity, Reals]:
         """Root mean square errors; infinite behind what leaves the range of the dtype."""
-        model = self._model()
-        found: dict[Any, Reals] = dict(errors(self.recording.tape, self.read, model))
-        self.straddling = model.straddled
+        found = dict(self._errors)
         for name in self.extremes:
             for n in self.wrt:
                 self._without(found, name, n)
@@ -149,15 +223,26 @@ class Certificate:
         }
         return {key: whole.get(key, np.zeros(e.hi.shape)) for key, e in self.truth.items()}
 
+    @cached_property
+    def _errors(self) -> dict[Any, Reals]:
+        model = self._model()
+        found = errors(self.recording.tape, self.read, model)
+        self.straddling = model.straddled
+        return found
+
     def _without(self, found: dict[Quantity, Reals], name: str, n: str) -> None:
         """Where the gradient is the same without it, whoever leaves it out errs as that sweep does."""
+        if self._same_without(name, n):
+            found["d", n] = np.maximum(found["d", n], found[name, n])
+
+    def _same_without(self, name: str, n: str) -> bool:
+        """Whether a gradient is the same where nothing goes through the primitives of a name."""
         exact, other = self.read.at.get(("d", n)), self.read.at.get((name, n))
         if exact is None or other is None:
-            return
-        s, more = found["d", n], found[name, n]
+            return False
+        s = np.maximum(self._errors["d", n], self._errors[name, n])
         apart = np.abs((exact.hi - other.hi) + (exact.lo - other.lo))
-        if bool((apart <= exact.rad + other.rad + KNOWN_ENOUGH * np.maximum(s, more)).all()):
-            found["d", n] = np.maximum(s, more)
+        return bool((apart <= exact.rad + other.rad + KNOWN_ENOUGH * s).all())
 
     @cached_property
     def truth(self) -> dict[Quantity, Enclosure]:

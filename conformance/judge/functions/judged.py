@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 
 from conformance.judge.functions.candidate import Array, Ran
-from conformance.judge.functions.certificate import Certificate, Quantity
+from conformance.judge.functions.certificate import Certificate, Quantity, Sums
 from conformance.judge.tolerance import LAMBDA
 from conformance.model.results import VERDICTS, Number, Verdict, number
 from conformance.truth.balls import Enclosure
@@ -68,6 +68,14 @@ def judged(certificate: Certificate, ran: Ran, family: str, cotangent: str) -> l
     for quantity, exact in certificate.truth.items():
         if quantity in given:
             found.append(_one(quantity, given[quantity], exact, certificate, family, cotangent))
+    numbers = {
+        q[1]: a.numbers
+        for q, a in given.items()
+        if q[0] == "d" and a is not None and a.numbers.shape == certificate.truth[q].hi.shape
+    }
+    rows = {j["quantity"].removeprefix("∂"): j for j in found if j["kind"] == "gradient"}
+    for sums in certificate.sums if numbers else ():
+        _judge_sums(rows, numbers, sums)
     return found
 
 
@@ -152,6 +160,33 @@ def _one(
     found["verdict"] = verdict
     found["worst"] = _element(array, exact, allowed, at, certificate.precision.storage)
     return found
+
+
+def _judge_sums(rows: Mapping[str, Judged], got: Mapping[str, Reals], of: Sums) -> None:
+    """Of gradients that equal numbers share, each part may be anything, their sum not."""
+    if any(n not in got or rows[n]["verdict"] == "deviates" for n in of.names):
+        return
+    axes = tuple(range(-of.axes, 0))
+    total = np.atleast_1d(sum(got[n].sum(axes) for n in of.names))
+    wanted, allowed = np.atleast_1d(of.truth), np.atleast_1d(of.allowed)
+    error = np.abs(total - wanted)
+    ratio = _over(error, allowed, error)
+    if not (ratio > 1).any():
+        return
+    first = rows[of.names[0]]
+    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    what = " + ".join(f"∂{n}" for n in of.names)
+    if of.axes:
+        k, whole = of.axes, len(first["shape"])
+        over = {whole: "all elements", 1: "the last axis"}.get(k, f"the last {k} axes")
+        what = f"{what} summed over {over}"
+    where = f"[{', '.join(map(str, at))}] of " if of.axes < len(first["shape"]) else ""
+    first["verdict"], first["worst"] = "deviates", None
+    first["wrong"] = int((ratio > 1).sum())
+    first["reason"] = (
+        "of equal numbers at a maximum each may get any part of the gradient, but together they get it once: "
+        f"{where}{what} is {total[at]:.6g}; expected {wanted[at]:.6g}."
+    )
 
 
 def _defined(exact: Enclosure) -> bool:

@@ -407,7 +407,7 @@ class Function:
         def alter(g: Value, c: Value) -> Value:
             a = op.negative(Value(g.tape, node.operands[0]))
             top = op.largest(a, **node.params)
-            found: Value = op.multiply(g, op.share(a, top, **node.params))
+            found: Value = op.multiply(g, op.share(a, top, **node.params, uneven=False))
             return found
 
         return alter
