@@ -44,8 +44,9 @@ check: setup ## ruff (lint and format), mypy (strict) and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-bench: setup ## refbp against torch eager and jitted JAX, as ratios
+bench: setup ## refbp against torch eager and jitted JAX, and a verdict against gradcheck, as ratios
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/verdicts.py --large
 
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write

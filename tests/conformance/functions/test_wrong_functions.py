@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from right_functions import RIGHT
 from wrong_functions import WRONG, Wrong, planted
 
 from conformance import check_function
+from conformance.commands.function.check import specification
+from conformance.commands.function.specified import subject_of
 from conformance.judge.functions import trial
+from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
+from conformance.judge.functions.certificate import Precision
+from conformance.truth.rounding import ROUNDED
 
 SOME = [
     pytest.param(
@@ -61,3 +67,41 @@ MISSED_IN_FLOAT32 = [
     for row in WRONG
     if row.instead.count("np.float32")  # it is the dtype itself
 ]
+
+
+def stored(candidate: Candidate) -> Candidate:
+    """It computes in float64 and stores in bfloat16, which NumPy has not: no error but the last rounding's
+    hides a mistake, and the tolerance is that of an implementation which rounds everything."""
+
+    def rounded(a: Array | None) -> Array | None:
+        return a and Array(ROUNDED["bfloat16"](a.numbers), "bfloat16")
+
+    def ask(request: Request) -> Ran:
+        ran = candidate(replace(request, dtype="float64"))
+        return replace(
+            ran,
+            outputs={n: rounded(a) for n, a in ran.outputs.items()},
+            gradients={n: rounded(a) for n, a in ran.gradients.items()},
+        )
+
+    return ask
+
+
+@pytest.mark.parametrize("row", SOME)
+def test_it_is_found_in_bfloat16(row: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On ordinary data, or else on some other."""
+    monkeypatch.setattr(trial, "named", lambda subject, found: ("", ""))
+    f = RIGHT[row.function]
+    spec = specification(
+        framework="numpy", function=row.function, vjp="", reference="", inputs=f.inputs,
+        families=["ordinary"], dtype="float64", accumulate="", compute="", tf32=False, strict=False,
+        allclose="", **({"params": {}, "wrt": [], "takes": "inputs"} | f.options),
+    )  # fmt: skip
+    subject = subject_of(spec, {"function": f.forward, "vjp": planted(row)})
+    low = Precision("bfloat16")
+    subject = replace(subject, precision=low, candidate=stored(subject.candidate))
+    code = trial.judge_function(subject)["exit_code"]
+    if code != 1:
+        code = trial.judge_function(replace(subject, families=()))["exit_code"]
+    # to compute in float32 is no mistake there
+    assert (code == 1) is (row not in MISSED_IN_FLOAT32), code
