@@ -24,7 +24,7 @@ from conformance.truth.balls import (
     working_precision,
 )
 from conformance.truth.definitions import Definition, Point
-from conformance.truth.rounding import DRAWS, Model, Reals, rms, signs
+from conformance.truth.rounding import DRAWS, Model, Reals, rms, signed
 from conformance.truth.rules import LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
 
@@ -245,8 +245,7 @@ def _error(i: int, tape: Tape, reading: Reading, E: list[Any], model: Model) -> 
         return carried * (1 + 16 * model.u) + size[None]
     if i not in reading.keys:
         reading.keys[i] = rule.keys(i, y, operands, **node.params)
-    noise = signs(reading.keys[i], i)
-    noise *= size
+    noise = signed(size, reading.keys[i], i)
     noise += carried
     return noise
 

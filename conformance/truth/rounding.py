@@ -2,7 +2,7 @@
 
 u is the unit roundoff of the dtype, `tiny` its smallest positive number (gradual underflow loses at most
 half of it an operation), `normal` its smallest normal one. Rounding is a function of its operands: where
-operands are the same, so are errors. `signs` therefore draws the sign of an error from the operands' bits,
+operands are the same, so are errors. `signed` therefore draws the sign of an error from the operands' bits,
 and `alike` says how many terms of a sum err together.
 """
 
@@ -27,7 +27,7 @@ __all__ = [
     "alike",
     "keys",
     "rms",
-    "signs",
+    "signed",
 ]
 
 Reals = NDArray[np.float64]
@@ -254,20 +254,24 @@ def along(x: Any, salt: int, axis: int) -> Keys:
         return np.moveaxis(_mixed(total), -1, axis)
 
 
-_SIGNS = np.array([-1.0, 1.0])
+_TOP = np.uint64(1 << 63)
+_TO_THE_TOP = np.array([63 - k for k in range(DRAWS)], np.uint64)
+"""How far the bit of each draw is from where a float has its sign."""
 
 
-def signs(of: Keys, salt: int) -> Reals:
-    """DRAWS × of.shape: random signs, the same where the keys are the same."""
+def signed(size: Any, of: Keys, salt: int) -> Reals:
+    """DRAWS × of.shape: sizes with random signs, the same where the keys are the same."""
     with np.errstate(over="ignore"):
         bits = _mixed(of + np.uint64(salt + 1) * _GOLDEN)
-    octets = np.ascontiguousarray(bits)[..., None].view(np.uint8)[..., : DRAWS // 8]
-    drawn = np.moveaxis(np.unpackbits(octets, axis=-1), -1, 0)
-    return _SIGNS[drawn].reshape(DRAWS, *np.shape(of))
+    found = ~bits << _TO_THE_TOP.reshape(DRAWS, *(1,) * bits.ndim)
+    found &= _TOP
+    found ^= np.ascontiguousarray(size, np.float64).view(np.uint64)
+    return found.view(np.float64)
 
 
 def rms(E: Reals) -> Reals:
     """Root mean square over the draws, scaled so that squares of tiny numbers do not underflow."""
-    top = np.abs(E).max(axis=0)
+    top = np.maximum(E.max(axis=0), -E.min(axis=0))
     scale = np.where(top > 0, top, 1.0)
-    return np.asarray(scale * np.sqrt(np.mean((E / scale) ** 2, axis=0)))
+    scaled = E / scale
+    return np.asarray(scale * np.sqrt(np.einsum("d...,d...->...", scaled, scaled) / len(E)))

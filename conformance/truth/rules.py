@@ -69,9 +69,10 @@ def added(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 def by(e: Any, c: Any) -> Any:
     """e·c, and nothing where either is, though the other be infinite."""
-    if np.isfinite(c).all() and np.isfinite(e).all():
-        return e * c
-    return np.where((np.asarray(e) == 0) | (np.asarray(c) == 0), 0.0, e * c)
+    found = e * c
+    if np.isfinite(np.sum(found)):
+        return found
+    return np.where((np.asarray(e) == 0) | (np.asarray(c) == 0), 0.0, found)
 
 
 def nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
@@ -402,6 +403,11 @@ def _weighed_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 def _multiplied(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)(b + F) − ab."""
     (a, b), (e, f) = operands, E
+    if isinstance(e, float) or isinstance(f, float):
+        return by(f, m(a)) if isinstance(e, float) else by(e, m(b))
+    found = e * m(b) + f * m(a) + e * f
+    if np.isfinite(np.sum(found)):
+        return found
     return by(e, m(b)) + by(f, m(a)) + by(e, f)
 
 
