@@ -5,6 +5,7 @@ small mistake (another operator, another constant), and runs the tests that reac
 survives that is not listed, or one is listed that is killed by now.
 
     python benchmarks/mutants.py              # runs mutmut, which takes up where it was stopped
+    python benchmarks/mutants.py --ending 7   # a tenth of them: those whose number ends in 7
     python benchmarks/mutants.py --no-run     # tells of the last run
 """
 
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,8 +79,14 @@ def main() -> int:
     """Run, compare, tell."""
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     asked.add_argument("--no-run", action="store_true", help="tell of the last run")
-    if not asked.parse_args().no_run:
-        subprocess.run([*MUTMUT, "run", "--max-children", "2"], check=True)
+    asked.add_argument("--ending", default="", metavar="DIGIT", help="of which mutants")
+    asked.add_argument(
+        "--within", default="", metavar="MODULE", help="of a module or package alone"
+    )
+    options = asked.parse_args()
+    some = f"{options.within}*__mutmut_*{options.ending}"
+    if not options.no_run:
+        subprocess.run([*MUTMUT, "run", "--max-children", "2", some], check=True)
     rows = [
         line.strip().rpartition(": ") for line in _said("results", "--all", "true").splitlines()
     ]
@@ -86,7 +94,7 @@ def main() -> int:
     statuses = {
         name: status
         for name, _, status in rows
-        if "__mutmut_" in name and _function(name) not in early
+        if fnmatch(name, some) and _function(name) not in early
     }
     count = Counter(statuses.values())
     alive = {_mutant(n): s for n, s in statuses.items() if s not in KILLED}
@@ -94,7 +102,8 @@ def main() -> int:
         Equivalent(r["within"], r["was"], r["now"], r["reason"]) for r in _table("equivalent")
     ]
     unlisted = [m for m in alive if not any(row.fits(m) for row in listed)]
-    idle = [row for row in listed if not any(row.fits(m) for m in alive)]
+    whole = not options.ending and not options.within
+    idle = [row for row in listed if whole and not any(row.fits(m) for m in alive)]
     for m in unlisted:
         print(f"{alive[m]}: {m.function}\n  - {m.was}\n  + {m.now}")
     for row in idle:
