@@ -84,9 +84,11 @@ def main() -> int:
         "--within", default="", metavar="MODULE", help="of a module or package alone"
     )
     options = asked.parse_args()
+    whole = not options.ending and not options.within
     some = f"{options.within}*__mutmut_*{options.ending}"
     if not options.no_run:
-        subprocess.run([*MUTMUT, "run", "--max-children", "2", some], check=True)
+        names = [] if whole else [some]
+        subprocess.run([*MUTMUT, "run", "--max-children", "2", *names], check=True)
     rows = [
         line.strip().rpartition(": ") for line in _said("results", "--all", "true").splitlines()
     ]
@@ -102,7 +104,6 @@ def main() -> int:
         Equivalent(r["within"], r["was"], r["now"], r["reason"]) for r in _table("equivalent")
     ]
     unlisted = [m for m in alive if not any(row.fits(m) for row in listed)]
-    whole = not options.ending and not options.within
     idle = [row for row in listed if whole and not any(row.fits(m) for m in alive)]
     for m in unlisted:
         print(f"{alive[m]}: {m.function}\n  - {m.was}\n  + {m.now}")
