@@ -166,6 +166,7 @@ class Model:
     `worst`: bounds that hold whatever the order of a sum and the sign of a rounding; else root mean
     squares over random signs. `unrounded`: a marked value may be handed on before it is rounded.
     `reach` is how many errors from a kink still count as at it; `straddling` counts the entries there.
+    Without `sides` each of them is on the side where it is.
     """
 
     arithmetic: Arithmetic
@@ -173,6 +174,7 @@ class Model:
     worst: bool = False
     unrounded: bool = False
     reach: float = 1.0
+    sides: bool = True
     straddling: int = field(default=0, init=False)
     dtypes: Mapping[str, Arithmetic] = field(
         default_factory=dict

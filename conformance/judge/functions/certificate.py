@@ -140,6 +140,9 @@ class Certificate:
         model = self._model()
         found: dict[Any, Reals] = dict(errors(self.recording.tape, self.read, model))
         self.straddling = model.straddled
+        if self.straddling:
+            beside = errors(self.recording.tape, self.read, replace(model, sides=False))
+            found = {key: _both(s, beside[key]) for key, s in found.items()}
         for name in self.extremes:
             for n in self.wrt:
                 self._without(found, name, n)
@@ -174,3 +177,8 @@ class Certificate:
         """DRAWS right implementations, as what each is off by."""
         found: dict[Any, Reals] = dict(draws(self.recording.tape, self.read, self._model()))
         return {q: E for q, E in found.items() if q[0] in ("y", "d")}
+
+
+def _both(s: Reals, beside: Reals) -> Reals:
+    """Of errors with the other sides of kinks in them, and without: the other side has roundings too."""
+    return np.where(s == beside, s, s + beside)
