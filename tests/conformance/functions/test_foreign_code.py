@@ -129,3 +129,27 @@ def test_a_sum_is_recorded_in_the_dtype_that_it_is_asked_for() -> None:
         families=["ordinary"],
     )
     assert found["verdict"] == "conforms", found["message"]
+
+
+def test_a_loop_under_vmap_stops_for_each_by_itself() -> None:
+    """jax.scipy.special.exp1 has such loops, whose condition is an array."""
+    jax = pytest.importorskip("jax")
+    from conformance.judge.functions.from_jax import record as record_jax
+    from conformance.truth.readings import in_balls
+
+    def halved(x: Any) -> Any:
+        return jax.lax.while_loop(lambda y: y > 1, lambda y: y * 0.5, x)
+
+    x = np.array([0.75, 3.0, 20.0, 1.5])
+    recording = record_jax(jax.vmap(halved), {"x": x}, "float64", {})
+    recording.tape.mark(recording.outputs["y"], "value")
+    assert in_balls(recording.tape).at["value"].hi.tolist() == [0.75, 0.75, 0.625, 0.75]
+
+
+def test_the_judges_own_line_is_not_named_as_the_users() -> None:
+    jax = pytest.importorskip("jax")
+    from conformance.judge.functions.from_jax import record as record_jax
+
+    with pytest.raises(RecordingError, match="lgamma is not known") as e:
+        record_jax(jax.scipy.special.gammaln, {"x": np.ones(3)}, "float64", {})
+    assert "from_jax" not in str(e.value)
