@@ -48,7 +48,13 @@ def named(subject: Subject, found: list[Judged]) -> tuple[str, str]:
             if shapes
             else ("", "")
         )
-    seen = _at_small_inputs(subject) or _at(subject, bad[0])
+    small = _at_small_inputs(subject)
+    if small is not None and " times what it should be" not in small.text:
+        return small.text, small.advice
+    seen = _at(subject, bad[0])
+    if small is not None and (seen is None or seen.text != small.text):
+        # a factor may be a size, which is another where the inputs are larger
+        return f"{small.text}, at the smallest inputs that show it", small.advice
     return (seen.text, seen.advice) if seen else ("", "")
 
 
