@@ -296,11 +296,17 @@ def _near(a: Any, b: Any, s: Any, reach: float) -> Any:
     return np.abs(a - b) <= reach * np.hypot(s(0), s(1))
 
 
+def _either(model: Model) -> float:
+    """What a comparison is off by that may go either way: λ of it is the whole difference, and some roundings
+    of the other side."""
+    return (1 + 16 * model.u) / model.reach if model.sides else 0.0
+
+
 def _comparison_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     a, b = operands
     near = _near(a, b, s, model.reach) | (np.isinf(a) & (a == b))
     model.straddling += int(near.sum())
-    return np.where(near, 1 / model.reach, 0.0)
+    return np.where(near, _either(model), 0.0)
 
 
 def _sign(context: Any, a: Ball) -> Ball:
@@ -315,7 +321,7 @@ def _sign(context: Any, a: Ball) -> Ball:
 def _sign_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     near = np.abs(operands[0]) <= model.reach * np.asarray(s(0))
     model.straddling += int(near.sum())
-    return np.where(near, (1 + np.abs(y)) / model.reach, 0.0)
+    return np.where(near, (1 + np.abs(y)) * _either(model), 0.0)
 
 
 def _chosen(_: Any, m: Balls, a: Balls, b: Balls) -> Balls:
@@ -437,7 +443,7 @@ def _share_rounding(
     near = (a == top) | (np.abs(top - a) <= model.reach * np.hypot(s(0), s(1)))
     tied = near & (near.sum(axis=axes, keepdims=True) > 1)
     model.straddling += int(tied.sum())
-    return np.where(tied & (model.free | (y == 0) | (y == 1)), 1 / model.reach, 0.0)
+    return np.where(tied & (model.free | (y == 0) | (y == 1)), _either(model), 0.0)
 
 
 # --- whole numbers --------------------------------------------------------------------------------
@@ -446,7 +452,7 @@ def _share_rounding(
 def _floor_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     a, size = operands[0], np.asarray(s(0))
     near = (np.abs(a - np.rint(a)) <= model.reach * size) & (size > 0)
-    return np.where(near, 1 / model.reach, 0.0)
+    return np.where(near, _either(model), 0.0)
 
 
 # --- moving numbers about -------------------------------------------------------------------------

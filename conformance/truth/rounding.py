@@ -167,6 +167,7 @@ class Model:
     squares over random signs. `unrounded`: a marked value may be handed on before it is rounded.
     `reach` is how many errors from a kink still count as at it; `straddling` counts the entries there.
     `free`: of numbers that are equal, each may be the greatest; else they share a gradient as the tape says.
+    Without `sides` each of them is on the side where it is.
     """
 
     arithmetic: Arithmetic
@@ -175,6 +176,7 @@ class Model:
     unrounded: bool = False
     reach: float = 1.0
     free: bool = True
+    sides: bool = True
     straddling: int = field(default=0, init=False)
     dtypes: Mapping[str, Arithmetic] = field(
         default_factory=dict

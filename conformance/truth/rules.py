@@ -253,7 +253,7 @@ def _expansion_rounding(
         # a number that is 0 is not handed on as another, but where it underflowed
         within = (np.abs(a - b) <= reach) & (np.asarray(size) > model.arithmetic.tiny)
         model.straddling += int(within.sum())
-        near = np.where(within, jump, near)
+        near = np.where(within & model.sides, jump, near)
     for b in sigma.poles:  # its distance is not known, nor is anything that depends on it
         near = np.where((np.abs(a - b) <= reach) & (np.asarray(size) > 0), np.inf, near)
     lost = model.arithmetic.lost(name, a)

@@ -164,7 +164,7 @@ class Certificate:
         """
         if not any(n.rule.name in UNEVEN for n in self._forward):
             return []
-        shared = errors(self.recording.tape, self.read, replace(self._model(), free=False))
+        shared = self._of_both_sides(replace(self._model(), free=False))
         known = {n: self.read.at[q] for n in self.wrt if (q := ("d", n)) in self.read.at}
         tied = [n for n in known if (shared["d", n] < self.s["d", n]).any()]
         tied = [n for n in tied if not any(self._same_without(m, n) for m in self.extremes)]
@@ -226,9 +226,18 @@ class Certificate:
     @cached_property
     def _errors(self) -> dict[Any, Reals]:
         model = self._model()
-        found = errors(self.recording.tape, self.read, model)
+        found = self._of_both_sides(model)
         self.straddling = model.straddled
         return found
+
+    def _of_both_sides(self, model: Model) -> dict[Any, Reals]:
+        """Root mean square errors; where a comparison may go either way, with the other side's roundings."""
+        tape = self.recording.tape
+        found = errors(tape, self.read, model)
+        if not model.straddled:
+            return found
+        beside = errors(tape, self.read, replace(model, sides=False))
+        return {key: np.where(s == beside[key], s, s + beside[key]) for key, s in found.items()}
 
     def _without(self, found: dict[Quantity, Reals], name: str, n: str) -> None:
         """Where the gradient is the same without it, whoever leaves it out errs as that sweep does."""

@@ -188,7 +188,7 @@ def _line(e: Any) -> str:
     """The line of the user's code that an equation is from, as "ops.py:12: m = x.mean(-1)"."""
     place = source_info_util.summarize(e.source_info).rpartition(" (")[0]
     found = re.match(r"(.*?):(\d+)(:\d+)?$", place)
-    if found is None:
+    if found is None or found[1] == __file__:  # a function of JAX's own, which was given
         return ""
     return _text(found[1], int(found[2]))
 
@@ -697,17 +697,29 @@ def _stack(parts: Sequence[Any]) -> Any:
 
 
 def _while(e: Any, *operands: Any) -> list[Any]:
-    """As often as is certified."""
+    """As often as is certified. A loop that vmap made of several goes on while any does, and leaves what is
+    done alone."""
     p, tape = e.params, _tape(operands)
     n, k = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
     asked, consts, carry = operands[:n], operands[n:k], list(operands[k:])
-    while _is_true(_read(tape, p["cond_jaxpr"], [*asked, *carry])[0]):
-        carry = _read(tape, p["body_jaxpr"], [*consts, *carry])
+    while (going := _known(_read(tape, p["cond_jaxpr"], [*asked, *carry])[0])).any():
+        found = _read(tape, p["body_jaxpr"], [*consts, *carry])
+        carry = [_if(going, x, before) for x, before in zip(found, carry, strict=True)]
     return carry
 
 
-def _is_true(x: Any) -> bool:
-    return bool(_decided(x) if isinstance(x, Value) else x)
+def _known(mask: Any) -> Any:
+    return np.asarray(_decided(mask) if isinstance(mask, Value) else mask)
+
+
+def _if(going: Any, x: Any, before: Any) -> Any:
+    """x where a loop goes on: along the first axes."""
+    if going.all():
+        return x
+    mask = going.reshape(*going.shape, *(1,) * (len(x.shape) - going.ndim))
+    if isinstance(x, Value) or isinstance(before, Value):
+        return at.where(mask, x, before)
+    return np.where(mask, x, before)
 
 
 def _cond(e: Any, which: Any, *operands: Any) -> list[Any]:

@@ -241,6 +241,8 @@ class Recorded:
     def astype(self, dtype: Any, *_: Any, **__: Any) -> Recorded:
         self._value.tape.line = _line()
         new = np.dtype(dtype)
+        if self.dtype == bool and new.kind in "iu":  # whole numbers go with floats as NumPy has it
+            new = np.result_type(new, np.float16)
         if np.issubdtype(new, np.integer):
             self._leaves(f".astype({new})", "np.floor")
         if new.kind == "b":
@@ -303,7 +305,7 @@ class Recorded:
         if method == "reduce" and ufunc in REDUCTIONS:
             if not isinstance(inputs[0], Recorded):
                 return NotImplemented
-            found = FUNCTIONS[REDUCTIONS[ufunc]](*inputs, **kw)
+            found = FUNCTIONS[REDUCTIONS[ufunc]](*inputs, **{"axis": 0, **kw})
         elif method == "accumulate" and ufunc in (np.add, np.multiply):
             name = "sum" if ufunc is np.add else "prod"
             found = FUNCTIONS[getattr(np, f"cum{name}")](inputs[0], axis=kw.get("axis", 0))
@@ -315,6 +317,8 @@ class Recorded:
             a, key, *v = inputs
             a._become(at.put(a.value, _key(key), _operand(v[0]), add=True))
             return None
+        elif method == "__call__" and ufunc in (np.isnan, np.isinf, np.isfinite):
+            return ufunc(at.decided(self.value))
         elif method == "__call__" and (ufunc in UFUNCS or ufunc.__name__ in NAMED):
             where = kw.pop("where", None)
             if kw and set(kw) - {"dtype", "casting", "order", "subok"}:
@@ -475,6 +479,8 @@ def _precision(x: Recorded) -> str:
 
 
 def _of(ufunc: Any, *operands: Any, like: Sequence[Any]) -> Recorded:
+    if all(np.dtype(getattr(x, "dtype", type(x))).kind == "b" for x in operands):
+        ufunc = {np.add: np.logical_or, np.multiply: np.logical_and}.get(ufunc, ufunc)
     f = UFUNCS.get(ufunc) or NAMED[ufunc.__name__]
     with _rounded_to(like):
         found = f(*map(_operand, operands))
@@ -512,6 +518,35 @@ def _power(a: Any, b: Any) -> Value:
     return at.apply("power", a, b)
 
 
+def _all_on_tape(of: Sequence[Any]) -> list[Value]:
+    tape = at.tape_of(*of)
+    return [x if isinstance(x, Value) else at.constant(tape, x) for x in of]
+
+
+def _hypot(*of: Any) -> Value:
+    a, b = (at.apply("square", x) for x in _all_on_tape(of))
+    return at.apply("sqrt", at.apply("add", a, b))
+
+
+def _xlogy(*of: Any) -> Value:
+    a, b = _all_on_tape(of)
+    return at.apply("multiply", a, at.apply("log", b))
+
+
+def _rint(a: Value) -> Value:
+    """To the nearest whole number; of ½, to the even one."""
+    below = at.apply("floor", a)
+    rest = at.apply("subtract", a, below)
+    half = at.apply("multiply", at.apply("floor", at.apply("multiply", below, 0.5)), 2.0)
+    odd = at.apply("subtract", below, half)
+    tied = at.apply("both_of", at.apply("equal", rest, 0.5), odd)
+    return at.apply("add", below, at.apply("either_of", at.apply("greater", rest, 0.5), tied))
+
+
+def _truncated(a: Value) -> Value:
+    return at.apply("multiply", at.apply("sign", a), at.apply("floor", at.apply("absolute", a)))
+
+
 def _scaled(name: str, by: float) -> Callable[[Any], Value]:
     """log2, log10, …: a function over a constant."""
     return lambda a: at.apply("quotient", at.apply(name, a), by)
@@ -539,7 +574,8 @@ UFUNCS: dict[Any, Callable[..., Value]] = {
     np.sign: _named("sign"),
     np.floor: _named("floor"),
     np.ceil: lambda a: _negative(at.apply("floor", _negative(a))),
-    np.rint: lambda a: at.apply("floor", at.apply("add", a, 0.5)),
+    np.rint: _rint,
+    np.trunc: _truncated,
     np.exp2: lambda a: at.apply("exp", at.apply("multiply", a, float(np.log(2)))),
     np.log2: _scaled("log", float(np.log(2))),
     np.log10: _scaled("log", float(np.log(10))),
@@ -547,7 +583,7 @@ UFUNCS: dict[Any, Callable[..., Value]] = {
     np.fmax: _named("maximum"),
     np.minimum: _minimum,
     np.fmin: _minimum,
-    np.hypot: lambda a, b: at.apply("sqrt", at.apply("add", at.apply("square", a), at.apply("square", b))),
+    np.hypot: _hypot,
     np.logaddexp: _logaddexp,
     np.greater: _named("greater"),
     np.less: lambda a, b: at.apply("greater", b, a),
@@ -578,7 +614,7 @@ NAMED: dict[str, Callable[..., Value]] = {
     "ndtr": lambda a: at.apply(
         "multiply", at.apply("erfc", at.apply("multiply", a, -np.sqrt(0.5))), 0.5
     ),
-    "xlogy": lambda a, b: at.apply("multiply", a, at.apply("log", b)),
+    "xlogy": _xlogy,
 }
 """scipy.special's ufuncs, by their names."""
 MASKS = {
@@ -659,7 +695,7 @@ def _reducing(f: Callable[..., Value]) -> Callable[..., Any]:
             raise RecordingError(
                 "initial= and where= of a reduction are not known; expected np.where before it."
             )
-        a = _array(a)
+        a = _array(a) if dtype is None else _array(a).astype(dtype)
         keep = keepdims is True or keepdims is np.True_
         with _rounded_to([a]):
             return Recorded(
@@ -685,12 +721,14 @@ def _stack(parts: Any, axis: int) -> Recorded:
     return Recorded(at.join(expanded, n), like.dtype)
 
 
-def _variance(a: Value, axis: Any, keepdims: bool, ddof: float = 0, **_: Any) -> Value:
+def _variance(
+    a: Value, axis: Any, keepdims: bool, ddof: float = 0, correction: float | None = None
+) -> Value:
     apart = at.apply("subtract", a, at.mean(a, axis, True))
     total = at.sum(at.apply("square", apart), axis, keepdims)
     over = range(len(a.shape)) if axis is None else np.atleast_1d(axis).tolist()
     count = float(np.prod([a.shape[i] for i in over]))
-    return at.apply("quotient", total, count - float(ddof))
+    return at.apply("quotient", total, count - float(ddof if correction is None else correction))
 
 
 def _smallest(a: Value, axis: Any, keepdims: bool) -> Value:
@@ -722,9 +760,15 @@ REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minim
 
 @_as(np.linalg.norm)
 def _norm(a: Recorded, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    if ord not in (None, 2, "fro"):
+    matrix = np.ndim(axis) == 1 or (axis is None and a.ndim == 2)
+    if ord == 1 and not matrix:
+        return np.sum(np.abs(a), axis=axis, keepdims=keepdims)
+    if ord == np.inf and not matrix:
+        return np.max(np.abs(a), axis=axis, keepdims=keepdims)
+    if ord not in (None, "fro") and (matrix or ord != 2):
         raise RecordingError(
-            f"np.linalg.norm of order {ord!r} is not known; expected 2, written out."
+            f"np.linalg.norm of order {ord!r}{' of a matrix' if matrix else ''} is not known; expected "
+            "None, or 1, 2 or np.inf of vectors."
         )
     return np.sqrt(np.sum(np.square(a), axis=axis, keepdims=keepdims))
 
@@ -733,6 +777,7 @@ def _norm(a: Recorded, ord: Any = None, axis: Any = None, keepdims: bool = False
 def _cumsum(
     a: Recorded, axis: Any = None, dtype: Any = None, out: Any = None, name: str = "sum"
 ) -> Recorded:
+    a = a if dtype is None else a.astype(dtype)
     a = a.reshape(-1) if axis is None else a
     return Recorded(at.cumulative(a.value, 0 if axis is None else axis, name), a.dtype)
 
@@ -850,17 +895,23 @@ FUNCTIONS[np.column_stack] = lambda parts: np.concatenate(
 
 @_as(np.pad)
 def _pad(
-    a: Recorded, width: Any, mode: Any = "constant", constant_values: Any = 0, **_: Any
+    a: Recorded, width: Any, mode: Any = "constant", constant_values: Any = 0, **more: Any
 ) -> Any:
+    if mode not in ("constant", "edge", "wrap", "reflect", "symmetric"):
+        raise RecordingError(
+            f"np.pad with mode={mode!r} is not known; expected 'constant' or 'edge'."
+        )
+    if more:
+        name = next(iter(more))
+        raise RecordingError(f"np.pad with {name}= is not known; expected it without.")
     if mode != "constant":
         return Recorded(at.moved(a.value, lambda p: np.pad(p, width, mode=mode)), a.dtype)
     places = np.pad(np.arange(a.size).reshape(a.shape), width, constant_values=-1)
     found = Recorded(at.taken(a.value, places), a.dtype)
-    return (
-        found
-        if not np.any(constant_values)
-        else np.where(places < 0, float(constant_values), found)
-    )
+    if not np.any(constant_values):
+        return found
+    beyond = np.pad(np.zeros(a.shape), width, constant_values=constant_values)
+    return np.where(places < 0, beyond, found)
 
 
 @_as(np.gradient)
@@ -882,7 +933,8 @@ _MOVERS: tuple[Any, ...] = (
     np.reshape, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_dims, np.ravel,
     np.broadcast_to, np.flip, np.fliplr, np.flipud, np.roll, np.repeat, np.tile, np.diagonal, np.split,
     np.array_split, np.hsplit, np.vsplit, np.rot90, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.take,
-    np.delete, np.resize, np.unstack if hasattr(np, "unstack") else np.split, np.matrix_transpose
+    np.delete, np.resize, np.lib.stride_tricks.sliding_window_view,
+    np.unstack if hasattr(np, "unstack") else np.split, np.matrix_transpose
     if hasattr(np, "matrix_transpose") else np.transpose,
 )  # fmt: skip
 for _mover in _MOVERS:
@@ -904,7 +956,7 @@ FUNCTIONS[np.diag] = lambda a, k=0: (
     if a.ndim == 2
     else Recorded(at.taken(a.value, np.diag(np.arange(a.size) + 1, k) - 1), a.dtype)
 )
-FUNCTIONS[np.trace] = lambda a, *_, **__: np.sum(np.diagonal(a, axis1=-2, axis2=-1), axis=-1)
+FUNCTIONS[np.trace] = lambda a, *args, **kw: np.sum(np.diagonal(a, *args, **kw), axis=-1)
 FUNCTIONS[np.shape] = lambda a: a.shape
 FUNCTIONS[np.ndim] = lambda a: a.ndim
 FUNCTIONS[np.size] = lambda a, axis=None: a.size if axis is None else a.shape[axis]
@@ -917,20 +969,44 @@ FUNCTIONS[np.broadcast_arrays] = lambda *of, **_: tuple(
     np.broadcast_to(x, np.broadcast_shapes(*map(np.shape, of))) for x in of
 )
 FUNCTIONS[np.sinc] = lambda a: _sinc(np.multiply(a, np.pi))
-FUNCTIONS[np.round] = FUNCTIONS[np.around] = lambda a, decimals=0, out=None: np.rint(a)
-FUNCTIONS[np.isclose] = lambda a, b, *_, **__: a == b
+FUNCTIONS[np.fix] = lambda a, out=None: np.trunc(a)
+FUNCTIONS[np.ptp] = lambda a, axis=None, out=None, keepdims=False: (
+    np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
+)
+FUNCTIONS[np.vdot] = lambda a, b: np.sum(np.ravel(a) * np.ravel(b))
+
+
+@_as(np.round)
+def _round(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    if decimals:
+        raise RecordingError(
+            f"np.round to {decimals} decimals is not known; expected whole numbers."
+        )
+    return np.rint(a)
+
+
+FUNCTIONS[np.around] = _round
+
+
+@_as(np.diff)
+def _diff(a: Any, n: int = 1, axis: int = -1) -> Any:
+    for _ in range(n):
+        ends = np.moveaxis(a, axis, 0)
+        a = np.moveaxis(ends[1:] - ends[:-1], 0, axis)
+    return a
 
 
 @_as(np.average)
-def _average(a: Recorded, axis: Any = None, weights: Any = None, **_: Any) -> Any:
+def _average(a: Recorded, axis: Any = None, weights: Any = None, keepdims: Any = False) -> Any:
     if weights is None:
-        return np.mean(a, axis=axis)
+        return np.mean(a, axis=axis, keepdims=keepdims is True)
     w = np.asarray(weights, np.float64) if not isinstance(weights, Recorded) else weights
     if w.ndim == 1 and a.ndim > 1:
         shape = [1] * a.ndim
         shape[axis] = -1
-        w = np.reshape(w, shape)
-    return np.sum(np.multiply(a, w), axis=axis) / np.sum(w)
+        w = np.broadcast_to(np.reshape(w, shape), a.shape)
+    over = {"axis": axis, "keepdims": keepdims is True}
+    return np.sum(np.multiply(a, w), **over) / np.sum(w, **over)
 
 
 def _sinc(a: Recorded) -> Any:

@@ -30,7 +30,6 @@ from conformance.judge.tolerance import LAMBDA
 from conformance.model.results import Number, Verdict, number
 from conformance.tools.load import user_lines
 from conformance.tools.trouble import RefusedError
-from conformance.truth.arrays import UndecidedBranchError
 from conformance.truth.rounding import ROUNDED, Arithmetic, Reals
 
 __all__ = ["FamilyRow", "Finding", "FunctionResults", "Unseen", "judge_function"]
@@ -121,13 +120,7 @@ def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResult
             try:
                 certificate, request = subject.certificate(inputs, kind)
                 _ = certificate.s
-            except (
-                ValueError,
-                TypeError,
-                IndexError,
-                ZeroDivisionError,
-                UndecidedBranchError,
-            ) as e:
+            except Exception as e:  # what a function raises at shapes that it does not take
                 if first:
                     raise _not_recorded(e) from e
                 row["status"] = "not there"
@@ -349,7 +342,7 @@ def _variant(
     try:
         ran = variant(request)
     except Exception as e:
-        return [Finding(kind="variant", text=f"with {name} it raises {_said(e)}")]
+        return [Finding(kind="raises", text=f"with {name} it raises {_said(e)}")]
     wrong = [
         j["quantity"]
         for j in judged(certificate, ran, name, "random")
@@ -395,7 +388,8 @@ def _told(
     serious = [f for f in findings if f["kind"] in ("not-repeatable", "variant")]
     if serious:
         verdicts.append("deviates")
-    if errors:
+    refused = [f for f in findings if f["kind"] == "raises"]
+    if errors or refused:
         verdicts.append("error")
     # what is wrong on some data is wrong, whatever happens on other
     verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
@@ -420,7 +414,7 @@ def _told(
         advice=advice,
         verdict=verdict,
         exit_code=code,
-        message=_message(verdict, found, errors, serious, mistake),
+        message=_message(verdict, found, errors, serious or refused, mistake),
         allclose=str(subject.allclose or ""),
         audit=audit,
         command="",

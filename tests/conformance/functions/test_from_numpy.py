@@ -139,6 +139,19 @@ ONE: dict[str, tuple[F, Any]] = {
     "alike": (lambda x: np.ones_like(x) * x + np.full_like(x, 3) + np.zeros_like(x), X),
     "astype": (lambda x: x.astype(float) * (x > 0).astype(x.dtype), X),
     "what it is": (lambda x: x * x.shape[0] * x.ndim * x.size * len(x) + x.nbytes - x.itemsize, X),
+    "a trace": (lambda x: np.trace(x.reshape(2, 2, 3)) + np.trace(x, 1), X),
+    "an average of weights of its shape": (lambda x: np.average(x, axis=0, weights=P) + np.average(x, weights=P), X),
+    "corrections": (lambda x: np.var(x, axis=0, correction=1) + np.std(x, axis=0, correction=1), X),
+    "ufuncs reduce the first axis": (lambda x: np.add.reduce(x) + np.maximum.reduce(x) * np.minimum.reduce(x), X),
+    "masks add up to masks": (lambda x: x * ((x > 0) + (x > -1)), X),
+    "masks are numbers": (lambda x: x * (x > 0).astype(int) + x * (x > 1).astype(np.int8).sum(), X),
+    "of a constant": (lambda x: np.hypot(x, 1.5) + special.xlogy(x, 2.0), X),
+    "padded on either side": (lambda x: np.pad(x, 1, constant_values=(1, 2)) ** 2, X),
+    "windows": (lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=1).sum(-1) ** 2, X),
+    "norms of vectors": (lambda x: np.linalg.norm(x, 1, axis=1) + np.linalg.norm(x, np.inf, axis=1), X),
+    "differences": (lambda x: np.diff(x, axis=0) ** 2 + np.ptp(x, axis=0) * np.vdot(x, x), X),
+    "nothing is infinite": (lambda x: np.where(np.isfinite(x) & ~np.isnan(x), x * x, 0), X),
+    "cut off": (lambda x: np.trunc(x) * x + np.fix(x) * x, X),
     "asked of it": (lambda x: x * np.shape(x)[0] * np.ndim(x) * np.size(x) + np.copy(x), X),
 }  # fmt: skip
 TWO: dict[str, F] = {
@@ -221,7 +234,7 @@ REFUSED: dict[str, tuple[F, str]] = {
     "an unknown function": (lambda x: np.linalg.svd(x), "np.linalg.svd is not known|is not known"),
     "an unknown ufunc": (lambda x: np.arctan2(x, x), "np.arctan2 is not known"),
     "gradient": (lambda x: np.gradient(x), "np.gradient is not known"),
-    "another norm": (lambda x: np.linalg.norm(x, 1), "of order 1 is not known"),
+    "another norm": (lambda x: np.linalg.norm(x, 1), "of order 1 of a matrix is not known"),
     "an initial": (lambda x: np.sum(x, initial=3.0), "initial= and where="),
     "einsum of lists": (lambda x: np.einsum(x, [0, 1], [0]), "without a text of letters"),
     "out that is plain": (lambda x: np.add(x, 1, out=np.array([[0.0] * 4] * 3)), "out= is a plain array"),
@@ -263,3 +276,11 @@ def test_a_truth_value_of_many_is_numpys_error() -> None:
     with pytest.raises(TypeError, match="unsized"):
         record(lambda x: len(x.sum()) * x, {"x": X}, "float64", {})
     assert Recorded.__array_priority__ > 0
+
+
+def test_a_half_is_rounded_to_the_even_number() -> None:
+    halves = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
+    for f in (np.rint, np.round):
+        recording = record(lambda x, f=f: f(x) + x, {"x": halves}, "float64", {})
+        recording.tape.mark(recording.outputs["y"], "value")
+        assert (in_balls(recording.tape).at["value"].hi == f(halves) + halves).all()
