@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, TypedDict
@@ -30,6 +30,7 @@ from conformance.judge.tolerance import LAMBDA
 from conformance.model.results import Number, Verdict, number
 from conformance.tools.load import user_lines
 from conformance.tools.trouble import RefusedError
+from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import ROUNDED, Arithmetic, Reals
 
 __all__ = ["FamilyRow", "Finding", "FunctionResults", "Unseen", "judge_function"]
@@ -107,6 +108,7 @@ def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResult
     unseen: list[Unseen] = []
     smallest: dict[str, Number] = {}
     audit: list[Audited] = []
+    usual: dict[str, float] = {}
     straddling = 0
     for family, inputs in _families(subject):
         progress(family.name)
@@ -135,8 +137,10 @@ def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResult
             if missing := _not_of(ran, certificate):
                 row["status"], row["reason"] = "error", missing
                 break
+            if first and kind == "random":
+                usual = {title(q): _usual(exact) for q, exact in certificate.truth.items()}
             found += _with_losses(
-                subject, judged(certificate, ran, family.name, kind), inputs, kind
+                subject, judged(certificate, ran, family.name, kind), inputs, kind, usual
             )
             _note(findings, ran.notes)
             if first and kind == "random":
@@ -217,9 +221,21 @@ def _not_of(ran: Ran, certificate: Certificate) -> str:
 # --- losing digits --------------------------------------------------------------------------------
 
 
-def _with_losses(subject: Subject, of: list[Judged], inputs: Table, kind: str) -> list[Judged]:
+def _usual(exact: Enclosure) -> float:
+    """The largest number of a row, as it is in half of the rows."""
+    size = np.nan_to_num(np.abs(np.atleast_1d(exact.hi)))
+    return float(np.median(size.max(axis=-1, initial=0.0))) if exact.hi.size else 0.0
+
+
+def _with_losses(
+    subject: Subject, of: list[Judged], inputs: Table, kind: str, usual: Mapping[str, float]
+) -> list[Judged]:
     """What deviates by losing digits is `inaccurate`: beside the largest number of its row it is off by a few
-    roundings, or by as many as in another dtype at the same inputs. A mistake does not shrink with u."""
+    roundings, or by as many as in another dtype at the same inputs. A mistake does not shrink with u.
+
+    In a tail of a function a row may be tiny: what is off by a few roundings of what is `usual` on the first
+    data counts beside that. y(1 − y) of a sigmoid is 0 there.
+    """
     bad = {j["quantity"] for j in of if j["verdict"] == "deviates" and j["worst"] is not None}
     if not bad:
         return of
@@ -228,9 +244,9 @@ def _with_losses(subject: Subject, of: list[Judged], inputs: Table, kind: str) -
     low = own if Arithmetic.named(own).u > Arithmetic.named(other).u else other
     numbers = {n: ROUNDED[low](M) if is_float(M) else M for n, M in inputs.items()}
     try:
-        here = _losses(subject, inputs, kind, own)
-        there = _losses(subject, numbers, kind, other)
-        near = here if low == own else _losses(subject, numbers, kind, own)
+        here = _losses(subject, inputs, kind, own, usual)
+        there = _losses(subject, numbers, kind, other, usual)
+        near = here if low == own else _losses(subject, numbers, kind, own, usual)
     except Exception:  # it does not run there: nothing can be told
         return of
     changed = []
@@ -276,7 +292,9 @@ def _shrink_with_u(here: _Rows, near: _Rows, there: _Rows) -> bool:
     return alike or max(here.worst, near.worst, there.worst) <= FEW
 
 
-def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str, _Rows]:
+def _losses(
+    subject: Subject, inputs: Table, kind: str, dtype: str, usual: Mapping[str, float]
+) -> dict[str, _Rows]:
     """What each quantity is off by where the code runs in a dtype."""
     certificate, request = subject.certificate(inputs, kind, dtype)
     ran = subject.candidate(request)
@@ -294,6 +312,8 @@ def _losses(subject: Subject, inputs: Table, kind: str, dtype: str) -> dict[str,
                 largest > 0, largest, size.max()
             )  # a row of zeros, beside the others
             worst = error.max(axis=-1)
+            plain = usual.get(title(quantity), 0.0)
+            largest = np.where(worst <= FEW * u * plain, np.maximum(largest, plain), largest)
             with np.errstate(all="ignore"):
                 units = worst / (u * largest)
             units = np.where(worst == 0, 0.0, np.where(np.isnan(units), np.inf, units))

@@ -165,3 +165,25 @@ def test_a_factor_that_depends_on_the_size_is_said_to_be_of_small_inputs() -> No
     )
     assert "2 times what it should be" in found["mistake"]
     assert found["mistake"].endswith("at the smallest inputs that show it")
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def by_the_output(g: Any, x: Any) -> Any:
+    y = sigmoid(x)
+    return g * y * (1 - y)
+
+
+def clipped(g: Any, x: Any) -> Any:
+    y = sigmoid(x)
+    return g * np.where(np.abs(x) > 10, 0, y * (1 - y))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_row_in_the_tail_loses_digits_and_a_clip_is_a_mistake(dtype: str) -> None:
+    """y(1 − y) is 0 where 1 − y is, in rows that are tiny from end to end (MyGrad, on large data)."""
+    asked = {"inputs": "x=6x5", "dtype": dtype}
+    assert check_function(sigmoid, vjp=by_the_output, **asked)["verdict"] == "inaccurate"
+    assert check_function(sigmoid, vjp=clipped, **asked)["verdict"] == "deviates"
