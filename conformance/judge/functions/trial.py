@@ -125,6 +125,7 @@ def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResult
                 ValueError,
                 TypeError,
                 IndexError,
+                RuntimeError,  # PyTorch's, of shapes
                 ZeroDivisionError,
                 UndecidedBranchError,
             ) as e:
