@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import traceback
 from importlib import import_module
+from inspect import getattr_static, isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -35,7 +36,7 @@ def split(spec: str, folder: str = "") -> tuple[str, str]:
 
 
 def load(spec: str, folder: str = "") -> Loaded:
-    """The object; a relative path starts at the folder.
+    """The object; a relative path starts at the folder. A method is that of an object made without arguments.
 
     Raises LoadError, or whatever importing its file raises.
     """
@@ -48,6 +49,8 @@ def load(spec: str, folder: str = "") -> Loaded:
             near = difflib.get_close_matches(part, public, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise LoadError(f"{where} has no {name!r}.{hint}")
+        if isinstance(loaded, type) and isfunction(getattr_static(loaded, part)):
+            loaded = loaded()  # whose method it is
         loaded = getattr(loaded, part)
     return loaded
 

@@ -96,6 +96,7 @@ ALLOWED = {  # in each: what else may be imported, of other packages and of ours
         (
             "conformance.report", "conformance.commands.activation.plots", "conformance.tools.plain",
             "conformance.model.results", "conformance.commands.activation.findings",
+            "conformance.commands.function.report",  # which reads results alone too
         ),
     ),
     "conformance": (

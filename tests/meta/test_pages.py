@@ -47,6 +47,7 @@ IN_FULL = {  # what they print is shown
     "conformance run --profile quick --implementation examples/with_sklearn.py:Sklearn",
 }
 EXIT_CODE = {  # else 0
+    "conformance activation --torch leaky.py:PReLU --dtype float32 --no-network": 1,
     "conformance audit my_notes.py": 1,
     "conformance function norms.py:rms_norm --vjp norms.py:rms_norm_vjp --inputs 'x=16x32, g=32'": 1,
     "conformance function examples/rms_norm.py:rms_norm --vjp examples/rms_norm.py:rms_norm_vjp "

@@ -32,14 +32,17 @@ def check_activation(
     autodiff: bool | Iterable[str] = False,
     network: bool = True,
     timeout: float = 20.0,
+    inputs: str = "",
+    dtype: str = "",
 ) -> Check:
     """Whether σ' is the derivative of σ: the same answer that the command line gives, as a value.
 
     `sigma` and `sigma_prime` are functions of a NumPy array of any shape, in float64 and float32, that
     return one of the same shape and dtype; or names of such, 'my.py:mish'. `truth` is a definition of σ in
     NumPy, or the name of a known activation. `torch` and `jax` are one's own versions. `kinks` maps kinks to
-    σ' there. `autodiff` compares torch's and JAX's autodiff of σ too. Functions at hand run in this process;
-    where every one is a name, each runs in its own, with a limit of `timeout` seconds.
+    σ' there. `autodiff` compares torch's and JAX's autodiff of σ too. `inputs` are the shapes of a σ of
+    several arrays or of rows, as 'a=16x32, b=16x32'; `dtype` is that which alone is judged. Functions at hand
+    run in this process; where every one is a name, each runs in its own, with a limit of `timeout` seconds.
 
     Raises CheckError or LoadError where there is nothing to check. What the functions raise is a finding.
     """
@@ -53,7 +56,7 @@ def check_activation(
     given = {k: f for k, f in all_given.items() if f is not None}
     names = {k: f if isinstance(f, str) else _name(f) for k, f in given.items()}
     at_hand = not all(isinstance(f, str) for f in given.values())
-    spec = specification(names, kinks, domain, timeout, network, at_hand)
+    spec = specification(names, kinks, domain, timeout, network, at_hand, inputs, dtype)
     frameworks = ("torch", "jax") if autodiff is True else tuple(autodiff or ())
     if not at_hand:
         return check(spec, frameworks, strict)

@@ -15,6 +15,7 @@ from conformance.commands.activation.messages import (
     NotRun,
     Stage,
     Version,
+    Wider,
 )
 from conformance.commands.activation.spec import Spec
 from conformance.model.problem import Floats
@@ -67,6 +68,10 @@ class Framework(Protocol):
         """A NumPy function as one of this framework's arrays."""
         ...
 
+    def parameters(self, given: object) -> Wider | None:
+        """What to ask of the parameters of the user's own version, if it has any."""
+        ...
+
     def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
         """f and its gradient at x. Raises what f raises, and ReturnedError."""
         ...
@@ -91,9 +96,11 @@ def autodiff_evidence(
     emit(Version(way, framework.version))
     given = functions()
     native = way in given
+    if native and (more := framework.parameters(given[way])):
+        emit(more)
     f = framework.as_function(given[way]) if native else framework.dispatched(given["sigma"])
     for dtype, x in grids().items():
-        if dtype == "bfloat16" and not native:
+        if not spec.asks(dtype) or (dtype == "bfloat16" and not native):
             continue
         emit(Stage(f"{way} on {len(x)} points of {dtype}"))
         try:
@@ -102,7 +109,7 @@ def autodiff_evidence(
             emit(NotRun(str(e)))
             return
         except Exception as e:
-            if dtype != "bfloat16":  # which the user's version need not accept
+            if spec.decides(dtype):  # bfloat16, which the user's version need not accept
                 raise
             emit(NotRun(f"{type(e).__name__}: {e}"[:500], dtype))
             continue

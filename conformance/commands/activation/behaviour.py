@@ -53,10 +53,14 @@ def _sample(domain: tuple[float, float], dtype: str, n: int = 257) -> Floats:
         return np.linspace(low, high, n).astype(dtype)
 
 
-def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
-    """What is wrong with the form of what f returns: nothing, for most. Raises what f raises."""
+def behaviour(f: Function, domain: tuple[float, float], dtype: str = "") -> list[Observation]:
+    """What is wrong with the form of what f returns, in every dtype or in one: nothing, for most.
+
+    Raises what f raises.
+    """
     found: list[Observation] = []
-    for dtype in ("float64", "float32"):
+    dtypes = (dtype,) if dtype else ("float64", "float32")
+    for dtype in dtypes:
         x = _sample(domain, dtype)
         if not np.isfinite(x).all():  # a domain beyond float32
             continue
@@ -66,8 +70,11 @@ def behaviour(f: Function, domain: tuple[float, float]) -> list[Observation]:
                 found.append(_first_difference("mutates", dtype, given, x, x))
             if wrong := _form(y, x, dtype):
                 return [*found, wrong]
+            if y.dtype.kind in "iu":
+                found.append(Observation("whole-numbers", dtype, y.dtype.name, dtype))
+                y = y.astype(dtype)
             found += _purity(f, x, given, y, dtype)
-    found += _speed(f, domain)
+    found += _speed(f, domain, dtypes[0])
     return list({o.kind: o for o in reversed(found)}.values())[::-1]  # the first of each kind
 
 
@@ -94,7 +101,7 @@ def _form(y: object, x: Floats, dtype: str) -> Observation | None:
         return Observation("not-an-array", dtype, type(y).__name__, "numpy.ndarray")
     if y.shape != x.shape:
         return Observation("wrong-shape", dtype, str(y.shape), str(x.shape))
-    if y.dtype.kind != "f":
+    if y.dtype.kind not in "fiu":
         return Observation("wrong-dtype", dtype, y.dtype.name, dtype)
     return None
 
@@ -169,13 +176,13 @@ def _odd_arrays(f: Function, x: Floats, y: Floats, dtype: str) -> Iterator[Obser
         yield Observation("odd-arrays", dtype, f"{what} (of an array that is {which})", wanted)
 
 
-def _speed(f: Function, domain: tuple[float, float]) -> Iterator[Observation]:
+def _speed(f: Function, domain: tuple[float, float], dtype: str) -> Iterator[Observation]:
     """Whether Python runs for each element. Its steps are counted: a time would depend on the machine."""
-    few, many = (_steps(f, np.resize(_sample(domain, "float64"), n)) for n in ELEMENTS)
+    few, many = (_steps(f, np.resize(_sample(domain, dtype), n)) for n in ELEMENTS)
     each = (many - few) / (ELEMENTS[1] - ELEMENTS[0])
     if each >= 1:
         got = f"{each:.0f} steps of Python for each element"
-        yield Observation("slow", "float64", got, "as many for any number of them")
+        yield Observation("slow", dtype, got, "as many for any number of them")
 
 
 def _steps(f: Function, x: Floats) -> int:
@@ -211,7 +218,7 @@ def warned(f: Function, x: Floats) -> list[Observation]:
         if text not in found:
             got = f"{category}: {text}"
             at = _where_warned(f, x, text)
-            found[text] = Observation("warns", "float64", got, "no warning", at)
+            found[text] = Observation("warns", x.dtype.name, got, "no warning", at)
     return list(found.values())
 
 

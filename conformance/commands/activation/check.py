@@ -25,14 +25,20 @@ from conformance.commands.activation.messages import (
 from conformance.commands.activation.problems import left_out, number_of_points, unjudged
 from conformance.commands.activation.spec import Spec
 from conformance.commands.activation.trial import Trial, Way
+from conformance.commands.activation.wider import gradients
+from conformance.judge.functions.trial import FunctionResults
 from conformance.judge.summary import environment
 from conformance.model.results import Number, number
+from conformance.tools.trouble import RefusedError
 from conformance.truth.rounding import Reals
 
 __all__ = ["SCHEMA_VERSION", "Check", "Series", "check", "check_functions", "conclude"]
 
 SCHEMA_VERSION = 1
-EXIT = {"right": 0, "inaccurate": 0, "wrong": 1, "not judged": 2}
+EXIT = {"wrong": 1, "not judged": 2, "inaccurate": 0, "right": 0}
+"""The worst first."""
+AS = {"conforms": "right", "inaccurate": "inaccurate", "deviates": "wrong"}
+"""A verdict on gradients as one on an activation; the others are no verdict."""
 
 
 class Series(TypedDict):
@@ -63,6 +69,7 @@ class Check(TypedDict):
     ways: list[Way]
     kinks: list[Kink]
     networks: list[NetworkResult]
+    gradients: FunctionResults | None  # of parameters, of several arrays, of a row
     not_run: list[dict[str, str]]
     unsearched: dict[str, list[list[Number]]]  # where nothing is known between the points
     unsupported: dict[str, str]
@@ -107,7 +114,7 @@ def check_functions(
 
     for role in _roles(spec, frameworks):
         run_role(spec, role, lambda: functions, grids, emitting(role))
-    return conclude(facts, strict, {}, begun)
+    return conclude(facts, strict, {}, begun, functions)
 
 
 def _roles(spec: Spec, frameworks: Iterable[str]) -> list[str]:
@@ -116,19 +123,35 @@ def _roles(spec: Spec, frameworks: Iterable[str]) -> list[str]:
     return ["numpy", *(w for w in ("torch", "jax") if w in wanted)]
 
 
-def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: float) -> Check:
-    """The verdict on what is known; `begun` is when, by time.monotonic, the check began."""
+def conclude(
+    facts: Facts,
+    strict: bool,
+    printed: Mapping[str, str],
+    begun: float,
+    functions: Mapping[str, Function] | None = None,
+) -> Check:
+    """The verdict on what is known; `begun` is when, by time.monotonic, the check began. `functions` are
+    those at hand, if they are, whose gradients may be judged too."""
     spec = facts.spec
     findings, ways, kinks, trials = judge(facts)
-    reason = unjudged(facts, findings, ways)
+    more, why_not = _gradients(facts, functions)
+    alone = facts.wider is None or bool(facts.wider.wrt)  # else its gradients are all that there is
+    reason = (unjudged(facts, findings, ways) if alone else "") or why_not
     answer = verdict(findings, strict)
     answer = "not judged" if reason and answer != "wrong" else answer
+    message = _message(answer, findings, reason, facts, strict) if alone or reason else ""
+    if facts.wider is not None and more is not None:
+        also = AS.get(more["verdict"], "not judged")
+        parts = [message, f"{_capitalised(facts.wider.why)}: {more['message']}"]
+        worse = min(answer, also, key=list(EXIT).index)
+        message = " ".join(filter(None, parts if worse == answer else parts[::-1]))
+        answer = worse
     return Check(
         schema_version=SCHEMA_VERSION,
         name=spec.name,
         verdict=answer,
         exit_code=int(strict) if answer == "inaccurate" else EXIT[answer],
-        message=_message(answer, findings, reason, facts, strict),
+        message=message,
         strict=strict,
         given=spec.given,
         domain=[number(d, 17) for d in spec.domain],
@@ -137,6 +160,7 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
         ways=ways,
         kinks=kinks,
         networks=facts.networks,
+        gradients=more,
         not_run=left_out(facts),
         unsearched={
             facts.named(k): [[number(x, 17) for x in i] for i in v]
@@ -148,6 +172,18 @@ def conclude(facts: Facts, strict: bool, printed: Mapping[str, str], begun: floa
         printed=dict(printed),
         environment=environment(time.monotonic() - begun, 1) | {"packages_used": facts.versions},
     )
+
+
+def _gradients(
+    facts: Facts, functions: Mapping[str, Function] | None
+) -> tuple[FunctionResults | None, str]:
+    """Those of a σ that is more than a function of one number, or why they are not judged."""
+    if facts.wider is None:
+        return None, ""
+    try:
+        return gradients(facts.wider, facts.spec, functions), ""
+    except RefusedError as e:
+        return None, str(e)
 
 
 # --- the verdict in words ---------------------------------------------------------------------------
@@ -171,7 +207,7 @@ def _message(
         what = f"what {frameworks} makes of σ is its derivative"
     else:
         what = "σ is what it is defined to be"
-    points = f"{number_of_points(facts):,} points of float64 and float32"
+    points = f"{number_of_points(facts):,} points of {facts.spec.dtype or 'float64 and float32'}"
     whole = min(map(abs, facts.spec.domain)) > 1e308
     where = "the whole line of floats" if whole else "its domain"
     blind = "derivative" in facts.unsupported

@@ -98,6 +98,13 @@ def _function(option: str, help: str) -> Callable[[Command], Command]:
     help="Also judge whole networks with it (on by default).",
 )
 @click.option(
+    "--inputs",
+    default="",
+    metavar="TEXT",
+    help="Shapes, where σ takes several arrays or whole rows: 'x=16x32, beta=scalar'.",
+)
+@click.option("--dtype", default="", help="Judge float64, float32 or bfloat16 alone.")
+@click.option(
     "--timeout",
     type=click.FloatRange(0.5, 3600),
     default=20.0,
@@ -116,11 +123,15 @@ def activation(
     domain: tuple[float, float],
     strict: bool,
     network: bool,
+    inputs: str,
+    dtype: str,
     timeout: float,
     report: Path | None,
     json_path: Path | None,
 ) -> int:
     """Whether SIGMA_PRIME is the derivative of SIGMA: everywhere, with proof. Both are FILE.py:NAME, NumPy.
+
+    Of a torch or JAX version alone, its forward pass is σ.
 
     Exit codes: 0, right, or inaccurate by losing digits; 1, wrong; 2, could not be judged.
     """
@@ -137,7 +148,7 @@ def activation(
         raise CheckError("a kink is stated twice with --kink.")
     if derivative and prime:
         raise CheckError("σ' is given twice: as SIGMA_PRIME and with --prime.")
-    spec = specification(given, dict(kinks), domain, timeout, network)
+    spec = specification(given, dict(kinks), domain, timeout, network, inputs=inputs, dtype=dtype)
     with ending_in_order():
         result = check(spec, _frameworks(autodiff), strict)
     hand_over(

@@ -8,6 +8,7 @@ and in the modules beside it, by a stand-in that makes the backend's arrays.
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from conformance.commands.activation.lifted import (
     shape_of,
     unsupported,
 )
+from conformance.commands.activation.numbers import MATH
 
 __all__ = ["evaluate", "numpy_for"]
 
@@ -124,12 +126,16 @@ def numpy_for(backend: Backend, function: Function, dtype: DTypeLike) -> Iterato
 
 @contextmanager
 def _standing_in(stand_in: _Numpy, scope: dict[str, object]) -> Iterator[None]:
-    """The stand-in for `np` among these names, and its functions for those imported from NumPy by name."""
-    makers = {id(getattr(np, name)): f for name, f in stand_in._made.items() if hasattr(np, name)}
+    """The stand-ins for `np` and `math` among these names, and for what is imported from them by name."""
+    instead: dict[int, object] = {
+        id(getattr(np, name)): f for name, f in stand_in._made.items() if hasattr(np, name)
+    }
+    instead |= {id(f): getattr(MATH, name) for name, f in vars(math).items() if callable(f)}
+    instead |= {id(np): stand_in, id(math): MATH}
     changed = {
-        name: stand_in if value is np else makers[id(value)]
+        name: instead[id(value)]
         for name, value in list(scope.items())
-        if value is np or (id(value) in makers and not isinstance(value, type))
+        if id(value) in instead and not isinstance(value, type)
     }
     before = {name: scope[name] for name in changed}
     scope.update(changed)

@@ -35,6 +35,7 @@ class Facts:
     unsupported: dict[str, str] = field(default_factory=dict)
     networks: list[messages.NetworkResult] = field(default_factory=list)
     lookalikes: messages.Lookalikes | None = None
+    wider: messages.Wider | None = None
     problems: list[messages.Problem] = field(default_factory=list)
     not_run: list[dict[str, str]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -65,10 +66,17 @@ class Facts:
                 self.lookalikes = message
             case messages.Problem():
                 self.problems.append(replace(message, role=role))
+            case messages.Wider():
+                self.wider = message
             case messages.NotRun(text, dtype):
                 self.not_run.append({"way": f"{role} {dtype}".rstrip(), "why": text})
             case messages.Version(name, version):
                 self.versions[name] = version
+
+    @property
+    def dtype(self) -> str:
+        """In which kinks and the ends of the line are looked at."""
+        return self.spec.dtype or "float64"
 
     @property
     def native(self) -> dict[str, bool]:

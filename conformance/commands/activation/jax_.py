@@ -113,6 +113,9 @@ class Jax:
             raise TypeError(f"expected a function of a JAX array; got {type(given).__name__}")
         return given
 
+    def parameters(self, given: object) -> None:
+        """A function of JAX has none."""
+
     def dispatched(self, sigma: Function) -> Function:
         """σ in NumPy, on JAX arrays."""
         return lambda x: evaluate(sigma, _Arrays(), x, x.dtype)

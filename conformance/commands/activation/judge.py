@@ -102,12 +102,13 @@ def _observed(facts: Facts, function: str, o: Observation) -> Finding:
 
 def _ends(facts: Facts) -> Iterator[Finding]:
     """Findings at special numbers: σ(−0) must be σ(0), σ(NaN) be NaN, σ(±∞) the limit if it has one."""
-    c, dtype = facts.curves.get(("truth", "float64")), "float64"
+    dtype = facts.dtype
+    c = facts.curves.get(("truth", dtype))
     for function in ("sigma", "derivative"):
-        ends = facts.ends.get((function, "float64"))
+        ends = facts.ends.get((function, dtype))
         if ends is None or c is None:
             continue
-        truth, x = (c.value.hi if function == "sigma" else c.first.hi), facts.x["float64"]
+        truth, x = (c.value.hi if function == "sigma" else c.first.hi), facts.x[dtype]
         zero, minus_zero, plus, minus, nan = map(float, ends)
         other = math.isfinite(zero) and minus_zero != zero
         if other and 0 in x and not _at_break(facts, function, minus_zero):

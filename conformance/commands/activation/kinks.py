@@ -48,11 +48,11 @@ def kinks(facts: Facts) -> list[Kink]:
 
 
 def _at(facts: Facts, b: Branch) -> dict[str, float]:
-    """σ' at the point, by each way, in float64."""
-    at = np.flatnonzero(facts.x["float64"] == b.at) if facts.x and b.exact else np.zeros(0, int)
-    arrays = {"σ'": facts.values.get(("derivative", "float64"))}
+    """σ' at the point, by each way."""
+    at = np.flatnonzero(facts.x[facts.dtype] == b.at) if facts.x and b.exact else np.zeros(0, int)
+    arrays = {"σ'": facts.values.get(("derivative", facts.dtype))}
     for way in ("torch", "jax"):
-        if (autodiff := facts.autodiff.get((way, "float64"))) is not None:
+        if (autodiff := facts.autodiff.get((way, facts.dtype))) is not None:
             arrays[way] = autodiff.result.d
     return {way: float(d[at[0]]) for way, d in arrays.items() if d is not None and len(at)}
 
@@ -99,7 +99,7 @@ def branch_findings(facts: Facts) -> Iterator[Finding]:
                 x=number(b.at, 17),
                 got=f"{b.left.value:.10g} from the left",
                 expected=f"{b.right.value:.10g} from the right",
-                dtype="float64",
+                dtype=facts.dtype,
             )
 
 
@@ -156,5 +156,5 @@ def _outside(facts: Facts, k: Kink) -> Iterator[Finding]:
 
 def _at_kink(facts: Facts, kind: str, k: Kink, way: str, got: str, expected: str) -> Finding:
     return finding(
-        facts.spec, kind, WAYS[way], dtype="float64", x=k["at"], got=got, expected=expected
+        facts.spec, kind, WAYS[way], dtype=facts.dtype, x=k["at"], got=got, expected=expected
     )

@@ -95,6 +95,7 @@ class Lifted(NDArrayOperatorsMixin):
     """An array of a backend's elements that NumPy's functions accept."""
 
     __array_priority__ = 1000
+    __class__ = property(lambda self: np.ndarray)  # whoever asks is told so
 
     def __init__(self, backend: Backend, data: Array, dtype: DTypeLike) -> None:
         self.backend, self.data, self.dtype = backend, data, np.dtype(dtype)
@@ -264,7 +265,9 @@ def _into(out: Arg, found: Arg) -> Arg:
     """out[...] = found."""
     if not isinstance(out, Lifted):
         raise unsupported("out= of an ordinary array", "write out=np.empty_like(x)")
-    if isinstance(found, np.ndarray):  # a mask, which an array of numbers takes as 0 and 1
+    if not isinstance(found, Lifted) and isinstance(
+        found, np.ndarray
+    ):  # a mask, which an array of numbers takes as 0 and 1
         found = out._like(out.backend.where(np.broadcast_to(found, out.shape), 1.0, 0.0, out.dtype))
     data = plain_data(found)
     if isinstance(out.data, np.ndarray) and shape_of(data) == out.shape:

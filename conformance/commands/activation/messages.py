@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import (
     Any,
@@ -34,7 +34,7 @@ from conformance.tools.plain import plain_values
 __all__ = [
     "DTYPES", "EVALUATING", "LOADING", "NETWORKS", "STARTING", "Autodiff", "Branches", "Certified",
     "Differentiated", "Done", "Emit", "Lookalikes", "Message", "NetworkResult", "Networks", "NotRun",
-    "Observed", "Points", "Problem", "Stage", "Unsearched", "Unsupported", "Values", "Version",
+    "Observed", "Points", "Problem", "Stage", "Unsearched", "Unsupported", "Values", "Version", "Wider",
     "decode", "encode", "from_json", "to_json",
 ]  # fmt: skip
 
@@ -171,6 +171,17 @@ class Unsupported:
 
 
 @dataclass(frozen=True)
+class Wider:
+    """σ is more than a function of one number, and `why`: what `conformance function` is asked. Where
+    `wrt` is given, beside the rest: the gradients of parameters."""
+
+    framework: str
+    inputs: list[str]  # which to try, one after another; none where there is nothing to judge
+    why: str
+    wrt: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class NotRun:
     """What the worker leaves out, and why; `dtype` where it is left out in that dtype alone."""
 
@@ -206,7 +217,7 @@ class Done:
 
 Message: TypeAlias = (
     Stage | Observed | Branches | Unsearched | Points | Certified | Values | Autodiff | Networks
-    | Lookalikes | Unsupported | NotRun | Version | Problem | Done
+    | Lookalikes | Unsupported | Wider | NotRun | Version | Problem | Done
 )  # fmt: skip
 Emit: TypeAlias = Callable[[Message], None]
 KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}

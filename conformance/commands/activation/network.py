@@ -145,7 +145,7 @@ def run_networks(
     name = "own"  # a case's numbers are drawn by its id, which must not depend on the user's names
     own(name)
     results = []
-    for dtype in DTYPES:
+    for dtype in filter(spec.asks, DTYPES):
         x = points(dtype, domain_of(dtype), [b.at for b in of])
         x = x[np.abs(x) <= REACH]
         at = np.array([b.at for b in of], dtype)

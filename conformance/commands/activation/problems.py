@@ -74,14 +74,23 @@ def user_problems(facts: Facts, findings: list[Finding]) -> str:
         who = "" if p.event in ("raised", "refused") else f"{worker} "
         if _does_not_start(p):
             who = f"{p.role} does not start: {'it ' * (p.event == 'ended')}"
-        reason = reason or f"{who}{p.text}{f' [{lines}]' if lines else ''}"
+        hint = f"; {OF_MATH}" if _of_math(p) else ""
+        reason = reason or f"{who}{p.text}{f' [{lines}]' if lines else ''}{hint}"
     return reason
+
+
+OF_MATH = "Python's numbers raise where NumPy's give ∞ or NaN: give a --domain without it, such as -700:700."
+
+
+def _of_math(p: Problem) -> bool:
+    """Whether it is raised by a function of math, or by a power of Python's, far out: by no mistake in σ."""
+    return p.kind == "OverflowError" or "math domain error" in p.text
 
 
 def _mistake(facts: Facts, p: Problem, lines: str) -> Finding | None:
     """An exception that the function raised while it was called: not while its file was loaded."""
     called = p.event == "raised" and p.stage != LOADING
-    if not called or p.kind in ("SystemExit", "MemoryError"):
+    if not called or p.kind in ("SystemExit", "MemoryError") or _of_math(p):
         return None
     function = p.function or p.role
     if p.kind == "ReturnedError":
@@ -105,7 +114,7 @@ def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
     """Why nothing was judged, or not everywhere: no derivative was compared, nor a value with one given."""
     if reason := _no_value(facts):
         return reason
-    compared = any(w["of"] == "derivative" and w["dtype"] != "bfloat16" for w in ways)
+    compared = any(w["of"] == "derivative" and facts.spec.decides(w["dtype"]) for w in ways)
     if compared or {"truth", "sigma"} <= facts.spec.given.keys():
         return ""
     return (
@@ -117,10 +126,10 @@ def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
 def _no_value(facts: Facts) -> str:
     """Why σ is not certified at many points: its code has values there and its formula none, as np.nan_to_num
     of a root."""
-    y, c = facts.values.get(("sigma", "float64")), facts.curves.get(("truth", "float64"))
+    y, c = (facts.values.get(("sigma", facts.dtype)), facts.curves.get(("truth", facts.dtype)))
     if y is None or c is None:
         return ""
-    x = facts.x["float64"]
+    x = facts.x[facts.dtype]
     no_value = np.isnan(c.value.hi) & np.isfinite(y) & (np.abs(x) <= FAR)
     no_value &= ~np.isin(x, [b.at for b in facts.branches.get("truth", [])])
     if no_value.sum() <= 2:  # 0/0 at a point is a finding
@@ -146,4 +155,4 @@ def _unsearched(facts: Facts) -> str:
 
 def number_of_points(facts: Facts) -> int:
     """The number of points of float64 and float32; those of bfloat16 are no evidence for these."""
-    return sum(len(x) for dtype, x in facts.x.items() if dtype != "bfloat16")
+    return sum(len(x) for dtype, x in facts.x.items() if facts.spec.decides(dtype))

@@ -11,6 +11,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from conformance.commands.activation import plots
+from conformance.commands.function.report import parts_of, shown
+from conformance.commands.function.report import render as render_function
 from conformance.model.results import Number
 from conformance.report.html import environment, own_file
 from conformance.report.view import in_order
@@ -31,6 +33,7 @@ SECTIONS = {
     "ways": "Ways to the derivative",
     "kinks": "Branch points",
     "networks": "Networks",
+    "gradients": "Gradients of parameters",
     "notrun": "Not run, not certified",
     "output": "What the code printed",
     "environment": "Environment",
@@ -77,14 +80,25 @@ CARDS, ROWS, PRINTED = 60, 200, 4000
 
 
 def render(check: Check) -> str:
-    """One self-contained HTML file, the same bytes for the same check."""
+    """One self-contained HTML file, the same bytes for the same check; that of a function, where σ is no
+    function of one number."""
+    more = check.get("gradients")
+    if more is not None and not check["ways"]:
+        return render_function(more)
     plain = cast("Check", plain_values(check))
     env = environment()
     env.globals.update(
-        at=_at, differing=_differing, digits=_digits, shown=_shown, style=plots.style, tag=_tag
+        at=_at, differing=_differing, digits=_digits, shown=shown, style=plots.style, tag=_tag
     )
+    sections = {k: v for k, v in SECTIONS.items() if k != "gradients" or more}
+    f = plain.get("gradients")
     return env.get_template("activation.html").render(
-        check=plain, css=own_file("report.css"), sections=SECTIONS, **_context(plain)
+        check=plain,
+        css=own_file("report.css"),
+        sections=sections,
+        f=f,
+        **parts_of(f) if f else {},
+        **_context(plain),
     )
 
 
@@ -187,20 +201,13 @@ def _tag(word: str) -> Tag:
     return TAGS.get(word, Tag("?", "v-undecided"))
 
 
-def _shown(x: Number | None) -> str:
-    """A number with all its digits."""
-    if x is None:
-        return "–"
-    return {"nan": "NaN", "inf": "∞", "-inf": "−∞"}.get(str(x), str(x))
-
-
 def _digits(digits: float | None) -> str:
     return "–" if digits is None else "all" if digits >= ALL else f"{digits:g}"
 
 
 def _differing(got: Number | str, expected: Number | str) -> tuple[str, str, str]:
     """The digits that two numbers begin with in common, then the rest of each."""
-    a, b = _shown(got), _shown(expected)
+    a, b = shown(got), shown(expected)
     try:
         close = math.isfinite(float(got)) and math.isfinite(float(expected))
     except ValueError:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from conformance.commands.activation.definitions import definition
+from conformance.commands.activation.messages import DTYPES
 from conformance.tools.load import split
 from conformance.tools.trouble import RefusedError
 
@@ -37,14 +38,24 @@ class Spec:
     timeout: float = DEFAULT_TIMEOUT  # seconds for each worker
     memory: int = MEMORY
     network: bool = True
+    inputs: str = (
+        ""  # of a σ that takes more than one array, as `conformance function` is asked for them
+    )
+    dtype: str = ""  # that alone is judged; every one where it is empty
     folder: str = ""  # where relative paths start
+
+    def asks(self, dtype: str) -> bool:
+        """Whether this dtype is judged."""
+        return self.dtype in ("", dtype)
+
+    def decides(self, dtype: str) -> bool:
+        """Whether the verdict hangs on it: bfloat16 is compared, and is no evidence for the other dtypes."""
+        return dtype == self.dtype if self.dtype else dtype != "bfloat16"
 
     @property
     def name(self) -> str:
         """What the activation is called."""
-        full = next(
-            (self.given[f] for f in ("sigma", "derivative", "truth") if f in self.given), ""
-        )
+        full = next((self.given[f] for f in FUNCTIONS if f in self.given), "")
         return full.rpartition(":")[2]
 
 
@@ -55,12 +66,18 @@ def specification(
     timeout: float = DEFAULT_TIMEOUT,
     network: bool = True,
     at_hand: bool = False,
+    inputs: str = "",
+    dtype: str = "",
 ) -> Spec:
     """The Spec for these names of functions. `at_hand`: the functions themselves are in this process, and
     their names are only shown. Raises CheckError and LoadError for what cannot be checked."""
     names = {f: given[f] for f in FUNCTIONS if given.get(f)}
-    if "sigma" not in names and "truth" not in names:
+    if not names.keys() - {"derivative"}:
         raise CheckError("there is nothing to differentiate: give σ, or a definition with --truth.")
+    if dtype and dtype not in DTYPES:
+        raise CheckError(f"--dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}.")
+    if dtype == "bfloat16" and not names.keys() & {"torch", "jax"}:
+        raise CheckError("NumPy has no bfloat16; expected --torch or --jax, or another --dtype.")
     for function, name in names.items():
         if function == "truth" and ":" not in name:
             definition(name)
@@ -81,4 +98,4 @@ def specification(
         if not low <= at <= high:
             raise CheckError(f"{kink} lies outside the domain {low:g}:{high:g}.")
     within = max(low, -LARGEST), min(high, LARGEST)
-    return Spec(names, stated, within, timeout, MEMORY, network, str(Path.cwd()))
+    return Spec(names, stated, within, timeout, MEMORY, network, inputs, dtype, str(Path.cwd()))

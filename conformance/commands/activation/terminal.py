@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from conformance.commands.activation.check import Check
 from conformance.commands.activation.findings import Finding
+from conformance.commands.function.screen import describe as gradients
 
 __all__ = ["describe"]
 
@@ -22,6 +23,9 @@ def describe(c: Check) -> str:
     parts += ["\n".join(_finding(f)) for f in c["findings"]]
     parts += [f"not run: {n['way']}: {n['why']}" for n in c["not_run"]]
     parts += [f"not certified: {of}: {why}" for of, why in c["unsupported"].items()]
+    if more := c.get("gradients"):
+        again = f"again: {more['command']}" if more["command"] else ""
+        parts += [gradients(more), *filter(None, [again])]
     return "\n\n".join(parts)
 
 

@@ -22,8 +22,10 @@ from conformance.commands.activation.lifted import (
     Shape,
     UnsupportedError,
 )
-from conformance.commands.activation.messages import Differentiated, Emit
+from conformance.commands.activation.messages import Differentiated, Emit, Wider
 from conformance.commands.activation.spec import Spec
+from conformance.commands.activation.wider import required, shaped
+from conformance.judge.functions.torch_.given import forward_of, parameters_of
 from conformance.model.problem import Floats
 
 __all__ = ["Torch"]
@@ -134,6 +136,14 @@ class Torch:
             kind = type(given).__name__
             raise TypeError(f"expected a function, a Function or a module of torch; got {kind}")
         return given
+
+    def parameters(self, given: object) -> Wider | None:
+        """Those of a module, which are judged as inputs are."""
+        if not (params := parameters_of(given)):
+            return None
+        names = required(forward_of(given))[:1]
+        why = f"the gradients of its parameters ({', '.join(params)})"
+        return Wider("torch", shaped(names, params), why, [*params])
 
     def dispatched(self, sigma: Function) -> Function:
         """σ in NumPy, on tensors."""

@@ -265,10 +265,8 @@ class InDtype(NamedTuple):
 
     def _foreign(self, way: str, t: Trial, native: bool) -> Judged:
         """One quantity of a framework; `native`: of the user's own version for it."""
-        # bfloat16 is compared, and is no evidence for the other dtypes
-        decides = self.p.name != "bfloat16" and (
-            native or "derivative" not in self.facts.spec.given
-        )
+        spec = self.facts.spec
+        decides = spec.decides(self.p.name) and (native or "derivative" not in spec.given)
         kinds = _kinds(t.what, native, decides)
         truth = np.where(np.isnan(t.exact.hi), 0, np.abs(t.exact.hi))
         skipped = (truth < self.p.normal) & (np.abs(t.got) <= self.p.normal) & (t.got != t.exact.hi)

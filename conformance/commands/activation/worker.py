@@ -10,27 +10,32 @@ import faulthandler
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from conformance.commands.activation import messages
 from conformance.commands.activation.autodiff import Framework, Functions, autodiff_evidence
-from conformance.commands.activation.behaviour import behaviour, values, warned
+from conformance.commands.activation.behaviour import Observation, behaviour, values, warned
 from conformance.commands.activation.branches import Branch, Search, branches, local_branches
 from conformance.commands.activation.curve import curve
 from conformance.commands.activation.definitions import definition
 from conformance.commands.activation.findings import NAMES
 from conformance.commands.activation.lifted import Function, Lifted, UnsupportedError
 from conformance.commands.activation.messages import Emit
+from conformance.commands.activation.numbers import PerNumber, takes_numbers
 from conformance.commands.activation.points import domain_of, points, special
 from conformance.commands.activation.spec import Spec
+from conformance.commands.activation.wider import WiderError, wider_by_hand
 from conformance.model.problem import Floats
-from conformance.tools.load import LoadError, load, user_lines
+from conformance.tools.load import load, user_lines
 from conformance.tools.orphan import end_with
+from conformance.tools.trouble import RefusedError
 
 __all__ = ["StoppedError", "functions_of", "main", "run_role"]
 
@@ -63,15 +68,21 @@ def _within(domain: tuple[float, float], dtype: str) -> tuple[float, float]:
     return max(domain[0], whole[0]), min(domain[1], whole[1])
 
 
-def numpy_evidence(spec: Spec, functions: Functions, emit: Emit) -> list[Branch] | None:
-    """Everything about σ and σ' as NumPy functions.
+def numpy_evidence(spec: Spec, functions: dict[str, Function], emit: Emit) -> list[Branch] | None:
+    """Everything about σ and σ' as NumPy functions; those of one number become functions of arrays.
 
     Returns the branch points of σ; None where it cannot be judged at all.
     """
-    given = {f: functions[f] for f in ("sigma", "derivative") if f in functions}
-    behave = [_behaves(function, f, spec.domain, emit) for function, f in given.items()]
+    given: dict[str, Function] = {
+        f: functions[f] for f in ("sigma", "derivative") if f in functions
+    }
+    if "sigma" in given and (wider := wider_by_hand(given["sigma"], given.get("derivative"))):
+        emit(wider)
+        return None
+    behave = [_behaves(function, given, spec, emit) for function in given]
     if not all(behave):
         return None
+    functions.update(given)
     exact, g = functions["truth" if "truth" in functions else "sigma"], given.get("derivative")
     of_sigma = _branches("truth", exact, spec.domain, emit)
     at = [b.at for b in of_sigma.found] + [*spec.kinks]
@@ -87,7 +98,7 @@ def numpy_evidence(spec: Spec, functions: Functions, emit: Emit) -> list[Branch]
     if of_sigma.unsearched:
         of_sigma = _at_points(exact, of_sigma, x, emit)
     emit(all_points)
-    held = [d for d in DTYPES if d in x]  # a domain may lie beyond float32
+    held = [d for d in DTYPES if d in x and spec.asks(d)]  # a domain may lie beyond float32
     for dtype in held:
         for function, f in given.items():
             emit(messages.Stage(f"calling {NAMES[function]} on {len(x[dtype])} points of {dtype}"))
@@ -95,7 +106,8 @@ def numpy_evidence(spec: Spec, functions: Functions, emit: Emit) -> list[Branch]
                 y, ends = values(f, x[dtype]), values(f, special(dtype))
             emit(messages.Values(function, dtype, y, ends))
     for function, f in given.items():
-        emit(messages.Observed(function, warned(f, all_points.float64)))
+        for dtype in held[:1]:
+            emit(messages.Observed(function, warned(f, x[dtype])))
     for dtype in x:
         emit(messages.Stage(f"certifying σ on {len(x[dtype])} points of {dtype}"))
         if not _certified(emit, "truth", dtype, exact, x[dtype]):
@@ -108,15 +120,22 @@ def numpy_evidence(spec: Spec, functions: Functions, emit: Emit) -> list[Branch]
             emit(messages.Stage(f"certifying σ' on {len(x[dtype])} points of {dtype}"))
             if not _certified(emit, "derivative", dtype, g, x[dtype]):
                 break
-        _lookalikes(emit, exact, g, all_points.float64)
+        _lookalikes(emit, exact, g, x[held[0]] if held else all_points.float64)
     return of_sigma.found
 
 
-def _behaves(function: str, f: Function, domain: tuple[float, float], emit: Emit) -> bool:
-    """Whether what f returns can be judged at all."""
+def _behaves(function: str, given: dict[str, Function], spec: Spec, emit: Emit) -> bool:
+    """Whether what a function returns can be judged at all."""
     emit(messages.Stage(f"calling {NAMES[function]}"))
     with _calling(function):
-        found = behaviour(f, domain)
+        try:
+            found = behaviour(given[function], spec.domain, spec.dtype)
+        except TypeError as e:
+            if not takes_numbers(e):
+                raise
+            given[function] = PerNumber(given[function])
+            found = behaviour(given[function], spec.domain, spec.dtype)
+            found.append(Observation("takes-numbers", "float64", str(e), "an array like x"))
     emit(messages.Observed(function, found))
     return not any(o.kind in UNJUDGEABLE for o in found)
 
@@ -173,8 +192,15 @@ def _branches(
 
 
 def _seeing_float32(g: Function) -> Function:
-    """g, which sees its argument to be of float32."""
-    return lambda x: g(Lifted(x.backend, x.data, "float32"))
+    """g, which sees balls to be of float32."""
+    if isinstance(g, np.vectorize):
+        return g
+
+    @wraps(g)
+    def seeing(x: Any) -> Any:
+        return g(Lifted(x.backend, x.data, "float32") if isinstance(x, Lifted) else x)
+
+    return seeing
 
 
 def _why(e: Exception) -> str:
@@ -216,7 +242,7 @@ def _limit(spec: Spec, role: str) -> None:
     faulthandler.enable()
     until = float(os.environ.get("CONFORMANCE_DEADLINE", time.time() + spec.timeout))
     faulthandler.dump_traceback_later(max(0.2, until - time.time() - 0.3), exit=True)
-    if role == "numpy" and sys.platform != "win32":
+    if role == "numpy" and not recorded_of(spec.given) and sys.platform != "win32":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (spec.memory, spec.memory))
@@ -241,7 +267,13 @@ ROLES = {
     "torch": ("sigma", "torch", "truth"),
     "jax": ("sigma", "jax", "truth"),
 }
-"""The functions that each worker loads."""
+"""The functions that each worker loads, and the one whose forward pass is the definition of σ."""
+
+
+def recorded_of(given: Iterable[str]) -> str:
+    """The framework whose version of σ is its definition, since no other is given; "" for none."""
+    named = {*given}
+    return "" if named & {"sigma", "truth"} else "torch" if "torch" in named else "jax"
 
 
 def functions_of(given: Mapping[str, str | Function], folder: str = "") -> dict[str, Function]:
@@ -282,16 +314,23 @@ class _Role:
     emit: Emit
     stage: str = messages.LOADING
 
-    def functions(self) -> Functions:
-        """The functions, loaded."""
-        found = self.load()
+    def functions(self) -> dict[str, Function]:
+        """The functions, loaded, and the definition of σ where it is recorded."""
+        found = dict(self.load())
+        if self.spec.dtype == "float32":
+            numpy = found.keys() & {"sigma", "derivative", "truth"}
+            found |= {name: _seeing_float32(found[name]) for name in numpy}
+        if framework := recorded_of(found):
+            from conformance.commands.activation.traced import definition_of
+
+            found["truth"] = definition_of(framework, found[framework])
         # the user's file may have set how NumPy treats errors, and our arithmetic would obey
         np.seterr(all="ignore")
         self.stage = messages.EVALUATING
         return found
 
     def run(self) -> None:
-        """Do all of the work. Raises whatever user code raises."""
+        """Do all of the work. Raises whatever user code raises, and WiderError."""
         if self.role != "numpy":
             autodiff_evidence(
                 _framework(self.role),
@@ -324,7 +363,10 @@ def run_role(
             work.run()
     except StoppedError:
         emit(messages.Done())
-    except LoadError as e:
+    except WiderError as e:
+        emit(e.wider)
+        emit(messages.Done())
+    except RefusedError as e:
         emit(messages.Problem("refused", str(e), []))
     except BaseException as e:
         if isinstance(e, KeyboardInterrupt) and role not in sys.argv:  # in the user's own process
@@ -351,7 +393,8 @@ def main(folder: Path, role: str) -> None:
     end_with(os.getppid())
     emit = _emitter(folder / f"{role}.jsonl")
     _limit(spec, role)
-    given = {f: spec.given[f] for f in ROLES[role] if f in spec.given}
+    loaded = (*ROLES[role], recorded_of(spec.given))
+    given = {f: spec.given[f] for f in loaded if f in spec.given}
     run_role(
         spec, role, lambda: functions_of(given, spec.folder), lambda: wait_for_points(folder), emit
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.judge.functions.judged import Judged
     from conformance.judge.functions.trial import FunctionResults
 
-__all__ = ["SECTIONS", "render"]
+__all__ = ["SECTIONS", "parts_of", "render", "shown"]
 
 SECTIONS = {
     "summary": "Verdict",
@@ -35,8 +35,9 @@ def render(found: FunctionResults) -> str:
     """One self-contained HTML file."""
     plain = cast("FunctionResults", plain_values(found))
     env = environment()
-    env.globals.update(digits=_digits)
-    bad = worst_of(plain)
+    env.globals.update(shown=shown)
+    parts = parts_of(plain)
+    bad = parts["bad"]
     sections = {
         id: heading
         for id, heading in SECTIONS.items()
@@ -46,16 +47,15 @@ def render(found: FunctionResults) -> str:
         f=plain,
         css=own_file("report.css"),
         sections=sections,
-        bad=bad,
         kept=kept(plain),
         not_returned=not_returned(plain),
-        **_cells(plain),
+        **parts,
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8
 
 
-def _cells(found: FunctionResults) -> dict[str, object]:
-    """Sets of data down, quantities across: what was judged there."""
+def parts_of(found: FunctionResults) -> dict[str, object]:
+    """What functionwrong.html and functiondata.html show: sets of data down, quantities across."""
     rows: dict[tuple[str, str], dict[str, Judged]] = {}
     for j in found["judged"]:
         rows.setdefault((j["family"], j["cotangent"]), {})[j["quantity"]] = j
@@ -68,9 +68,12 @@ def _cells(found: FunctionResults) -> dict[str, object]:
         "quantities": quantities,
         "worst": worst,
         "blind": most_blind(found),
+        "bad": worst_of(found),
     }
 
 
-def _digits(x: Number) -> str:
+def shown(x: Number | None) -> str:
     """A number with all its digits."""
-    return {"nan": "NaN", "inf": "∞", "-inf": "−∞"}.get(str(x), f"{x}")
+    if x is None:
+        return "–"
+    return {"nan": "NaN", "inf": "∞", "-inf": "−∞"}.get(str(x), str(x))

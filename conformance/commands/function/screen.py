@@ -83,8 +83,10 @@ def most_blind(found: FunctionResults) -> list[Judged]:
 
 
 def badness(j: Judged) -> float:
-    """How far beyond its tolerance; ∞ where there is no number to say so."""
-    return size(j["worst"]["ratio"]) if j["worst"] else float("inf")
+    """How far beyond its tolerance; ∞ where there is no number to say so, and −1 where it was not judged."""
+    if j["worst"] is None:
+        return -1.0 if j["verdict"] == "not-run" else float("inf")
+    return size(j["worst"]["ratio"])
 
 
 def _table(found: FunctionResults) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "Given",
     "as_given",
     "buffers_of",
+    "forward_of",
     "leaves_of",
     "name_of",
     "numbers_of",
@@ -68,6 +70,16 @@ def as_given(f: Any, inputs: Table, params: Mapping[str, Any]) -> Given:
         )
 
     return Given({**inputs, **{n: M for n, M in own.items() if n not in inputs}}, buffers, call)
+
+
+def forward_of(f: Any) -> Callable[..., Any]:
+    """What is called with the inputs, so that its signature has their names."""
+    if isinstance(f, type) and issubclass(f, torch.autograd.Function):
+        apart = f.setup_context is not torch.autograd.Function.setup_context
+        return f.forward if apart else partial(f.forward, None)  # without ctx
+    module = _module(f)
+    called: Callable[..., Any] = f if module is None else module.forward
+    return called
 
 
 def _module(f: Any) -> nn.Module | None:

@@ -138,6 +138,7 @@ def _graph() -> Any:
 
 
 _TORCH = str(Path(torch.__file__).parent)
+_HERE = str(Path(__file__).parent)
 
 
 def _line() -> str:
@@ -145,7 +146,7 @@ def _line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file not in (__file__, contextlib.__file__) and not file.startswith((_TORCH, "<")):
+        if file != contextlib.__file__ and not file.startswith((_TORCH, _HERE, "<")):
             return f"{Path(file).name}:{frame.f_lineno}: {linecache.getline(file, frame.f_lineno).strip()}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
