@@ -232,8 +232,9 @@ def _plural(n: int, noun: str) -> str:
 
 
 def _capitalised(text: str) -> str:
-    """With a capital letter first; but σ is a symbol, and Σ another."""
-    return text if text.startswith("σ") else text[:1].upper() + text[1:]
+    """With a capital letter first; but σ is a symbol, and Σ another, and a file's name is its own."""
+    word = text.partition(" ")[0]
+    return text if text.startswith("σ") or not word.isalpha() else text[:1].upper() + text[1:]
 
 
 def _inaccurate(findings: Sequence[Finding]) -> str:
