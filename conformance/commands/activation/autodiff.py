@@ -72,6 +72,10 @@ class Framework(Protocol):
         """What to ask of the parameters of the user's own version, if it has any."""
         ...
 
+    def changed(self, given: object, dtype: str) -> str:
+        """Why the user's own version is another function in a dtype; "" where it is not."""
+        ...
+
     def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
         """f and its gradient at x. Raises what f raises, and ReturnedError."""
         ...
@@ -101,6 +105,9 @@ def autodiff_evidence(
     f = framework.as_function(given[way]) if native else framework.dispatched(given["sigma"])
     for dtype, x in grids().items():
         if not spec.asks(dtype) or (dtype == "bfloat16" and not native):
+            continue
+        if native and (why := framework.changed(given[way], dtype)):
+            emit(NotRun(why, dtype))
             continue
         emit(Stage(f"{way} on {len(x)} points of {dtype}"))
         try:

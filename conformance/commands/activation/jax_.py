@@ -116,6 +116,10 @@ class Jax:
     def parameters(self, given: object) -> None:
         """A function of JAX has none."""
 
+    def changed(self, given: object, dtype: str) -> str:
+        """A function of JAX is the same in each."""
+        return ""
+
     def dispatched(self, sigma: Function) -> Function:
         """σ in NumPy, on JAX arrays."""
         return lambda x: evaluate(sigma, _Arrays(), x, x.dtype)

@@ -145,6 +145,18 @@ class Torch:
         why = f"the gradients of its parameters ({', '.join(params)})"
         return Wider("torch", shaped(names, params), why, [*params])
 
+    def changed(self, given: object, dtype: str) -> str:
+        """A parameter that the dtype does not hold, so that the module has another there."""
+        for name, M in parameters_of(given).items():
+            rounded = torch.tensor(M).to(_DTYPES[dtype]).double().numpy()
+            if (other := np.flatnonzero(rounded != M)).size:
+                was, now = (float(np.ravel(of)[other[0]]) for of in (M, rounded))
+                return (
+                    f"its parameter {name} is {was:.9g}, and {now:.9g} in {dtype}: it is another function there, "
+                    f"and is not judged in {dtype}; expected a number that {dtype} holds."
+                )
+        return ""
+
     def dispatched(self, sigma: Function) -> Function:
         """σ in NumPy, on tensors."""
         return lambda t: evaluate(sigma, _Tensors(), t, _name(t.dtype))

@@ -152,11 +152,10 @@ class Trial:
     def nothing_right(self) -> Mask:
         """Where no digit is right, though by no more than is allowed: a tail that is lost, as a rule.
 
-        Not where the truth is all but subnormal, nor far out, nor beside a kink; nor where rounding x would
-        do the same, near a zero of an oscillating σ'.
+        Not where the truth is all but subnormal, nor far out, nor beside a kink.
         """
         with np.errstate(all="ignore"):
-            none = self.error >= np.fmax(np.abs(self.low) / 2, self.argument)
+            none = self.error >= np.abs(self.low) / 2
             there = (self.low == self.high) & (np.abs(self.low) > self.p.normal / self.p.u)
             within = ~self.touched & (np.abs(self.x) <= FAR)
             return np.asarray(self.asked & ~self.off & none & there & within)

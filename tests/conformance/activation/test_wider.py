@@ -91,6 +91,8 @@ def test_a_gradient_that_is_stopped_is_no_derivative() -> None:
 def test_a_parameter_is_a_constant_of_the_proof_and_its_gradient_is_judged() -> None:
     c = checked(torch="Snake")
     assert c["verdict"] == "right", describe(c)
+    assert {w["dtype"] for w in c["ways"]} == {"float64", "float32"}
+    assert "its parameter a is 0.699999988, and 0.69921875" in str(c["not_run"])  # in bfloat16
     assert {j["quantity"] for j in c["gradients"]["judged"]} == {"y", "∂a"}
     assert c["message"].endswith(
         "The gradients of its parameters (a): 2 quantities conform, on 16 sets of data."
