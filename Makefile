@@ -28,12 +28,12 @@ faults: setup ## plant every known mistake and see it caught; writes reports/fau
 	$(BIN)/conformance faults --report reports/faults.html --json reports/faults.json
 
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
-FLOOR := 90 # of lines and branches, by the quick tests alone
+FLOOR := 90 # of lines and branches, by the tests that are neither slow nor of the zoo
 
-test: setup ## the tests, but for the slow ones
-	$(PYTEST) -m 'not slow and not zoo'
+test: setup ## the tests, but for those that take seconds
+	$(PYTEST) -m 'not slow and not zoo and not long'
 
-test-all: setup ## every test; how much of the code those of `make test` run (the tracer makes the others crawl)
+test-all: setup ## every test; how much of the code they run, but for the slow ones (the tracer makes them crawl)
 	$(PYTEST) -m 'slow or zoo'
 	$(PYTEST) -m 'not slow and not zoo' --cov --cov-report=
 	$(BIN)/coverage report --precision=2 --fail-under=$(FLOOR) --show-missing --skip-covered

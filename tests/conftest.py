@@ -25,7 +25,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from long import known
 from screens import CHROMIUM, opened
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What long.txt has is marked so."""
+    long = known()
+    for item in items:
+        if item.nodeid.partition("[")[0] in long:
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True)

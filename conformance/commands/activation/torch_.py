@@ -152,8 +152,8 @@ class Torch:
             if (other := np.flatnonzero(rounded != M)).size:
                 was, now = (float(np.ravel(of)[other[0]]) for of in (M, rounded))
                 return (
-                    f"its parameter {name} is {was:.9g}, and {now:.9g} in {dtype}: it is another function there, "
-                    f"and is not judged in {dtype}; expected a number that {dtype} holds."
+                    f"its parameter {name} is {was:.9g}, and {now:.9g} in {dtype}: it is another function "
+                    f"there, and is not judged in {dtype}; expected a number that {dtype} holds."
                 )
         return ""
 
