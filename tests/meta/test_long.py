@@ -1,4 +1,4 @@
-"""long.txt names tests that there are, so that none is left out of `make test` by a name that another has now."""
+"""long.txt names tests that there are."""
 
 from __future__ import annotations
 
