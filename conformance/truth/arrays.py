@@ -39,6 +39,7 @@ __all__ = [
     "mean",
     "moved",
     "permute",
+    "power",
     "put",
     "reshape",
     "sum",
@@ -82,6 +83,18 @@ def apply(name: str, *operands: Operand, **params: Any) -> Value:
     of = [reshape(x, (1,) * (ndim - len(x.shape)) + x.shape) for x in of]
     found: Value = getattr(op, name)(*of, **params)
     return found
+
+
+def power(a: Operand, b: Operand) -> Value:
+    """a^b; a square, a root, a reciprocal as what they are."""
+    if isinstance(a, Value) and not isinstance(b, Value) and np.ndim(b) == 0:
+        exponent = float(np.asarray(b))
+        simple = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(exponent)
+        if simple:
+            return apply(simple, a)
+        if exponent == 1:
+            return a
+    return apply("power", a, b)
 
 
 def where(mask: Operand, a: Operand, b: Operand) -> Value:

@@ -94,6 +94,11 @@ class Sums(NamedTuple):
     allowed: Reals
 
 
+def _apart(a: Enclosure, b: Enclosure) -> Reals:
+    """How far their midpoints are from one another."""
+    return (a.hi - b.hi) + (a.lo - b.lo)
+
+
 def _unevenly(tape: Tape) -> dict[tuple[int, int], Alter]:
     """The reverse sweep in which equal numbers get uneven parts."""
     found: dict[tuple[int, int], Alter] = {}
@@ -180,11 +185,7 @@ class Certificate:
             axes = tuple(range(-k, 0))
             truth = sum(known[n].hi.sum(axes) for n in names)
             room = sum((LAMBDA * shared["d", n] + known[n].rad).sum(axes) for n in names)
-            apart = sum(
-                ((e.hi - known[n].hi) + (e.lo - known[n].lo)).sum(axes)
-                for n in names
-                for e in [other["d", n]]
-            )
+            apart = sum(_apart(other["d", n], known[n]).sum(axes) for n in names)
             kept = np.abs(apart) <= room + sum(other["d", n].rad.sum(axes) for n in names)
             found.append(Sums(names, k, np.asarray(truth), np.where(kept, room, np.inf)))
         return found
@@ -250,7 +251,7 @@ class Certificate:
         if exact is None or other is None:
             return False
         s = np.maximum(self._errors["d", n], self._errors[name, n])
-        apart = np.abs((exact.hi - other.hi) + (exact.lo - other.lo))
+        apart = np.abs(_apart(exact, other))
         return bool((apart <= exact.rad + other.rad + KNOWN_ENOUGH * s).all())
 
     @cached_property

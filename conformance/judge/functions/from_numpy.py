@@ -507,17 +507,6 @@ def _negative(a: Any) -> Any:
     return at.apply("negative", a) if isinstance(a, Value) else np.negative(a)
 
 
-def _power(a: Any, b: Any) -> Value:
-    """Small whole powers as products, others as they are."""
-    if not isinstance(b, Value) and np.ndim(b) == 0 and isinstance(a, Value):
-        simple = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}.get(float(b))
-        if simple:
-            return at.apply(simple, a)
-        if b == 1:
-            return a
-    return at.apply("power", a, b)
-
-
 def _all_on_tape(of: Sequence[Any]) -> list[Value]:
     tape = at.tape_of(*of)
     return [x if isinstance(x, Value) else at.constant(tape, x) for x in of]
@@ -563,8 +552,8 @@ UFUNCS: dict[Any, Callable[..., Value]] = {
     np.subtract: _named("subtract"),
     np.multiply: _named("multiply"),
     np.true_divide: _named("quotient"),
-    np.power: _power,
-    np.float_power: _power,
+    np.power: at.power,
+    np.float_power: at.power,
     np.matmul: at.matmul,
     np.negative: _named("negative"),
     np.positive: lambda a: a,
@@ -897,9 +886,10 @@ FUNCTIONS[np.column_stack] = lambda parts: np.concatenate(
 def _pad(
     a: Recorded, width: Any, mode: Any = "constant", constant_values: Any = 0, **more: Any
 ) -> Any:
-    if mode not in ("constant", "edge", "wrap", "reflect", "symmetric"):
+    known = ("constant", "edge", "wrap", "reflect", "symmetric")
+    if mode not in known:
         raise RecordingError(
-            f"np.pad with mode={mode!r} is not known; expected 'constant' or 'edge'."
+            f"np.pad with mode={mode!r} is not known; expected one of {', '.join(known)}."
         )
     if more:
         name = next(iter(more))

@@ -161,17 +161,6 @@ def _root_half(a: Value) -> Value:
     return op.rsqrt(at.constant(a.tape, 2.0))
 
 
-def _power(a: Any, b: Any) -> Any:
-    """Small powers as what they are, others as they are."""
-    if not isinstance(b, Value) and np.ndim(b) == 0:
-        simple = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(float(b))
-        if simple:
-            return at.apply(simple, a)
-        if b == 1:
-            return a
-    return at.apply("power", a, b)
-
-
 def _round(a: Value, decimals: int = 0) -> Value:
     """To the nearest; where two are, rounding decides."""
     scale = 10.0**decimals
@@ -253,7 +242,7 @@ _ELEMENTWISE: dict[str, Handler] = {
     "floor_divide": lambda a, b: at.apply("floor", _div(a, b)),
     "remainder": lambda a, b: _sub(a, _mul(b, at.apply("floor", _div(a, b)))),
     "fmod": lambda a, b: _sub(a, _mul(b, _trunc(_div(a, b)))),
-    "pow": _power,
+    "pow": at.power,
     "atan2": _arctan2,
     "hypot": lambda a, b: at.apply("sqrt", _add(_square(a), _square(b))),
     "logaddexp": _log_add_exp,
