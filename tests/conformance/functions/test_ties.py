@@ -163,6 +163,21 @@ def test_what_does_not_stay_tied_has_no_sum() -> None:
     assert found["verdict"] == "conforms", found["message"]
 
 
+def weighed(x: Any) -> Any:
+    return (x * np.arange(1.0, 6.0)).max(-1)
+
+
+def weighed_vjp(g: Any, x: Any) -> Any:
+    return of_the_first(g, x * np.arange(1.0, 6.0)) * np.arange(1.0, 6.0)
+
+
+def test_of_a_row_neither() -> None:
+    """At 0 all are the largest, and each grows at its own speed."""
+    families = ["ordinary", "zeros"]
+    found = check_function(weighed, vjp=weighed_vjp, inputs="x=4x5", families=families)
+    assert found["verdict"] == "conforms", found["message"]
+
+
 def near(x: Any) -> Any:
     return np.maximum(x.sum(-1), x[:, ::-1].sum(-1))
 
