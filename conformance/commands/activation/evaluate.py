@@ -8,7 +8,6 @@ and in the modules beside it, by a stand-in that makes the backend's arrays.
 from __future__ import annotations
 
 import functools
-import math
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from conformance.commands.activation.lifted import (
     shape_of,
     unsupported,
 )
-from conformance.commands.activation.numbers import MATH
+from conformance.commands.activation.numbers import STAND_INS
 
 __all__ = ["evaluate", "numpy_for"]
 
@@ -128,14 +127,14 @@ def numpy_for(backend: Backend, function: Function, dtype: DTypeLike) -> Iterato
 def _standing_in(stand_in: _Numpy, scope: dict[str, object]) -> Iterator[None]:
     """The stand-ins for `np` and `math` among these names, and for what is imported from them by name."""
     instead: dict[int, object] = {
-        id(getattr(np, name)): f for name, f in stand_in._made.items() if hasattr(np, name)
+        **STAND_INS,
+        id(np): stand_in,
+        **{id(getattr(np, name)): f for name, f in stand_in._made.items() if hasattr(np, name)},
     }
-    instead |= {id(f): getattr(MATH, name) for name, f in vars(math).items() if callable(f)}
-    instead |= {id(np): stand_in, id(math): MATH}
     changed = {
-        name: instead[id(value)]
+        name: found
         for name, value in list(scope.items())
-        if id(value) in instead and not isinstance(value, type)
+        if (found := instead.get(id(value))) is not None and not isinstance(value, type)
     }
     before = {name: scope[name] for name in changed}
     scope.update(changed)

@@ -12,7 +12,7 @@ import numpy as np
 from conformance.model.problem import Floats
 from conformance.truth.taylor import FUNCTIONS, PREDICATES, Taylor, taylor
 
-__all__ = ["MATH", "PerNumber", "takes_numbers"]
+__all__ = ["STAND_INS", "PerNumber", "takes_numbers"]
 
 RENAMED = {
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
@@ -43,14 +43,6 @@ def takes_numbers(e: Exception) -> bool:
     return isinstance(e, TypeError) and "Python scalar" in str(e)
 
 
-class _Math(types.ModuleType):
-    """The module math, whose functions take Taylors too."""
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(math, name)
-        return _on_taylors(name, found) if callable(found) else found
-
-
 def _on_taylors(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
     known = FUNCTIONS | PREDICATES  # type: ignore[operator]
     of = known.get(RENAMED.get(name, name), plain)
@@ -61,4 +53,14 @@ def _on_taylors(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-MATH = _Math("math")
+MATH = types.ModuleType("math")
+"""math, whose functions take Taylors too. Made once: it stands in at every evaluation."""
+vars(MATH).update(
+    {n: _on_taylors(n, f) if callable(f) else f for n, f in vars(math).items() if n[0] != "_"}
+)
+
+STAND_INS: dict[int, object] = {
+    id(math): MATH,
+    **{id(f): getattr(MATH, n) for n, f in vars(math).items() if n[0] != "_" and callable(f)},
+}
+"""What stands in for each of math's functions, and for math, by its id."""
