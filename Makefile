@@ -34,8 +34,10 @@ QUICK := not slow and not zoo and not long
 test: setup ## the tests, but for those that take seconds
 	$(PYTEST) -m '$(QUICK)'
 
+SHARE := 0/1 # of the tests that take long: all of them
+
 test-all: setup ## every test; how much of the code those of `make test` run (the tracer makes the others crawl)
-	$(PYTEST) -m 'not ($(QUICK))'
+	$(PYTEST) -m 'not ($(QUICK))' --share $(SHARE)
 	$(PYTEST) -m '$(QUICK)' --cov --cov-report=
 	$(BIN)/coverage report --precision=2 --fail-under=$(FLOOR) --show-missing --skip-covered
 

@@ -18,6 +18,7 @@ if sys.prefix != sys.base_prefix:  # in a virtual environment, which keeps what 
 import random
 import select
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -29,12 +30,27 @@ from long import known
 from screens import CHROMIUM, opened
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What long.txt has is marked so."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--share K/N."""
+    parser.getgroup("general").addoption(
+        "--share",
+        metavar="K/N",
+        default="0/1",
+        help="Run the Kth of N shares of the tests alone: which one a test is in, its name says.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What long.txt has is marked so; what is in another share is deselected."""
     long = known()
     for item in items:
         if item.nodeid.partition("[")[0] in long:
             item.add_marker("long")
+    k, n = map(int, config.getoption("--share").split("/"))
+    others = [item for item in items if zlib.crc32(item.nodeid.encode()) % n != k % n]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
 
 
 @pytest.fixture(autouse=True)
