@@ -7,7 +7,8 @@ results, and whatever shows them.
 
 `assert_activation_conforms(sigma, sigma_prime)` is for one's own tests; `check_activation` returns the same
 answer as a value. `assert_function_conforms(f, vjp=f_vjp, inputs="x=16x32")` and `check_function` do so for
-any function with a gradient that somebody wrote. `check_problem(problem, ["refbp", mine])` judges one
+any function with a gradient that somebody wrote, `assert_module_conforms(net, input="16x32")` and
+`check_module` for a network, layer by layer. `check_problem(problem, ["refbp", mine])` judges one
 network of one's own.
 `parametrize_cases(mine)` makes a pytest test of each case. `equation` marks an equation of one's own notes
 for `conformance audit`.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
     from conformance.commands.audit.own import equation
     from conformance.commands.function.check import assert_function_conforms, check_function
+    from conformance.commands.module.check import assert_module_conforms, check_module
     from conformance.implementations import NotRunError
     from conformance.judge.api import run
     from conformance.judge.check_problem import ProblemError, check_problem
@@ -36,8 +38,10 @@ __all__ = [
     "Trace",
     "assert_activation_conforms",
     "assert_function_conforms",
+    "assert_module_conforms",
     "check_activation",
     "check_function",
+    "check_module",
     "check_problem",
     "equation",
     "parametrize_activations",
@@ -53,8 +57,10 @@ _WHERE = {
     "Trace": "model.problem",
     "assert_activation_conforms": "commands.activation.asserting",
     "assert_function_conforms": "commands.function.check",
+    "assert_module_conforms": "commands.module.check",
     "check_activation": "commands.activation.asserting",
     "check_function": "commands.function.check",
+    "check_module": "commands.module.check",
     "check_problem": "judge.check_problem",
     "equation": "commands.audit.own",
     "parametrize_activations": "pytest_plugin",

@@ -1,4 +1,4 @@
-"""The process that runs the user's code: a question in, the results out, a line of JSON each.
+"""A question asked of a process of its own, in which the user's code runs: a line of JSON each way.
 
 Standard output is kept for the answer: what the code prints goes to standard error.
 """
@@ -8,25 +8,59 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
+from typing import Any
 
-from conformance.commands.function.specified import subject_of
-from conformance.judge.functions.trial import judge_function
+from conformance.tools.child import Child, ChildError, Limits
 from conformance.tools.load import user_lines
 from conformance.tools.orphan import end_with
 from conformance.tools.trouble import RefusedError
 
-__all__ = ["main"]
+__all__ = ["ApartError", "asked_apart"]
+
+MEMORY = 16 * 2**30
 
 
-def main() -> None:
+class ApartError(RefusedError):
+    """Code that could not be judged: what happened, and what to do."""
+
+
+def asked_apart(by: str, question: Any, seconds: float, what: str) -> Any:
+    """What `judged` of the module `by` answers, in a process that may take so long.
+
+    Raises ApartError, which says `what` could not be judged.
+    """
+    child = Child(
+        [sys.executable, "-m", "conformance.commands.apart", by],
+        Limits(seconds=seconds, memory=MEMORY),
+        env=dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        | {
+            "JAX_ENABLE_X64": "1",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": ":".join(p for p in sys.path if p),
+        },
+    )
+    try:
+        answer = json.loads(child.ask(json.dumps(question) + "\n"))
+    except ChildError as e:
+        printed = child.printed().strip()
+        last = f" It last wrote: {printed.splitlines()[-1][:200]}" if printed else ""
+        raise ApartError(f"{what} could not be judged: {e}.{last}") from e
+    finally:
+        child.close()
+    if "refused" in answer:
+        raise ApartError(answer["refused"])
+    return answer["results"]
+
+
+def main(by: str) -> None:
     """One question, one answer."""
     end_with(os.getppid())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    question = json.loads(sys.stdin.readline())
     answer: dict[str, object]
     try:
-        answer = {"results": judge_function(subject_of(question))}
+        answer = {"results": import_module(by).judged(json.loads(sys.stdin.readline()))}
     except RefusedError as e:
         lines = user_lines(e) or user_lines(e.__cause__ or e)
         answer = {
@@ -40,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

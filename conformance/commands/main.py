@@ -11,6 +11,7 @@ from conformance.commands.function import cli as function
 from conformance.commands.fuzz import cli as fuzz
 from conformance.commands.grading import cli as grade
 from conformance.commands.handout import cli as handout
+from conformance.commands.module import cli as module
 from conformance.commands.vectors import cli as vectors
 
 __all__ = ["main"]

@@ -67,6 +67,14 @@ def added(model: Model, y: Any, operands: Any, s: Any) -> Any:
     return np.where(y == 0, 0.0, model.u * np.abs(y) + model.arithmetic.tiny)
 
 
+def _total_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
+    """Of k terms that somebody adds in an order of his own, as `_sum_rounding`."""
+    u, k = model.u, len(operands)
+    if model.worst:
+        return (k - 1) * u * sum(np.abs(x) + s(i) for i, x in enumerate(operands))
+    return hypot(u * sqrt((k - 1) / 2) * hypot(*operands), u * np.abs(y))
+
+
 def by(e: Any, c: Any) -> Any:
     """e·c, and nothing where either is, though the other be infinite."""
     found = e * c
@@ -434,6 +442,9 @@ rules(
     Rule("add", same, lambda _, a, b: a + b,
          lambda g, y, a, b: (summed_to(g, a), summed_to(g, b)),
          lambda m, E, y, o: E[0] + E[1], added, each),
+    Rule("total", same, lambda _, *of: sum(of),  # in any order
+         lambda g, y, *of: tuple(summed_to(g, x) for x in of),
+         lambda m, E, y, o: sum(E), _total_rounding, each),
     Rule("subtract", same, lambda _, a, b: a - b,
          lambda g, y, a, b: (summed_to(g, a), op.negative(summed_to(g, b))),
          lambda m, E, y, o: E[0] + m(-1.0) * E[1], added, each),

@@ -69,15 +69,17 @@ class Tape(Nodes):
         for i in range(top + 1):
             through = self.nodes[i].rule.name != stopped
             needed[i] = i in names or (through and any(needed[j] for j in self.nodes[i].operands))
-        G: dict[int, Value] = {}
+        G: dict[int, list[Value]] = {}  # what was handed to each
         found: dict[Key, Value] = {}
         self.contributions.clear()
         for y, seed in seeds:
-            G[y.index] = seed if y.index not in G else op.add(G[y.index], seed)
+            G.setdefault(y.index, []).append(seed)
         for i in range(top, -1, -1):
             if i not in G or not needed[i]:
                 continue
-            g, node = G.pop(i), self.nodes[i]
+            node = self.nodes[i]
+            self.dtype, self.line = node.dtype, node.line  # a cotangent is rounded as its value
+            g = _added(G.pop(i))
             if (key := names.get(i, self.cotangents.get(i))) is not None:
                 g = found[key] = self.mark(g, key)
             if i in names or not node.operands:
@@ -85,12 +87,19 @@ class Tape(Nodes):
             if node.rule.reverse is None:
                 raise TypeError(f"{node.rule.name} has no reverse rule.")
             operands = [Value(self, j) for j in node.operands]
-            self.dtype, self.line = node.dtype, node.line  # a cotangent is rounded as its value
             each = node.rule.reverse(g, Value(self, i), *operands, **node.params)
             for k, (j, c) in enumerate(zip(node.operands, each, strict=True)):
                 if c is not None and needed[j]:
                     if alter is not None and (i, k) in alter:
                         c = alter[i, k](g, c)
                     self.contributions.append((i, k))
-                    G[j] = c if j not in G else op.add(G[j], c)
+                    G.setdefault(j, []).append(c)
         return found
+
+
+def _added(of: list[Value]) -> Value:
+    """Three and more may be added in any order."""
+    first, *others = of
+    if not others:
+        return first
+    return op.add(first, *others) if len(others) == 1 else op.total(*of)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from conformance.commands.apart import asked_apart
 from conformance.commands.function.screen import describe
 from conformance.commands.function.specified import Specification, command_of, subject_of
 from conformance.judge.functions.trial import FunctionResults, judge_function
-from conformance.tools.child import Child, ChildError, Limits
-from conformance.tools.trouble import RefusedError
 
 __all__ = [
-    "FunctionError",
     "assert_function_conforms",
     "check_function",
     "checked",
@@ -22,14 +18,8 @@ __all__ = [
     "specification",
 ]
 
-MEMORY = 16 * 2**30
-
 checked: list[FunctionResults] = []
 """What was checked in this process, for `pytest --conformance-report`."""
-
-
-class FunctionError(RefusedError):
-    """A function that could not be judged: what happened, and what to do."""
 
 
 def specification(**given: Any) -> Specification:
@@ -43,30 +33,11 @@ def specification(**given: Any) -> Specification:
 
 
 def judged_apart(spec: Specification, seconds: float) -> FunctionResults:
-    """Judged in a process of its own, which may take so long. Raises FunctionError."""
-    child = Child(
-        [sys.executable, "-m", "conformance.commands.function.worker"],
-        Limits(seconds=seconds, memory=MEMORY),
-        env=dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        | {
-            "JAX_ENABLE_X64": "1",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": ":".join(p for p in sys.path if p),
-        },
+    """Judged in a process of its own, which may take so long. Raises ApartError."""
+    what = spec["vjp"] or spec["function"]
+    results: FunctionResults = asked_apart(
+        "conformance.commands.function.specified", spec, seconds, what
     )
-    try:
-        answer = json.loads(child.ask(json.dumps(spec) + "\n"))
-    except ChildError as e:
-        printed = child.printed().strip()
-        last = f" It last wrote: {printed.splitlines()[-1][:200]}" if printed else ""
-        raise FunctionError(
-            f"{spec['vjp'] or spec['function']} could not be judged: {e}.{last}"
-        ) from e
-    finally:
-        child.close()
-    if "refused" in answer:
-        raise FunctionError(answer["refused"])
-    results: FunctionResults = answer["results"]
     return {**results, "command": command_of(spec)}
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from conformance.commands.function.screen import badness, kept, most_blind, not_returned, worst_of
+from conformance.commands.function.screen import kept, most_blind, not_returned, worst_of
+from conformance.judge.functions.judged import badness
 from conformance.model.results import Number
 from conformance.report.html import environment, own_file
 from conformance.tools.plain import plain_values

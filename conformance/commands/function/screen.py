@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from conformance.judge.functions.judged import badness
 from conformance.model.results import size
 
 if TYPE_CHECKING:
     from conformance.judge.functions.judged import Judged
     from conformance.judge.functions.trial import FunctionResults
 
-__all__ = ["badness", "describe", "kept", "not_returned", "worst_of"]
+__all__ = ["MARK", "describe", "kept", "most_blind", "not_returned", "worst_lines", "worst_of"]
 
 MARK = {
     "conforms": "✓",
@@ -42,7 +43,7 @@ def _lines(found: FunctionResults) -> Iterator[str]:
     yield ""
     yield from _table(found)
     for j in worst_of(found):
-        yield from _worst(j)
+        yield from worst_lines(j)
     for row in found["families"]:
         if row["status"] == "error":
             yield f"! {row['name']} data: {row['reason']}"
@@ -82,13 +83,6 @@ def most_blind(found: FunctionResults) -> list[Judged]:
     return list(each.values())
 
 
-def badness(j: Judged) -> float:
-    """How far beyond its tolerance; ∞ where there is no number to say so, and −1 where it was not judged."""
-    if j["worst"] is None:
-        return -1.0 if j["verdict"] == "not-run" else float("inf")
-    return size(j["worst"]["ratio"])
-
-
 def _table(found: FunctionResults) -> Iterator[str]:
     """A line a quantity: its verdict, and the largest error over tolerance of all data."""
     names = list(dict.fromkeys(j["quantity"] for j in found["judged"]))
@@ -106,7 +100,8 @@ def _table(found: FunctionResults) -> Iterator[str]:
     yield ""
 
 
-def _worst(j: Judged) -> Iterator[str]:
+def worst_lines(j: Judged) -> Iterator[str]:
+    """The worst element, in full."""
     where = f"{j['family']} data, cotangent {j['cotangent']}"
     w = j["worst"]
     if w is None:

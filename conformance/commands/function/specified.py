@@ -18,10 +18,20 @@ from conformance.judge.functions.from_numpy import record as record_numpy
 from conformance.judge.functions.inputs import FAMILIES, Asked, InputsError, read_inputs
 from conformance.judge.functions.recording import DTYPES, Recording, Table, is_float
 from conformance.judge.functions.subject import Subject
+from conformance.judge.functions.trial import FunctionResults, judge_function
 from conformance.tools.load import load
 from conformance.tools.trouble import RefusedError
 
-__all__ = ["FRAMEWORKS", "Specification", "command_of", "parameters", "subject_of"]
+__all__ = [
+    "FRAMEWORKS",
+    "Specification",
+    "command_of",
+    "families_of",
+    "given_inputs",
+    "judged",
+    "parameters",
+    "subject_of",
+]
 
 FRAMEWORKS = ("numpy", "torch", "jax")
 
@@ -88,6 +98,11 @@ def command_of(spec: Specification) -> str:
     return shlex.join([*words, *(f"--{flag}" for flag in ("tf32", "strict") if asked[flag])])
 
 
+def judged(spec: Specification) -> FunctionResults:
+    """Judge what is asked for. Raises as `subject_of` does."""
+    return judge_function(subject_of(spec))
+
+
 def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) -> Subject:
     """With its functions loaded, or those `at_hand` by the keys function, vjp, reference, inputs.
 
@@ -148,7 +163,7 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
         asked=asked,
         given=own,
         wrt=tuple(spec["wrt"]),
-        families=_families(spec["families"]),
+        families=families_of(spec["families"]),
         precision=precision,
         framework=framework,
         strict=spec["strict"],
@@ -163,8 +178,9 @@ def _parameters(function: Any) -> dict[str, Asked]:
     return {n: Asked(M.shape) for n, M in parameters_of(function).items()}
 
 
-def _families(names: Sequence[str]) -> tuple[str, ...]:
-    known = [family.name for family in FAMILIES]
+def families_of(names: Sequence[str], *more: str) -> tuple[str, ...]:
+    """Names of families, held to those that there are. Raises RefusedError."""
+    known = [*(family.name for family in FAMILIES), *more]
     for name in names:
         if name not in known:
             raise RefusedError(
@@ -174,11 +190,19 @@ def _families(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _inputs(spec: Specification, here: Mapping[str, Any]) -> tuple[dict[str, Asked], Table | None]:
-    make = here.get("inputs")
-    if make is None and ".py:" in spec["inputs"]:
-        make = load(spec["inputs"])
+    own = given_inputs(spec["inputs"], here.get("inputs"))
+    return (read_inputs(spec["inputs"]), None) if own is None else ({}, own)
+
+
+def given_inputs(text: str, make: Any = None) -> Table | None:
+    """Arrays of somebody's own: `make` of them, or FILE.py:NAME; None where the text has shapes.
+
+    Raises InputsError, LoadError, and whatever the user's code raises.
+    """
+    if make is None and ".py:" in text:
+        make = load(text)
     if make is None:
-        return read_inputs(spec["inputs"]), None
+        return None
     made = make() if callable(make) else make
     if not isinstance(made, Mapping):
         raise InputsError(
@@ -195,7 +219,7 @@ def _inputs(spec: Specification, here: Mapping[str, Any]) -> tuple[dict[str, Ask
                 f"the input {n} is an array of {M.dtype}; expected floats, whole numbers or a mask."
             )
         found[str(n)] = M.astype(np.float64) if is_float(M) else M
-    return {}, found
+    return found
 
 
 def _recorder(

@@ -45,7 +45,18 @@ from conformance.truth.primitives import inverse_of
 from conformance.truth.rounding import Arithmetic
 from conformance.truth.tape import Tape
 
-__all__ = ["INLINED", "PRIMITIVES", "candidate", "jitted", "record", "vjp"]
+__all__ = [
+    "INLINED",
+    "PRIMITIVES",
+    "array_of",
+    "as_used",
+    "candidate",
+    "jitted",
+    "line_of",
+    "names_of",
+    "record",
+    "vjp",
+]
 
 Rule = Callable[..., Any]
 _JAX = f"{Path(jax.__file__).parent}{os.sep}"
@@ -59,7 +70,7 @@ def record(
     Raises RecordingError, UndecidedBranchError, or whatever f raises.
     """
     recording = Recording.begun(inputs, dtype)
-    with _as_used(dtype):
+    with as_used(dtype):
         given = _arrays(inputs, dtype)
 
         def of_floats(*floats: Any) -> Any:
@@ -94,7 +105,7 @@ def _output(tape: Tape, x: Any) -> Value:
 
 
 @contextmanager
-def _as_used(dtype: str) -> Iterator[None]:
+def as_used(dtype: str) -> Iterator[None]:
     """On the CPU, and with x64 where float64 is asked for: whoever called has JAX as it was, afterwards."""
     at_home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental  # before 0.8
     with at_home.enable_x64(dtype == "float64"), jax.default_device(jax.devices("cpu")[0]):
@@ -134,7 +145,7 @@ def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any], line: str = "") -> li
         return np.asarray(v.val, v.aval.dtype) if hasattr(v, "val") else env[v]
 
     for e in jaxpr.eqns:
-        found = _equation(tape, e, [known(v) for v in e.invars], line or _line(e))
+        found = _equation(tape, e, [known(v) for v in e.invars], line or line_of(e))
         env |= zip(e.outvars, found, strict=True)
     return [known(v) for v in jaxpr.outvars]
 
@@ -184,7 +195,7 @@ def _numbers(x: Any) -> Any:
     return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else np.asarray(x)
 
 
-def _line(e: Any) -> str:
+def line_of(e: Any) -> str:
     """The line of the user's code that an equation is from, as "ops.py:12: m = x.mean(-1)"."""
     place = source_info_util.summarize(e.source_info).rpartition(" (")[0]
     found = re.match(r"(.*?):(\d+)(:\d+)?$", place)
@@ -875,7 +886,7 @@ def vjp(forward: Callable[..., Any], backward: Callable[..., Any]) -> Candidate:
 
 def _run(run: Callable[..., Any], compiled: bool, request: Request) -> Ran:
     """With the floats as arguments; whole numbers and masks are constants."""
-    with _as_used(request.dtype):
+    with as_used(request.dtype):
         given = _arrays(request.inputs, request.dtype)
         floats = {n: x for n, x in given.items() if is_float(x)}
 
@@ -883,8 +894,8 @@ def _run(run: Callable[..., Any], compiled: bool, request: Request) -> Ran:
             return run(given | some, request)
 
         y, gradients = (jax.jit(of_floats) if compiled else of_floats)(floats)
-        outputs = {n: _array(x) for n, x in _outputs(y).items() if is_float(x)}
-    return Ran(outputs, {n: None if g is None else _array(g) for n, g in gradients.items()})
+        outputs = {n: array_of(x) for n, x in _outputs(y).items() if is_float(x)}
+    return Ran(outputs, {n: None if g is None else array_of(g) for n, g in gradients.items()})
 
 
 def _pulled_back(f: Callable[..., Any], given: dict[str, Any], request: Request) -> Any:
@@ -921,10 +932,15 @@ def _by_hand(
 
 def _outputs(y: Any) -> dict[str, Any]:
     """The leaves, by the names that a recording gives them."""
-    leaves, tree = jax.tree_util.tree_flatten(y)
-    if _is_leaf(tree):
-        return {"y": jnp.asarray(leaves[0])}
-    return {f"y[{i}]": jnp.asarray(x) for i, x in enumerate(leaves)}
+    return {
+        n: jnp.asarray(x) for n, x in zip(names_of(y), jax.tree_util.tree_leaves(y), strict=True)
+    }
+
+
+def names_of(y: Any) -> list[str]:
+    """Of the leaves, as a recording has them."""
+    tree: Any = jax.tree_util.tree_structure(y)
+    return ["y"] if _is_leaf(tree) else [f"y[{i}]" for i in range(tree.num_leaves)]
 
 
 def _cotangent(y: Any, request: Request) -> Any:
@@ -939,5 +955,5 @@ def _cotangent(y: Any, request: Request) -> Any:
     return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(y), leaves)
 
 
-def _array(x: Any) -> Array:
+def array_of(x: Any) -> Array:
     return Array(np.asarray(x, np.float64), str(np.asarray(x).dtype))

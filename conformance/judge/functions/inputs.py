@@ -25,6 +25,7 @@ __all__ = [
     "cotangents",
     "made",
     "read_inputs",
+    "text_of",
 ]
 
 Reals = NDArray[np.float64]
@@ -73,6 +74,12 @@ def read_inputs(text: str) -> dict[str, Asked]:
             f"the inputs have more than {LARGEST:,} numbers; expected smaller shapes."
         )
     return found
+
+
+def text_of(a: Asked) -> str:
+    """As `read_inputs` takes it: "16x32", "16:int<100"."""
+    kind = "" if a.kind == "real" else f":{a.kind}" + (f"<{a.below}" if a.below else "")
+    return ("x".join(map(str, a.shape)) or "scalar") + kind
 
 
 # --- families -------------------------------------------------------------------------------------

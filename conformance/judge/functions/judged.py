@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypedDict
 
 import numpy as np
 
 from conformance.judge.functions.candidate import Array, Ran
-from conformance.judge.functions.certificate import Certificate, Quantity, Sums
+from conformance.judge.functions.certificate import Precision, Quantity, Sums
 from conformance.judge.tolerance import LAMBDA
-from conformance.model.results import VERDICTS, Number, Verdict, number
+from conformance.model.results import VERDICTS, Number, Verdict, number, size
 from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import Arithmetic, Reals
 
-__all__ = ["ZEROS_PASS", "Element", "Judged", "compared", "judged", "title", "worst_verdict"]
+__all__ = [
+    "ZEROS_PASS",
+    "Element",
+    "Judged",
+    "badness",
+    "compared",
+    "judged",
+    "title",
+    "worst_verdict",
+]
 
 ZEROS_PASS = "zeros would pass."
+
+
+class Known(Protocol):
+    """What results are held to: a `Certificate`, or what several add up to."""
+
+    @property
+    def truth(self) -> Mapping[Quantity, Enclosure]: ...
+    @property
+    def s(self) -> Mapping[Quantity, Reals]: ...
+    @property
+    def sums(self) -> Sequence[Sums]: ...
+    @property
+    def precision(self) -> Precision: ...
 
 
 class Element(TypedDict):
@@ -60,7 +82,14 @@ def worst_verdict(of: Iterable[Verdict]) -> Verdict:
     return next((v for v in VERDICTS if v in found), "not-run")
 
 
-def judged(certificate: Certificate, ran: Ran, family: str, cotangent: str) -> list[Judged]:
+def badness(j: Judged) -> float:
+    """How far beyond its tolerance; ∞ where there is no number to say so, and −1 where it was not judged."""
+    if j["worst"] is None:
+        return -1.0 if j["verdict"] == "not-run" else float("inf")
+    return size(j["worst"]["ratio"])
+
+
+def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Judged]:
     """Everything that was returned, and what was not."""
     given: dict[Quantity, Array | None] = {("y", n): a for n, a in ran.outputs.items()}
     given |= {("d", n): a for n, a in ran.gradients.items()}
@@ -100,7 +129,7 @@ def _one(
     quantity: Quantity,
     array: Array | None,
     exact: Enclosure,
-    certificate: Certificate,
+    certificate: Known,
     family: str,
     cotangent: str,
 ) -> Judged:
@@ -224,7 +253,7 @@ def _element(array: Array, exact: Enclosure, allowed: Reals, ratio: Reals, dtype
     )
 
 
-def _misshapen(array: Array, exact: Enclosure, certificate: Certificate, quantity: Quantity) -> str:
+def _misshapen(array: Array, exact: Enclosure, certificate: Known, quantity: Quantity) -> str:
     """What is wrong with a shape, and what would make it right where something simple does."""
     has, wanted = array.numbers.shape, exact.hi.shape
     told = f"it has shape {has}; expected {wanted}"
@@ -242,7 +271,7 @@ def _misshapen(array: Array, exact: Enclosure, certificate: Certificate, quantit
     return f"{told}."
 
 
-def _fits(M: Reals, exact: Enclosure, certificate: Certificate, quantity: Quantity) -> bool:
+def _fits(M: Reals, exact: Enclosure, certificate: Known, quantity: Quantity) -> bool:
     if M.shape != exact.hi.shape:
         return False
     size = 8 * LAMBDA * certificate.s[quantity]
@@ -258,7 +287,7 @@ def _axes_to_sum(has: tuple[int, ...], wanted: tuple[int, ...]) -> Iterable[tupl
         yield tuple(i for i, (a, b) in enumerate(zip(has, wanted, strict=True)) if a != b)
 
 
-def sees(certificate: Certificate) -> Mapping[Quantity, float]:
+def sees(certificate: Known) -> Mapping[Quantity, float]:
     """The smallest relative error of all of a quantity that the tolerance sees, by quantity: a factor 1 + ε
     is found where ε|truth| exceeds what is allowed in some element."""
     found = {}

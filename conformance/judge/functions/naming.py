@@ -60,7 +60,7 @@ def named(subject: Subject, found: list[Judged]) -> tuple[str, str]:
 
 def _at_small_inputs(subject: Subject) -> _Seen | None:
     """The mistake at the smallest inputs that show it."""
-    if subject.given is not None:
+    if subject.given is not None or subject.weights:
         return None
     for kept in (SMALLEST - 1, 8):
         small = _shrunk(subject.asked, kept)
@@ -78,12 +78,7 @@ def _at_small_inputs(subject: Subject) -> _Seen | None:
 
 def _at(subject: Subject, bad: Judged) -> _Seen | None:
     """The same at the data that showed it first."""
-    family = next((f for f in FAMILIES if f.name == bad["family"]), None)
-    inputs = (
-        subject.given
-        if subject.given is not None
-        else family and made(subject.asked, family, subject.precision.storage)
-    )
+    inputs = next((M for f, M in subject.families_of() if f.name == bad["family"]), None)
     if not inputs:
         return None
     try:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from conformance.judge.functions.allclose import Allclose
 from conformance.judge.functions.candidate import Candidate, Request
 from conformance.judge.functions.certificate import Certificate, Precision
-from conformance.judge.functions.inputs import Asked, cotangents
+from conformance.judge.functions.inputs import FAMILIES, Asked, Family, cotangents, made
 from conformance.judge.functions.recording import Recording, Table, is_float
 from conformance.tools.trouble import RefusedError
-from conformance.truth.rounding import Accuracy
+from conformance.truth.rounding import ROUNDED, Accuracy
 
-__all__ = ["Subject"]
+__all__ = ["OWN", "Subject"]
 
+OWN = "as it arrived"
+"""The cotangent that a layer was handed in its network."""
 LOSE = {"jax": {"log1p": 60.0, "tanh": 8.0}}
 """u: what a framework's functions lose where it is more than 4 (docs/tolerances.md)."""
 
@@ -30,6 +34,9 @@ class Subject:
     families   the names of those that are tried; all where it is empty
     framework  "numpy", "torch" or "jax": whose functions of one variable it calls
     allclose   somebody's own test, which is audited beside
+    weights    inputs that are the same in every family: a module's own parameters
+    more       further sets of inputs, with what they are called and why
+    own        cotangents of somebody's own, which are asked for as `OWN`
     """
 
     name: str
@@ -44,7 +51,29 @@ class Subject:
     framework: str = "numpy"
     strict: bool = False
     allclose: Allclose | None = None
+    weights: Table = field(default_factory=dict)
+    more: Sequence[tuple[Family, Table]] = ()
+    own: Table = field(default_factory=dict)
     _last: tuple[Table, str, Recording] | None = field(default=None, init=False)
+
+    def families_of(self) -> Iterator[tuple[Family, Table | None]]:
+        """Each set of inputs; None where there are no such shapes."""
+        storage = self.precision.storage
+
+        def rounded(of: Table) -> Table:
+            return {n: ROUNDED[storage](M) if is_float(M) else M for n, M in of.items()}
+
+        if self.given is not None:
+            own = Family("own", "inputs of your own", lambda r, s: np.zeros(s))
+            yield own, rounded({**self.given, **self.weights})
+            return
+        for family in FAMILIES:
+            if not self.families or family.name in self.families:
+                inputs = made(self.asked, family, storage)
+                yield family, None if inputs is None else {**inputs, **rounded(self.weights)}
+        for family, table in self.more:
+            if not self.families or family.name in self.families:
+                yield family, rounded(table)
 
     def accuracy(self, name: str) -> Accuracy:
         """What one evaluation of a function of one variable may lose."""
@@ -69,7 +98,7 @@ class Subject:
         precision = self.precision if dtype is None else Precision(dtype)
         recording = self._recorded(inputs, precision.storage)
         shapes = {n: y.shape for n, y in recording.outputs.items()}
-        c = cotangents(shapes, kind, precision.storage)
+        c = self.own if kind == OWN else cotangents(shapes, kind, precision.storage)
         wrt = self.wanted(inputs)
         found = Certificate(recording, c, wrt, precision, self.accuracy)
         return found, Request(inputs, precision.storage, c, wrt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, TypedDict
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from conformance.judge.functions.allclose import Audited, audited
 from conformance.judge.functions.candidate import Candidate, Ran, Request
 from conformance.judge.functions.certificate import Certificate
-from conformance.judge.functions.inputs import COTANGENTS, FAMILIES, Family, made
+from conformance.judge.functions.inputs import COTANGENTS, text_of
 from conformance.judge.functions.judged import (
     ZEROS_PASS,
     Judged,
@@ -33,10 +33,20 @@ from conformance.tools.trouble import RefusedError
 from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import ROUNDED, Arithmetic, Reals
 
-__all__ = ["FamilyRow", "Finding", "FunctionResults", "Unseen", "judge_function"]
+__all__ = [
+    "FamilyRow",
+    "Finding",
+    "FunctionResults",
+    "Unseen",
+    "exit_code_of",
+    "judge_function",
+    "said",
+    "with_losses",
+]
 
 FORMAT = 1
 TWIN = {"float64": "float32", "float32": "float64", "float16": "float32", "bfloat16": "float32"}
+MOST = 8  # quantities that a sentence names
 FEW = 64.0
 """Units of roundoff beside the largest number of a row: what a formula may lose whose intermediates are that
 large. A mistake that small in two dtypes is none that anybody could tell from it."""
@@ -93,15 +103,17 @@ class FunctionResults(TypedDict):
 
 
 def judge_function(
-    subject: Subject, progress: Callable[[str], None] = lambda name: None
+    subject: Subject, progress: Callable[[str], None] = lambda name: None, explained: bool = True
 ) -> FunctionResults:
-    """Judge on every family. Raises RefusedError where the reference cannot be recorded at ordinary
-    inputs."""
+    """Judge on every family; what deviates is `explained`, which takes longer.
+
+    Raises RefusedError where the reference cannot be recorded at ordinary inputs.
+    """
     with np.errstate(all="ignore"):  # what is infinite or no number is looked for, not warned of
-        return _judged(subject, progress)
+        return _judged(subject, progress, explained)
 
 
-def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResults:
+def _judged(subject: Subject, progress: Callable[[str], None], explained: bool) -> FunctionResults:
     rows: list[FamilyRow] = []
     found: list[Judged] = []
     findings: list[Finding] = []
@@ -110,7 +122,7 @@ def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResult
     audit: list[Audited] = []
     usual: dict[str, float] = {}
     straddling = 0
-    for family, inputs in _families(subject):
+    for family, inputs in subject.families_of():
         progress(family.name)
         row = FamilyRow(name=family.name, why=family.why, status="judged", reason="")
         rows.append(row)
@@ -126,22 +138,21 @@ def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResult
                 if first:
                     raise _not_recorded(e) from e
                 row["status"] = "not there"
-                row["reason"] = f"the reference does not take them: {_said(e)}"
+                row["reason"] = f"the reference does not take them: {said(e)}"
                 break
             straddling += certificate.straddling
             try:
                 ran = subject.candidate(request)
             except Exception as e:
-                row["status"], row["reason"] = "error", _said(e)
+                row["status"], row["reason"] = "error", said(e)
                 break
             if missing := _not_of(ran, certificate):
                 row["status"], row["reason"] = "error", missing
                 break
             if first and kind == "random":
                 usual = {title(q): _usual(exact) for q, exact in certificate.truth.items()}
-            found += _with_losses(
-                subject, judged(certificate, ran, family.name, kind), inputs, kind, usual
-            )
+            of = judged(certificate, ran, family.name, kind)
+            found += with_losses(subject, of, inputs, kind, usual) if explained else of
             _note(findings, ran.notes)
             if first and kind == "random":
                 findings += _gates(subject, request, ran, certificate)
@@ -150,7 +161,15 @@ def _judged(subject: Subject, progress: Callable[[str], None]) -> FunctionResult
                 if subject.allclose is not None:
                     audit = audited(certificate, subject.allclose)
     return _told(
-        subject, rows, _seen_elsewhere(found), findings, unseen, smallest, audit, straddling
+        subject,
+        rows,
+        _seen_elsewhere(found),
+        findings,
+        unseen,
+        smallest,
+        audit,
+        straddling,
+        explained,
     )
 
 
@@ -169,32 +188,15 @@ def _seen_elsewhere(found: list[Judged]) -> list[Judged]:
     ]
 
 
-def _families(subject: Subject) -> Iterator[tuple[Family, Table | None]]:
-    if subject.given is not None:
-        own = Family("own", "inputs of your own", lambda r, s: np.zeros(s))
-        yield (
-            own,
-            {
-                n: ROUNDED[subject.precision.storage](M) if is_float(M) else M
-                for n, M in subject.given.items()
-            },
-        )
-        return
-    for family in FAMILIES:
-        if subject.families and family.name not in subject.families:
-            continue
-        yield family, made(subject.asked, family, subject.precision.storage)
-
-
 def _not_recorded(e: Exception) -> RefusedError:
     return (
         e
         if isinstance(e, RefusedError)
-        else RefusedError(f"the reference cannot be recorded: {_said(e)}")
+        else RefusedError(f"the reference cannot be recorded: {said(e)}")
     )
 
 
-def _said(e: BaseException) -> str:
+def said(e: BaseException) -> str:
     """What was raised, with the last of the user's lines."""
     lines = user_lines(e)
     return f"{type(e).__name__}: {e}"[:500] + (f" ({lines[-1]})" if lines else "")
@@ -227,7 +229,7 @@ def _usual(exact: Enclosure) -> float:
     return float(np.median(size.max(axis=-1, initial=0.0))) if exact.hi.size else 0.0
 
 
-def _with_losses(
+def with_losses(
     subject: Subject, of: list[Judged], inputs: Table, kind: str, usual: Mapping[str, float]
 ) -> list[Judged]:
     """What deviates by losing digits is `inaccurate`: beside the largest number of its row it is off by a few
@@ -334,7 +336,7 @@ def _gates(subject: Subject, request: Request, ran: Ran, certificate: Certificat
     try:
         again = subject.candidate(request)
     except Exception as e:
-        return [Finding(kind="not-repeatable", text=f"called a second time, it raises {_said(e)}")]
+        return [Finding(kind="not-repeatable", text=f"called a second time, it raises {said(e)}")]
     for what, a, b in (("y", ran.outputs, again.outputs), ("d", ran.gradients, again.gradients)):
         for name, x in a.items():
             y = b.get(name)
@@ -362,7 +364,7 @@ def _variant(
     try:
         ran = variant(request)
     except Exception as e:
-        return [Finding(kind="raises", text=f"with {name} it raises {_said(e)}")]
+        return [Finding(kind="raises", text=f"with {name} it raises {said(e)}")]
     wrong = [
         j["quantity"]
         for j in judged(certificate, ran, name, "random")
@@ -402,6 +404,7 @@ def _told(
     smallest: dict[str, Number],
     audit: list[Audited],
     straddling: int,
+    explained: bool,
 ) -> FunctionResults:
     errors = [r for r in rows if r["status"] == "error"]
     verdicts: list[Verdict] = [j["verdict"] for j in found if j["verdict"] != "not-run"]
@@ -413,8 +416,8 @@ def _told(
         verdicts.append("error")
     # what is wrong on some data is wrong, whatever happens on other
     verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
-    mistake, advice = named(subject, found) if verdict == "deviates" else ("", "")
-    code = _exit_code(verdict, subject.strict)
+    mistake, advice = named(subject, found) if explained and verdict == "deviates" else ("", "")
+    code = exit_code_of(verdict, subject.strict)
     p = subject.precision
     return FunctionResults(
         format=FORMAT,
@@ -444,16 +447,10 @@ def _told(
 def _shapes(subject: Subject) -> dict[str, str]:
     if subject.given is not None:
         return {n: "x".join(map(str, M.shape)) or "scalar" for n, M in subject.given.items()}
-    kinds = {
-        n: "" if a.kind == "real" else f":{a.kind}" + (f"<{a.below}" if a.below else "")
-        for n, a in subject.asked.items()
-    }
-    return {
-        n: ("x".join(map(str, a.shape)) or "scalar") + kinds[n] for n, a in subject.asked.items()
-    }
+    return {n: text_of(a) for n, a in subject.asked.items()}
 
 
-def _exit_code(verdict: Verdict, strict: bool) -> int:
+def exit_code_of(verdict: Verdict, strict: bool) -> int:
     if verdict == "deviates" or (verdict == "inaccurate" and strict):
         return 1
     return 0 if verdict in ("conforms", "inaccurate", "known-difference") else 2
@@ -480,6 +477,7 @@ def _message(
         why = next((j["reason"] for j in found if j["reason"]), "")
         return f"nothing could be judged: {why}" if why else "nothing could be judged."
     names = list(dict.fromkeys(j["quantity"] for j in bad))
+    names = [*names[:MOST], f"{len(names) - MOST} more"] if len(names) > MOST + 1 else names
     where = len({(j["family"], j["cotangent"]) for j in bad})
     told = {"deviates": "is wrong", "inaccurate": "loses digits", "undecided": "is undecided"}[
         verdict

@@ -24,7 +24,7 @@ from conformance.judge.functions.torch_.given import (
     tensor_of,
 )
 
-__all__ = ["TorchCandidate", "candidate", "vjp"]
+__all__ = ["TorchCandidate", "candidate", "one_thread", "vjp"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TorchCandidate:
 
     def _ran(self, request: Request, laid: Callable[[Tensor], Tensor]) -> Ran:
         given = as_given(self.f, request.inputs, self.params)
-        with _one_thread():
+        with one_thread():
             first = self._once(given, request, laid)
             again = self._once(given, request, laid)
         notes = list(first.notes)
@@ -174,7 +174,7 @@ def _transposed(t: Tensor) -> Tensor:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """The same bits each time, as far as PyTorch can."""
     threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled()

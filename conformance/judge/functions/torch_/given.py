@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,8 +18,10 @@ from conformance.judge.functions.recording import Table, is_float
 
 __all__ = [
     "DTYPES",
+    "Code",
     "Given",
     "as_given",
+    "as_module",
     "buffers_of",
     "forward_of",
     "leaves_of",
@@ -52,11 +54,20 @@ class Given:
     call: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Any]
 
 
+class Code(Protocol):
+    """What makes itself a function of tensors."""
+
+    def given_as(self, inputs: Table) -> Given: ...
+
+
 def as_given(f: Any, inputs: Table, params: Mapping[str, Any]) -> Given:
+    if hasattr(f, "given_as"):
+        code: Code = f
+        return code.given_as(inputs)
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
         function: Any = f  # whose apply is another while it is traced
         return Given(inputs, {}, lambda t, _: function.apply(*t.values(), *params.values()))
-    module = _module(f)
+    module = as_module(f)
     if module is None:
         return Given(inputs, {}, lambda t, _: f(*t.values(), **params))
     own = parameters_of(module)
@@ -77,13 +88,13 @@ def forward_of(f: Any) -> Callable[..., Any]:
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
         apart = f.setup_context is not torch.autograd.Function.setup_context
         return f.forward if apart else partial(f.forward, None)  # without ctx
-    module = _module(f)
+    module = as_module(f)
     called: Callable[..., Any] = f if module is None else module.forward
     return called
 
 
-def _module(f: Any) -> nn.Module | None:
-    """The module that f is, or makes; the same numbers each time."""
+def as_module(f: Any) -> nn.Module | None:
+    """The module that f is, or makes, with the same numbers each time; None where it is a function."""
     if isinstance(f, nn.Module):
         return f
     if not (isinstance(f, type) and issubclass(f, nn.Module)):
@@ -103,7 +114,7 @@ def parameters_of(module: Any) -> dict[str, NDArray[np.float64]]:
 
     module  an nn.Module, or a class or function without arguments that makes one; of others nothing
     """
-    made = _module(module)
+    made = as_module(module)
     return {} if made is None else {n: numbers_of(p) for n, p in made.named_parameters()}
 
 

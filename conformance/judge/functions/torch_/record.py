@@ -48,7 +48,7 @@ from conformance.judge.functions.torch_.operators import (
 from conformance.truth.nodes import Value, op
 from conformance.truth.tape import Tape
 
-__all__ = ["record"]
+__all__ = ["record", "recorded"]
 
 
 # --- tracing --------------------------------------------------------------------------------------
@@ -294,7 +294,11 @@ def record(f: Any, inputs: Table, dtype: str, params: Mapping[str, Any]) -> Reco
 
     Raises RecordingError, UndecidedBranchError, or whatever f raises.
     """
-    given = as_given(f, inputs, params)
+    return recorded(as_given(f, inputs, params), dtype)
+
+
+def recorded(given: Given, dtype: str) -> Recording:
+    """The same of a function of tensors by name."""
     tensors = {n: tensor_of(M, dtype) for n, M in given.inputs.items()}
     buffers = buffers_of(given, dtype)
     traced = _traced(

@@ -1,0 +1,190 @@
+"""What is asked of `conformance module`, as text, made a subject: the network is loaded here."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict
+
+from conformance.commands.function.specified import families_of, given_inputs
+from conformance.judge.functions.certificate import Precision
+from conformance.judge.functions.inputs import FAMILIES, Asked, InputsError, made, read_inputs
+from conformance.judge.functions.module import (
+    REDRAWN,
+    TARGET,
+    ModuleResults,
+    ModuleSubject,
+    judge_module,
+)
+from conformance.judge.functions.recording import DTYPES, Table
+from conformance.tools.load import load
+from conformance.tools.trouble import RefusedError
+
+__all__ = ["Question", "command_of", "judged", "subject_of", "with_commands"]
+
+
+class Question(TypedDict):
+    """A question, in JSON."""
+
+    module: str  # FILE.py:NAME
+    input: str  # "16x32", "x=16x32, mask=16:bool", or FILE.py:NAME of what makes them
+    loss: str  # a name of torch.nn.functional, FILE.py:NAME, or ""
+    target: str  # "16:int<10"; "" where the loss tells
+    params: str  # FILE.py:NAME of a JAX function's parameters; "" where the network has its own
+    vmap: bool  # over the first axis of every input
+    mode: str  # "train", "eval", or "" as it is
+    families: list[str]
+    dtype: str
+    accumulate: str
+    tf32: bool
+    strict: bool
+
+
+def command_of(question: Question) -> str:
+    """What is typed to ask the same again."""
+    words = ["conformance", "module", question["module"], "--input", question["input"]]
+    asked: dict[str, Any] = {**question, "families": ",".join(question["families"])}
+    for option in ("loss", "target", "params", "families", "dtype", "accumulate"):
+        words += [f"--{option}", asked[option]] if asked[option] not in ("", "float64") else []
+    words += [f"--{question['mode']}"] if question["mode"] else []
+    return shlex.join(
+        [*words, *(f"--{flag}" for flag in ("vmap", "tf32", "strict") if asked[flag])]
+    )
+
+
+def with_commands(question: Question, found: ModuleResults) -> ModuleResults:
+    """With what is typed to see it again, and to see it at the smallest inputs."""
+    shapes = dict(found["smallest"])
+    again = ""
+    if shapes:
+        target = shapes.pop("target", "") if question["loss"] else ""
+        text = ", ".join(f"{n}={s}" for n, s in shapes.items())
+        smaller = {"input": text, "target": target, "families": [found["shows"]]}
+        again = command_of(Question(**{**question, **smaller}))  # type: ignore[typeddict-item]
+    return {**found, "command": command_of(question), "again": again}
+
+
+def judged(question: Question, at_hand: Mapping[str, Any] | None = None) -> ModuleResults:
+    """Judge what is asked for. Raises RefusedError, LoadError, or whatever the user's file raises."""
+    return judge_module(subject_of(question, at_hand))
+
+
+def subject_of(question: Question, at_hand: Mapping[str, Any] | None = None) -> ModuleSubject:
+    """With its network loaded, or those things `at_hand` by the keys module, input, loss."""
+    here = dict(at_hand or {})
+    for key in ("dtype", "accumulate"):
+        value = question[key]
+        if value and value not in DTYPES:
+            raise RefusedError(
+                f"--{key} {value!r} is not known; expected one of {', '.join(DTYPES)}."
+            )
+    given = here.get("module")
+    loaded = load(question["module"]) if given is None else given
+    torch = sys.modules.get("torch")
+    if torch is not None and _makes(loaded, torch.nn.Module):
+        return _of_torch(question, here, loaded)
+    if "jax" in sys.modules:
+        return _of_jax(question, here, loaded)
+    raise RefusedError(
+        f"this is a {type(loaded).__name__}; expected a torch.nn.Module, or a class or a function without "
+        "arguments that makes one, or a network of JAX. Code of NumPy is judged by conformance function."
+    )
+
+
+def _makes(loaded: Any, kind: type) -> bool:
+    """Whether it is of a kind, or a class of it, or may make one."""
+    if isinstance(loaded, kind) or (isinstance(loaded, type) and issubclass(loaded, kind)):
+        return True
+    try:
+        return inspect.isfunction(loaded) and not inspect.signature(loaded).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _of_torch(question: Question, here: Mapping[str, Any], loaded: Any) -> ModuleSubject:
+    from conformance.judge.functions.torch_ import network
+    from conformance.judge.functions.torch_.calls import arguments_of
+
+    net = network.module_of(loaded)
+    if question["mode"]:
+        net.train(question["mode"] == "train")
+    loss = network.loss_of(_own_loss(question, here), question["loss"])
+    own, asked = _inputs(question, here, arguments_of(net))
+    if loss is not None and own is None:
+        asked[TARGET] = _target(question) or network.target_of(
+            net, made(asked, FAMILIES[0], "float64") or {}, question["loss"]
+        )
+    return network.subject_of(
+        net, question["module"], asked, own, loss, _precision(question), _families(question),
+        question["strict"],
+    )  # fmt: skip
+
+
+def _of_jax(question: Question, here: Mapping[str, Any], loaded: Any) -> ModuleSubject:
+    from conformance.judge.functions.jax_ import network
+
+    loss = _own_loss(question, here)
+    if question["loss"] and loss is None:
+        raise RefusedError(
+            f"the loss {question['loss']!r} is not known of JAX; expected FILE.py:NAME of f(output, target)."
+        )
+    params = here.get("params")
+    if params is None and question["params"]:
+        params = load(question["params"])
+    own, asked = _inputs(question, here, network.arguments_of(loaded, params is not None))
+    if loss is not None and own is None:
+        target = _target(question)
+        if target is None:
+            raise RefusedError("the loss takes a target; expected --target, such as '16:int<10'.")
+        asked[TARGET] = target
+    return network.subject_of(
+        loaded, question["module"], asked, own, params, question["vmap"], loss, question["loss"],
+        _precision(question), _families(question), question["strict"],
+    )  # fmt: skip
+
+
+def _inputs(
+    question: Question, here: Mapping[str, Any], names: list[str]
+) -> tuple[Table | None, dict[str, Asked]]:
+    """Arrays of somebody's own, or what is asked for by shape."""
+    own = given_inputs(question["input"], here.get("input"))
+    asked = {} if own is not None else _asked(question["input"], names)
+    if TARGET in asked:
+        raise InputsError(
+            f"the input {TARGET} is the loss's; expected it with --target, or another name of the input."
+        )
+    return own, asked
+
+
+def _precision(question: Question) -> Precision:
+    tf32 = "tf32" if question["tf32"] else None
+    return Precision(question["dtype"], question["accumulate"] or None, None, tf32)
+
+
+def _families(question: Question) -> tuple[str, ...]:
+    return families_of(question["families"], REDRAWN)
+
+
+def _own_loss(question: Question, here: Mapping[str, Any]) -> Callable[..., Any] | None:
+    if here.get("loss") is not None:
+        found: Callable[..., Any] = here["loss"]
+        return found
+    return load(question["loss"]) if ":" in question["loss"] else None
+
+
+def _target(question: Question) -> Asked | None:
+    text = question["target"]
+    return read_inputs(f"{TARGET}={text}")[TARGET] if text else None
+
+
+def _asked(text: str, names: list[str]) -> dict[str, Asked]:
+    """Shapes, whose names are the forward's arguments in order where they have none. Raises InputsError."""
+    parts = [part.strip() for part in text.split(",")]
+    named = [
+        part if "=" in part else f"{names[i] if i < len(names) else f'x{i}'}={part}"
+        for i, part in enumerate(parts)
+    ]
+    found = read_inputs(", ".join(named))
+    return dict(found)

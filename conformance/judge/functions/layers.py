@@ -1,0 +1,178 @@
+"""The step gate of a network that is somebody's own: each layer on its own operands.
+
+A `Layer` is one call of a layer as it happened: what it was given, what it made of it, which gradient arrived
+and which it handed back. Its own code is recorded at these operands, so that a wrong layer is named, and
+nothing after it is blamed. A parameter that several calls use has one gradient, the sum of what each hands
+it: it is held to the sum of the truths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+
+from conformance.judge.functions.candidate import Array, Candidate, Ran
+from conformance.judge.functions.certificate import Certificate, Precision, Quantity, Sums
+from conformance.judge.functions.judged import Judged, judged
+from conformance.judge.functions.recording import Recording, Table
+from conformance.judge.functions.subject import OWN
+from conformance.tools.trouble import RefusedError
+from conformance.truth.balls import Enclosure
+from conformance.truth.rounding import Accuracy, Reals
+
+__all__ = ["Layer", "Part", "UnseparableError", "judge_layers"]
+
+
+class UnseparableError(RefusedError):
+    """A network whose layers cannot be told apart: why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One call of a layer.
+
+    path        as its framework names it: encoder.layers.1.norm; "" for the whole
+    kind        its class
+    inputs      what its own code starts from, by name: operands, results of the calls inside, parameters
+    outputs     what it came to, by name, as the network had them
+    cotangents  what arrived at the outputs
+    gradients   what it handed back, by the names of its inputs; those of parameters are the network's
+    parameters  names of inputs that are parameters, and what the network calls them
+    record      (inputs, dtype) -> its own code on a tape, whose outputs have these names
+    candidate   its own code, to be asked again
+    """
+
+    path: str
+    kind: str
+    inputs: Table
+    outputs: Mapping[str, Array]
+    cotangents: Table
+    gradients: Mapping[str, Array]
+    parameters: Mapping[str, str]
+    record: Callable[[Table, str], Recording]
+    candidate: Candidate
+
+
+@dataclass
+class Part:
+    """What was judged of a layer: a row for each quantity, or why there is none."""
+
+    layer: Layer | None  # None of parameters that several layers share
+    rows: list[Judged]
+    refused: Exception | None = None
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What certificates add up to, of one parameter."""
+
+    truth: Mapping[Quantity, Enclosure]
+    s: Mapping[Quantity, Reals]
+    precision: Precision
+    sums: Sequence[Sums] = ()
+
+
+@dataclass
+class _Open:
+    """A layer that is recorded, and the parameters that its own code uses."""
+
+    part: Part
+    certificate: Certificate | None = None
+    uses: dict[str, str] = field(default_factory=dict)  # the network's name of each: its own
+
+
+def judge_layers(
+    layers: Sequence[Layer],
+    parameters: Mapping[str, Array],
+    precision: Precision,
+    accuracy: Callable[[str], Accuracy],
+    family: str,
+) -> list[Part]:
+    """Each layer, and then the parameters that several use."""
+    recorded = [_recorded(layer, parameters, precision, accuracy) for layer in layers]
+    users: dict[str, list[_Open]] = {}
+    for r in recorded:
+        for name in r.uses:
+            users.setdefault(name, []).append(r)
+    lost = {  # what a layer that could not be recorded may use as well
+        n
+        for r in recorded
+        if r.part.refused is not None and r.part.layer is not None
+        for n in r.part.layer.parameters.values()
+    }
+    for r in recorded:
+        if r.certificate is None or r.part.layer is None:
+            continue
+        layer = r.part.layer
+        alone = {
+            own: parameters[n] for n, own in r.uses.items() if len(users[n]) == 1 and n not in lost
+        }
+        ran = Ran(layer.outputs, {**layer.gradients, **alone})
+        try:
+            r.part.rows = judged(r.certificate, ran, family, OWN)
+        except Exception as e:
+            r.part.refused = e
+    shared = []
+    for name, of in users.items():
+        if len(of) > 1 and name not in lost:
+            shared += _of_shared(name, of, parameters[name], precision, family)
+    return [*(r.part for r in recorded), *([Part(None, shared)] if shared else [])]
+
+
+def _recorded(
+    layer: Layer,
+    parameters: Mapping[str, Array],
+    precision: Precision,
+    accuracy: Callable[[str], Accuracy],
+) -> _Open:
+    part = Part(layer, [])
+    try:
+        recording = layer.record(layer.inputs, precision.storage)
+        reached = _reached(recording)
+        uses = {
+            whole: own
+            for own, whole in layer.parameters.items()
+            if own in reached and whole in parameters
+        }
+        wrt = (*layer.gradients, *uses.values())
+        certificate = Certificate(recording, layer.cotangents, wrt, precision, accuracy)
+        _ = certificate.s
+    except Exception as e:  # what the code raises, and what the tape does not know
+        part.refused = e
+        return _Open(part)
+    return _Open(part, certificate, uses)
+
+
+def _reached(recording: Recording) -> set[str]:
+    """The inputs that some output depends on."""
+    needed = {y.index for y in recording.outputs.values()}
+    for i in range(max(needed, default=-1), -1, -1):
+        if i in needed:
+            needed.update(recording.tape.nodes[i].operands)
+    return {n for n, x in recording.inputs.items() if x.index in needed}
+
+
+def _of_shared(
+    name: str, of: Sequence[_Open], got: Array, precision: Precision, family: str
+) -> list[Judged]:
+    quantity = "d", name
+    parts = [(r.certificate, ("d", r.uses[name])) for r in of if r.certificate is not None]
+    truth = reduce(_added, (c.truth[q] for c, q in parts))
+    sizes = sum(np.abs(c.truth[q].hi) for c, q in parts)
+    s = reduce(np.hypot, [c.s[q] for c, q in parts])
+    rounding = precision.u * sizes * np.sqrt(len(parts) - 1)
+    found = _Shared({quantity: truth}, {quantity: np.hypot(s, rounding)}, precision)
+    return judged(found, Ran({}, {name: got}), family, OWN)
+
+
+def _added(a: Enclosure, b: Enclosure) -> Enclosure:
+    """An enclosure of the sums (Knuth's two-sum has what rounding leaves)."""
+    hi = a.hi + b.hi
+    t = hi - a.hi
+    left = (a.hi - (hi - t)) + (b.hi - t)
+    lo = left + a.lo + b.lo
+    lost = 2.0**-52 * (np.abs(left) + np.abs(a.lo) + np.abs(b.lo))
+    return Enclosure(hi, lo, a.rad + b.rad + lost)

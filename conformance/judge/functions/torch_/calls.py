@@ -1,0 +1,445 @@
+"""A module of PyTorch, call by call: what each layer was given, what it made of it, and what it handed back.
+
+While a network runs, each call of one of its modules, and of each torch.autograd.Function that somebody
+wrote, is a `Call`: its operands and its outputs, the gradient that arrived at them, and the one it handed
+back. Its *own code* is what it does between the calls inside it: for these calls their results stand in, and
+what they were given counts as an output too. So the whole falls into pieces that are each judged on their own
+operands, and no piece is blamed for another: it is the tape, cut at its marks.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from conformance.judge.functions.candidate import Array, Ran, Request
+from conformance.judge.functions.layers import Layer, UnseparableError
+from conformance.judge.functions.module import TARGET
+from conformance.judge.functions.recording import Recording, RecordingError, Table
+from conformance.judge.functions.torch_.candidate import TorchCandidate, one_thread
+from conformance.judge.functions.torch_.given import DTYPES, Given, name_of, numbers_of, tensor_of
+from conformance.judge.functions.torch_.record import recorded
+
+__all__ = ["LOSS", "arguments", "arguments_of", "run"]
+
+LOSS = "(loss)"
+"""The path of what comes after the network."""
+
+Handle = Callable[[str, Any, Any, Any, Callable[..., Any]], Any]
+
+
+def _floats(leaves: Sequence[Any]) -> list[int]:
+    return [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()]
+
+
+@dataclass
+class _Operands:
+    """What was handed over, flat: tensors as they were then, whatever is written to them later."""
+
+    leaves: list[Any]
+    spec: Any
+    names: list[str]
+    gradients: dict[int, Tensor] = field(default_factory=dict)  # of those that autograd knows
+    known: set[int] = field(default_factory=set)  # by autograd
+
+    @classmethod
+    def of(cls, x: Any, names: Callable[[Any], str]) -> _Operands:
+        pairs, spec = pytree.tree_flatten_with_path(x)
+        leaves = [y.detach().clone() if isinstance(y, Tensor) else y for _, y in pairs]
+        return cls(leaves, spec, [names(path) for path, _ in pairs])
+
+    @property
+    def floats(self) -> list[int]:
+        return _floats(self.leaves)
+
+    def watched(self, x: Any) -> Any:
+        """The same tensors, whose gradients are kept: of what is done with them from here on."""
+        leaves, spec = pytree.tree_flatten(x)
+        for i, y in enumerate(leaves):
+            if isinstance(y, Tensor):
+                # a copy, since what follows may write to it
+                leaves[i] = y = y.clone()
+                if y.requires_grad and y.is_floating_point():
+                    self.known.add(i)
+                    cast("Any", y).register_hook(partial(self._arrived, i))
+        return pytree.tree_unflatten(leaves, spec)
+
+    def _arrived(self, i: int, g: Tensor) -> None:
+        self.gradients[i] = g.detach().clone()
+
+    def with_floats(self, of: Sequence[Tensor]) -> Any:
+        """The same again, of other tensors."""
+        leaves = [y.clone() if isinstance(y, Tensor) else y for y in self.leaves]
+        for i, t in zip(self.floats, of, strict=True):
+            leaves[i] = t
+        return pytree.tree_unflatten(leaves, self.spec)
+
+    def gradient(self, i: int) -> Tensor:
+        """What arrived: nothing is 0."""
+        t: Tensor = self.leaves[i]
+        return self.gradients.get(i, torch.zeros_like(t))
+
+
+@dataclass
+class Call:
+    """One call of a module, or of a torch.autograd.Function.
+
+    path    where it is, as PyTorch names it: encoder.layers.1.norm; "" for the whole; #2 for a second call
+    kind    the name of its class
+    target  the module, or the class of the Function
+    inside  the calls within it, in their order
+    """
+
+    path: str
+    kind: str
+    target: Any
+    given: _Operands
+    buffers: dict[str, Tensor]
+    parameters: dict[str, str]  # by the module's own names: those of the whole
+    made: _Operands = None  # type: ignore[assignment]  # when it has returned
+    inside: list[Call] = field(default_factory=list)
+
+    @property
+    def is_module(self) -> bool:
+        return isinstance(self.target, nn.Module)
+
+    def _within(self, inner: Call) -> str:
+        """The name of a call inside, as seen from here."""
+        return inner.path.removeprefix(f"{self.path}.") if self.path else inner.path
+
+    def inputs(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What its own code starts from: its operands, the results of the calls inside, its parameters."""
+        found = {self.given.names[i]: self.given.leaves[i] for i in self.given.floats}
+        for inner in self.inside:
+            for i in inner.made.floats:
+                found[f"{self._within(inner)}.{inner.made.names[i]}"] = inner.made.leaves[i]
+        return found | {own: parameters[whole] for own, whole in self.parameters.items()}
+
+    def outputs(self) -> list[tuple[str, _Operands, int, bool]]:
+        """What its own code comes to: its outputs, and what it gives to the calls inside."""
+        found = [(self.made.names[i], self.made, i, False) for i in self.made.floats]
+        for inner in self.inside:
+            for i in inner.given.floats:
+                found.append(
+                    (f"{self._within(inner)}({inner.given.names[i]})", inner.given, i, True)
+                )
+        return found
+
+    def gradients(self) -> dict[str, Tensor]:
+        """What autograd handed back for what its own code starts from, but for parameters."""
+        found = {self.given.names[i]: self.given.gradient(i) for i in sorted(self.given.known)}
+        for inner in self.inside:
+            for i in sorted(inner.made.known):
+                found[f"{self._within(inner)}.{inner.made.names[i]}"] = inner.made.gradient(i)
+        return found
+
+    def given_as(self, inputs: Table) -> Given:
+        """Its own code, as a function of tensors."""
+        own = list(self.parameters)
+
+        def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
+            free = iter([x for n, x in t.items() if n not in self.parameters])
+            args, kwargs = self.given.with_floats([next(free) for _ in self.given.floats])
+            expected = iter(self.inside)
+            stand_in = {
+                id(c): c.made.with_floats([next(free) for _ in c.made.floats]) for c in self.inside
+            }
+            handed: list[Tensor] = []
+            entered = False
+
+            def met(
+                path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
+            ) -> Any:
+                nonlocal entered
+                if not entered:
+                    entered = True
+                    return proceed(*args, **kwargs)
+                inner = next(expected, None)
+                if inner is None or inner.kind != _kind(target):
+                    raise RecordingError(
+                        f"{self.path or 'the network'} calls {_kind(target)} when it is traced; expected "
+                        f"{inner.kind if inner else 'no further layer'}, as when it ran."
+                    )
+                leaves = pytree.tree_leaves((args, kwargs))
+                handed.extend(leaves[i] for i in _floats(leaves))
+                return stand_in[id(inner)]
+
+            with intercepted([(self.path, self.target)], met):
+                if self.is_module:
+                    state = {n: t[n] for n in own} | dict(b)
+                    found = functional_call(self.target, state, args, kwargs)
+                else:
+                    found = self.target.apply(*args)
+            leaves = pytree.tree_leaves(found)
+            return (*(leaves[i] for i in _floats(leaves)), *handed)
+
+        return Given(inputs, self.buffers, call)
+
+
+def _kind(target: Any) -> str:
+    own = target.kind if isinstance(getattr(target, "kind", None), str) else type(target).__name__
+    return target.__name__ if isinstance(target, type) else own
+
+
+@contextmanager
+def intercepted(of: Sequence[tuple[str, Any]], handle: Handle) -> Iterator[None]:
+    """While it lasts, handle(path, target, args, kwargs, proceed) is asked in place of each call of a module
+    that these hold, and of each torch.autograd.Function that is not PyTorch's own."""
+    function: Any = torch.autograd.Function
+    module: Any = nn.Module
+    names = {
+        id(m): ".".join(p for p in (path, n) if p)
+        for path, top in of
+        if isinstance(top, nn.Module)
+        for n, m in top.named_modules()
+    }
+    plain, own = module.__call__, function.__dict__["apply"]
+
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if id(self) not in names:
+            return plain(self, *args, **kwargs)
+        return handle(names[id(self)], self, args, kwargs, lambda *a, **k: plain(self, *a, **k))
+
+    def applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if cls.__module__.partition(".")[0] == "torch":
+            return own.__func__(cls, *args, **kwargs)
+        return handle("", cls, args, kwargs, lambda *a, **k: own.__func__(cls, *a, **k))
+
+    module.__call__, function.apply = called, classmethod(applied)
+    try:
+        yield
+    finally:
+        module.__call__, function.apply = plain, own
+
+
+class _Witness:
+    """Keeps what went into each call of a network and what came out, while it runs."""
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self.names = {id(p): n for n, p in parameters.items()}
+        self.calls: list[Call] = []
+        self.last: Call | None = None  # of those that are within no other
+        self.backwards = False  # whether the backward pass has begun
+        self._open: list[Call] = []
+        self._taken: dict[str, count[int]] = {}
+
+    def met(
+        self, path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
+    ) -> Any:
+        """Called for each call; its operands and its outputs are handed on as copies."""
+        if self.backwards:
+            return self._again(path, target, args, kwargs, proceed)
+        module = isinstance(target, nn.Module)
+        if not module:
+            path = ".".join(p for p in (self._open[-1].path, target.__name__) if p)
+        again = next(self._taken.setdefault(path, count(1)))
+        call = Call(
+            path if again == 1 else f"{path}#{again}", _kind(target), target,
+            _Operands.of((args, kwargs), _argument(target)),
+            {n: b.detach().clone() for n, b in target.named_buffers()} if module else {},
+            {n: self.names[id(p)] for n, p in target.named_parameters()} if module else {},
+        )  # fmt: skip
+        if self._open:
+            self._open[-1].inside.append(call)
+        else:
+            self.last = call
+        self.calls.append(call)
+        args, kwargs = call.given.watched((args, kwargs))
+        self._open.append(call)
+        try:
+            found = proceed(*args, **kwargs)
+        finally:
+            self._open.pop()
+        call.made = _Operands.of(found, _result)
+        return call.made.watched(found)
+
+    def _again(
+        self, path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
+    ) -> Any:
+        """A checkpoint computes it anew in the backward pass: with the same copies."""
+        if any(c.path == path and not c.made.known for c in self.calls) and torch.is_grad_enabled():
+            raise UnseparableError(
+                f"{path or 'the network'} is run anew in the backward pass, and autograd did not see it "
+                "before; expected torch.utils.checkpoint with use_reentrant=False."
+            )
+        args, kwargs = pytree.tree_map_only(Tensor, Tensor.clone, (args, kwargs))
+        return pytree.tree_map_only(Tensor, Tensor.clone, proceed(*args, **kwargs))
+
+
+def run(
+    net: nn.Module,
+    loss: nn.Module | None,
+    inputs: Table,
+    cotangents: Callable[[Mapping[str, tuple[int, ...]]], Table],
+    dtype: str,
+) -> tuple[list[Layer], dict[str, Array]]:
+    """The calls of a network that is run once in a dtype, and the gradients of its parameters: on the CPU, in
+    one thread.
+
+    loss        f(what the network returns, the input `TARGET`), where there is one
+    inputs      by name, and parameters by their names
+    cotangents  for the shapes of its outputs, by the names that `Recording` gives them
+
+    Raises UnseparableError, and whatever the network raises.
+    """
+
+    def once(watched: bool) -> tuple[_Witness, list[Array], dict[str, Tensor]]:
+        own = copy.deepcopy(net).to(DTYPES[dtype])
+        parameters: dict[str, Tensor] = dict(own.named_parameters())
+        for n, p in parameters.items():
+            p.grad = None
+            if n in inputs:
+                p.data = tensor_of(inputs[n], dtype)
+        witness = _Witness(parameters)
+        met = witness.met if watched else _undisturbed
+        tensors = {n: tensor_of(M, dtype) for n, M in inputs.items() if n not in parameters}
+        for t in tensors.values():
+            t.requires_grad_(t.is_floating_point())
+        torch.manual_seed(0)
+        with intercepted([("", own), *([(LOSS, loss)] if loss is not None else [])], met):
+            args, kwargs = arguments(own, tensors)
+            found = own(*args, **kwargs)
+            if loss is not None:
+                found = loss(found, tensors[TARGET])
+            witness.backwards = True
+            leaves = [y for y in pytree.tree_leaves(found) if isinstance(y, Tensor)]
+            _backward(found, cotangents)
+        # of gradients, sums come in another order
+        return witness, [array_of(t) for t in leaves], parameters
+
+    with one_thread(), torch.random.fork_rng(devices=()):
+        witness, seen, parameters = once(True)
+        _, plain, _ = once(False)
+    if not all(map(_alike, seen, plain)):
+        raise UnseparableError(
+            "the network returns something else where each layer is handed copies: a layer writes to what it "
+            "is given, or it is stochastic; expected layers that return what they make, such as ReLU() in "
+            "place of ReLU(inplace=True) whose result is not used, or --eval."
+        )
+    gradients = {
+        n: array_of(torch.zeros_like(p) if p.grad is None else p.grad)
+        for n, p in parameters.items()
+        if p.requires_grad
+    }
+    values = {n: p.detach() for n, p in parameters.items()}
+    return [_layer(call, values) for call in witness.calls], gradients
+
+
+def _alike(a: Array, b: Array) -> bool:
+    """But for rounding: a copy may lie otherwise in memory, so that another kernel takes it."""
+    u = float(torch.finfo(DTYPES[a.dtype]).eps) if a.dtype in DTYPES else 0.0
+    room = 2.0**12 * u * np.max(np.abs(b.numbers), initial=0.0, where=np.isfinite(b.numbers))
+    return a.numbers.shape == b.numbers.shape and np.allclose(
+        a.numbers, b.numbers, rtol=0.0, atol=room, equal_nan=True
+    )
+
+
+def _undisturbed(
+    path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
+) -> Any:
+    return proceed(*args, **kwargs)
+
+
+def _backward(found: Any, cotangents: Callable[[Mapping[str, tuple[int, ...]]], Table]) -> None:
+    """From every output that autograd knows."""
+    pairs, _ = pytree.tree_flatten_with_path(found)
+    named = {
+        _result(path): y for path, y in pairs if isinstance(y, Tensor) and y.is_floating_point()
+    }
+    wanted = cotangents({n: tuple(y.shape) for n, y in named.items()})
+    known = {n: y for n, y in named.items() if y.requires_grad}
+    if known:
+        torch.autograd.backward(
+            list(known.values()),
+            [torch.from_numpy(np.array(wanted[n])).to(y.dtype) for n, y in known.items()],
+        )
+
+
+def _layer(call: Call, parameters: Mapping[str, Tensor]) -> Layer:
+    outputs = call.outputs()
+    names = [name for name, *_ in outputs]
+
+    def record(inputs: Table, dtype: str) -> Recording:
+        found = recorded(call.given_as(inputs), dtype)
+        named = {names[int(n[2:-1])]: y for n, y in found.outputs.items()}
+        return replace(found, outputs=named)
+
+    return Layer(
+        path=call.path,
+        kind=call.kind,
+        inputs={n: numbers_of(t) for n, t in call.inputs(parameters).items()},
+        outputs={n: array_of(of.leaves[i]) for n, of, i, _ in outputs},
+        cotangents={n: numbers_of(of.gradient(i)) for n, of, i, _ in outputs},
+        gradients={n: array_of(g) for n, g in call.gradients().items()},
+        parameters=call.parameters,
+        record=record,
+        candidate=_Again(call, names),
+    )
+
+
+@dataclass(frozen=True)
+class _Again:
+    """The own code of a call, asked again at other numbers."""
+
+    call: Call
+    names: Sequence[str]
+
+    def __call__(self, request: Request) -> Ran:
+        """Raises whatever the code raises."""
+        at = {name: f"y[{i}]" for i, name in enumerate(self.names)}
+        c = {at[n]: M for n, M in request.cotangents.items()}
+        ran = TorchCandidate(self.call)(replace(request, cotangents=c))
+        outputs = {self.names[int(n[2:-1])]: a for n, a in ran.outputs.items()}
+        return replace(ran, outputs=outputs)
+
+
+def arguments_of(net: nn.Module) -> list[str]:
+    """Its forward's arguments, by their names."""
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [n for n, p in inspect.signature(net.forward).parameters.items() if p.kind in kinds]
+
+
+def arguments(net: nn.Module, of: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a network is called with: by name where its forward has all of these names, else in their
+    order. The target is not its own."""
+    of = {n: x for n, x in of.items() if n != TARGET}
+    known = arguments_of(net)
+    return ((), of) if all(n in known for n in of) else (tuple(of.values()), {})
+
+
+def array_of(t: Tensor) -> Array:
+    return Array(np.asarray(numbers_of(t), np.float64), name_of(t))
+
+
+def _argument(target: Any) -> Callable[[Any], str]:
+    """Names the operands of a call as its forward's arguments are named."""
+    try:
+        own = list(inspect.signature(target.forward).parameters)
+    except (TypeError, ValueError):
+        own = []
+    if isinstance(target, type) and issubclass(target, torch.autograd.Function):
+        own = own if target.setup_context is not torch.autograd.Function.setup_context else own[1:]
+
+    def name(path: Any) -> str:
+        if path[0].idx == 1:  # by its name
+            return f"{path[1].key}{pytree.keystr(path[2:])}"
+        i = path[1].idx
+        return f"{own[i] if i < len(own) else f'args[{i}]'}{pytree.keystr(path[2:])}"
+
+    return name
+
+
+def _result(path: Any) -> str:
+    return f"y{pytree.keystr(path)}"

@@ -1,0 +1,181 @@
+"""A network of PyTorch as what is judged layer by layer: an nn.Module, and perhaps a loss after it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from conformance.judge.functions.certificate import Precision
+from conformance.judge.functions.inputs import FAMILIES, Asked, made
+from conformance.judge.functions.module import TARGET, ModuleSubject, apart, redrawn
+from conformance.judge.functions.recording import Recording, Table, is_float
+from conformance.judge.functions.subject import Subject
+from conformance.judge.functions.torch_.calls import arguments, run
+from conformance.judge.functions.torch_.candidate import candidate
+from conformance.judge.functions.torch_.given import (
+    Given,
+    as_module,
+    parameters_of,
+    tensor_of,
+)
+from conformance.judge.functions.torch_.record import record
+from conformance.tools.trouble import RefusedError
+
+__all__ = [
+    "LOSSES",
+    "TARGET",
+    "Loss",
+    "loss_of",
+    "module_of",
+    "subject_of",
+    "target_of",
+]
+
+LOSSES = {
+    "cross_entropy": "class",
+    "nll_loss": "class",
+    "binary_cross_entropy": "unit",
+    "binary_cross_entropy_with_logits": "unit",
+    "mse_loss": "real",
+    "l1_loss": "real",
+    "smooth_l1_loss": "real",
+    "huber_loss": "real",
+}
+"""Losses of torch.nn.functional by their names, and what their targets are."""
+
+
+class Loss(nn.Module):
+    """A loss as a module: f(output, target)."""
+
+    def __init__(self, f: Callable[..., Any], name: str) -> None:
+        super().__init__()
+        self.f, self.kind = f, name
+
+    def forward(self, y: Any, target: Any) -> Any:
+        return self.f(y, target)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A network and the loss after it, if any, as one function of its inputs, its weights and the target."""
+
+    net: nn.Module
+    loss: Loss | None
+
+    def given_as(self, inputs: Table) -> Given:
+        own = [n for n, _ in (*self.net.named_parameters(), *self.net.named_buffers())]
+        buffers = {n: b for n, b in self.net.named_buffers() if n not in inputs}
+
+        def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
+            state = {n: x for n, x in t.items() if n in own} | dict(b)
+            args, kwargs = arguments(self.net, {n: x for n, x in t.items() if n not in own})
+            y = functional_call(self.net, state, args, kwargs)
+            return y if self.loss is None else self.loss(y, t[TARGET])
+
+        return Given(inputs, buffers, call)
+
+
+def module_of(f: Any) -> nn.Module:
+    """The module that was given, or made. Raises RefusedError."""
+    found = as_module(f)
+    if found is None:
+        raise RefusedError(
+            f"this is a {type(f).__name__}; expected a torch.nn.Module, or a class or a function without "
+            "arguments that makes one."
+        )
+    if any(isinstance(p, nn.UninitializedParameter) for p in found.parameters()):
+        raise RefusedError(
+            "the module has lazy parameters, which have no shape yet; expected it after a first call."
+        )
+    return found
+
+
+def loss_of(f: Callable[..., Any] | None, name: str) -> Loss | None:
+    """A loss by its name in torch.nn.functional, or somebody's own; None where there is none.
+
+    Raises RefusedError.
+    """
+    if f is None and not name:
+        return None
+    f = f or getattr(functional, name, None)
+    if f is None:
+        raise RefusedError(
+            f"the loss {name!r} is not known; expected FILE.py:NAME, or one of torch.nn.functional such as "
+            f"{', '.join(LOSSES)}."
+        )
+    if isinstance(f, type) and issubclass(f, nn.Module):
+        f = f()
+    return Loss(f, name)
+
+
+def target_of(net: nn.Module, inputs: Table, loss: str) -> Asked:
+    """What a loss that is known by name takes beside this network's output. Raises RefusedError."""
+    kind = LOSSES.get(loss)
+    if kind is None:
+        raise RefusedError(
+            f"what the loss {loss} takes beside the output is not known; expected --target, such as "
+            "--target '16:int<10' or --target 16x4."
+        )
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        args, kwargs = arguments(net, {n: tensor_of(M, "float64") for n, M in inputs.items()})
+        y = copy.deepcopy(net).double()(*args, **kwargs)
+    if not isinstance(y, Tensor):
+        raise RefusedError(
+            f"the network returns a {type(y).__name__}, and the loss {loss} takes one tensor; expected "
+            "--loss FILE.py:NAME, a function of what the network returns and of the target."
+        )
+    shape = tuple(y.shape)
+    if kind != "class":
+        return Asked(shape, kind)
+    axis = 1 if len(shape) > 1 else 0
+    return Asked(shape[:axis] + shape[axis + 1 :], "int", shape[axis])
+
+
+def subject_of(
+    net: nn.Module,
+    name: str,
+    asked: Mapping[str, Asked],
+    given: Table | None,
+    loss: Loss | None,
+    precision: Precision,
+    families: Sequence[str],
+    strict: bool,
+) -> ModuleSubject:
+    """The network with its own weights. With a loss, the last input is its target."""
+    f = _Whole(net, loss)
+    weights = parameters_of(net)
+    trained = {n for n, p in net.named_parameters() if p.requires_grad}
+
+    def recorded(inputs: Table, dtype: str) -> Recording:
+        return record(f, inputs, dtype, {})
+
+    ordinary = given if given is not None else made(asked, FAMILIES[0], precision.storage) or {}
+    floats = [n for n, M in ordinary.items() if is_float(M)]
+    anew = redrawn(ordinary, weights) if weights and given is None else None
+    return ModuleSubject(
+        whole=Subject(
+            name=name,
+            reference=name,
+            record=recorded,
+            candidate=candidate(f),
+            asked=asked,
+            given=given,
+            wrt=(*floats, *(n for n in weights if n in trained)),
+            families=apart(asked, families),
+            precision=precision,
+            framework="torch",
+            strict=strict,
+            weights=weights,
+            more=() if anew is None else (anew,),
+        ),
+        run=lambda inputs, cotangents, dtype: run(net, loss, inputs, cotangents, dtype),
+        mode="train" if net.training else "eval",
+        loss="" if loss is None else loss.kind,
+    )
