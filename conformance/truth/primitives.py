@@ -37,7 +37,7 @@ from conformance.truth.rules import (
     times,
 )
 
-__all__ = ["UNARY", "UNEVEN", "inverse_of"]
+__all__ = ["SHARED", "UNARY", "inverse_of"]
 
 ZERO, HALF, ONE = arb(0), arb(0.5), arb(1)
 EITHER = ZERO.union(ONE)
@@ -400,20 +400,23 @@ def _largest_carried(m: Any, E: Any, y: Any, operands: Any, axes: tuple[int, ...
     return (below + e).max(axis=axes, keepdims=True)
 
 
-def _largest_reverse(
-    uneven: bool, g: Value, y: Value, a: Value, axes: tuple[int, ...]
-) -> tuple[Value]:
-    return (op.multiply(g, op.share(a, y, axes=axes, uneven=uneven)),)
+def _largest_reverse(way: str, g: Value, y: Value, a: Value, axes: tuple[int, ...]) -> tuple[Value]:
+    return (op.multiply(g, op.share(a, y, axes=axes, way=way)),)
 
 
-UNEVEN: dict[str, Callable[..., Any]] = {
-    "maximum": partial(_maximum_reverse, 0.25),
-    "largest": partial(_largest_reverse, True),
+WAYS = ("uneven", "first", "last")
+SHARED: dict[str, dict[str, Callable[..., Any]]] = {
+    "maximum": {
+        way: partial(_maximum_reverse, half)
+        for way, half in zip(WAYS, (0.25, 1.0, 0.0), strict=True)
+    },
+    "largest": {way: partial(_largest_reverse, way) for way in WAYS},
 }
-"""Reverse rules as good as those below: of equal numbers each gets another part of the gradient."""
+"""Reverse rules as good as those below: of equal numbers each gets another part of the gradient, or the first
+or the last gets it all."""
 
 
-def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...], uneven: bool) -> Balls:
+def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...], way: str) -> Balls:
     """1/t for the t elements that are the largest, or as much as their places say; 0 for the others."""
     found: Any = np.empty(a.shape, object)
     rows, tops, places = (
@@ -426,10 +429,15 @@ def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...], uneven: bool
         rows.reshape(-1, n), tops.reshape(-1), places.reshape(-1, n), strict=True
     ):
         equal = [_is_equal(context, x, top) for x in row.tolist()]
-        if uneven:
+        decided = all(x is not EITHER for x in equal)
+        if way == "uneven":
             equal = [x * (1 + k) if x is ONE else x for k, x in enumerate(equal)]
+        elif way != "even" and decided:
+            ones = [k for k, x in enumerate(equal) if x is ONE]
+            alone = ones[0 if way == "first" else -1]
+            equal = [ONE if k == alone else ZERO for k in range(n)]
         count = sum(equal, ZERO)
-        if all(x is not EITHER for x in equal):
+        if decided:
             found.reshape(-1)[at] = [x / count for x in equal]
         else:
             found.reshape(-1)[at] = [ZERO if x is ZERO else EITHER for x in equal]
@@ -437,7 +445,7 @@ def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...], uneven: bool
 
 
 def _share_rounding(
-    model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, ...], uneven: bool
+    model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, ...], way: str
 ) -> Any:
     a, top = operands
     near = (a == top) | (np.abs(top - a) <= model.reach * np.hypot(s(0), s(1)))
@@ -590,9 +598,9 @@ rules(
          _no_reverse(1),
          nothing, _floor_rounding, each),
     Rule("largest", _reduced_shape, _largest,
-         partial(_largest_reverse, False),
+         partial(_largest_reverse, "even"),
          _largest_carried, None, None),
-    Rule("share", lambda a, y, axes, uneven: a, _share,
+    Rule("share", lambda a, y, axes, way: a, _share,
          _no_reverse(2),
          nothing, _share_rounding, each),
     Rule("take", lambda a, index: index.shape, _taken,

@@ -72,7 +72,15 @@ def _total_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     u, k = model.u, len(operands)
     if model.worst:
         return (k - 1) * u * sum(np.abs(x) + s(i) for i, x in enumerate(operands))
-    return hypot(u * sqrt((k - 1) / 2) * hypot(*operands), u * np.abs(y))
+    return hypot(u * sqrt((k - 1) / 2) * hypot(*operands), u * np.abs(y), model.arithmetic.tiny)
+
+
+def _onto_rounding(model: Model, y: Any, operands: Any, s: Any, terms: int) -> Any:
+    """Whoever begins with b rounds a number as large at each term."""
+    first = added(model, y, operands, s)
+    if model.worst:
+        return first + terms * model.arithmetic.sums * (np.abs(operands[1]) + s(1))
+    return hypot(first, model.arithmetic.sums * sqrt(terms / 2) * np.abs(operands[1]))
 
 
 def by(e: Any, c: Any) -> Any:
@@ -442,6 +450,9 @@ rules(
     Rule("add", same, lambda _, a, b: a + b,
          lambda g, y, a, b: (summed_to(g, a), summed_to(g, b)),
          lambda m, E, y, o: E[0] + E[1], added, each),
+    Rule("onto", same, lambda _, a, b, terms: a + b,  # a sum of so many terms, which may begin with b
+         lambda g, y, a, b, terms: (summed_to(g, a), summed_to(g, b)),
+         lambda m, E, y, o, terms: E[0] + E[1], _onto_rounding, each),
     Rule("total", same, lambda _, *of: sum(of),  # in any order
          lambda g, y, *of: tuple(summed_to(g, x) for x in of),
          lambda m, E, y, o: sum(E), _total_rounding, each),

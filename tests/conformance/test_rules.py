@@ -92,7 +92,7 @@ OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] 
     "share": (
         (SOME, SOME.max(-1, keepdims=True)),
         (np.stack([SOME, -SOME]), np.stack([SOME, -SOME]).max(-1, keepdims=True)),
-        {"axes": (-1,), "uneven": False},
+        {"axes": (-1,), "way": "even"},
     ),
     "take": ((normal(3, 4),), (normal(2, 3, 4),), {"index": np.array([[0, 5, -1], [5, 11, 2]])}),
     "permute": ((normal(3, 4),), (normal(2, 3, 4),), {"axes": (1, 0)}),
@@ -100,6 +100,8 @@ OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] 
     "stop": ((normal(3, 4),), (normal(2, 3, 4),), {}),
     "cast": ((normal(3, 4),), (normal(2, 3, 4),), {}),
     "widen": ((normal(3, 4),), (normal(2, 3, 4),), {}),
+    "onto": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {"terms": 9}),
+    "total": ((normal(3, 4),) * 3, (normal(2, 3, 4), normal(3, 1), normal(2, 3, 4)), {}),
 }
 
 
@@ -131,6 +133,7 @@ def expected(name: str, x: list[Any]) -> Any:
     soft = lambda a: np.exp(a) / np.exp(a).sum(-1, keepdims=True)  # noqa: E731
     formulas: dict[str, Callable[..., Any]] = {
         "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "hadamard": np.multiply,
+        "onto": np.add, "total": lambda *of: sum(of),
         "weigh": np.multiply, "divide": np.divide, "negative": np.negative, "exp": np.exp,
         "matmul": np.matmul, "sum": lambda a: a.sum(-1, keepdims=True),
         "expand": lambda a: np.stack([np.tanh(a), 1 / np.cosh(a) ** 2, -2 * np.tanh(a) / np.cosh(a) ** 2]),

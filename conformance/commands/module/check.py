@@ -65,8 +65,8 @@ def check_module(
     text = {"module": module, "input": input, "loss": loss, "params": params}
     named = {k: f if isinstance(f, str) else _name(f) for k, f in text.items()}
     question = question_of(
-        target=target, vmap=vmap, mode=mode, families=list(families), dtype=dtype, accumulate=accumulate or "",
-        tf32=tf32, strict=strict, **named,
+        target=target, vmap=vmap, mode=mode, families=list(families), dtype=dtype,
+        accumulate=accumulate or "", tf32=tf32, strict=strict, **named,
     )  # fmt: skip
     at_hand = {k: f for k, f in text.items() if not isinstance(f, str)}
     found = judged(question, at_hand)

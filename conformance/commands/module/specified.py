@@ -155,6 +155,8 @@ def _inputs(
         raise InputsError(
             f"the input {TARGET} is the loss's; expected it with --target, or another name of the input."
         )
+    if empty := [n for n, a in asked.items() if 0 in a.shape]:
+        raise InputsError(f"the input {empty[0]} has no numbers; expected sizes of 1 and more.")
     return own, asked
 
 
@@ -176,7 +178,7 @@ def _own_loss(question: Question, here: Mapping[str, Any]) -> Callable[..., Any]
 
 def _target(question: Question) -> Asked | None:
     text = question["target"]
-    return read_inputs(f"{TARGET}={text}")[TARGET] if text else None
+    return read_inputs(f"{TARGET}={text}")[TARGET]._replace(batched=True) if text else None
 
 
 def _asked(text: str, names: list[str]) -> dict[str, Asked]:

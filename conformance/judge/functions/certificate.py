@@ -20,7 +20,7 @@ from conformance.judge.functions.recording import Recording
 from conformance.judge.tolerance import LAMBDA
 from conformance.truth.balls import Enclosure
 from conformance.truth.nodes import Node, Value
-from conformance.truth.primitives import UNEVEN
+from conformance.truth.primitives import SHARED
 from conformance.truth.readings import Reading, draws, errors, in_balls
 from conformance.truth.rounding import ROUNDED, Accuracy, Arithmetic, Model, Reals
 from conformance.truth.rules import LEAF
@@ -99,20 +99,20 @@ def _apart(a: Enclosure, b: Enclosure) -> Reals:
     return (a.hi - b.hi) + (a.lo - b.lo)
 
 
-def _unevenly(tape: Tape) -> dict[tuple[int, int], Alter]:
-    """The reverse sweep in which equal numbers get uneven parts."""
+def _shared(tape: Tape, way: str) -> dict[tuple[int, int], Alter]:
+    """The reverse sweep in which equal numbers get other parts."""
     found: dict[tuple[int, int], Alter] = {}
     for i, node in enumerate(tape.nodes):
-        if node.rule.name in UNEVEN:
+        if node.rule.name in SHARED:
             for k in range(len(node.operands)):
-                found[i, k] = partial(_part, i, k)
+                found[i, k] = partial(_part, way, i, k)
     return found
 
 
-def _part(i: int, k: int, g: Value, c: Value) -> Value:
+def _part(way: str, i: int, k: int, g: Value, c: Value) -> Value:
     node = g.tape.nodes[i]
     of = [Value(g.tape, j) for j in (i, *node.operands)]
-    part: Value = UNEVEN[node.rule.name](g, *of, **node.params)[k]
+    part: Value = SHARED[node.rule.name][way](g, *of, **node.params)[k]
     return part
 
 
@@ -167,7 +167,7 @@ class Certificate:
         it. Where they are moved together it has a derivative, which is the sum. That it is the same however
         they share is seen by sharing in other parts. Only what rounding may do to each of them counts then.
         """
-        if not any(n.rule.name in UNEVEN for n in self._forward):
+        if not self.tied:
             return []
         shared = self._of_both_sides(replace(self._model(), free=False))
         known = {n: self.read.at[q] for n in self.wrt if (q := ("d", n)) in self.read.at}
@@ -175,9 +175,7 @@ class Certificate:
         tied = [n for n in tied if not any(self._same_without(m, n) for m in self.extremes)]
         if not tied:
             return []
-        recording = self._unread
-        self._sweep(recording, self._seeds(recording), "d", alter=_unevenly(recording.tape))
-        other = in_balls(recording.tape, enough=lambda reading: True).at
+        other = self._where_shared("uneven")
         found = []
         alike = {tuple(m for m in tied if known[m].hi.shape == known[n].hi.shape) for n in tied}
         ways = [((n,), k) for n in tied for k in range(1, known[n].hi.ndim + 1)]
@@ -188,6 +186,36 @@ class Certificate:
             apart = sum(_apart(other["d", n], known[n]).sum(axes) for n in names)
             kept = np.abs(apart) <= room + sum(other["d", n].rad.sum(axes) for n in names)
             found.append(Sums(names, k, np.asarray(truth), np.where(kept, room, np.inf)))
+        return found
+
+    @property
+    def tied(self) -> bool:
+        """Whether there may be equal numbers at a maximum."""
+        return any(n.rule.name in SHARED for n in self._forward)
+
+    def _where_shared(self, way: str) -> Mapping[Any, Enclosure]:
+        """The gradients where equal numbers share otherwise."""
+        recording = self._unread.again()
+        self._sweep(recording, self._seeds(recording), "d", alter=_shared(recording.tape, way))
+        return in_balls(recording.tape, enough=lambda reading: True).at
+
+    @cached_property
+    def choices(self) -> Mapping[Quantity, Reals]:
+        """How far right code may be from the truth where rounding decides the side of a kink, or who gets the
+        gradient of equal numbers. All of them may go one way, which no random errors tell: so these are
+        bounds, and the differences where the first, or the last, of equal numbers gets it all."""
+        if not self.straddling:
+            return {}
+        bounds = errors(
+            self.recording.tape, self.read, replace(self._model(), worst=True, reach=1.0)
+        )
+        found = {q: np.nan_to_num(b, nan=np.inf) for q, b in bounds.items() if q in self.truth}
+        for way in ("first", "last") if self.tied else ():
+            for q, other in self._where_shared(way).items():
+                if q in self.truth:
+                    exact = self.truth[q]
+                    apart = np.abs(_apart(other, exact)) + other.rad + exact.rad
+                    found[q] = np.maximum(found.get(q, 0.0), np.nan_to_num(apart, nan=np.inf))
         return found
 
     @cached_property

@@ -59,6 +59,7 @@ __all__ = [
 ]
 
 Rule = Callable[..., Any]
+_OURS = f"{Path(__file__).parents[2]}{os.sep}"
 _JAX = f"{Path(jax.__file__).parent}{os.sep}"
 
 
@@ -85,7 +86,7 @@ def record(
             places = [
                 f"; in {_text(x.filename, x.lineno)}"
                 for x in traceback.extract_tb(e.__traceback__)
-                if not x.filename.startswith((_JAX, __file__))
+                if not x.filename.startswith((_JAX, _OURS))
             ]
             raise RecordingError(
                 f"JAX cannot trace the function: {why}; expected code that jax.jit takes: jnp.where or "
@@ -199,7 +200,7 @@ def line_of(e: Any) -> str:
     """The line of the user's code that an equation is from, as "ops.py:12: m = x.mean(-1)"."""
     place = source_info_util.summarize(e.source_info).rpartition(" (")[0]
     found = re.match(r"(.*?):(\d+)(:\d+)?$", place)
-    if found is None or found[1] == __file__:  # a function of JAX's own, which was given
+    if found is None or found[1].startswith(_OURS):  # a function of JAX's own, which was given
         return ""
     return _text(found[1], int(found[2]))
 

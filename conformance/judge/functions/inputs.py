@@ -42,6 +42,15 @@ class Asked(NamedTuple):
     shape: tuple[int, ...]
     kind: str = "real"  # or "positive", "unit" (0 to 1), "rows" (positive, each row sums to 1), "bool", "int"
     below: int = 0  # of whole numbers
+    batched: bool = False  # its first size is the batch, and no other size follows another input's
+
+    def sized(self, sizes: Mapping[int, int]) -> Asked:
+        """With other sizes."""
+        return self._replace(
+            shape=tuple(
+                n if self.batched and i else sizes.get(n, n) for i, n in enumerate(self.shape)
+            )
+        )
 
 
 _PART = re.compile(
@@ -186,7 +195,7 @@ def made(
         rng = np.random.default_rng(
             [seed, zlib.crc32(family.name.encode()), zlib.crc32(name.encode())]
         )
-        shape = tuple(sizes.get(n, n) for n in a.shape)
+        shape = a.sized(sizes).shape
         if a.kind == "int":
             found[name] = rng.integers(0, a.below, shape)
         elif a.kind == "bool":

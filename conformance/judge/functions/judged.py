@@ -15,6 +15,7 @@ from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import Arithmetic, Reals
 
 __all__ = [
+    "UNKNOWN",
     "ZEROS_PASS",
     "Element",
     "Judged",
@@ -22,10 +23,12 @@ __all__ = [
     "compared",
     "judged",
     "title",
+    "usual_size",
     "worst_verdict",
 ]
 
 ZEROS_PASS = "zeros would pass."
+UNKNOWN = "a comparison in it is undecided."
 
 
 class Known(Protocol):
@@ -38,7 +41,18 @@ class Known(Protocol):
     @property
     def sums(self) -> Sequence[Sums]: ...
     @property
+    def choices(self) -> Mapping[Quantity, Reals]: ...
+    @property
     def precision(self) -> Precision: ...
+
+
+class _Wider:
+    """The same, with room for the sides of kinks, and for who gets the gradient of equal numbers."""
+
+    def __init__(self, of: Known) -> None:
+        self.truth, self.precision, self.sums = of.truth, of.precision, of.sums
+        self.choices: Mapping[Quantity, Reals] = {}
+        self.s = {q: s + of.choices.get(q, 0.0) / LAMBDA for q, s in of.s.items()}
 
 
 class Element(TypedDict):
@@ -97,15 +111,32 @@ def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Ju
     for quantity, exact in certificate.truth.items():
         if quantity in given:
             found.append(_one(quantity, given[quantity], exact, certificate, family, cotangent))
+    wide = {j["quantity"] for j in found if j["verdict"] == "deviates" and j["worst"]}
+    if wide and certificate.choices:
+        wider = _Wider(certificate)
+        found = [
+            _one(q, given[q], exact, wider, family, cotangent)
+            for q, exact in certificate.truth.items()
+            if q in given
+        ]
     numbers = {
         q[1]: a.numbers
         for q, a in given.items()
-        if q[0] == "d" and a is not None and a.numbers.shape == certificate.truth[q].hi.shape
+        if q[0] == "d"
+        and a is not None
+        and a.numbers.shape == certificate.truth[q].hi.shape
+        and title(q) not in wide  # it has more room than a sum knows of
     }
     rows = {j["quantity"].removeprefix("∂"): j for j in found if j["kind"] == "gradient"}
     for sums in certificate.sums if numbers else ():
         _judge_sums(rows, numbers, sums)
     return found
+
+
+def usual_size(exact: Enclosure) -> float:
+    """The largest number of a row, as it is in half of the rows."""
+    size = np.nan_to_num(np.abs(np.atleast_1d(exact.hi)))
+    return float(np.median(size.max(axis=-1, initial=0.0))) if exact.hi.size else 0.0
 
 
 def compared(got: Reals, exact: Enclosure, allowed: Reals) -> tuple[Reals, Reals]:
@@ -178,9 +209,7 @@ def _one(
         verdict, at = "deviates", surely
     elif bool((ratio > 1).any()):
         verdict = "undecided"
-        found["reason"] = (
-            "the truth is not known to less than the tolerance: a comparison in it is undecided."
-        )
+        found["reason"] = f"the truth is not known to less than the tolerance: {UNKNOWN}"
     elif _zeros_would_pass(exact, allowed):
         verdict = "undecided"
         found["reason"] = (

@@ -16,7 +16,7 @@ import numpy as np
 
 from conformance.judge.functions.candidate import Array, Candidate, Ran
 from conformance.judge.functions.certificate import Certificate, Precision, Quantity, Sums
-from conformance.judge.functions.judged import Judged, judged
+from conformance.judge.functions.judged import Judged, judged, title, usual_size
 from conformance.judge.functions.recording import Recording, Table
 from conformance.judge.functions.subject import OWN
 from conformance.tools.trouble import RefusedError
@@ -63,6 +63,7 @@ class Part:
     layer: Layer | None  # None of parameters that several layers share
     rows: list[Judged]
     refused: Exception | None = None
+    usual: dict[str, float] = field(default_factory=dict)  # the size of each quantity's rows here
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class _Shared:
     s: Mapping[Quantity, Reals]
     precision: Precision
     sums: Sequence[Sums] = ()
+    choices: Mapping[Quantity, Reals] = field(default_factory=dict)
 
 
 @dataclass
@@ -113,6 +115,7 @@ def judge_layers(
         ran = Ran(layer.outputs, {**layer.gradients, **alone})
         try:
             r.part.rows = judged(r.certificate, ran, family, OWN)
+            r.part.usual = {title(q): usual_size(exact) for q, exact in r.certificate.truth.items()}
         except Exception as e:
             r.part.refused = e
     shared = []

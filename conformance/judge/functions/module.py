@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.judge.functions.candidate import Array
 from conformance.judge.functions.inputs import FAMILIES, Asked, Family, cotangents, made, text_of
-from conformance.judge.functions.judged import Judged, badness, worst_verdict
+from conformance.judge.functions.judged import UNKNOWN, ZEROS_PASS, Judged, badness, worst_verdict
 from conformance.judge.functions.layers import Layer, Part, UnseparableError, judge_layers
 from conformance.judge.functions.naming import named
 from conformance.judge.functions.recording import Table
@@ -24,10 +24,12 @@ from conformance.judge.functions.trial import (
     FunctionResults,
     exit_code_of,
     judge_function,
+    refused,
     said,
+    seen_elsewhere,
     with_losses,
 )
-from conformance.model.results import Verdict
+from conformance.model.results import VERDICTS, Verdict
 from conformance.tools.trouble import RefusedError
 
 __all__ = [
@@ -133,7 +135,10 @@ def judge_module(
         rows = _rows(subject, parts)
         # a layer that deviates explains the whole
         explained = all(r["verdict"] != "deviates" for r in rows)
-        whole = judge_function(subject.whole, progress, explained)
+        try:
+            whole = judge_function(subject.whole, progress, explained, (ZEROS_PASS, UNKNOWN))
+        except RefusedError as e:  # its layers were judged
+            whole = refused(subject.whole, str(e))
         smallest, shows = _smallest(subject, parts)
     verdicts = [*(r["verdict"] for r in rows if r["verdict"] != "not-run"), whole["verdict"]]
     verdicts += ["error" for f in families if f["status"] == "error"]
@@ -167,6 +172,7 @@ def _by_layers(
     whole = subject.whole
     rows: list[FamilyRow] = []
     parts: list[Part] = []
+    usual: dict[str, dict[str, float]] = {}  # on the first data
     for family, inputs in whole.families_of():
         progress(family.name)
         row = FamilyRow(name=family.name, why=family.why, status="judged", reason="")
@@ -186,9 +192,12 @@ def _by_layers(
                 row["reason"] = f"the network does not take them: {said(e)}"
             continue
         for part in found:
-            if part.layer is not None and _deviates(part):
+            if part.layer is None:
+                continue
+            plain = usual.setdefault(part.layer.path, part.usual)
+            if _deviates(part):
                 alone = _alone(whole, part.layer)
-                part.rows = with_losses(alone, part.rows, part.layer.inputs, OWN, {})
+                part.rows = with_losses(alone, part.rows, part.layer.inputs, OWN, plain)
         parts += found
     return rows, parts
 
@@ -256,9 +265,7 @@ def _smallest(subject: ModuleSubject, parts: Iterable[Part]) -> tuple[dict[str, 
 
 
 def _with_sizes(asked: Mapping[str, Asked], sizes: Mapping[int, int]) -> dict[str, Asked]:
-    return {
-        name: a._replace(shape=tuple(sizes.get(n, n) for n in a.shape)) for name, a in asked.items()
-    }
+    return {name: a.sized(sizes) for name, a in asked.items()}
 
 
 def _deviates(part: Part) -> bool:
@@ -290,11 +297,11 @@ def _rows(subject: ModuleSubject, parts: Iterable[Part]) -> list[LayerRow]:
 
 def _row(subject: ModuleSubject, of: list[Part]) -> LayerRow:
     layer = of[0].layer
-    refused = next((p.refused for p in of if p.refused is not None), None)
-    rows = [j for p in of for j in p.rows]
+    error = next((p.refused for p in of if p.refused is not None), None)
+    rows = _seen([j for p in of for j in p.rows])
     verdicts = [j["verdict"] for j in rows if j["verdict"] != "not-run"]
     verdict = worst_verdict(verdicts)
-    if refused is not None and verdict != "deviates":
+    if error is not None and verdict != "deviates":
         verdict = "error"
     mistake, advice = "", ""
     bad = next((p for p in of if _deviates(p)), None)
@@ -308,16 +315,28 @@ def _row(subject: ModuleSubject, of: list[Part]) -> LayerRow:
         kind="shared parameters" if layer is None else layer.kind,
         shapes={} if layer is None else _shapes(layer),
         quantities=[
-            max((j for j in rows if j["quantity"] == q), key=badness)
+            max((j for j in rows if j["quantity"] == q), key=_severity)
             for q in dict.fromkeys(j["quantity"] for j in rows)
         ],
         sets=sum(bool(p.rows) for p in of),
         wrong=sum(_deviates(p) for p in of),
         verdict=verdict,
-        reason="" if refused is None else said(refused),
+        reason="" if error is None else said(error),
         mistake=mistake,
         advice=advice,
     )
+
+
+def _seen(rows: list[Judged]) -> list[Judged]:
+    """What zeros would pass is not judged: a gradient that is 0 but for rounding, as that of a bias before a
+    normalisation, is judged end to end."""
+    rows = [{**j, "verdict": "not-run"} if j["reason"].endswith(ZEROS_PASS) else j for j in rows]
+    return seen_elsewhere(rows, OWN, (UNKNOWN,))
+
+
+def _severity(j: Judged) -> tuple[int, float]:
+    """The worse its verdict, then the farther it is off."""
+    return -VERDICTS.index(j["verdict"]), badness(j)
 
 
 def _shapes(layer: Layer) -> dict[str, str]:

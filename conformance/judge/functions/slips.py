@@ -32,7 +32,8 @@ Place = tuple[int, int]
 
 SEE_THROUGH = ("reshape", "broadcast", "permute", "mark", "negative", "cast", "stop")
 PLAIN = {
-    "multiply": "the product", "quotient": "the quotient", "add": "the sum", "subtract": "the difference",
+    "multiply": "the product", "quotient": "the quotient", "add": "the sum", "onto": "the sum",
+    "subtract": "the difference",
     "matmul": "the matrix product", "largest": "the maximum", "where": "where", "sqrt": "the square root",
     "rsqrt": "the square root", "square": "the square", "power": "the power", "maximum": "the maximum",
     "take": "the elements taken", "join": "the joined array", "absolute": "the absolute value",
@@ -407,7 +408,7 @@ class Function:
         def alter(g: Value, c: Value) -> Value:
             a = op.negative(Value(g.tape, node.operands[0]))
             top = op.largest(a, **node.params)
-            found: Value = op.multiply(g, op.share(a, top, **node.params, uneven=False))
+            found: Value = op.multiply(g, op.share(a, top, **node.params, way="even"))
             return found
 
         return alter

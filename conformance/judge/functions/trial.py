@@ -20,6 +20,7 @@ from conformance.judge.functions.judged import (
     judged,
     sees,
     title,
+    usual_size,
     worst_verdict,
 )
 from conformance.judge.functions.naming import named
@@ -30,7 +31,6 @@ from conformance.judge.tolerance import LAMBDA
 from conformance.model.results import Number, Verdict, number
 from conformance.tools.load import user_lines
 from conformance.tools.trouble import RefusedError
-from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import ROUNDED, Arithmetic, Reals
 
 __all__ = [
@@ -40,7 +40,9 @@ __all__ = [
     "Unseen",
     "exit_code_of",
     "judge_function",
+    "refused",
     "said",
+    "seen_elsewhere",
     "with_losses",
 ]
 
@@ -103,17 +105,32 @@ class FunctionResults(TypedDict):
 
 
 def judge_function(
-    subject: Subject, progress: Callable[[str], None] = lambda name: None, explained: bool = True
+    subject: Subject,
+    progress: Callable[[str], None] = lambda name: None,
+    explained: bool = True,
+    elsewhere: tuple[str, ...] = (ZEROS_PASS,),
 ) -> FunctionResults:
-    """Judge on every family; what deviates is `explained`, which takes longer.
+    """Judge on every family; what deviates is `explained`, which takes longer. What is undecided for one of
+    the reasons `elsewhere` is so only where it is on all data.
 
     Raises RefusedError where the reference cannot be recorded at ordinary inputs.
     """
     with np.errstate(all="ignore"):  # what is infinite or no number is looked for, not warned of
-        return _judged(subject, progress, explained)
+        return _judged(subject, progress, explained, elsewhere)
 
 
-def _judged(subject: Subject, progress: Callable[[str], None], explained: bool) -> FunctionResults:
+def refused(subject: Subject, reason: str) -> FunctionResults:
+    """The results of what could not be judged at all."""
+    found = _told(subject, [], [], [], [], {}, [], 0, False)
+    return {**found, "verdict": "error", "exit_code": 2, "message": reason}
+
+
+def _judged(
+    subject: Subject,
+    progress: Callable[[str], None],
+    explained: bool,
+    elsewhere: tuple[str, ...],
+) -> FunctionResults:
     rows: list[FamilyRow] = []
     found: list[Judged] = []
     findings: list[Finding] = []
@@ -150,7 +167,7 @@ def _judged(subject: Subject, progress: Callable[[str], None], explained: bool) 
                 row["status"], row["reason"] = "error", missing
                 break
             if first and kind == "random":
-                usual = {title(q): _usual(exact) for q, exact in certificate.truth.items()}
+                usual = {title(q): usual_size(exact) for q, exact in certificate.truth.items()}
             of = judged(certificate, ran, family.name, kind)
             found += with_losses(subject, of, inputs, kind, usual) if explained else of
             _note(findings, ran.notes)
@@ -163,7 +180,7 @@ def _judged(subject: Subject, progress: Callable[[str], None], explained: bool) 
     return _told(
         subject,
         rows,
-        _seen_elsewhere(found),
+        seen_elsewhere(found, reasons=elsewhere),
         findings,
         unseen,
         smallest,
@@ -173,16 +190,18 @@ def _judged(subject: Subject, progress: Callable[[str], None], explained: bool) 
     )
 
 
-def _seen_elsewhere(found: list[Judged]) -> list[Judged]:
+def seen_elsewhere(
+    found: list[Judged], cotangent: str = "random", reasons: tuple[str, ...] = (ZEROS_PASS,)
+) -> list[Judged]:
     """Where zeros would pass nothing is judged; that leaves a quantity undecided only where it is so on all
     data, since the tails of a function underflow in any low precision."""
     open_ = ("undecided", "not-run")
     known = {
-        j["quantity"] for j in found if j["cotangent"] == "random" and j["verdict"] not in open_
+        j["quantity"] for j in found if j["cotangent"] == cotangent and j["verdict"] not in open_
     }
     return [
         {**j, "verdict": "not-run"}
-        if j["reason"].endswith(ZEROS_PASS) and j["quantity"] in known
+        if j["reason"].endswith(reasons) and j["quantity"] in known
         else j
         for j in found
     ]
@@ -221,12 +240,6 @@ def _not_of(ran: Ran, certificate: Certificate) -> str:
 
 
 # --- losing digits --------------------------------------------------------------------------------
-
-
-def _usual(exact: Enclosure) -> float:
-    """The largest number of a row, as it is in half of the rows."""
-    size = np.nan_to_num(np.abs(np.atleast_1d(exact.hi)))
-    return float(np.median(size.max(axis=-1, initial=0.0))) if exact.hi.size else 0.0
 
 
 def with_losses(

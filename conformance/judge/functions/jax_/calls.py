@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import source_info_util
 
 from conformance.judge.functions import from_jax
 from conformance.judge.functions.candidate import Array, Ran, Request
@@ -57,7 +58,8 @@ def _bound(e: Any, operands: Sequence[Any]) -> list[Any]:
     """An equation as it is: a rule keeps its derivative."""
     given = e.primitive.get_bind_params(e.params)
     functions, params = given if isinstance(given, tuple) else ((), given)  # before 0.8
-    found = e.primitive.bind(*functions, *operands, **params)
+    with source_info_util.user_context(e.source_info.traceback):  # it keeps its line
+        found = e.primitive.bind(*functions, *operands, **params)
     return list(found) if e.primitive.multiple_results else [found]
 
 

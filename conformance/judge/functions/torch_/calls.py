@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -24,15 +24,22 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from conformance.judge.functions.candidate import Array, Ran, Request
+from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
 from conformance.judge.functions.layers import Layer, UnseparableError
 from conformance.judge.functions.module import TARGET
 from conformance.judge.functions.recording import Recording, RecordingError, Table
-from conformance.judge.functions.torch_.candidate import TorchCandidate, one_thread
-from conformance.judge.functions.torch_.given import DTYPES, Given, name_of, numbers_of, tensor_of
+from conformance.judge.functions.torch_.candidate import TorchCandidate, not_contiguous, one_thread
+from conformance.judge.functions.torch_.given import (
+    DTYPES,
+    Given,
+    leaves_of,
+    name_of,
+    numbers_of,
+    tensor_of,
+)
 from conformance.judge.functions.torch_.record import recorded
 
-__all__ = ["LOSS", "arguments", "arguments_of", "run"]
+__all__ = ["LOSS", "AsItIs", "arguments", "arguments_of", "run"]
 
 LOSS = "(loss)"
 """The path of what comes after the network."""
@@ -98,18 +105,25 @@ class Call:
 
     path    where it is, as PyTorch names it: encoder.layers.1.norm; "" for the whole; #2 for a second call
     kind    the name of its class
-    target  the module, or the class of the Function
+    target  the module as it was before, or the class of the Function
+    ran     the module that was called
     inside  the calls within it, in their order
     """
 
     path: str
     kind: str
     target: Any
+    ran: Any
     given: _Operands
     buffers: dict[str, Tensor]
     parameters: dict[str, str]  # by the module's own names: those of the whole
     made: _Operands = None  # type: ignore[assignment]  # when it has returned
     inside: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.given.names = [
+            f"{n} (argument)" if n in self.parameters else n for n in self.given.names
+        ]
 
     @property
     def is_module(self) -> bool:
@@ -148,6 +162,8 @@ class Call:
     def given_as(self, inputs: Table) -> Given:
         """Its own code, as a function of tensors."""
         own = list(self.parameters)
+        # a copy, since what is traced is left with tensors of the tracer's
+        target = copy.deepcopy(self.target) if self.is_module else self.target
 
         def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
             free = iter([x for n, x in t.items() if n not in self.parameters])
@@ -176,12 +192,12 @@ class Call:
                 handed.extend(leaves[i] for i in _floats(leaves))
                 return stand_in[id(inner)]
 
-            with intercepted([(self.path, self.target)], met):
+            with intercepted([(self.path, target)], met):
                 if self.is_module:
                     state = {n: t[n] for n in own} | dict(b)
-                    found = functional_call(self.target, state, args, kwargs)
+                    found = functional_call(target, state, args, kwargs)
                 else:
-                    found = self.target.apply(*args)
+                    found = target.apply(*args)
             leaves = pytree.tree_leaves(found)
             return (*(leaves[i] for i in _floats(leaves)), *handed)
 
@@ -227,8 +243,9 @@ def intercepted(of: Sequence[tuple[str, Any]], handle: Handle) -> Iterator[None]
 class _Witness:
     """Keeps what went into each call of a network and what came out, while it runs."""
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        self.names = {id(p): n for n, p in parameters.items()}
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}  # of the parameters
+        self.before: dict[int, Any] = {}  # of each module a copy, before it ran
         self.calls: list[Call] = []
         self.last: Call | None = None  # of those that are within no other
         self.backwards = False  # whether the backward pass has begun
@@ -246,7 +263,8 @@ class _Witness:
             path = ".".join(p for p in (self._open[-1].path, target.__name__) if p)
         again = next(self._taken.setdefault(path, count(1)))
         call = Call(
-            path if again == 1 else f"{path}#{again}", _kind(target), target,
+            path if again == 1 else f"{path}#{again}", _kind(target), self.before.get(id(target), target),
+            target,
             _Operands.of((args, kwargs), _argument(target)),
             {n: b.detach().clone() for n, b in target.named_buffers()} if module else {},
             {n: self.names[id(p)] for n, p in target.named_parameters()} if module else {},
@@ -269,7 +287,10 @@ class _Witness:
         self, path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
     ) -> Any:
         """A checkpoint computes it anew in the backward pass: with the same copies."""
-        if any(c.path == path and not c.made.known for c in self.calls) and torch.is_grad_enabled():
+        if (
+            any(c.ran is target and not c.made.known for c in self.calls)
+            and torch.is_grad_enabled()
+        ):
             raise UnseparableError(
                 f"{path or 'the network'} is run anew in the backward pass, and autograd did not see it "
                 "before; expected torch.utils.checkpoint with use_reentrant=False."
@@ -295,46 +316,129 @@ def run(
     Raises UnseparableError, and whatever the network raises.
     """
 
-    def once(watched: bool) -> tuple[_Witness, list[Array], dict[str, Tensor]]:
-        own = copy.deepcopy(net).to(DTYPES[dtype])
-        parameters: dict[str, Tensor] = dict(own.named_parameters())
-        for n, p in parameters.items():
-            p.grad = None
-            if n in inputs:
-                p.data = tensor_of(inputs[n], dtype)
-        witness = _Witness(parameters)
-        met = witness.met if watched else _undisturbed
-        tensors = {n: tensor_of(M, dtype) for n, M in inputs.items() if n not in parameters}
-        for t in tensors.values():
-            t.requires_grad_(t.is_floating_point())
-        torch.manual_seed(0)
-        with intercepted([("", own), *([(LOSS, loss)] if loss is not None else [])], met):
-            args, kwargs = arguments(own, tensors)
-            found = own(*args, **kwargs)
-            if loss is not None:
-                found = loss(found, tensors[TARGET])
-            witness.backwards = True
-            leaves = [y for y in pytree.tree_leaves(found) if isinstance(y, Tensor)]
-            _backward(found, cotangents)
-        # of gradients, sums come in another order
-        return witness, [array_of(t) for t in leaves], parameters
-
-    with one_thread(), torch.random.fork_rng(devices=()):
-        witness, seen, parameters = once(True)
-        _, plain, _ = once(False)
-    if not all(map(_alike, seen, plain)):
+    witness = _Witness()
+    with one_thread():
+        seen = _passed(net, loss, inputs, cotangents, dtype, witness)
+        plain = _passed(net, loss, inputs, cotangents, dtype)
+    # of gradients, sums come in another order
+    if not all(_alike(array_of(y), array_of(plain.outputs[n])) for n, y in seen.outputs.items()):
         raise UnseparableError(
             "the network returns something else where each layer is handed copies: a layer writes to what it "
             "is given, or it is stochastic; expected layers that return what they make, such as ReLU() in "
             "place of ReLU(inplace=True) whose result is not used, or --eval."
         )
-    gradients = {
-        n: array_of(torch.zeros_like(p) if p.grad is None else p.grad)
-        for n, p in parameters.items()
-        if p.requires_grad
+    gradients = {n: array_of(g) for n, g in seen.gradients(seen.parameters).items()}
+    return [_layer(call, seen.parameters) for call in witness.calls], gradients
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """A network after a forward and a backward pass: what it was given, what it has, what it returned."""
+
+    inputs: dict[str, Tensor]
+    parameters: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+    @staticmethod
+    def gradients(of: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Nothing that arrived is 0."""
+        return {
+            n: torch.zeros_like(t) if t.grad is None else t.grad.detach()
+            for n, t in of.items()
+            if t.requires_grad
+        }
+
+
+def _passed(
+    net: nn.Module,
+    loss: nn.Module | None,
+    inputs: Table,
+    cotangents: Callable[[Mapping[str, tuple[int, ...]]], Table],
+    dtype: str,
+    witness: _Witness | None = None,
+    laid: Callable[[Tensor], Tensor] = lambda t: t,
+) -> _Passed:
+    """A copy of the network, run as its owner runs it. Raises whatever it raises."""
+    own = copy.deepcopy(net).to(DTYPES[dtype])
+    parameters: dict[str, Tensor] = dict(own.named_parameters())
+    for n, p in parameters.items():
+        p.grad = None
+        if n in inputs:
+            p.data = tensor_of(inputs[n], dtype)
+    tensors = {n: laid(tensor_of(M, dtype)) for n, M in inputs.items() if n not in parameters}
+    for t in tensors.values():
+        t.requires_grad_(t.is_floating_point())
+    if witness is not None:
+        witness.names = {id(p): n for n, p in parameters.items()}
+        pairs = zip(own.modules(), copy.deepcopy(own).modules(), strict=True)
+        witness.before = {id(m): spare for m, spare in pairs}
+    whole = [("", own), *([(LOSS, loss)] if loss is not None else [])]
+    watching = intercepted(whole, witness.met) if witness is not None else nullcontext()
+    with torch.random.fork_rng(devices=()), watching:
+        torch.manual_seed(0)
+        args, kwargs = arguments(own, tensors)
+        found = own(*args, **kwargs)
+        if loss is not None:
+            found = loss(found, tensors[TARGET])
+        if witness is not None:
+            witness.backwards = True
+        outputs = _named(found)
+        wanted = cotangents({n: tuple(y.shape) for n, y in outputs.items()})
+        known = {n: y for n, y in outputs.items() if y.requires_grad and n in wanted}
+        if known:
+            torch.autograd.backward(
+                list(known.values()),
+                [laid(torch.from_numpy(np.array(wanted[n])).to(y.dtype)) for n, y in known.items()],
+            )
+    return _Passed(tensors, parameters, outputs)
+
+
+def _named(found: Any) -> dict[str, Tensor]:
+    """The floats among what was returned, as a recording names them."""
+    leaves = leaves_of(found)
+    single = isinstance(found, Tensor)
+    return {
+        "y" if single else f"y[{i}]": y
+        for i, y in enumerate(leaves)
+        if isinstance(y, Tensor) and y.is_floating_point()
     }
-    values = {n: p.detach() for n, p in parameters.items()}
-    return [_layer(call, values) for call in witness.calls], gradients
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """A network as a candidate: run as its owner runs it, with autograd's gradients."""
+
+    net: nn.Module
+    loss: nn.Module | None
+
+    def __call__(self, request: Request) -> Ran:
+        """Raises whatever the network raises."""
+        return self._ran(request, lambda t: t)
+
+    def variants(self) -> dict[str, Candidate]:
+        """The same code, asked in another way that must make no difference."""
+        return {
+            "tensors that are not contiguous": lambda request: self._ran(request, not_contiguous)
+        }
+
+    def _ran(self, request: Request, laid: Callable[[Tensor], Tensor]) -> Ran:
+        before = {n: tensor_of(M, request.dtype) for n, M in request.inputs.items()}
+        with one_thread():
+            of = _passed(
+                self.net, self.loss, request.inputs, lambda _: request.cotangents, request.dtype,
+                laid=laid,
+            )  # fmt: skip
+        found = of.gradients(of.inputs) | of.gradients(of.parameters)
+        notes = [
+            f"writes to its input {n}"
+            for n, t in of.inputs.items()
+            if not torch.equal(torch.nan_to_num(t.detach()), torch.nan_to_num(before[n]))
+        ]
+        return Ran(
+            {n: array_of(y) for n, y in of.outputs.items()},
+            {n: array_of(found[n]) if n in found else None for n in request.wrt},
+            tuple(notes),
+        )
 
 
 def _alike(a: Array, b: Array) -> bool:
@@ -344,27 +448,6 @@ def _alike(a: Array, b: Array) -> bool:
     return a.numbers.shape == b.numbers.shape and np.allclose(
         a.numbers, b.numbers, rtol=0.0, atol=room, equal_nan=True
     )
-
-
-def _undisturbed(
-    path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
-) -> Any:
-    return proceed(*args, **kwargs)
-
-
-def _backward(found: Any, cotangents: Callable[[Mapping[str, tuple[int, ...]]], Table]) -> None:
-    """From every output that autograd knows."""
-    pairs, _ = pytree.tree_flatten_with_path(found)
-    named = {
-        _result(path): y for path, y in pairs if isinstance(y, Tensor) and y.is_floating_point()
-    }
-    wanted = cotangents({n: tuple(y.shape) for n, y in named.items()})
-    known = {n: y for n, y in named.items() if y.requires_grad}
-    if known:
-        torch.autograd.backward(
-            list(known.values()),
-            [torch.from_numpy(np.array(wanted[n])).to(y.dtype) for n, y in known.items()],
-        )
 
 
 def _layer(call: Call, parameters: Mapping[str, Tensor]) -> Layer:

@@ -24,7 +24,7 @@ from conformance.judge.functions.torch_.given import (
     tensor_of,
 )
 
-__all__ = ["TorchCandidate", "candidate", "one_thread", "vjp"]
+__all__ = ["TorchCandidate", "candidate", "not_contiguous", "one_thread", "vjp"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TorchCandidate:
 
     def strided(self, request: Request) -> Ran:
         """The same numbers in memory that is not contiguous: what comes should be the same."""
-        return self._ran(request, _transposed)
+        return self._ran(request, not_contiguous)
 
     def variants(self) -> dict[str, Candidate]:
         """The same code, asked in other ways that must make no difference."""
@@ -166,7 +166,7 @@ def _contiguous(t: Tensor) -> Tensor:
     return t.contiguous()
 
 
-def _transposed(t: Tensor) -> Tensor:
+def not_contiguous(t: Tensor) -> Tensor:
     """The last two axes the other way round in memory; of one axis every second number."""
     if t.ndim > 1:
         return t.transpose(-1, -2).contiguous().transpose(-1, -2)

@@ -17,8 +17,7 @@ from conformance.judge.functions.inputs import FAMILIES, Asked, made
 from conformance.judge.functions.module import TARGET, ModuleSubject, apart, redrawn
 from conformance.judge.functions.recording import Recording, Table, is_float
 from conformance.judge.functions.subject import Subject
-from conformance.judge.functions.torch_.calls import arguments, run
-from conformance.judge.functions.torch_.candidate import candidate
+from conformance.judge.functions.torch_.calls import AsItIs, arguments, run
 from conformance.judge.functions.torch_.given import (
     Given,
     as_module,
@@ -72,11 +71,12 @@ class _Whole:
     def given_as(self, inputs: Table) -> Given:
         own = [n for n, _ in (*self.net.named_parameters(), *self.net.named_buffers())]
         buffers = {n: b for n, b in self.net.named_buffers() if n not in inputs}
+        net = copy.deepcopy(self.net)  # what is traced is left with tensors of the tracer's
 
         def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
             state = {n: x for n, x in t.items() if n in own} | dict(b)
-            args, kwargs = arguments(self.net, {n: x for n, x in t.items() if n not in own})
-            y = functional_call(self.net, state, args, kwargs)
+            args, kwargs = arguments(net, {n: x for n, x in t.items() if n not in own})
+            y = functional_call(net, state, args, kwargs)
             return y if self.loss is None else self.loss(y, t[TARGET])
 
         return Given(inputs, buffers, call)
@@ -133,9 +133,9 @@ def target_of(net: nn.Module, inputs: Table, loss: str) -> Asked:
         )
     shape = tuple(y.shape)
     if kind != "class":
-        return Asked(shape, kind)
+        return Asked(shape, kind, batched=True)
     axis = 1 if len(shape) > 1 else 0
-    return Asked(shape[:axis] + shape[axis + 1 :], "int", shape[axis])
+    return Asked(shape[:axis] + shape[axis + 1 :], "int", shape[axis], batched=True)
 
 
 def subject_of(
@@ -157,6 +157,11 @@ def subject_of(
         return record(f, inputs, dtype, {})
 
     ordinary = given if given is not None else made(asked, FAMILIES[0], precision.storage) or {}
+    if clash := [n for n in ordinary if n in weights]:
+        raise RefusedError(
+            f"the input {clash[0]} has the name of a parameter; expected it under another, such as "
+            f"--input 'x={'x'.join(map(str, ordinary[clash[0]].shape))}': it is handed over by its place."
+        )
     floats = [n for n, M in ordinary.items() if is_float(M)]
     anew = redrawn(ordinary, weights) if weights and given is None else None
     return ModuleSubject(
@@ -164,7 +169,7 @@ def subject_of(
             name=name,
             reference=name,
             record=recorded,
-            candidate=candidate(f),
+            candidate=AsItIs(net, loss),
             asked=asked,
             given=given,
             wrt=(*floats, *(n for n in weights if n in trained)),

@@ -788,7 +788,15 @@ def _addmm(a: Any, b: Any, c: Any, beta: float = 1, alpha: float = 1) -> Value:
     found = found if alpha == 1 else _mul(found, float(alpha))
     if not beta:
         return found
-    return _add(a if beta == 1 else _mul(a, float(beta)), found)
+    start = a if beta == 1 else _mul(a, float(beta))
+    return _onto(found, start, b.shape[-1])
+
+
+def _onto(found: Any, start: Any, terms: int) -> Value:
+    """A sum of products, and what it may begin with: a bias."""
+    if not isinstance(found, Value) or not isinstance(start, Value):
+        return _add(start, found)
+    return op.onto(found, start, terms=terms)
 
 
 @aten("convolution")
@@ -810,7 +818,7 @@ def _convolution(call: Call) -> Value:
     if bias is None:
         return found
     b = call.value(bias)
-    return _add(found, at.reshape(b, (*b.shape, *(1,) * n)))
+    return _onto(found, at.reshape(b, (*b.shape, *(1,) * n)), product(kernel.shape[1:]))
 
 
 def _turned(kernel: Value, groups: int) -> Value:

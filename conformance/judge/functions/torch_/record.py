@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ def _graph() -> Any:
 
 
 _TORCH = str(Path(torch.__file__).parent)
-_HERE = str(Path(__file__).parent)
+_OURS = f"{Path(__file__).parents[3]}{os.sep}"
 
 
 def _line() -> str:
@@ -146,7 +147,7 @@ def _line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file != contextlib.__file__ and not file.startswith((_TORCH, _HERE, "<")):
+        if file != contextlib.__file__ and not file.startswith((_TORCH, _OURS, "<")):
             return f"{Path(file).name}:{frame.f_lineno}: {linecache.getline(file, frame.f_lineno).strip()}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
