@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from conformance.judge.functions.candidate import Ran, Request
 from conformance.judge.functions.certificate import Certificate, Quantity
+from conformance.judge.functions.forms import another_form
 from conformance.judge.functions.inputs import FAMILIES, Asked, made
 from conformance.judge.functions.judged import Judged, title
 from conformance.judge.functions.slips import Function, Gradients, Slip
@@ -127,6 +128,8 @@ def _explained(
     each = [_simple(certificate, ran, [q]) for q in wrong]
     if wrong[0][0] == "y" or all(s is not None and s.text.endswith("everywhere") for s in each):
         return simple
+    if form := another_form(certificate, request, ran, wrong):
+        return _Seen(form, "Take both from one form, or let the framework derive it.")
     search = _Search(certificate, ran, [n for _, n in wrong], Function(certificate, request))
     return search.found() or simple or _pattern(certificate, ran, wrong[0])
 
