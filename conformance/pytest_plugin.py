@@ -1,5 +1,5 @@
-"""The pytest plugin: a marker, a report of every activation and function that the tests checked, and a test a
-case.
+"""The pytest plugin: a marker, a report of every activation, function and network that the tests checked, and
+a test a case.
 
 Found by its entry point wherever this package is installed; it loads nothing until it is used.
 """
@@ -34,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--conformance-report",
         metavar="FOLDER",
         default=None,
-        help="Write an HTML report and a JSON file of every activation and function that "
-        "assert_activation_conforms and assert_function_conforms checked into FOLDER.",
+        help="Write an HTML report and a JSON file of every activation, function and network that "
+        "assert_activation_conforms and its kin checked into FOLDER.",
     )
 
 
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The marker, so that --strict-markers knows it."""
     config.addinivalue_line(
         "markers",
-        "conformance: checks an activation or a function against its certified derivative.",
+        "conformance: checks an activation, a function or a network against its certified derivative.",
     )
     if config.getoption("--conformance-report"):
         with _ending():  # before the tests, not after
@@ -72,11 +72,13 @@ def _writer() -> Callable[[Path, Any], None]:
     """What writes a check as JSON and as a page, without the ending."""
     from conformance.commands.activation import report as activation
     from conformance.commands.function import report as function
+    from conformance.commands.module import report as module
     from conformance.tools.files import write_atomically, write_json
 
     def write(path: Path, check: Any) -> None:
         write_json(f"{path}.json", check)
-        page = function.render(check) if "function" in check else activation.render(check)
+        room = function if "function" in check else module if "module" in check else activation
+        page = room.render(check)
         write_atomically(f"{path}.html", page)
 
     return write
@@ -88,14 +90,14 @@ def _checked() -> list[Any]:
 
     modules = (
         sys.modules.get(f"conformance.commands.{name}")
-        for name in ("activation.asserting", "function.check")
+        for name in ("activation.asserting", "function.check", "module.check")
     )
     return [check for module in modules if module is not None for check in module.checked]
 
 
 def _name(check: Any) -> str:
-    """Of an activation, or of a function."""
-    return str(check["function"] if "function" in check else check["name"])
+    """Of an activation, of a function or of a network."""
+    return str(next(check[key] for key in ("function", "module", "name") if key in check))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

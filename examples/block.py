@@ -1,4 +1,4 @@
-"""A network in PyTorch with an activation of somebody's own, whose derivative is that of another form of it."""
+"""A network with an activation of somebody's own, whose derivative is that of another form of it."""
 
 import torch
 from torch import nn

@@ -16,6 +16,7 @@ from conformance.judge.subject import Subject
 from conformance.model.problem import Problem, Runs, Trace
 from conformance.model.results import Result
 from conformance.tools.child import ChildError
+from conformance.tools.plain import plain
 from conformance.tools.trouble import not_installed, reason, to_install
 
 __all__ = ["judged", "judged_by", "looked_at", "rounds_every_value", "runs"]
@@ -50,7 +51,10 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     except ChildError as e:
         return judge_exception(subject.case, name, f"{name}: {e}.".replace("..", "."))
     except (Exception, SystemExit) as e:
-        return judge_exception(subject.case, name, f"{name} raised {reason(e)} ({_where(e)})")
+        when = vars(e).get(_WHEN, "")
+        return judge_exception(
+            subject.case, name, f"{name} raised {reason(e)}{when and f', {when}'} ({_where(e)})"
+        )
     like = getattr(impl, "like", "") or (name if whole else "")
     rounded = None if whole else rounds_every_value(impl)
     try:
@@ -107,9 +111,14 @@ def runs(subject: Subject, impl: Implementation, whole: bool = True) -> Runs:
 
 
 def _where(e: BaseException) -> str:
-    """The file and line that raised it."""
+    """The file and line that raised it; with its text where the exception says nothing."""
     last = traceback.extract_tb(e.__traceback__)[-1]
-    return f"{Path(last.filename).name}:{last.lineno}"
+    text = f": {last.line}" if last.line and not e.args else ""
+    return plain(f"{Path(last.filename).name}:{last.lineno}{text}")
+
+
+_WHEN = "_conformance_when"
+"""Where an exception has in which of the runs it was raised."""
 
 
 def _run_once(impl: Implementation, problem: Problem, whole: bool, when: str = "") -> Trace:
@@ -119,6 +128,9 @@ def _run_once(impl: Implementation, problem: Problem, whole: bool, when: str = "
         trace = impl.run(copy)
     except MalformedError as e:
         raise MalformedError(f"{when}{e}") from e
+    except (Exception, SystemExit) as e:
+        vars(e)[_WHEN] = when.strip(", ")
+        raise
     if wrong := malformed(problem, trace, whole):
         raise MalformedError(f"{when}{wrong}")
     if which := copy.changed(problem):

@@ -24,6 +24,7 @@ __all__ = [
 BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
 WIDTH = 100
+ERRORS = 6  # distinct ones that are told
 
 
 class Common:
@@ -173,7 +174,20 @@ def _lines(
         of = f"{c.cases:,} case{'' if c.cases == 1 else 's'}"
         yield from _entry(label, f"{c.finding['text']} ({of})")
         yield from _entry("", f"→ {c.finding['suggestion']}")
+    yield from _errors(name, bad)
     yield from _smallest(name, told(bad, results["cases"]))
+
+
+def _errors(name: str, bad: Sequence[Result]) -> Iterator[str]:
+    """Each distinct error, where the case that is shown does not say it all."""
+    each = Counter(r["message"] for r in bad if r["verdict"] == "error")
+    if len(each) + any(r["verdict"] != "error" for r in bad) < 2:
+        return
+    for message, n in each.most_common(ERRORS):
+        of = f"{n:,} case{'' if n == 1 else 's'}"
+        yield from _entry("error", f"{message.removeprefix(f'{name} ').rstrip('.')} ({of})")
+    if len(each) > ERRORS:
+        yield from _entry("", f"and {len(each) - ERRORS} other errors; the report has all")
 
 
 def again(case: str, name: str) -> str:

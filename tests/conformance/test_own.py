@@ -17,6 +17,7 @@ from conformance import NotRunError, Problem, Trace, report
 from conformance.implementations import IMPLEMENTATIONS, implementation
 from conformance.judge.start import RunError, started
 from conformance.model.results import Results
+from conformance.report.explain import explained
 
 ONE = "id=typical/tanh/L2/n7/float64/bias"  # d = 4, 3, 4; judged in row and repeat too
 
@@ -292,6 +293,36 @@ def test_what_raises_is_an_error(e: BaseException, reason: str) -> None:
     verdict, message = said(mine(raising(e)))
     assert verdict == "error"
     assert message.startswith(f"mine raised {reason} (test_own.py:")
+
+
+def test_an_exception_that_says_nothing_shows_its_line() -> None:
+    def run(p: Problem) -> Trace:
+        raise AssertionError
+
+    assert said(mine(run))[1].endswith(": raise AssertionError)")
+
+
+def test_one_that_is_raised_for_one_example_alone_says_so() -> None:
+    def run(p: Problem) -> Trace:
+        if p.X.shape[0] == 1:
+            raise ValueError("no batch")
+        return right(p)
+
+    assert "raised ValueError: no batch, of one example alone (test_own.py:" in said(mine(run))[1]
+
+
+def test_each_distinct_error_has_its_line() -> None:
+    def run(p: Problem) -> Trace:
+        if p.depth == 1:
+            raise ValueError("too shallow")
+        if p.sigma[1] == "tanh":
+            raise KeyError("tanh")
+        return right(p)
+
+    results = judged(mine(run), "family=typical,dtype=float64,n=7")
+    lines = "\n".join(explained(results, "mine"))
+    assert "error       raised ValueError: too shallow (test_own.py:" in lines
+    assert "error       raised KeyError: 'tanh' (test_own.py:" in lines
 
 
 def test_ctrl_c_is_no_result() -> None:

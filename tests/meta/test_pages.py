@@ -56,6 +56,10 @@ EXIT_CODE = {  # else 0
     "--inputs 'table=50x8, ids=16:int<50'": 1,
     "conformance function layer_norm.py:forward --vjp layer_norm.py:backward --takes saves "
     "--inputs 'x=16x24, g=24, b=24' --dtype float32 --accumulate float32 --report layer_norm.html": 1,
+    "conformance module examples/block.py:net --input 4x5x8 --loss cross_entropy "
+    "--families ordinary,redrawn": 1,
+    "conformance module tiny.py:net --input 4x5x8 --loss cross_entropy --families ordinary,redrawn": 1,
+    "conformance module mlp.py:net --input 4x3 --vmap --families ordinary,redrawn": 1,
     "conformance run --profile quick --implementation examples/wrong_student.py": 1,
     "conformance run --profile quick --implementation 'cmd:./faulty'": 1,
 }

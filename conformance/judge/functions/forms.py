@@ -1,4 +1,4 @@
-"""Activations that are taken for one another: the function is one form of it, and the derivative that of another."""
+"""Activations that are taken for one another: the function is one form, the derivative that of another."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ FORMS = (
 )
 """Of each the function, and its derivative."""
 
-OF_OUTPUT = {"sigmoid": ("x(1 − x)", lambda x: x * (1 - x)), "tanh": ("1 − x²", lambda x: 1 - x * x)}
+OF_OUTPUT: dict[str, tuple[str, Plain]] = {
+    "sigmoid": ("x(1 − x)", lambda x: x * (1 - x)),
+    "tanh": ("1 − x²", lambda x: 1 - x * x),
+}
 """Derivatives written for the output, that are given the input."""
 
 
@@ -82,7 +85,13 @@ def another_form(
     x, g = np.asarray(request.inputs[wrong[0][1]], float), ran.gradients[wrong[0][1]]
     y = next(iter(ran.outputs.values()), None)
     c = next(iter(request.cotangents.values()), None)
-    if g is None or y is None or c is None or not x.shape == y.numbers.shape == c.shape or not x.size:
+    if (
+        g is None
+        or y is None
+        or c is None
+        or not x.shape == y.numbers.shape == c.shape
+        or not x.size
+    ):
         return ""
     room = 1e3 * certificate.precision.u
 

@@ -85,6 +85,15 @@ def test_the_wrong_layer_is_named_and_no_other(name: str) -> None:
     assert found["whole"]["verdict"] == "deviates"
 
 
+def test_a_derivative_of_another_form_is_called_that() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), own.Act(own.GELU))
+    found = check_module(net, input="5x4", families=("ordinary",))
+    wrong = next(r for r in found["layers"] if r["verdict"] == "deviates")
+    assert wrong["mistake"] == (
+        "the function is GELU by tanh, and the derivative that of GELU by x·σ(1.702 x)"
+    )
+
+
 def test_a_small_mistake_is_found_where_it_is() -> None:
     class Nearly(torch.autograd.Function):
         @staticmethod
