@@ -319,7 +319,7 @@ def test_each_distinct_error_has_its_line() -> None:
             raise KeyError("tanh")
         return right(p)
 
-    results = judged(mine(run), "family=typical,dtype=float64,n=7")
+    results = judged(mine(run), "family=typical,dtype=float64,activation=tanh")
     lines = "\n".join(explained(results, "mine"))
     assert "error       raised ValueError: too shallow (test_own.py:" in lines
     assert "error       raised KeyError: 'tanh' (test_own.py:" in lines
