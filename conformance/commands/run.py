@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from conformance.cases.catalogue import FAMILIES
+from conformance.cases import own as own_networks
+from conformance.cases.catalogue import FAMILIES, Case
 from conformance.cases.profiles import PROFILES, cases, find, select
 from conformance.commands.command import (
     echo,
@@ -26,6 +28,7 @@ from conformance.model.results_file import read, read_trials, write_results
 from conformance.report.screen import screen
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.plain import plain
+from conformance.tools.trouble import RefusedError
 
 __all__ = ["answer"]
 
@@ -67,6 +70,20 @@ strict_option = click.option(
     metavar="F=V,…",
     help="Only these cases: 'activation=tanh,depth=3'.",
 )
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="TEXT",
+    help="A network instead: '4-3-1: relu, sigmoid + binary_cross_entropy' (repeatable).",
+)
+@click.option(
+    "--data",
+    "arrays",
+    type=click.Path(path_type=Path),
+    metavar="F.npz",
+    help="Of it on these X and Y, and W1, W2, …, where given.",
+)
 @outputs("results")
 @html_dir
 @click.option(
@@ -88,6 +105,8 @@ def run(
     implementations: tuple[str, ...],
     required: tuple[str, ...],
     wanted: str,
+    networks: tuple[str, ...],
+    arrays: Path | None,
     report: Path | None,
     json_path: Path | None,
     folder: Path | None,
@@ -102,8 +121,9 @@ def run(
     may_be_written(report, json_path, "results")
     _must_be_a_folder(folder)
     planted = read_trials(trials) if trials else None
+    own = _own(networks, arrays, wanted)
     with progress_shown() as progress:
-        results = run_profile(profile, implementations, wanted, jobs, progress, required)
+        results = run_profile(profile, implementations, wanted, jobs, progress, required, own)
     if planted:
         results["faults"] = planted
     hand_over(
@@ -114,6 +134,28 @@ def run(
         ("report", folder, lambda path: _write_folder(path, results)),
     )
     return exit_code(results, strict)
+
+
+def _own(networks: Sequence[str], arrays: Path | None, wanted: str) -> list[Case]:
+    """The cases of networks of somebody's own. Raises CaseError and ProblemError."""
+    from conformance.judge.check_problem import checked
+
+    if not networks:
+        if arrays is not None:
+            raise RefusedError("--data needs a --network, such as '4-3-1: relu, sigmoid'.")
+        return []
+    given = None if arrays is None else own_networks.read_arrays(arrays)
+    found = []
+    for text in networks:
+        network = own_networks.read_network(text)
+        of = (
+            own_networks.problems(network)
+            if given is None
+            else own_networks.from_arrays(network, given)
+        )
+        found += [Case.of(checked(p), close=len(p.X) <= 7) for p in of]
+    different = list({c.id: c for c in found}.values())
+    return select(different, wanted) if wanted else different
 
 
 def exit_code(results: Results, strict: bool) -> int:

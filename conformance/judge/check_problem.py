@@ -17,6 +17,7 @@ from conformance.judge.start import RunError
 from conformance.model.problem import Floats, Problem
 from conformance.model.results import Results
 from conformance.tools.names import unknown
+from conformance.tools.trouble import RefusedError
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE
 
 __all__ = ["ProblemError", "check_problem", "checked"]
@@ -31,7 +32,7 @@ LOGARITHMIC = ("cross_entropy", "binary_cross_entropy")
 BETWEEN_0_AND_1 = ("softmax", "sigmoid", "hardsigmoid", "gaussian")
 
 
-class ProblemError(ValueError):
+class ProblemError(RefusedError):
     """A problem that is not a network with its data: what is wrong with it, where, and what is expected."""
 
 

@@ -203,7 +203,8 @@ def _run(
     chosen = list(own) or select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
     fields = SHAPES if profile == "quick" else SPANNED
-    sample = set(chosen if everything else spanning(covering(chosen), fields))  # for what is jitted
+    few = chosen if own else covering(chosen)
+    sample = set(chosen if everything else spanning(few, fields))  # for what is jitted
     pairs = [(c, tuple(n for n in names if c in sample or not row_of(n).jitted)) for c in chosen]
     jobs = processes(jobs)
     try:

@@ -1,0 +1,127 @@
+"""`run --network`: networks of somebody's own, from a line of text and from arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from conformance.cases.catalogue import CaseError
+from conformance.cases.own import KINDS, from_arrays, problems, read_arrays, read_network
+from conformance.commands.main import main
+
+LINE = "4-3-1: relu, sigmoid + binary_cross_entropy"
+
+
+def run(*words: Any) -> Any:
+    return CliRunner().invoke(main, ["run", "--jobs", "0", *map(str, words)])
+
+
+def test_a_line_is_a_network() -> None:
+    n = read_network(f"{LINE}; no bias; n=5; float32")
+    assert (n.widths, n.sigma, n.loss) == ((4, 3, 1), ("relu", "sigmoid"), "binary_cross_entropy")
+    assert (n.bias, n.batch, n.dtype) == (False, 5, "float32")
+    assert read_network("2-2-2-2: tanh").sigma == ("tanh",) * 3
+    assert read_network("2-2-2-2: tanh, softmax").sigma == ("tanh", "tanh", "softmax")
+    assert read_network("2-2: tanh").loss == "mean_squared_error"
+
+
+def test_what_it_does_not_name_is_varied() -> None:
+    of = list(problems(read_network(LINE)))
+    assert len(of) == len(KINDS) * 4 * 2 * 2 >= 60
+    assert {p.bias for p in of} == {True, False}
+    assert {len(p.X) for p in of} == {1, 2, 7, 33}
+    assert all(set(np.unique(p.Y)) <= {0.0, 1.0} for p in of[16:32])  # the classes
+    assert len(list(problems(read_network(f"{LINE}; bias; n=3; float64")))) == len(KINDS)
+
+
+def test_its_numbers_are_the_same_each_time() -> None:
+    a, b = (list(problems(read_network(LINE)))[5] for _ in range(2))
+    assert np.array_equal(a.X, b.X)
+    assert np.array_equal(a.W[1], b.W[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("4-3-1", "expected widths, activations and a loss"),
+        ("4: relu", "expected widths"),
+        ("4-3-1:", "expected widths"),
+        ("4-3-1: relu, relu, relu", "2 layers and 3 activations"),
+        ("4-3-1: relu; n=0", "cannot read 'n=0'"),
+        ("4-3-1: relu; fast", "cannot read 'fast'"),
+    ],
+)
+def test_a_line_that_is_none_is_refused(text: str, why: str) -> None:
+    with pytest.raises(CaseError, match=why):
+        read_network(text)
+
+
+def test_the_command_judges_it() -> None:
+    done = run("--network", f"{LINE}; n=2; float64", "--implementation", "refbp")
+    assert done.exit_code == 0, done.output
+    assert "12 cases (own)" in done.stdout
+    assert done.stdout.endswith("conforms: 12 results of refbp: all conform.\n")
+
+
+def test_an_unknown_name_is_told() -> None:
+    done = run("--network", "4-3-1: relu, sigmid", "--implementation", "refbp")
+    assert done.exit_code == 2
+    assert "unknown activation 'sigmid'. Did you mean 'sigmoid'?" in done.stderr
+
+
+def saved(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+X = np.random.default_rng(0).standard_normal((5, 4))
+
+
+def test_data_of_ones_own(tmp_path: Path) -> None:
+    file = saved(tmp_path / "d.npz", X=X, Y=np.array([0, 2, 1, 1, 0]), W2=np.ones((4, 3)))
+    (f64, f32) = from_arrays(
+        read_network("4-3-3: tanh, softmax + cross_entropy"), read_arrays(file)
+    )
+    assert f64.bias  # W2 has a row more
+    assert np.array_equal(f64.Y, np.eye(3)[[0, 2, 1, 1, 0]])
+    assert np.array_equal(f32.X, X.astype("float32"))
+    assert np.array_equal(f64.W[2], np.ones((4, 3)))
+    done = run(
+        "--network",
+        "4-3-3: tanh, softmax + cross_entropy",
+        "--data",
+        file,
+        "--implementation",
+        "refbp",
+    )
+    assert done.exit_code == 0, done.output
+
+
+def test_data_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    text = "4-3-3: tanh"
+    for name, arrays, why in (
+        ("a", {"X": X}, "expected Y too"),
+        ("b", {"X": X[:, :2], "Y": X[:, :3]}, "expected n×4"),
+        ("c", {"X": X, "Y": np.arange(5)}, "the classes 0 to 4; expected 0 to 2"),
+        ("d", {"X": X, "Y": X[:4, :3]}, "Y has shape"),
+        ("e", {"X": X, "Y": np.array(["a"] * 5)}, "expected numbers"),
+    ):
+        file = saved(tmp_path / f"{name}.npz", **arrays)
+        done = run("--network", text, "--data", file, "--implementation", "refbp")
+        assert done.exit_code == 2, done.output
+        assert why in done.stderr
+    (tmp_path / "f.npz").write_text("no archive")
+    done = run("--network", text, "--data", tmp_path / "f.npz", "--implementation", "refbp")
+    assert "it is no .npz" in done.stderr
+    assert run("--data", tmp_path / "f.npz").exit_code == 2
+
+
+def test_pickles_are_not_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", X=np.array([print], dtype=object), Y=X)
+    done = run("--network", "4-3: tanh", "--data", tmp_path / "p.npz", "--implementation", "refbp")
+    assert done.exit_code == 2
+    assert "cannot read" in done.stderr
