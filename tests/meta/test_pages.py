@@ -38,6 +38,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TINYGRAD = "run --profile quick --implementation examples/with_tinygrad.py:Everything"
 NARROWED = {
     TINYGRAD: "--select activation=softplus,depth=2 --jobs 0",  # in tinygrad's interpreter
+    "run --network": "--jobs 0",
     "run": "--select activation=tanh,depth=2 --jobs 0",
     "faults": "--fault sign-flipped --select depth=2 --jobs 0",
     "vectors export": "--select depth=2,activation=tanh",
