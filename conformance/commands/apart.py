@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from importlib import import_module
 from typing import Any
 
 from conformance.tools.child import Child, ChildError, Limits
-from conformance.tools.load import user_lines
+from conformance.tools.load import load, user_lines
 from conformance.tools.orphan import end_with
 from conformance.tools.trouble import RefusedError
 
@@ -60,7 +59,7 @@ def main(by: str) -> None:
     os.dup2(2, 1)
     answer: dict[str, object]
     try:
-        answer = {"results": import_module(by).judged(json.loads(sys.stdin.readline()))}
+        answer = {"results": load(f"{by}:judged")(json.loads(sys.stdin.readline()))}
     except RefusedError as e:
         lines = user_lines(e) or user_lines(e.__cause__ or e)
         answer = {

@@ -302,6 +302,13 @@ def size(x: Number) -> float:
     return math.inf if math.isnan(v) else v
 
 
+def badness(verdict: Verdict, ratio: Number | None) -> float:
+    """How far beyond its tolerance; ∞ where there is no number to say so, and −1 where it was not judged."""
+    if ratio is None:
+        return -1.0 if verdict == "not-run" else math.inf
+    return size(ratio)
+
+
 def number(x: float, digits: int = 4) -> Number:
     """x to `digits` significant digits, or its name where JSON has no number for it."""
     if math.isnan(x):

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from conformance.commands.function.screen import kept, most_blind, not_returned, worst_of
-from conformance.judge.functions.judged import badness
+from conformance.commands.function.screen import (
+    badness_of,
+    kept,
+    most_blind,
+    not_returned,
+    worst_of,
+)
 from conformance.model.results import Number
 from conformance.report.html import environment, own_file
 from conformance.tools.plain import plain_values
@@ -62,7 +67,8 @@ def parts_of(found: FunctionResults) -> dict[str, object]:
         rows.setdefault((j["family"], j["cotangent"]), {})[j["quantity"]] = j
     quantities = list(dict.fromkeys(j["quantity"] for j in found["judged"]))
     worst = {
-        q: max((j for j in found["judged"] if j["quantity"] == q), key=badness) for q in quantities
+        q: max((j for j in found["judged"] if j["quantity"] == q), key=badness_of)
+        for q in quantities
     }
     return {
         "rows": rows,

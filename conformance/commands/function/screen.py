@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from conformance.judge.functions.judged import badness
-from conformance.model.results import size
+from conformance.model.results import badness, size
 
 if TYPE_CHECKING:
     from conformance.judge.functions.judged import Judged
@@ -22,6 +21,11 @@ MARK = {
     "not-run": "–",
     "error": "!",
 }
+
+
+def badness_of(j: Judged) -> float:
+    """How far beyond its tolerance."""
+    return badness(j["verdict"], j["worst"] and j["worst"]["ratio"])
 
 
 def describe(found: FunctionResults) -> str:
@@ -62,7 +66,7 @@ def worst_of(found: FunctionResults) -> list[Judged]:
     """Of each quantity that does not conform somewhere, the worst set of data."""
     bad = [j for j in found["judged"] if j["verdict"] not in ("conforms", "not-run")]
     return [
-        max((j for j in bad if j["quantity"] == quantity), key=badness)
+        max((j for j in bad if j["quantity"] == quantity), key=badness_of)
         for quantity in dict.fromkeys(j["quantity"] for j in bad)
     ]
 
@@ -91,9 +95,9 @@ def _table(found: FunctionResults) -> Iterator[str]:
         of = [j for j in found["judged"] if j["quantity"] == name]
         wrong = [j for j in of if j["verdict"] not in ("conforms", "not-run")]
         right = [j for j in of if j["verdict"] == "conforms"]
-        top = max(wrong or right or of, key=badness)
+        top = max(wrong or right or of, key=badness_of)
         verdict = top["verdict"]
-        ratio = f", at most {badness(top):.3g} of the tolerance" if top["worst"] else ""
+        ratio = f", at most {badness_of(top):.3g} of the tolerance" if top["worst"] else ""
         where = f"{len(wrong)} of {len(of)}" if wrong else f"{len(right or of)}"
         mark = MARK.get(verdict, "?")
         yield f"  {mark} {name:<{width}}  {verdict:<10}  {where} sets of data{ratio}"

@@ -125,6 +125,7 @@ class Certificate:
     wrt: tuple[str, ...]
     precision: Precision
     accuracy: Callable[[str], Accuracy]
+    coherent: bool = False  # whether many kinks lie behind one another
     straddling: int = 0  # comparisons that rounding may decide: either side is accepted
 
     def __post_init__(self) -> None:
@@ -201,15 +202,17 @@ class Certificate:
 
     @cached_property
     def choices(self) -> Mapping[Quantity, Reals]:
-        """How far right code may be from the truth where rounding decides the side of a kink, or who gets the
-        gradient of equal numbers. All of them may go one way, which no random errors tell: so these are
-        bounds, and the differences where the first, or the last, of equal numbers gets it all."""
+        """How far right code may be from the truth where the first, or the last, of equal numbers gets the
+        gradient of all; and, of a whole network, where rounding decides the sides of kinks. All may go one
+        way, which no random errors tell: a bound does, too wide for the kink of one function."""
         if not self.straddling:
             return {}
-        bounds = errors(
-            self.recording.tape, self.read, replace(self._model(), worst=True, reach=1.0)
-        )
-        found = {q: np.nan_to_num(b, nan=np.inf) for q, b in bounds.items() if q in self.truth}
+        found: dict[Quantity, Reals] = {}
+        if self.coherent:
+            model = replace(self._model(), worst=True, reach=1.0)
+            for q, b in errors(self.recording.tape, self.read, model).items():
+                if q in self.truth:
+                    found[q] = np.nan_to_num(b, nan=np.inf)
         for way in ("first", "last") if self.tied else ():
             for q, other in self._where_shared(way).items():
                 if q in self.truth:

@@ -10,7 +10,7 @@ import numpy as np
 from conformance.judge.functions.candidate import Array, Ran
 from conformance.judge.functions.certificate import Precision, Quantity, Sums
 from conformance.judge.tolerance import LAMBDA
-from conformance.model.results import VERDICTS, Number, Verdict, number, size
+from conformance.model.results import VERDICTS, Number, Verdict, number
 from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import Arithmetic, Reals
 
@@ -19,7 +19,6 @@ __all__ = [
     "ZEROS_PASS",
     "Element",
     "Judged",
-    "badness",
     "compared",
     "judged",
     "title",
@@ -94,13 +93,6 @@ def worst_verdict(of: Iterable[Verdict]) -> Verdict:
     """The worst there is."""
     found = set(of)
     return next((v for v in VERDICTS if v in found), "not-run")
-
-
-def badness(j: Judged) -> float:
-    """How far beyond its tolerance; ∞ where there is no number to say so, and −1 where it was not judged."""
-    if j["worst"] is None:
-        return -1.0 if j["verdict"] == "not-run" else float("inf")
-    return size(j["worst"]["ratio"])
 
 
 def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Judged]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.judge.functions.candidate import Array
 from conformance.judge.functions.inputs import FAMILIES, Asked, Family, cotangents, made, text_of
-from conformance.judge.functions.judged import UNKNOWN, ZEROS_PASS, Judged, badness, worst_verdict
+from conformance.judge.functions.judged import UNKNOWN, ZEROS_PASS, Judged, worst_verdict
 from conformance.judge.functions.layers import Layer, Part, UnseparableError, judge_layers
 from conformance.judge.functions.naming import named
 from conformance.judge.functions.recording import Table
@@ -29,7 +29,7 @@ from conformance.judge.functions.trial import (
     seen_elsewhere,
     with_losses,
 )
-from conformance.model.results import VERDICTS, Verdict
+from conformance.model.results import VERDICTS, Verdict, badness
 from conformance.tools.trouble import RefusedError
 
 __all__ = [
@@ -230,6 +230,7 @@ def _alone(whole: Subject, layer: Layer) -> Subject:
         families=(),
         weights={},
         more=(),
+        coherent=False,
     )
 
 
@@ -336,7 +337,7 @@ def _seen(rows: list[Judged]) -> list[Judged]:
 
 def _severity(j: Judged) -> tuple[int, float]:
     """The worse its verdict, then the farther it is off."""
-    return -VERDICTS.index(j["verdict"]), badness(j)
+    return -VERDICTS.index(j["verdict"]), badness(j["verdict"], j["worst"] and j["worst"]["ratio"])
 
 
 def _shapes(layer: Layer) -> dict[str, str]:

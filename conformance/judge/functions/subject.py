@@ -37,6 +37,7 @@ class Subject:
     weights    inputs that are the same in every family: a module's own parameters
     more       further sets of inputs, with what they are called and why
     own        cotangents of somebody's own, which are asked for as `OWN`
+    coherent   it is a whole network, whose layers are judged apart: see `Certificate.choices`
     """
 
     name: str
@@ -54,6 +55,7 @@ class Subject:
     weights: Table = field(default_factory=dict)
     more: Sequence[tuple[Family, Table]] = ()
     own: Table = field(default_factory=dict)
+    coherent: bool = False
     _last: tuple[Table, str, Recording] | None = field(default=None, init=False)
 
     def families_of(self) -> Iterator[tuple[Family, Table | None]]:
@@ -100,7 +102,7 @@ class Subject:
         shapes = {n: y.shape for n, y in recording.outputs.items()}
         c = self.own if kind == OWN else cotangents(shapes, kind, precision.storage)
         wrt = self.wanted(inputs)
-        found = Certificate(recording, c, wrt, precision, self.accuracy)
+        found = Certificate(recording, c, wrt, precision, self.accuracy, self.coherent)
         return found, Request(inputs, precision.storage, c, wrt)
 
     def _recorded(self, inputs: Table, dtype: str) -> Recording:

@@ -150,6 +150,7 @@ def subject_of(
             framework="jax",
             strict=strict,
             weights=weights,
+            coherent=True,
             more=() if anew is None else (anew,),
         ),
         run=lambda inputs, c, dtype: run(whole, inputs, list(weights), c, dtype),

@@ -178,6 +178,7 @@ def subject_of(
             framework="torch",
             strict=strict,
             weights=weights,
+            coherent=True,
             more=() if anew is None else (anew,),
         ),
         run=lambda inputs, cotangents, dtype: run(net, loss, inputs, cotangents, dtype),
