@@ -97,5 +97,5 @@ def user_lines(e: BaseException) -> list[str]:
         for f in traceback.extract_tb(e.__traceback__)
         if not Path(f.filename).is_relative_to(OURS)
         and not any(s in f.filename for s in ("site-packages", "/lib/python"))
-        and not f.filename.startswith("<frozen")
+        and not f.filename.startswith("<")  # frozen, or made of a string
     ]

@@ -37,7 +37,7 @@ from conformance.truth.rules import (
     times,
 )
 
-__all__ = ["SHARED", "UNARY", "inverse_of"]
+__all__ = ["SHARED", "UNARY", "WAYS", "inverse_of"]
 
 ZERO, HALF, ONE = arb(0), arb(0.5), arb(1)
 EITHER = ZERO.union(ONE)

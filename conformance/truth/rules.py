@@ -150,10 +150,17 @@ def _ball_product(_: Any, a: Balls, b: Balls) -> Balls:
 
 def _carried_product(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)(b + F) − ab."""
-    (a, b), (e, f) = operands, E
+    (a, b), (e, f) = operands, (_stacked(x, y.ndim) for x in E)
     left = 0.0 if isinstance(e, float) else e @ (m(b) + f)
     right = 0.0 if isinstance(f, float) else m(a) @ f
     return left + right
+
+
+def _stacked(e: Any, ndim: int) -> Any:
+    """Errors of an operand with fewer axes: those that it lacks come after that of the draws."""
+    if isinstance(e, float) or e.ndim > ndim:
+        return e
+    return e.reshape(e.shape[0], *(1,) * (ndim + 1 - e.ndim), *e.shape[1:])
 
 
 def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:

@@ -55,6 +55,7 @@ def render(found: FunctionResults) -> str:
         sections=sections,
         kept=kept(plain),
         not_returned=not_returned(plain),
+        brief=False,
         **parts,
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8

@@ -107,11 +107,15 @@ def _of_torch(question: Question, here: Mapping[str, Any], loaded: Any) -> Modul
     from conformance.judge.functions.torch_ import network
     from conformance.judge.functions.torch_.calls import arguments_of
 
+    for option in ("params", "vmap"):
+        if question[option]:
+            raise RefusedError(f"--{option} is for a network of JAX, and this is one of torch.")
     net = network.module_of(loaded)
     if question["mode"]:
         net.train(question["mode"] == "train")
     loss = network.loss_of(_own_loss(question, here), question["loss"])
     own, asked = _inputs(question, here, arguments_of(net))
+    network.must_know(net, own or asked)
     if loss is not None and own is None:
         asked[TARGET] = _target(question) or network.target_of(
             net, made(asked, FAMILIES[0], "float64") or {}, question["loss"]
@@ -125,6 +129,10 @@ def _of_torch(question: Question, here: Mapping[str, Any], loaded: Any) -> Modul
 def _of_jax(question: Question, here: Mapping[str, Any], loaded: Any) -> ModuleSubject:
     from conformance.judge.functions.jax_ import network
 
+    if question["mode"]:
+        raise RefusedError(
+            f"--{question['mode']} is for a network of torch, and this is one of JAX."
+        )
     loss = _own_loss(question, here)
     if question["loss"] and loss is None:
         raise RefusedError(

@@ -20,7 +20,7 @@ from conformance.judge.functions.recording import Recording
 from conformance.judge.tolerance import LAMBDA
 from conformance.truth.balls import Enclosure
 from conformance.truth.nodes import Node, Value
-from conformance.truth.primitives import SHARED
+from conformance.truth.primitives import SHARED, WAYS
 from conformance.truth.readings import Reading, draws, errors, in_balls
 from conformance.truth.rounding import ROUNDED, Accuracy, Arithmetic, Model, Reals
 from conformance.truth.rules import LEAF
@@ -176,7 +176,7 @@ class Certificate:
         tied = [n for n in tied if not any(self._same_without(m, n) for m in self.extremes)]
         if not tied:
             return []
-        other = self._where_shared("uneven")
+        others = [self._where_shared(way) for way in WAYS]
         found = []
         alike = {tuple(m for m in tied if known[m].hi.shape == known[n].hi.shape) for n in tied}
         ways = [((n,), k) for n in tied for k in range(1, known[n].hi.ndim + 1)]
@@ -184,8 +184,10 @@ class Certificate:
             axes = tuple(range(-k, 0))
             truth = sum(known[n].hi.sum(axes) for n in names)
             room = sum((LAMBDA * shared["d", n] + known[n].rad).sum(axes) for n in names)
-            apart = sum(_apart(other["d", n], known[n]).sum(axes) for n in names)
-            kept = np.abs(apart) <= room + sum(other["d", n].rad.sum(axes) for n in names)
+            kept: Any = True
+            for other in others:
+                apart = sum(_apart(other["d", n], known[n]).sum(axes) for n in names)
+                kept &= np.abs(apart) <= room + sum(other["d", n].rad.sum(axes) for n in names)
             found.append(Sums(names, k, np.asarray(truth), np.where(kept, room, np.inf)))
         return found
 

@@ -55,6 +55,7 @@ __all__ = [
     "line_of",
     "names_of",
     "record",
+    "traced",
     "vjp",
 ]
 
@@ -78,20 +79,7 @@ def record(
             merged = {**given, **dict(zip(recording.inputs, floats, strict=True))}
             return f(*merged.values(), **params)
 
-        try:
-            traced = jax.make_jaxpr(of_floats, return_shape=True)
-            closed, returned = traced(*(given[n] for n in recording.inputs))
-        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as e:
-            why = str(e).partition("\n")[0].rstrip(".")
-            places = [
-                f"; in {_text(x.filename, x.lineno)}"
-                for x in traceback.extract_tb(e.__traceback__)
-                if not x.filename.startswith((_JAX, _OURS))
-            ]
-            raise RecordingError(
-                f"JAX cannot trace the function: {why}; expected code that jax.jit takes: jnp.where or "
-                f"lax.cond for a branch, jnp in place of np{places[-1] if places else '.'}"
-            ) from e
+        closed, returned = traced(of_floats, *(given[n] for n in recording.inputs))
         found = _read(recording.tape, closed, list(recording.inputs.values()))
     recording.tape.dtype = dtype
     outputs = [
@@ -99,6 +87,24 @@ def record(
         for x, v in zip(found, closed.jaxpr.outvars, strict=True)
     ]
     return recording.end(outputs, not _is_leaf(jax.tree_util.tree_structure(returned)))
+
+
+def traced(f: Callable[..., Any], *floats: Any) -> tuple[Any, Any]:
+    """Its jaxpr, and the shapes of what it returns. Raises RecordingError where JAX cannot trace it."""
+    try:
+        found: tuple[Any, Any] = jax.make_jaxpr(f, return_shape=True)(*floats)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as e:
+        why = str(e).partition("\n")[0].rstrip(".")
+        places = [
+            f"; in {_text(x.filename, x.lineno)}"
+            for x in traceback.extract_tb(e.__traceback__)
+            if not x.filename.startswith((_JAX, _OURS))
+        ]
+        raise RecordingError(
+            f"JAX cannot trace the function: {why}; expected code that jax.jit takes: jnp.where or "
+            f"lax.cond for a branch, jnp in place of np{places[-1] if places else '.'}"
+        ) from e
+    return found
 
 
 def _output(tape: Tape, x: Any) -> Value:

@@ -14,10 +14,10 @@ from functools import reduce
 
 import numpy as np
 
-from conformance.judge.functions.candidate import Array, Candidate, Ran
+from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
 from conformance.judge.functions.certificate import Certificate, Precision, Quantity, Sums
 from conformance.judge.functions.judged import Judged, judged, title, usual_size
-from conformance.judge.functions.recording import Recording, Table
+from conformance.judge.functions.recording import ConstantError, Recording, Table
 from conformance.judge.functions.subject import OWN
 from conformance.tools.trouble import RefusedError
 from conformance.truth.balls import Enclosure
@@ -115,14 +115,42 @@ def judge_layers(
         ran = Ran(layer.outputs, {**layer.gradients, **alone})
         try:
             r.part.rows = judged(r.certificate, ran, family, OWN)
+            if any(j["verdict"] == "deviates" for j in r.part.rows):
+                _must_be_its_own(layer, ran, precision)
             r.part.usual = {title(q): usual_size(exact) for q, exact in r.certificate.truth.items()}
         except Exception as e:
-            r.part.refused = e
+            r.part.rows, r.part.refused = [], e
     shared = []
     for name, of in users.items():
         if len(of) > 1 and name not in lost:
             shared += _of_shared(name, of, parameters[name], precision, family)
     return [*(r.part for r in recorded), *([Part(None, shared)] if shared else [])]
+
+
+def _must_be_its_own(layer: Layer, ran: Ran, precision: Precision) -> None:
+    """Asked again at the same operands, it gives the same, but for rounding.
+
+    Raises UnseparableError where it does not: then it depends on more than its operands.
+    """
+    wrt = tuple(n for n, a in ran.gradients.items() if a is not None)
+    request = Request(layer.inputs, precision.storage, layer.cotangents, wrt)
+    again = layer.candidate(request)
+    for of, now in ((ran.outputs, again.outputs), (ran.gradients, again.gradients)):
+        for n, a in of.items():
+            b = now.get(n)
+            was = None if a is None else a.numbers
+            is_ = np.zeros_like(was) if b is None and was is not None else b and b.numbers
+            if was is not None and is_ is not None and not _alike(was, is_, precision.u):
+                raise UnseparableError(
+                    f"asked again at the same operands, it gives another {n}: it depends on more than what "
+                    "it is given as tensors, such as an object or an attribute that holds some, or random "
+                    "numbers; expected tensors, in tuples, lists and dicts."
+                )
+
+
+def _alike(a: Reals, b: Reals, u: float) -> bool:
+    room = 2.0**14 * u * np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
+    return a.shape == b.shape and np.allclose(a, b, rtol=0.0, atol=room, equal_nan=True)
 
 
 def _recorded(
@@ -134,6 +162,12 @@ def _recorded(
     part = Part(layer, [])
     try:
         recording = layer.record(layer.inputs, precision.storage)
+    except ConstantError:
+        return _Open(part)
+    except Exception as e:  # what the code raises, and what the tape does not know
+        part.refused = e
+        return _Open(part)
+    try:
         reached = _reached(recording)
         uses = {
             whole: own
@@ -143,7 +177,7 @@ def _recorded(
         wrt = (*layer.gradients, *uses.values())
         certificate = Certificate(recording, layer.cotangents, wrt, precision, accuracy)
         _ = certificate.s
-    except Exception as e:  # what the code raises, and what the tape does not know
+    except Exception as e:
         part.refused = e
         return _Open(part)
     return _Open(part, certificate, uses)

@@ -143,6 +143,9 @@ def judge_module(
     verdicts = [*(r["verdict"] for r in rows if r["verdict"] != "not-run"), whole["verdict"]]
     verdicts += ["error" for f in families if f["status"] == "error"]
     verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
+    random = any(f["kind"] == "not-repeatable" for f in whole["findings"])
+    if random and explained:  # no layer deviates, and the whole has no numbers to hold it to
+        verdict = "error"
     return ModuleResults(
         format=FORMAT,
         module=subject.whole.name,

@@ -13,7 +13,7 @@ from conformance.tools.trouble import RefusedError
 from conformance.truth.nodes import Value
 from conformance.truth.tape import Tape
 
-__all__ = ["DTYPES", "Recording", "RecordingError", "Table"]
+__all__ = ["DTYPES", "ConstantError", "Recording", "RecordingError", "Table"]
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 Table = Mapping[str, NDArray[Any]]
@@ -21,6 +21,10 @@ Table = Mapping[str, NDArray[Any]]
 
 class RecordingError(RefusedError):
     """A function that cannot be put on a tape: what it does, where, and what to write instead."""
+
+
+class ConstantError(RecordingError):
+    """A function that depends on no input: there is no gradient to judge."""
 
 
 @dataclass
@@ -51,7 +55,7 @@ class Recording:
             if isinstance(y, Value):
                 self.outputs[f"y[{i}]" if several else "y"] = y
         if not self.outputs:
-            raise RecordingError(
+            raise ConstantError(
                 "the function returned nothing that depends on its inputs; expected an array of floats."
             )
         return self

@@ -420,7 +420,11 @@ def _told(
     explained: bool,
 ) -> FunctionResults:
     errors = [r for r in rows if r["status"] == "error"]
-    verdicts: list[Verdict] = [j["verdict"] for j in found if j["verdict"] != "not-run"]
+    verdicts: list[Verdict] = [
+        j["verdict"]
+        for j in found
+        if j["verdict"] != "not-run" and (j["verdict"], j["cotangent"]) != ("conforms", "zero")
+    ]
     serious = [f for f in findings if f["kind"] in ("not-repeatable", "variant")]
     if serious:
         verdicts.append("deviates")

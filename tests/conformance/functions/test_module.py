@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from conformance import assert_module_conforms, check_module
 from conformance.commands.main import main
 from conformance.commands.module.report import render
 from conformance.commands.module.screen import describe
+from conformance.tools.trouble import RefusedError
 
 FEW = ("ordinary", "ties", "batch-1", "redrawn")
 
@@ -229,6 +229,108 @@ def test_a_stochastic_layer_is_not_judged_and_the_others_are() -> None:
     assert by["0"]["verdict"] == by["2"]["verdict"] == "conforms"
 
 
+class Held:
+    """Holds a tensor, and is none."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+
+class TakesHeld(nn.Module):
+    def forward(self, held: Held) -> Tensor:
+        return held.x.tanh()
+
+
+class HandsOn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.takes = nn.Linear(3, 3), TakesHeld()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.takes(Held(self.layer(x)))
+
+
+def test_what_depends_on_more_than_tensors_is_not_accused() -> None:
+    found = check_module(HandsOn(), input="4x3", families=("ordinary",))
+    assert found["exit_code"] == 2
+    assert "depends on more than what it is given" in found["message"]
+    assert found["whole"]["verdict"] == "conforms"
+
+
+def test_a_hook_is_the_doing_of_whoever_registers_it() -> None:
+    class Hooked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.a(x)
+            h.register_hook(lambda g: g * 1.0001)
+            return self.b(h)
+
+    found = check_module(Hooked(), input="4x3", families=("ordinary",))
+    assert [(r["path"], r["verdict"]) for r in found["layers"]] == [
+        ("", "deviates"), ("a", "conforms"), ("b", "conforms"),
+    ]  # fmt: skip
+
+
+def test_a_layer_without_a_gradient_leaves_nothing_undone() -> None:
+    class Places(nn.Module):
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cos(torch.arange(len(x), dtype=x.dtype))[:, None]
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places, self.layer = Places(), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) * self.places(x)
+
+    found = check_module(Net(), input="4x3", families=("ordinary",))
+    assert found["verdict"] == "conforms", describe(found)
+
+
+@pytest.mark.parametrize(
+    ("net", "shapes"),
+    [
+        (lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 2)), "2x2x4x4"),
+        (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), "1x2x3x3"),
+        (lambda: nn.Embedding(5, 3, sparse=True), "input=2x3:int<5"),
+    ],
+    ids=["a weight that is computed", "a decomposition", "a sparse gradient"],
+)
+def test_what_a_reviewer_found_refused_is_judged(net: Any, shapes: str) -> None:
+    found = check_module(net(), input=shapes, families=("ordinary",))
+    assert found["verdict"] == "conforms", describe(found)
+
+
+def test_ties_in_both_axes_of_a_window() -> None:
+    class Both(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            pool = nn.functional
+            return pool.adaptive_avg_pool2d(x, 1) + pool.adaptive_max_pool2d(x, 1)
+
+    found = check_module(Both(), input="2x4x3x3", families=("ties",))
+    assert found["verdict"] == "conforms", describe(found)
+
+
+def test_random_numbers_of_numpy_are_no_mistake() -> None:
+    class Random(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * np.random.rand()  # noqa: NPY002   as somebody would
+
+    assert check_module(Random(), input="4x3", families=("ordinary",))["exit_code"] == 2
+
+
+def test_an_argument_that_there_is_not_is_told() -> None:
+    with pytest.raises(RefusedError, match="no argument 'y'; expected input"):
+        check_module(nn.Linear(3, 2), input="y=4x3")
+    with pytest.raises(RefusedError, match="--vmap is for a network of JAX"):
+        check_module(nn.Linear(3, 2), input="4x3", vmap=True)
+
+
 @pytest.mark.filterwarnings("ignore:None of the inputs")
 def test_a_reentrant_checkpoint_is_refused() -> None:
     found = check_module(own.Twice(reentrant=True), input="3x4", families=("ordinary",))
@@ -358,4 +460,9 @@ def test_a_module_of_equinox(tmp_path: Path) -> None:
 
 def test_a_function_without_parameters() -> None:
     found = check_module(lambda x: tanh(x) * 2, input="4x3", families=("ordinary",))
-    assert found["verdict"] == "conforms" if "torch" not in sys.modules else True
+    assert found["verdict"] == "conforms"
+
+
+def test_what_jax_cannot_trace_is_told_as_ever() -> None:
+    with pytest.raises(RefusedError, match="JAX cannot trace the function"):
+        check_module(lambda x: np.tanh(x), input="4x3", families=("ordinary",))

@@ -111,8 +111,7 @@ class _Code:
             named = constant | dict(zip(self.floats, some, strict=True))
             return self.f(*(named[n] for n in self.inputs))
 
-        found: tuple[Any, Any] = jax.make_jaxpr(of_floats, return_shape=True)(*floats)
-        return found
+        return from_jax.traced(of_floats, *floats)
 
     def at(self, dtype: str) -> tuple[Any, list[_Rule], list[str]]:
         """Known once for each dtype: what is computed while JAX traces is no number."""
@@ -212,7 +211,7 @@ def run(
     whole = _Piece(
         inputs=dict(zip(code.floats, floats, strict=True)),
         outputs=named,
-        cotangents={n: jnp.asarray(M) for n, M in c.items()},
+        cotangents=dict(c),
         gradients={n: g for n, g in zip(code.floats, G, strict=True) if n not in weights},
     )
     layers: list[Layer] = []

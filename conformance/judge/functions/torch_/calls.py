@@ -81,6 +81,7 @@ class _Operands:
                 if y.requires_grad and y.is_floating_point():
                     self.known.add(i)
                     cast("Any", y).register_hook(partial(self._arrived, i))
+                leaves[i] = y.clone()  # on which a hook of the user's comes first
         return pytree.tree_unflatten(leaves, spec)
 
     def _arrived(self, i: int, g: Tensor) -> None:
@@ -491,7 +492,11 @@ class _Again:
 def arguments_of(net: nn.Module) -> list[str]:
     """Its forward's arguments, by their names."""
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [n for n, p in inspect.signature(net.forward).parameters.items() if p.kind in kinds]
+    try:
+        own = inspect.signature(net.forward).parameters
+    except (TypeError, ValueError):  # TorchScript's has none
+        return []
+    return [n for n, p in own.items() if p.kind in kinds]
 
 
 def arguments(net: nn.Module, of: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -121,6 +121,7 @@ def parameters_of(module: Any) -> dict[str, NDArray[np.float64]]:
 def numbers_of(t: Tensor) -> NDArray[Any]:
     """Floats as float64, whole numbers and masks as they are."""
     t = t.detach().cpu()
+    t = t.to_dense() if t.layout != torch.strided else t
     return np.array((t.double() if t.is_floating_point() else t).numpy())
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from conformance.judge.functions.inputs import FAMILIES, Asked, made
 from conformance.judge.functions.module import TARGET, ModuleSubject, apart, redrawn
 from conformance.judge.functions.recording import Recording, Table, is_float
 from conformance.judge.functions.subject import Subject
-from conformance.judge.functions.torch_.calls import AsItIs, arguments, run
+from conformance.judge.functions.torch_.calls import AsItIs, arguments, arguments_of, run
 from conformance.judge.functions.torch_.given import (
     Given,
     as_module,
@@ -90,11 +91,25 @@ def module_of(f: Any) -> nn.Module:
             f"this is a {type(f).__name__}; expected a torch.nn.Module, or a class or a function without "
             "arguments that makes one."
         )
+    # what torch.compile and DataParallel wrap
+    found = getattr(found, "_orig_mod", found)
+    found = found.module if isinstance(found, nn.DataParallel) else found
     if any(isinstance(p, nn.UninitializedParameter) for p in found.parameters()):
         raise RefusedError(
             "the module has lazy parameters, which have no shape yet; expected it after a first call."
         )
     return found
+
+
+def must_know(net: nn.Module, names: Iterable[str]) -> None:
+    """Raises RefusedError for an input that its forward has not; x0, x1, … are handed over by their place."""
+    known = arguments_of(net)
+    unknown = [n for n in names if n not in known and n != TARGET and not re.fullmatch(r"x\d*", n)]
+    if known and unknown:
+        raise RefusedError(
+            f"the forward has no argument {unknown[0]!r}; expected {', '.join(known)}, or x0, x1, … for "
+            "those that are handed over by their place."
+        )
 
 
 def loss_of(f: Callable[..., Any] | None, name: str) -> Loss | None:

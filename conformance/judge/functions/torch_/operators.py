@@ -796,7 +796,7 @@ def _onto(found: Any, start: Any, terms: int) -> Value:
     """A sum of products, and what it may begin with: a bias."""
     if not isinstance(found, Value) or not isinstance(start, Value):
         return _add(start, found)
-    return op.onto(found, start, terms=terms)
+    return at.apply("onto", found, start, terms=terms)
 
 
 @aten("convolution")

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -87,6 +88,8 @@ class _Watch(TorchFunctionMode):
         hidden = not torch.is_grad_enabled() and not self.within
         if func in _DETACHES:
             return args[0].view_as(args[0]) if self.within else _marked(_stop(args[0]))
+        if func is Tensor.register_hook:  # it changes a gradient, and no number
+            return SimpleNamespace(remove=lambda: None)
         if func is Tensor.tolist:  # PyTorch's own reads memory, which a traced tensor has none of
             return _listed(args[0])
         if func in (Tensor.numpy, Tensor.__array__):
@@ -145,8 +148,12 @@ _OURS = f"{Path(__file__).parents[3]}{os.sep}"
 def _line() -> str:
     """The user's line, as file:number: text; nothing where PyTorch calls itself."""
     frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith((_OURS, contextlib.__file__)):
+        frame = frame.f_back  # type: ignore[assignment]
     while frame is not None:
         file = frame.f_code.co_filename
+        if file.startswith(_OURS) and not frame.f_code.co_name.startswith("__torch"):
+            break  # whoever called us has not written the function
         if file != contextlib.__file__ and not file.startswith((_TORCH, _OURS, "<")):
             return f"{Path(file).name}:{frame.f_lineno}: {linecache.getline(file, frame.f_lineno).strip()}"
         frame = frame.f_back  # type: ignore[assignment]
@@ -263,7 +270,8 @@ def _lines(line: Callable[[], str]) -> Iterator[None]:
 @cache
 def _decompositions() -> dict[Any, Any]:
     """Of operators that `ATEN` does not know."""
-    table: Any = torch._decomp.core_aten_decompositions()
+    more = {o: f for o, f in torch._decomp.decomposition_table.items() if "upsample" in str(o)}
+    table: Any = {**more, **torch._decomp.core_aten_decompositions()}
     return {o: f for o, f in table.items() if _rule(o) is None}
 
 
