@@ -386,7 +386,7 @@ def test_something_that_is_refused_loses_no_other_layer() -> None:
     assert (by["0"], by["1"], by["2"]) == ("conforms", "error", "conforms")
 
 
-@pytest.mark.parametrize("seed", [pytest.param(i, marks=pytest.mark.zoo) for i in range(24)])
+@pytest.mark.parametrize("seed", [pytest.param(i, marks=pytest.mark.zoo) for i in range(12)])
 def test_a_random_module_is_not_accused(seed: int) -> None:
     net, shapes, loss = made(seed)
     found = check_module(net, input=shapes, loss=loss)
