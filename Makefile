@@ -82,6 +82,8 @@ docs: setup reports/faults.html reports/conformance.html ## the documentation si
 	  tests/conformance/activation/under_test.py:silu_prime --report site/reports/silu.html
 	$(BIN)/conformance function examples/rms_norm.py:rms_norm --vjp examples/rms_norm.py:rms_norm_vjp \
 	  --inputs 'x=16x32, g=32' --report site/reports/rms_norm.html || [ $$? = 1 ]
+	$(BIN)/conformance module examples/block.py:net --input 4x5x8 --loss cross_entropy \
+	  --families ordinary,redrawn --report site/reports/block.html || [ $$? = 1 ]
 	cp reports/faults.html reports/conformance.html site/reports/
 	@grep -rhoE '\]\(\.\./[^)#]+' docs/*.md | cut -c6- | sort -u | while read -r f; do mkdir -p "site/$$(dirname "$$f")" && cp "$$f" "site/$$f"; done # what the pages link to
 
