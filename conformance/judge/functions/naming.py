@@ -338,7 +338,9 @@ def _simple(certificate: Certificate, ran: Ran, wrong: list[Quantity]) -> _Seen 
         at = np.unravel_index(int(np.abs(right).argmax()), right.shape)
         c = float(got[at] / right[at]) if right[at] else 0.0
         off = np.abs(got - c * right) <= 8 * allowed * max(1.0, abs(c))
-        known = got.size > 1 or _times(c, certificate) is not None
+        # of a truth that rounding may make 0 there is no factor
+        told = abs(right[at]) > np.broadcast_to(allowed, right.shape)[at]
+        known = told and (got.size > 1 or _times(c, certificate) is not None)
         if c and known and bool(off.all()) and abs(c - 1) > 8 * certificate.precision.u:
             sign = abs(c + 1) < 1e-6
             text = (
