@@ -62,16 +62,12 @@ FORMS = (
     Form("GELU by tanh", lambda x: 0.5 * x * (1 + _inner(x)), _by_tanh),
     _swish(1.702),
     _swish(1),
-    Form("sigmoid", _sigmoid, lambda x: _sigmoid(x) * (1 - _sigmoid(x))),
-    Form("tanh", lambda x: np.asarray(np.tanh(x)), lambda x: 1 - np.tanh(x) ** 2),
-    Form("softplus", lambda x: np.logaddexp(0, x), _sigmoid),
-    Form("ReLU", lambda x: np.maximum(x, 0), lambda x: np.asarray(x > 0, float)),
 )
-"""Of each the function, and its derivative."""
+"""Forms of one activation: of each the function, and its derivative."""
 
-OF_OUTPUT: dict[str, tuple[str, Plain]] = {
-    "sigmoid": ("x(1 − x)", lambda x: x * (1 - x)),
-    "tanh": ("1 − x²", lambda x: 1 - x * x),
+OF_OUTPUT: dict[str, tuple[Plain, str, Plain]] = {
+    "sigmoid": (_sigmoid, "x(1 − x)", lambda x: x * (1 - x)),
+    "tanh": (lambda x: np.asarray(np.tanh(x)), "1 − x²", lambda x: 1 - x * x),
 }
 """Derivatives written for the output, that are given the input."""
 
@@ -99,13 +95,14 @@ def another_form(
         return bool((np.abs(a - b) <= room * (np.abs(b) + size)).all())
 
     own = next((form for form in FORMS if alike(y.numbers, form.f(x), 1.0)), None)
-    if own is None:
-        return ""
-    for form in FORMS:
-        if form is not own and alike(g.numbers, c * form.derivative(x), np.abs(c)):
+    for form in FORMS if own is not None else ():
+        if (
+            own is not None
+            and form is not own
+            and alike(g.numbers, c * form.derivative(x), np.abs(c))
+        ):
             return f"the function is {own.name}, and the derivative that of {form.name}"
-    if own.name in OF_OUTPUT:
-        text, derivative = OF_OUTPUT[own.name]
-        if alike(g.numbers, c * derivative(x), np.abs(c)):
-            return f"the derivative of {own.name} in terms of its output, {text}, is taken of its input"
+    for name, (f, text, derivative) in OF_OUTPUT.items():
+        if alike(y.numbers, f(x), 1.0) and alike(g.numbers, c * derivative(x), np.abs(c)):
+            return f"the derivative of {name} in terms of its output, {text}, is taken of its input"
     return ""
