@@ -181,13 +181,13 @@ def _made(
 
 def read_arrays(path: Path) -> dict[str, Any]:
     """X and Y of an .npz, and W1, W2, … where it has them. Nothing in it is unpickled. Raises CaseError."""
+    if not path.is_file():
+        raise CaseError(f"cannot read {path}: there is no such file.")
+    if not zipfile.is_zipfile(path):
+        raise CaseError(f"cannot read {path}: it is no .npz, as numpy.savez writes it.")
     try:
-        if not zipfile.is_zipfile(path):
-            raise CaseError(f"cannot read {path}: it is no .npz, as numpy.savez writes it.")
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-    except CaseError:
-        raise
     except Exception as e:  # a damaged archive raises zipfile's and zlib's own
         raise CaseError(f"cannot read {path} as an .npz of arrays: {reason(e)}.") from e
     if missing := {"X", "Y"} - found.keys():

@@ -23,6 +23,9 @@ __all__ = ["judged", "judged_by", "looked_at", "rounds_every_value", "runs"]
 
 Run = Callable[[Problem], Trace | None]
 
+_WHEN = "_conformance_when"
+"""Where an exception has in which of the runs it was raised."""
+
 
 def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Result]:
     """The results of one case, in this process, for those implementations that run here."""
@@ -115,10 +118,6 @@ def _where(e: BaseException) -> str:
     last = traceback.extract_tb(e.__traceback__)[-1]
     text = f": {last.line}" if last.line and not e.args else ""
     return plain(f"{Path(last.filename).name}:{last.lineno}{text}")
-
-
-_WHEN = "_conformance_when"
-"""Where an exception has in which of the runs it was raised."""
 
 
 def _run_once(impl: Implementation, problem: Problem, whole: bool, when: str = "") -> Trace:

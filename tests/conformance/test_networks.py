@@ -117,6 +117,8 @@ def test_data_that_does_not_fit_is_told(tmp_path: Path) -> None:
     (tmp_path / "f.npz").write_text("no archive")
     done = run("--network", text, "--data", tmp_path / "f.npz", "--implementation", "refbp")
     assert "it is no .npz" in done.stderr
+    done = run("--network", text, "--data", tmp_path / "none.npz", "--implementation", "refbp")
+    assert "there is no such file" in done.stderr
     assert run("--data", tmp_path / "f.npz").exit_code == 2
 
 

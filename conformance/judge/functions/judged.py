@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypedDict
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "UNKNOWN",
     "ZEROS_PASS",
     "Element",
+    "Held",
     "Judged",
     "compared",
     "judged",
@@ -43,15 +45,26 @@ class Known(Protocol):
     def choices(self) -> Mapping[Quantity, Reals]: ...
     @property
     def precision(self) -> Precision: ...
+    @property
+    def coherent(self) -> bool: ...
 
 
-class _Wider:
-    """The same, with room for the sides of kinks, and for who gets the gradient of equal numbers."""
+@dataclass(frozen=True)
+class Held:
+    """Such values by themselves."""
 
-    def __init__(self, of: Known) -> None:
-        self.truth, self.precision, self.sums = of.truth, of.precision, of.sums
-        self.choices: Mapping[Quantity, Reals] = {}
-        self.s = {q: s + of.choices.get(q, 0.0) / LAMBDA for q, s in of.s.items()}
+    truth: Mapping[Quantity, Enclosure]
+    s: Mapping[Quantity, Reals]
+    precision: Precision
+    sums: Sequence[Sums] = ()
+    choices: Mapping[Quantity, Reals] = field(default_factory=dict)
+    coherent: bool = False
+
+
+def _wider(of: Known) -> Held:
+    """With room for the sides of kinks, and for who gets the gradient of equal numbers."""
+    s = {q: s + of.choices.get(q, 0.0) / LAMBDA for q, s in of.s.items()}
+    return Held(of.truth, s, of.precision)
 
 
 class Element(TypedDict):
@@ -105,7 +118,7 @@ def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Ju
             found.append(_one(quantity, given[quantity], exact, certificate, family, cotangent))
     wide = {j["quantity"] for j in found if j["verdict"] == "deviates" and j["worst"]}
     if wide and certificate.choices:
-        wider = _Wider(certificate)
+        wider = _wider(certificate)
         found = [
             _one(q, given[q], exact, wider, family, cotangent)
             for q, exact in certificate.truth.items()
@@ -117,7 +130,8 @@ def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Ju
         if q[0] == "d"
         and a is not None
         and a.numbers.shape == certificate.truth[q].hi.shape
-        and title(q) not in wide  # it has more room than a sum knows of
+        # what kinks behind one another may do to a sum is not known
+        and not (certificate.coherent and title(q) in wide)
     }
     rows = {j["quantity"].removeprefix("∂"): j for j in found if j["kind"] == "gradient"}
     for sums in certificate.sums if numbers else ():

@@ -9,21 +9,29 @@ it: it is held to the sum of the truths.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
 
 from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
-from conformance.judge.functions.certificate import Certificate, Precision, Quantity, Sums
-from conformance.judge.functions.judged import Judged, judged, title, usual_size
+from conformance.judge.functions.certificate import Certificate, Precision
+from conformance.judge.functions.judged import Held, Judged, Known, judged, title, usual_size
 from conformance.judge.functions.recording import ConstantError, Recording, Table
 from conformance.judge.functions.subject import OWN
 from conformance.tools.trouble import RefusedError
 from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import Accuracy, Reals
 
-__all__ = ["Layer", "Part", "UnseparableError", "judge_layers"]
+__all__ = [
+    "Layer",
+    "Part",
+    "UnseparableError",
+    "alike",
+    "judge_layers",
+    "titled",
+    "titled_candidate",
+]
 
 
 class UnseparableError(RefusedError):
@@ -66,23 +74,12 @@ class Part:
     usual: dict[str, float] = field(default_factory=dict)  # the size of each quantity's rows here
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What certificates add up to, of one parameter."""
-
-    truth: Mapping[Quantity, Enclosure]
-    s: Mapping[Quantity, Reals]
-    precision: Precision
-    sums: Sequence[Sums] = ()
-    choices: Mapping[Quantity, Reals] = field(default_factory=dict)
-
-
 @dataclass
 class _Open:
     """A layer that is recorded, and the parameters that its own code uses."""
 
     part: Part
-    certificate: Certificate | None = None
+    known: Known | None = None  # what its rows are held to
     uses: dict[str, str] = field(default_factory=dict)  # the network's name of each: its own
 
 
@@ -106,7 +103,7 @@ def judge_layers(
         for n in r.part.layer.parameters.values()
     }
     for r in recorded:
-        if r.certificate is None or r.part.layer is None:
+        if r.known is None or r.part.layer is None:
             continue
         layer = r.part.layer
         alone = {
@@ -114,12 +111,13 @@ def judge_layers(
         }
         ran = Ran(layer.outputs, {**layer.gradients, **alone})
         try:
-            r.part.rows = judged(r.certificate, ran, family, OWN)
+            r.part.rows = judged(r.known, ran, family, OWN)
             if any(j["verdict"] == "deviates" for j in r.part.rows):
                 _must_be_its_own(layer, ran, precision)
-            r.part.usual = {title(q): usual_size(exact) for q, exact in r.certificate.truth.items()}
+            r.part.usual = {title(q): usual_size(exact) for q, exact in r.known.truth.items()}
         except Exception as e:
             r.part.rows, r.part.refused = [], e
+            lost |= r.uses.keys()
     shared = []
     for name, of in users.items():
         if len(of) > 1 and name not in lost:
@@ -138,9 +136,9 @@ def _must_be_its_own(layer: Layer, ran: Ran, precision: Precision) -> None:
     for of, now in ((ran.outputs, again.outputs), (ran.gradients, again.gradients)):
         for n, a in of.items():
             b = now.get(n)
-            was = None if a is None else a.numbers
-            is_ = np.zeros_like(was) if b is None and was is not None else b and b.numbers
-            if was is not None and is_ is not None and not _alike(was, is_, precision.u):
+            if a is not None and not alike(
+                a.numbers, 0 * a.numbers if b is None else b.numbers, precision.u
+            ):
                 raise UnseparableError(
                     f"asked again at the same operands, it gives another {n}: it depends on more than what "
                     "it is given as tensors, such as an object or an attribute that holds some, or random "
@@ -148,9 +146,31 @@ def _must_be_its_own(layer: Layer, ran: Ran, precision: Precision) -> None:
                 )
 
 
-def _alike(a: Reals, b: Reals, u: float) -> bool:
-    room = 2.0**14 * u * np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
+def alike(a: Reals, b: Reals, u: float) -> bool:
+    """But for rounding: another kernel takes what lies otherwise in memory."""
+    room = 2.0**13 * u * np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
     return a.shape == b.shape and np.allclose(a, b, rtol=0.0, atol=room, equal_nan=True)
+
+
+def titled(titles: Sequence[str], found: Recording) -> Recording:
+    """A recording of several outputs, under these names."""
+    return replace(found, outputs={titles[_place(n)]: y for n, y in found.outputs.items()})
+
+
+def titled_candidate(titles: Sequence[str], f: Candidate) -> Candidate:
+    """A candidate with several outputs, under these names."""
+    at = {name: f"y[{i}]" for i, name in enumerate(titles)}
+
+    def ask(request: Request) -> Ran:
+        ran = f(replace(request, cotangents={at[n]: M for n, M in request.cotangents.items()}))
+        return replace(ran, outputs={titles[_place(n)]: a for n, a in ran.outputs.items()})
+
+    return ask
+
+
+def _place(name: str) -> int:
+    """3 of "y[3]"."""
+    return int(name[2:-1])
 
 
 def _recorded(
@@ -162,8 +182,9 @@ def _recorded(
     part = Part(layer, [])
     try:
         recording = layer.record(layer.inputs, precision.storage)
-    except ConstantError:
-        return _Open(part)
+    except ConstantError:  # whatever it hands back must be 0
+        zero = {("d", n): np.zeros(a.numbers.shape) for n, a in layer.gradients.items()}
+        return _Open(part, Held({q: Enclosure(z, z, z) for q, z in zero.items()}, zero, precision))
     except Exception as e:  # what the code raises, and what the tape does not know
         part.refused = e
         return _Open(part)
@@ -196,12 +217,12 @@ def _of_shared(
     name: str, of: Sequence[_Open], got: Array, precision: Precision, family: str
 ) -> list[Judged]:
     quantity = "d", name
-    parts = [(r.certificate, ("d", r.uses[name])) for r in of if r.certificate is not None]
+    parts = [(r.known, ("d", r.uses[name])) for r in of if r.known is not None]
     truth = reduce(_added, (c.truth[q] for c, q in parts))
     sizes = sum(np.abs(c.truth[q].hi) for c, q in parts)
     s = reduce(np.hypot, [c.s[q] for c, q in parts])
     rounding = precision.u * sizes * np.sqrt(len(parts) - 1)
-    found = _Shared({quantity: truth}, {quantity: np.hypot(s, rounding)}, precision)
+    found = Held({quantity: truth}, {quantity: np.hypot(s, rounding)}, precision)
     return judged(found, Ran({}, {name: got}), family, OWN)
 
 

@@ -17,7 +17,7 @@ from conformance.judge.functions.inputs import FAMILIES, Asked, Family, cotangen
 from conformance.judge.functions.judged import UNKNOWN, ZEROS_PASS, Judged, worst_verdict
 from conformance.judge.functions.layers import Layer, Part, UnseparableError, judge_layers
 from conformance.judge.functions.naming import named
-from conformance.judge.functions.recording import Table
+from conformance.judge.functions.recording import Table, is_float
 from conformance.judge.functions.subject import OWN, Subject
 from conformance.judge.functions.trial import (
     FamilyRow,
@@ -39,9 +39,8 @@ __all__ = [
     "LayerRow",
     "ModuleResults",
     "ModuleSubject",
-    "apart",
     "judge_module",
-    "redrawn",
+    "network_subject",
 ]
 
 FORMAT = 1
@@ -52,6 +51,7 @@ TARGET = "target"
 """The input that is the loss's."""
 
 Cotangents = Callable[[Mapping[str, tuple[int, ...]]], Table]
+Run = Callable[[Table, Cotangents, str], tuple[list[Layer], Mapping[str, Array]]]
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,39 @@ class ModuleSubject:
     """
 
     whole: Subject
-    run: Callable[[Table, Cotangents, str], tuple[list[Layer], Mapping[str, Array]]]
+    run: Run
     mode: str = ""
     loss: str = ""
 
 
-def redrawn(inputs: Table, weights: Table) -> tuple[Family, Table]:
+def network_subject(
+    whole: Subject, trained: Sequence[str], run: Run, mode: str = "", loss: str = ""
+) -> ModuleSubject:
+    """A network whose weights of these names have gradients; of `whole`, what any network has is filled in.
+
+    Raises RefusedError for an input that has the name of a weight.
+    """
+    storage = whole.precision.storage
+    ordinary = made(whole.asked, FAMILIES[0], storage) or {} if whole.given is None else whole.given
+    if clash := [n for n in ordinary if n in whole.weights]:
+        sizes = "x".join(map(str, ordinary[clash[0]].shape))
+        raise RefusedError(
+            f"the input {clash[0]} has the name of a parameter; expected it under another, such as "
+            f"--input 'x={sizes}': it is handed over by its place."
+        )
+    floats = [n for n, M in ordinary.items() if is_float(M)]
+    anew = whole.given is None and bool(whole.weights)
+    subject = replace(
+        whole,
+        wrt=(*floats, *trained),
+        families=_apart(whole.asked, whole.families),
+        coherent=True,
+        more=[_redrawn(ordinary, whole.weights)] if anew else (),
+    )
+    return ModuleSubject(subject, run, mode, loss)
+
+
+def _redrawn(inputs: Table, weights: Table) -> tuple[Family, Table]:
     """Weights that are drawn anew: what those that a network has hide, such as a factor that is 1.
 
     A matrix is normal with a variance of one over the numbers in a row, a vector normal about 1.
@@ -86,6 +113,13 @@ def redrawn(inputs: Table, weights: Table) -> tuple[Family, Table]:
         )
     why = "ordinary numbers, and weights drawn anew: what those that it has hide"
     return Family(REDRAWN, why, lambda rng, shape: np.zeros(shape)), found
+
+
+def _apart(asked: Mapping[str, Asked], families: Sequence[str]) -> tuple[str, ...]:
+    """The families to try: of whole numbers there is one kind, at other sizes."""
+    if families or not asked or any(a.kind not in ("int", "bool") for a in asked.values()):
+        return tuple(families)
+    return (*(f.name for f in FAMILIES if f is FAMILIES[0] or f.sizes(asked)), REDRAWN)
 
 
 class LayerRow(TypedDict):
@@ -115,9 +149,7 @@ class ModuleResults(TypedDict):
     families: list[FamilyRow]  # as the step gate took them
     layers: list[LayerRow]
     whole: FunctionResults
-    smallest: dict[
-        str, str
-    ]  # the smallest inputs that show the first wrong layer; {} where none is wrong
+    smallest: dict[str, str]  # inputs that show the first wrong layer; {} where none is wrong
     shows: str  # the family of data that does
     verdict: Verdict
     exit_code: int
@@ -143,7 +175,7 @@ def judge_module(
     verdicts = [*(r["verdict"] for r in rows if r["verdict"] != "not-run"), whole["verdict"]]
     verdicts += ["error" for f in families if f["status"] == "error"]
     verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
-    random = any(f["kind"] == "not-repeatable" for f in whole["findings"])
+    random = next((f["text"] for f in whole["findings"] if f["kind"] == "not-repeatable"), "")
     if random and explained:  # no layer deviates, and the whole has no numbers to hold it to
         verdict = "error"
     return ModuleResults(
@@ -160,7 +192,7 @@ def judge_module(
         whole=whole,
         verdict=verdict,
         exit_code=exit_code_of(verdict, subject.whole.strict),
-        message=_message(verdict, rows, whole, families),
+        message=_message(verdict, rows, whole, families, random),
         command="",
         again="",
     )
@@ -205,13 +237,6 @@ def _by_layers(
     return rows, parts
 
 
-def apart(asked: Mapping[str, Asked], families: Sequence[str]) -> tuple[str, ...]:
-    """The families to try: of whole numbers there is one kind, at other sizes."""
-    if families or not asked or any(a.kind not in ("int", "bool") for a in asked.values()):
-        return tuple(families)
-    return (*(f.name for f in FAMILIES if f is FAMILIES[0] or f.sizes(asked)), REDRAWN)
-
-
 def _does_not_run(e: Exception) -> RefusedError:
     return (
         e if isinstance(e, RefusedError) else RefusedError(f"the network does not run: {said(e)}")
@@ -244,7 +269,7 @@ def _smallest(subject: ModuleSubject, parts: Iterable[Part]) -> tuple[dict[str, 
     if bad is None or bad.layer is None or not whole.asked:
         return {}, ""
     path, name = bad.layer.path, bad.rows[0]["family"]
-    weights = redrawn({}, whole.weights)[1] if name == REDRAWN else whole.weights
+    weights = _redrawn({}, whole.weights)[1] if name == REDRAWN else whole.weights
     # a family of another size has ordinary numbers
     family = next((f for f in FAMILIES if f.name == name and not f.sizes(whole.asked)), FAMILIES[0])
     sizes = next((f.sizes(whole.asked) for f in FAMILIES if f.name == name), None)
@@ -350,7 +375,11 @@ def _shapes(layer: Layer) -> dict[str, str]:
 
 
 def _message(
-    verdict: Verdict, rows: list[LayerRow], whole: FunctionResults, families: list[FamilyRow]
+    verdict: Verdict,
+    rows: list[LayerRow],
+    whole: FunctionResults,
+    families: list[FamilyRow],
+    random: str,
 ) -> str:
     """The answer in a sentence: the wrong layers by name."""
     bad = [r for r in rows if r["verdict"] == verdict]
@@ -360,6 +389,8 @@ def _message(
     apart = next((f["reason"] for f in families if f["status"] == "error"), "")
     if not bad and apart and whole["verdict"] == "conforms":
         return f"the whole conforms, and its layers could not be judged: {apart}"
+    if not bad and verdict == "error" and random:
+        return f"not judged: {random}"
     if not bad:
         return f"as a whole: {whole['message']}"
     told = {"deviates": "wrong", "inaccurate": "losing digits", "undecided": "undecided"}

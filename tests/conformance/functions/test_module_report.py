@@ -54,6 +54,10 @@ def test_hostile_text_is_text() -> None:
     assert len(page) < 100_000
 
 
+def test_a_family_that_was_refused_is_no_family_that_was_not_tried() -> None:
+    assert render(results()).count("not tried: ") == 1  # of the two that were not judged
+
+
 def test_the_screen_has_a_line_a_layer() -> None:
     text = describe(results())
     assert text.count("Linear") >= 2

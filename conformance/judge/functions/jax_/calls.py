@@ -24,7 +24,7 @@ from jax.extend import source_info_util
 from conformance.judge.functions import from_jax
 from conformance.judge.functions.candidate import Array, Ran, Request
 from conformance.judge.functions.from_jax import array_of, as_used
-from conformance.judge.functions.layers import Layer
+from conformance.judge.functions.layers import Layer, titled, titled_candidate
 from conformance.judge.functions.module import Cotangents
 from conformance.judge.functions.recording import Recording, Table, is_float
 
@@ -76,8 +76,9 @@ class _Rule:
     def arguments(self) -> list[str]:
         """Of the function, by their names."""
         own = list(getattr(_debug(self.equation), "arg_names", None) or ())
-        own = own if len(own) == len(self.operands) else [""] * len(self.operands)
-        return [n or f"x{i}" for i, n in enumerate(own)]
+        own = [n or f"x{i}" for i, n in enumerate(own)]
+        apart = len(set(own)) == len(own) == len(self.operands)
+        return own if apart else [f"x{i}" for i in range(len(self.operands))]
 
     @property
     def made(self) -> list[str]:
@@ -253,20 +254,16 @@ class _Piece:
     ) -> Layer:
         """To be judged: f(dtype, *inputs) has outputs of these titles."""
 
-        def record(inputs: Table, dtype: str) -> Recording:
+        def known(dtype: str) -> Callable[..., Any]:
             with as_used(dtype):
                 code.at(dtype)
-            found = from_jax.record(partial(f, dtype), inputs, dtype, {})
-            named = {titles[int(n[2:-1])]: v for n, v in found.outputs.items()}
-            return replace(found, outputs=named)
+            return partial(f, dtype)
+
+        def record(inputs: Table, dtype: str) -> Recording:
+            return titled(titles, from_jax.record(known(dtype), inputs, dtype, {}))
 
         def ask(request: Request) -> Ran:
-            with as_used(request.dtype):
-                code.at(request.dtype)
-            at = {name: f"y[{i}]" for i, name in enumerate(titles)}
-            c = {at[n]: M for n, M in request.cotangents.items()}
-            ran = from_jax.candidate(partial(f, request.dtype))(replace(request, cotangents=c))
-            return replace(ran, outputs={titles[int(n[2:-1])]: a for n, a in ran.outputs.items()})
+            return from_jax.candidate(known(request.dtype))(request)
 
         return Layer(
             path=path,
@@ -277,7 +274,7 @@ class _Piece:
             gradients={n: array_of(g) for n, g in self.gradients.items()},
             parameters={},
             record=record,
-            candidate=ask,
+            candidate=titled_candidate(titles, ask),
         )
 
 

@@ -20,8 +20,8 @@ from conformance.judge.functions import from_jax
 from conformance.judge.functions.certificate import Precision
 from conformance.judge.functions.inputs import FAMILIES, Asked, made
 from conformance.judge.functions.jax_.calls import run
-from conformance.judge.functions.module import TARGET, ModuleSubject, apart, redrawn
-from conformance.judge.functions.recording import Recording, Table, is_float
+from conformance.judge.functions.module import TARGET, ModuleSubject, network_subject
+from conformance.judge.functions.recording import Table, is_float
 from conformance.judge.functions.subject import Subject
 from conformance.tools.trouble import RefusedError
 
@@ -33,12 +33,10 @@ class Network(NamedTuple):
 
     call     (weights in order, inputs) -> what it returns
     weights  by name, in order
-    forward  what has the names of its inputs
     """
 
     call: Callable[[Sequence[Any], Sequence[Any]], Any]
     weights: dict[str, Any]
-    forward: Callable[..., Any]
 
 
 def network_of(given: Any, params: Any, inputs: Table, mapped: bool) -> Network:
@@ -46,16 +44,16 @@ def network_of(given: Any, params: Any, inputs: Table, mapped: bool) -> Network:
     call: Callable[..., Any]
     if params is not None:
         params = params() if callable(params) else params
-        call, tree, forward = given, params, given
+        call, tree = given, params
     elif hasattr(given, "init") and hasattr(given, "apply"):
         tree = given.init(jax.random.key(0), *_placed(inputs, mapped))
-        call, forward = given.apply, type(given).__call__
+        call = given.apply
     elif _is_nnx(given):
         nnx = sys.modules["flax.nnx"]
         graph, tree = nnx.split(given)
-        call, forward = (lambda state, *x: nnx.merge(graph, state)(*x)), type(given).__call__
+        call = lambda state, *x: nnx.merge(graph, state)(*x)  # noqa: E731
     elif callable(given):
-        tree, forward = given, given
+        tree = given
         call = lambda net, *x: net(*x)  # noqa: E731
     else:
         raise RefusedError(
@@ -66,7 +64,7 @@ def network_of(given: Any, params: Any, inputs: Table, mapped: bool) -> Network:
     names = [jax.tree_util.keystr(path).lstrip(".") or "params" for path, _ in leaves]
     trained = [i for i, (_, x) in enumerate(leaves) if hasattr(x, "dtype") and is_float(x)]
     if params is None and not trained and _is_function(given):
-        return Network(lambda _, x: _mapped(given, mapped)(*x), {}, given)
+        return Network(lambda _, x: _mapped(given, mapped)(*x), {})
 
     def whole(weights: Sequence[Any], x: Sequence[Any]) -> Any:
         parts = [leaf for _, leaf in leaves]
@@ -75,7 +73,7 @@ def network_of(given: Any, params: Any, inputs: Table, mapped: bool) -> Network:
         net = jax.tree_util.tree_unflatten(structure, parts)
         return _mapped(lambda *each: call(net, *each), mapped)(*x)
 
-    return Network(whole, {names[i]: np.asarray(leaves[i][1]) for i in trained}, forward)
+    return Network(whole, {names[i]: np.asarray(leaves[i][1]) for i in trained})
 
 
 def _mapped(f: Callable[..., Any], mapped: bool) -> Callable[..., Any]:
@@ -132,27 +130,21 @@ def subject_of(
         y = net.call(w, x if loss is None else x[:-1])
         return y if loss is None else loss(y, x[-1])
 
-    def recorded(inputs: Table, dtype: str) -> Recording:
-        return from_jax.record(whole, inputs, dtype, {})
-
-    anew = redrawn(ordinary, weights) if weights and own is None else None
-    return ModuleSubject(
-        whole=Subject(
+    return network_subject(
+        Subject(
             name=name,
             reference=name,
-            record=recorded,
+            record=lambda inputs, dtype: from_jax.record(whole, inputs, dtype, {}),
             candidate=from_jax.candidate(whole),
             asked=asked,
             given=own,
-            wrt=(*(n for n, M in ordinary.items() if is_float(M)), *weights),
-            families=apart(asked, families),
+            families=tuple(families),
             precision=precision,
             framework="jax",
             strict=strict,
             weights=weights,
-            coherent=True,
-            more=() if anew is None else (anew,),
         ),
+        list(weights),
         run=lambda inputs, c, dtype: run(whole, inputs, list(weights), c, dtype),
         loss=loss_name,
     )

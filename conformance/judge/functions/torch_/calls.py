@@ -13,7 +13,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any, cast
@@ -25,15 +25,25 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
-from conformance.judge.functions.layers import Layer, UnseparableError
+from conformance.judge.functions.layers import (
+    Layer,
+    UnseparableError,
+    alike,
+    titled,
+    titled_candidate,
+)
 from conformance.judge.functions.module import TARGET
-from conformance.judge.functions.recording import Recording, RecordingError, Table
-from conformance.judge.functions.torch_.candidate import TorchCandidate, not_contiguous, one_thread
+from conformance.judge.functions.recording import RecordingError, Table
+from conformance.judge.functions.torch_.candidate import (
+    TorchCandidate,
+    array_of,
+    floats_of,
+    not_contiguous,
+    one_thread,
+)
 from conformance.judge.functions.torch_.given import (
     DTYPES,
     Given,
-    leaves_of,
-    name_of,
     numbers_of,
     tensor_of,
 )
@@ -142,14 +152,12 @@ class Call:
                 found[f"{self._within(inner)}.{inner.made.names[i]}"] = inner.made.leaves[i]
         return found | {own: parameters[whole] for own, whole in self.parameters.items()}
 
-    def outputs(self) -> list[tuple[str, _Operands, int, bool]]:
+    def outputs(self) -> list[tuple[str, _Operands, int]]:
         """What its own code comes to: its outputs, and what it gives to the calls inside."""
-        found = [(self.made.names[i], self.made, i, False) for i in self.made.floats]
+        found = [(self.made.names[i], self.made, i) for i in self.made.floats]
         for inner in self.inside:
             for i in inner.given.floats:
-                found.append(
-                    (f"{self._within(inner)}({inner.given.names[i]})", inner.given, i, True)
-                )
+                found.append((f"{self._within(inner)}({inner.given.names[i]})", inner.given, i))
         return found
 
     def gradients(self) -> dict[str, Tensor]:
@@ -248,7 +256,6 @@ class _Witness:
         self.names: dict[int, str] = {}  # of the parameters
         self.before: dict[int, Any] = {}  # of each module a copy, before it ran
         self.calls: list[Call] = []
-        self.last: Call | None = None  # of those that are within no other
         self.backwards = False  # whether the backward pass has begun
         self._open: list[Call] = []
         self._taken: dict[str, count[int]] = {}
@@ -272,8 +279,6 @@ class _Witness:
         )  # fmt: skip
         if self._open:
             self._open[-1].inside.append(call)
-        else:
-            self.last = call
         self.calls.append(call)
         args, kwargs = call.given.watched((args, kwargs))
         self._open.append(call)
@@ -322,7 +327,10 @@ def run(
         seen = _passed(net, loss, inputs, cotangents, dtype, witness)
         plain = _passed(net, loss, inputs, cotangents, dtype)
     # of gradients, sums come in another order
-    if not all(_alike(array_of(y), array_of(plain.outputs[n])) for n, y in seen.outputs.items()):
+    if not all(
+        alike(numbers_of(plain.outputs[n]), numbers_of(y), float(torch.finfo(y.dtype).eps) / 2)
+        for n, y in seen.outputs.items()
+    ):
         raise UnseparableError(
             "the network returns something else where each layer is handed copies: a layer writes to what it "
             "is given, or it is stochastic; expected layers that return what they make, such as ReLU() in "
@@ -383,7 +391,7 @@ def _passed(
             found = loss(found, tensors[TARGET])
         if witness is not None:
             witness.backwards = True
-        outputs = _named(found)
+        outputs = floats_of(found)
         wanted = cotangents({n: tuple(y.shape) for n, y in outputs.items()})
         known = {n: y for n, y in outputs.items() if y.requires_grad and n in wanted}
         if known:
@@ -392,17 +400,6 @@ def _passed(
                 [laid(torch.from_numpy(np.array(wanted[n])).to(y.dtype)) for n, y in known.items()],
             )
     return _Passed(tensors, parameters, outputs)
-
-
-def _named(found: Any) -> dict[str, Tensor]:
-    """The floats among what was returned, as a recording names them."""
-    leaves = leaves_of(found)
-    single = isinstance(found, Tensor)
-    return {
-        "y" if single else f"y[{i}]": y
-        for i, y in enumerate(leaves)
-        if isinstance(y, Tensor) and y.is_floating_point()
-    }
 
 
 @dataclass(frozen=True)
@@ -442,51 +439,21 @@ class AsItIs:
         )
 
 
-def _alike(a: Array, b: Array) -> bool:
-    """But for rounding: a copy may lie otherwise in memory, so that another kernel takes it."""
-    u = float(torch.finfo(DTYPES[a.dtype]).eps) if a.dtype in DTYPES else 0.0
-    room = 2.0**12 * u * np.max(np.abs(b.numbers), initial=0.0, where=np.isfinite(b.numbers))
-    return a.numbers.shape == b.numbers.shape and np.allclose(
-        a.numbers, b.numbers, rtol=0.0, atol=room, equal_nan=True
-    )
-
-
 def _layer(call: Call, parameters: Mapping[str, Tensor]) -> Layer:
     outputs = call.outputs()
     names = [name for name, *_ in outputs]
-
-    def record(inputs: Table, dtype: str) -> Recording:
-        found = recorded(call.given_as(inputs), dtype)
-        named = {names[int(n[2:-1])]: y for n, y in found.outputs.items()}
-        return replace(found, outputs=named)
 
     return Layer(
         path=call.path,
         kind=call.kind,
         inputs={n: numbers_of(t) for n, t in call.inputs(parameters).items()},
-        outputs={n: array_of(of.leaves[i]) for n, of, i, _ in outputs},
-        cotangents={n: numbers_of(of.gradient(i)) for n, of, i, _ in outputs},
+        outputs={n: array_of(of.leaves[i]) for n, of, i in outputs},
+        cotangents={n: numbers_of(of.gradient(i)) for n, of, i in outputs},
         gradients={n: array_of(g) for n, g in call.gradients().items()},
         parameters=call.parameters,
-        record=record,
-        candidate=_Again(call, names),
+        record=lambda inputs, dtype: titled(names, recorded(call.given_as(inputs), dtype)),
+        candidate=titled_candidate(names, TorchCandidate(call)),
     )
-
-
-@dataclass(frozen=True)
-class _Again:
-    """The own code of a call, asked again at other numbers."""
-
-    call: Call
-    names: Sequence[str]
-
-    def __call__(self, request: Request) -> Ran:
-        """Raises whatever the code raises."""
-        at = {name: f"y[{i}]" for i, name in enumerate(self.names)}
-        c = {at[n]: M for n, M in request.cotangents.items()}
-        ran = TorchCandidate(self.call)(replace(request, cotangents=c))
-        outputs = {self.names[int(n[2:-1])]: a for n, a in ran.outputs.items()}
-        return replace(ran, outputs=outputs)
 
 
 def arguments_of(net: nn.Module) -> list[str]:
@@ -505,10 +472,6 @@ def arguments(net: nn.Module, of: Mapping[str, Any]) -> tuple[tuple[Any, ...], d
     of = {n: x for n, x in of.items() if n != TARGET}
     known = arguments_of(net)
     return ((), of) if all(n in known for n in of) else (tuple(of.values()), {})
-
-
-def array_of(t: Tensor) -> Array:
-    return Array(np.asarray(numbers_of(t), np.float64), name_of(t))
 
 
 def _argument(target: Any) -> Callable[[Any], str]:

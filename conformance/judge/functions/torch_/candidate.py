@@ -24,7 +24,15 @@ from conformance.judge.functions.torch_.given import (
     tensor_of,
 )
 
-__all__ = ["TorchCandidate", "candidate", "not_contiguous", "one_thread", "vjp"]
+__all__ = [
+    "TorchCandidate",
+    "array_of",
+    "candidate",
+    "floats_of",
+    "not_contiguous",
+    "one_thread",
+    "vjp",
+]
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,13 @@ class TorchCandidate:
                 tensors[n].requires_grad_()
         with torch.set_grad_enabled(self.backward is None):
             found = given.call(tensors, buffers_of(given, request.dtype))
-        outputs = {n: y for n, y in _named(found).items() if y.is_floating_point()}
+        outputs = floats_of(found)
         cotangents = {
             n: laid(torch.from_numpy(np.array(c, np.float64)).to(outputs[n].dtype))
             for n, c in request.cotangents.items()
             if n in outputs
         }
-        arrays = {n: _array(y) for n, y in outputs.items()}
+        arrays = {n: array_of(y) for n, y in outputs.items()}
         wrong = [n for n, c in cotangents.items() if c.shape != outputs[n].shape]
         notes = [f"returns {n} of another shape: no gradient is asked for" for n in wrong]
         notes += [
@@ -94,7 +102,7 @@ class TorchCandidate:
                 notes.append(f"writes to its input {n}")
         return Ran(
             arrays,
-            {n: None if g is None else _array(g) for n, g in gradients.items()},
+            {n: None if g is None else array_of(g) for n, g in gradients.items()},
             tuple(notes),
         )
 
@@ -142,14 +150,17 @@ def vjp(
     return TorchCandidate(forward, backward, params or {})
 
 
-def _named(found: Any) -> dict[str, Tensor]:
-    """Outputs by the names that `Recording` gives them."""
-    parts = leaves_of(found)
+def floats_of(found: Any) -> dict[str, Tensor]:
+    """Outputs that are floats, by the names that `Recording` gives them."""
     several = not isinstance(found, Tensor)
-    return {f"y[{i}]" if several else "y": y for i, y in enumerate(parts) if isinstance(y, Tensor)}
+    return {
+        f"y[{i}]" if several else "y": y
+        for i, y in enumerate(leaves_of(found))
+        if isinstance(y, Tensor) and y.is_floating_point()
+    }
 
 
-def _array(t: Tensor) -> Array:
+def array_of(t: Tensor) -> Array:
     return Array(np.asarray(numbers_of(t), np.float64), name_of(t))
 
 

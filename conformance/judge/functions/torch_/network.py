@@ -14,9 +14,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from conformance.judge.functions.certificate import Precision
-from conformance.judge.functions.inputs import FAMILIES, Asked, made
-from conformance.judge.functions.module import TARGET, ModuleSubject, apart, redrawn
-from conformance.judge.functions.recording import Recording, Table, is_float
+from conformance.judge.functions.inputs import Asked
+from conformance.judge.functions.module import TARGET, ModuleSubject, network_subject
+from conformance.judge.functions.recording import Table
 from conformance.judge.functions.subject import Subject
 from conformance.judge.functions.torch_.calls import AsItIs, arguments, arguments_of, run
 from conformance.judge.functions.torch_.given import (
@@ -30,10 +30,10 @@ from conformance.tools.trouble import RefusedError
 
 __all__ = [
     "LOSSES",
-    "TARGET",
     "Loss",
     "loss_of",
     "module_of",
+    "must_know",
     "subject_of",
     "target_of",
 ]
@@ -165,37 +165,21 @@ def subject_of(
 ) -> ModuleSubject:
     """The network with its own weights. With a loss, the last input is its target."""
     f = _Whole(net, loss)
-    weights = parameters_of(net)
-    trained = {n for n, p in net.named_parameters() if p.requires_grad}
-
-    def recorded(inputs: Table, dtype: str) -> Recording:
-        return record(f, inputs, dtype, {})
-
-    ordinary = given if given is not None else made(asked, FAMILIES[0], precision.storage) or {}
-    if clash := [n for n in ordinary if n in weights]:
-        raise RefusedError(
-            f"the input {clash[0]} has the name of a parameter; expected it under another, such as "
-            f"--input 'x={'x'.join(map(str, ordinary[clash[0]].shape))}': it is handed over by its place."
-        )
-    floats = [n for n, M in ordinary.items() if is_float(M)]
-    anew = redrawn(ordinary, weights) if weights and given is None else None
-    return ModuleSubject(
-        whole=Subject(
+    return network_subject(
+        Subject(
             name=name,
             reference=name,
-            record=recorded,
+            record=lambda inputs, dtype: record(f, inputs, dtype, {}),
             candidate=AsItIs(net, loss),
             asked=asked,
             given=given,
-            wrt=(*floats, *(n for n in weights if n in trained)),
-            families=apart(asked, families),
+            families=tuple(families),
             precision=precision,
             framework="torch",
             strict=strict,
-            weights=weights,
-            coherent=True,
-            more=() if anew is None else (anew,),
+            weights=parameters_of(net),
         ),
+        [n for n, p in net.named_parameters() if p.requires_grad],
         run=lambda inputs, cotangents, dtype: run(net, loss, inputs, cotangents, dtype),
         mode="train" if net.training else "eval",
         loss="" if loss is None else loss.kind,
