@@ -11,34 +11,32 @@ import torch
 from torch import Tensor
 
 from conformance import check_function
+from conformance.judge.functions.candidate import Array, Ran
+from conformance.judge.functions.certificate import Certificate, Precision
+from conformance.judge.functions.from_numpy import record
+from conformance.judge.functions.judged import judged
+from conformance.truth.rounding import Accuracy
 
-ROUND = {"A": np.full(4, 1.0), "B": np.full(4, -1.0), "C": np.full(4, 1.7e-16)}
+ACCURACY = lambda name: Accuracy(4.0, 0, 4.0, 0, 0, 0)  # noqa: E731
+
+CLOSE = {"y[0]": 1.0, "y[1]": -1.0, "y[2]": 1.7e-16}
+"""Cotangents that cancel: added up they are exact in one order, and off by a rounding of 1 in others."""
 
 
-def three(x: Any, A: Any, B: Any, C: Any) -> Any:
-    return x * A + x * B + x * C
-
-
-@pytest.mark.parametrize("order", list(permutations("ABC")))
+@pytest.mark.parametrize("order", list(permutations(CLOSE)))
 def test_three_gradients_that_meet(order: tuple[str, ...]) -> None:
-    """1 − 1 + 1.7e-16: exact in one order, off by a rounding of 1 in the others."""
-
-    def backward(dy: Any, x: Any, **of: Any) -> Any:
-        a, b, c = (dy * of[n] for n in order)
-        return (a + b) + c
-
     x = np.linspace(1, 2, 4)
-    found = check_function(
-        lambda x: three(x, **ROUND), vjp=lambda dy, x: backward(dy, x, **ROUND), inputs={"x": x}
-    )
-    assert found["verdict"] != "deviates", found["message"]
-    # and three roundings of 1 are all that it may be off by
-    wrong = check_function(
-        lambda x: three(x, **ROUND),
-        vjp=lambda dy, x: backward(dy, x, **ROUND) + 40 * 2.0**-53,
-        inputs={"x": x},
-    )
-    assert wrong["verdict"] == "deviates"
+    recording = record(lambda x: (x, x, x), {"x": x}, "float64", {})
+    cotangents = {n: np.full(4, c) for n, c in CLOSE.items()}
+    certificate = Certificate(recording, cotangents, ("x",), Precision("float64"), ACCURACY)
+    a, b, c = (cotangents[n] for n in order)
+
+    def verdict(g: Any) -> str:
+        ran = Ran({}, {"x": Array(g, "float64")})
+        return judged(certificate, ran, "", "")[0]["verdict"]
+
+    assert verdict((a + b) + c) != "deviates"
+    assert verdict((a + b) + c + 10 * 2.0**-53) == "deviates"
 
 
 class BiasFirst(torch.autograd.Function):
