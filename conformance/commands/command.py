@@ -31,6 +31,8 @@ __all__ = [
     "must_be_writable",
     "must_not_replace",
     "must_not_replace_code",
+    "names_in",
+    "numbers",
     "outputs",
     "progress_shown",
 ]
@@ -204,6 +206,48 @@ def outputs(what: str) -> Callable[[Command], Command]:
         return as_html(as_json(command))
 
     return decorate
+
+
+def numbers(command: Command) -> Command:
+    """Decorate a command on a function or a network: on which data, in which numbers, for how long."""
+    options = (
+        click.option(
+            "--families",
+            default="",
+            metavar="NAMES",
+            help="Try this data alone: ordinary, ties, ….",
+        ),
+        click.option(
+            "--dtype",
+            default="float64",
+            metavar="DTYPE",
+            help="float64, float32, float16, bfloat16 (float64).",
+        ),
+        click.option(
+            "--accumulate",
+            default="",
+            metavar="DTYPE",
+            help="What sums and products are added up in.",
+        ),
+        click.option("--tf32", is_flag=True, help="Matrix products round their factors to TF32."),
+        click.option(
+            "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0.5, 36000),
+            default=600.0,
+            help="Seconds for it all (600).",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def names_in(text: str) -> list[str]:
+    """Those of "ordinary, ties"."""
+    return [n.strip() for n in text.split(",") if n.strip()]
 
 
 def may_be_written(report: Path | None, json_path: Path | None, what: str) -> None:

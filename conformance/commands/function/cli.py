@@ -14,6 +14,8 @@ from conformance.commands.command import (
     main,
     may_be_written,
     must_not_replace_code,
+    names_in,
+    numbers,
     outputs,
 )
 from conformance.tools.files import write_atomically, write_json
@@ -59,22 +61,10 @@ __all__: list[str] = []
     "--wrt", default="", metavar="NAMES", help="Judge the gradients of these inputs alone."
 )
 @click.option(
-    "--families", default="", metavar="NAMES", help="Try this data alone: ordinary, ties, …."
-)
-@click.option(
     "--takes",
     default="inputs",
     metavar="WHAT",
     help="What vjp takes besides: inputs, outputs, saves.",
-)
-@click.option(
-    "--dtype",
-    default="float64",
-    metavar="DTYPE",
-    help="float64, float32, float16, bfloat16 (float64).",
-)
-@click.option(
-    "--accumulate", default="", metavar="DTYPE", help="What sums and products are added up in."
 )
 @click.option(
     "--compute",
@@ -82,19 +72,13 @@ __all__: list[str] = []
     metavar="DTYPE",
     help="What intermediates are kept in (a fused kernel).",
 )
-@click.option("--tf32", is_flag=True, help="Matrix products round their factors to TF32.")
-@click.option(
-    "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
-)
-@click.option(
-    "--timeout", type=click.FloatRange(0.5, 36000), default=600.0, help="Seconds for it all (600)."
-)
 @click.option(
     "--allclose",
     default="",
     metavar="rtol=R,atol=A",
     help="Audit this test: what it lets through, and whom it accuses.",
 )
+@numbers
 @outputs("findings")
 def function(
     function: str, vjp: str, torch: str, jax: str, reference: str, inputs: str, params: tuple[str, ...],
@@ -116,8 +100,8 @@ def function(
     spec = specification(
         framework="torch" if torch else "jax" if jax else "numpy", function=function or torch or jax, vjp=vjp,
         reference=reference, inputs=inputs, params=parameters(params),
-        wrt=[n.strip() for n in wrt.split(",") if n.strip()],
-        families=[n.strip() for n in families.split(",") if n.strip()], takes=takes, dtype=dtype,
+        wrt=names_in(wrt),
+        families=names_in(families), takes=takes, dtype=dtype,
         accumulate=accumulate, compute=compute, tf32=tf32, strict=strict, allclose=allclose,
     )  # fmt: skip
     with ending_in_order():

@@ -14,6 +14,8 @@ from conformance.commands.command import (
     main,
     may_be_written,
     must_not_replace_code,
+    names_in,
+    numbers,
     outputs,
 )
 from conformance.tools.files import write_atomically, write_json
@@ -55,25 +57,7 @@ __all__: list[str] = []
 )
 @click.option("--vmap", is_flag=True, help="Map a network of JAX over the first axis.")
 @click.option("--train/--eval", "train", default=None, help="In this mode (as it is).")
-@click.option(
-    "--families", default="", metavar="NAMES", help="Try this data alone: ordinary, redrawn, …"
-)
-@click.option(
-    "--dtype",
-    default="float64",
-    metavar="DTYPE",
-    help="float64, float32, float16, bfloat16 (float64).",
-)
-@click.option(
-    "--accumulate", default="", metavar="DTYPE", help="What sums and products are added up in."
-)
-@click.option("--tf32", is_flag=True, help="Matrix products round their factors to TF32.")
-@click.option(
-    "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
-)
-@click.option(
-    "--timeout", type=click.FloatRange(0.5, 36000), default=600.0, help="Seconds for it all (600)."
-)
+@numbers
 @outputs("findings")
 def module(
     module: str, inputs: str, data: str, loss: str, target: str, params: str, vmap: bool,
@@ -92,13 +76,13 @@ def module(
     from conformance.commands.module.screen import describe
 
     may_be_written(report, json_path, "findings")
-    must_not_replace_code((module, loss, inputs, data), (report, json_path))
+    must_not_replace_code((module, loss, inputs, data, params), (report, json_path))
     if bool(inputs) == bool(data):
         raise RefusedError("expected either --input, such as 16x32, or --data FILE.py:NAME.")
     question = question_of(
         module=module, input=inputs or data, loss=loss, target=target, params=params, vmap=vmap,
         mode="" if train is None else "train" if train else "eval",
-        families=[n.strip() for n in families.split(",") if n.strip()], dtype=dtype,
+        families=names_in(families), dtype=dtype,
         accumulate=accumulate, tf32=tf32, strict=strict,
     )  # fmt: skip
     with ending_in_order():
