@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -45,17 +47,30 @@ def trained_network(data: str, activation: str) -> tuple[dict[int, Floats], Floa
 
 
 def _digits() -> Training:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    X = digits.data / 16
-    Y = np.eye(10)[digits.target]
+    data = _table("digits")
+    X, Y = data[:, :-1] / 16, np.eye(10)[data[:, -1].astype(int)]
     return Training(X, Y, (64, 16, 10), "softmax", "cross_entropy", 0.3)
 
 
 def _diabetes() -> Training:
-    from sklearn.datasets import load_diabetes
+    data, y = _table("diabetes_data_raw"), _table("diabetes_target")
+    X = _standardised(data) * 20 / np.sqrt(len(data))
+    y = _standardised(y).reshape(-1, 1)
+    return Training(X, y, (10, 4, 1), "identity", "mean_squared_error", 0.05)
 
-    X, y = load_diabetes(return_X_y=True)
-    y = ((y - y.mean()) / y.std()).reshape(-1, 1)
-    return Training(X * 20, y, (10, 4, 1), "identity", "mean_squared_error", 0.05)
+
+def _standardised(columns: Floats) -> Floats:
+    standardised: Floats = (columns - columns.mean(axis=0)) / columns.std(axis=0)
+    return standardised
+
+
+def _table(name: str) -> Floats:
+    """A data set among scikit-learn's files; it is not imported, which would take longer than the training.
+    Raises ModuleNotFoundError where it is not installed."""
+    found = find_spec("sklearn")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
+    file = Path(found.origin).parent / "datasets" / "data" / f"{name}.csv.gz"
+    # Those of diabetes are separated by spaces.
+    table: Floats = np.loadtxt(file, delimiter="," if name == "digits" else None)
+    return table

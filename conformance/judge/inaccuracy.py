@@ -21,6 +21,7 @@ from conformance.judge.tolerance import LAMBDA
 from conformance.model.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result
 from conformance.model.results import Step as StepRow
+from conformance.truth.definitions import ACTIVATIONS
 from conformance.truth.readings import errors, in_balls
 from conformance.truth.rounding import ALGEBRAIC, Accuracy, Model, Reals
 
@@ -230,11 +231,13 @@ def _wider_tolerances(
 ) -> Callable[[Place], Reals]:
     """What a formula that loses digits may be off by: the tolerances of the gates, if intermediates were as
     large as 1 and a. That is as many roundings of 1 as σ and σ' may have of themselves, and two of a in σ.
-    Formulas without exponentials and logarithms have no such intermediates."""
+    Formulas without exponentials and logarithms have no such intermediates, unless they bend elsewhere than
+    at 0: hardtanh is (|a + 1| − |a − 1|)/2."""
 
     def accuracy(name: str) -> Accuracy:
         row = subject.accuracy(like, name)
-        if name in ALGEBRAIC and name not in LOGARITHMS:
+        bends = ACTIVATIONS[name].breaks if name in ACTIVATIONS else ()
+        if name in ALGEBRAIC and name not in LOGARITHMS and not any(bends):
             return row
         return replace(row, e=max(2, row.e), h=row.c, d=max(row.c1, row.d), ends=np.inf)
 

@@ -94,6 +94,26 @@ def test_a_loss_of_digits_at_a_bias_alone_has_neighbours() -> None:
     assert verdicts == {"conforms", "inaccurate"}
 
 
+@pytest.mark.parametrize("x", [1e-40, 1e-20, 0.3e-7, 0.1])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_hardtanh_by_two_absolute_values_loses_digits(x: float, dtype: str) -> None:
+    """By any factor: a + 1 forgets a small a, which nothing was allowed for without an exponential."""
+    two = Elementwise(
+        "hardtanh",
+        lambda a: (np.abs(a + 1) - np.abs(a - 1)) / 2,
+        refbp.activation("hardtanh").sigma_prime,  # type: ignore[union-attr]
+    )
+    net = Legal("two", formulas=(lambda s: two, refbp.loss))
+    p = Problem({1: np.ones((1, 1), dtype)}, np.full((1, 1), x, dtype), np.ones((1, 1), dtype),
+                {1: "hardtanh"}, "mean_squared_error", False, 0.125)  # fmt: skip
+    r = judged_by(Subject(Case.of(p, close=False)), net.name, net)
+    assert r["verdict"] in ("inaccurate", "conforms"), r["message"]
+    if x == 0.1:
+        off = Elementwise("hardtanh", lambda a: two(a) * (1 + 1e-5), two.sigma_prime)
+        net = Legal("off", formulas=(lambda s: off, refbp.loss))
+        assert judged_by(Subject(Case.of(p, close=False)), net.name, net)["verdict"] == "deviates"
+
+
 @pytest.mark.parametrize("low", [16777184, 16777200, 3e7])
 def test_a_row_wider_than_1_over_u_is_judged_by_its_step(low: float) -> None:
     """2,000,000 was allowed, or less than nothing, which is no bound either: 1/(1 − u·low) was."""

@@ -223,6 +223,7 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
     ),
     "hardtanh": (
         (lambda a: np.maximum(-1, np.minimum(1, a)), lambda a: _hard(a, -1, 1, 1)),
+        (lambda a: (np.abs(a + 1) - np.abs(a - 1)) / 2, lambda a: _hard(a, -1, 1, 1)),
     ),
     "relu6": (
         (lambda a: np.minimum(6, a * (a > 0)), lambda a: _hard(a, 0, 6, 1)),
