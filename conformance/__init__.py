@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from conformance.commands.function.check import assert_function_conforms, check_function
     from conformance.commands.module.check import assert_module_conforms, check_module
     from conformance.implementations import NotRunError
+    from conformance.implementations.convention import Convention
     from conformance.judge.api import run
     from conformance.judge.check_problem import ProblemError, check_problem
     from conformance.model.problem import Problem, Trace, with_ones
     from conformance.pytest_plugin import parametrize_activations, parametrize_cases
 
 __all__ = [
+    "Convention",
     "NotRunError",
     "Problem",
     "ProblemError",
@@ -51,6 +53,7 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Convention": "implementations.convention",
     "NotRunError": "implementations",
     "Problem": "model.problem",
     "ProblemError": "judge.check_problem",

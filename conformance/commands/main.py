@@ -13,5 +13,6 @@ from conformance.commands.grading import cli as grade
 from conformance.commands.handout import cli as handout
 from conformance.commands.module import cli as module
 from conformance.commands.vectors import cli as vectors
+from conformance.commands.wire import cli as wire
 
 __all__ = ["main"]

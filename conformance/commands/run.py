@@ -138,7 +138,7 @@ def run(
 
 def _own(networks: Sequence[str], arrays: Path | None, wanted: str) -> list[Case]:
     """The cases of networks of somebody's own. Raises CaseError and ProblemError."""
-    from conformance.judge.check_problem import checked
+    from conformance.cases.checked import checked
 
     if not networks:
         if arrays is not None:

@@ -14,7 +14,7 @@ from conformance.judge.result import judged_by, rounds_every_value, runs
 from conformance.judge.start import RunError, name_of, started_now
 from conformance.judge.subject import Subject
 from conformance.model.problem import Floats, Problem, Runs, Trace
-from conformance.model.results import SYMBOLS, Element, Record, Result
+from conformance.model.results import RETURNED, SYMBOLS, Element, Record, Result
 
 __all__ = ["by_hand", "describe", "shown"]
 
@@ -134,7 +134,7 @@ def _lines(case: Case, result: Result, by_hand: Sequence[str]) -> Iterator[str]:
         yield from by_hand
         yield ""
     if result["not_returned"]:
-        yield f"  not returned, so not judged: {', '.join(SYMBOLS[q] for q in result['not_returned'])}"
+        yield f"  not returned, so not judged: {', '.join(RETURNED[q] for q in result['not_returned'])}"
     if result["straddling"]:
         yield (
             f"  {result['straddling']} entries lie so near a kink that end to end either one-sided "

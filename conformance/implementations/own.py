@@ -15,6 +15,7 @@ from conformance.implementations import (
     announced,
     handed,
 )
+from conformance.implementations.convention import Convention
 from conformance.model.problem import Problem, Trace
 from conformance.tools.load import LoadError, load
 
@@ -34,6 +35,7 @@ class Own:
         self.name, self.theirs = name, theirs
         self.description = str(getattr(theirs, "description", "") or _first_line(theirs))
         self.like = str(getattr(theirs, "like", ""))
+        self.convention: Convention | None = getattr(theirs, "convention", None)
         self.rounds_every_value = bool(getattr(theirs, "rounds_every_value", False))
 
     def start(self) -> tuple[Mapping[str, str], str]:
@@ -45,6 +47,9 @@ class Own:
 
     def run(self, problem: Problem) -> Trace:
         """What its own run returns, which may be no Trace: the judge looks at that."""
+        if self.convention is not None:
+            p = self.convention.problem(problem)
+            return self.convention.trace(p, self.theirs.run(self.convention.given(p)))
         t: Trace = self.theirs.run(problem)
         return _without_Z_0(t, problem) if isinstance(t, Trace) else t
 
@@ -84,6 +89,11 @@ def own(name: str, row: Row) -> Own:
         raise NotRunError(
             f"{name} is of type {type(theirs).__name__}, with no run(problem); expected one that returns a "
             "Trace."
+        )
+    if not isinstance(getattr(theirs, "convention", None), Convention | None):
+        raise NotRunError(
+            f"{name} has a convention of type {type(theirs.convention).__name__}; expected a "
+            "conformance.Convention."
         )
     like = getattr(theirs, "like", "")
     if like and like not in IMPLEMENTATIONS:

@@ -29,7 +29,8 @@ def malformed(p: Problem, t: object, whole: bool = True) -> str:
             )
         if not whole and not layers:
             continue
-        if set(layers) != set(range(1, L + 1)):
+        fused = quantity == "Z" and not whole and set(layers) == set(range(1, L))  # without Z_L
+        if set(layers) != set(range(1, L + 1)) and not fused:
             return f"{quantity} has the layers {sorted(layers, key=str)}; expected 1 to {L}."
         for l, M in layers.items():
             shape = p.W[l].shape if quantity in ("dW", "W_new") else (n, p.W[l].shape[1])

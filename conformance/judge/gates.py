@@ -129,7 +129,7 @@ def _all_gates(
     """Every comparison of a trace but `repeat`: gate by gate, the step gate first."""
     comparisons = _step(subject, t, name, amended, rounded)
     comparisons += _end_to_end(subject, name, t, amended)
-    if subject.case.exact:
+    if subject.exact:
         comparisons += _against_truth("exact", t, subject.truth(amended), None)
     judged = judge_all(comparisons)
     if alone is not None and subject.alone is not None:
@@ -228,7 +228,10 @@ def judge(
         "worst": max(judged, key=lambda j: size(j.record["ratio"])).element,
         "known_differences": list(amended.key),
         "straddling": subject.spread(name, amended).straddling,
-        "not_returned": list(t.missing),
+        "not_returned": [
+            *t.missing,
+            *(["Z_L"] if t.Z and subject.problem.depth not in t.Z else []),
+        ],
         "records": [j.record for j in judged],
     }
 

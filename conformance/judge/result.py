@@ -46,6 +46,7 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     found = row(name)
     whole = found is None or found.whole
     try:
+        subject = subject.under(getattr(impl, "convention", None))
         ran = runs(subject, impl, whole)
     except NotRunError as e:
         return {**judge_exception(subject.case, name, f"not run: {e}"), "verdict": "not-run"}

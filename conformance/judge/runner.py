@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +20,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from conformance.cases.catalogue import OWN, Case
 from conformance.cases.profiles import PROFILES, SHAPES, SPANNED, cases, covering, select, spanning
-from conformance.implementations import IMPLEMENTATIONS, Implementation, given
+from conformance.implementations import IMPLEMENTATIONS, OBJECT, Implementation, given
+from conformance.judge.abilities import Abilities, made
 from conformance.judge.gates import judge_exception
 from conformance.judge.known_differences import known_differences
 from conformance.judge.result import judged
@@ -179,13 +180,65 @@ def run(
         return _run(profile, asked, required, wanted, 0 if objects else jobs, progress, own)
 
 
+def _abilities(names: Sequence[str], jobs: int) -> dict[str, Abilities]:
+    """What those that are somebody's own objects say that they can do, asked in a process of their own."""
+    asked = [n for n in names if row_of(n) is OBJECT]
+    if jobs == 0 or not asked:
+        found = [_able(n) for n in asked]
+    else:
+        with pools([1]) as (pool,):
+            answers = [pool.schedule(_able, args=[n], timeout=TIMEOUT) for n in asked]
+            found = [_answered(a) for a in answers]
+    return {n: a for n, a in zip(asked, found, strict=True) if a is not None}
+
+
+def _able(name: str) -> Abilities | None:
+    return started_now(name, probing=False).abilities
+
+
+def _answered(future: Future[Abilities | None]) -> Abilities | None:
+    try:
+        return future.result()
+    except (ProcessExpired, FutureTimeoutError):  # as its start will show
+        return None
+
+
+def _description(profile: str, chosen: Sequence[Case]) -> str:
+    made = sum(bool(c.digest) for c in chosen)
+    own = f", and {made} networks made for what an implementation says that it can do"
+    return PROFILES[profile] + own * bool(made)
+
+
+def _unjudged(
+    able: Mapping[str, Abilities], results: Sequence[Result], chosen: Sequence[Case]
+) -> dict[str, list[str]]:
+    """The σ and losses that each says that it can do, and that were not judged."""
+    by_id = {c.id: c for c in chosen}
+    judged = defaultdict(list)
+    for r in results:
+        if r["verdict"] not in ("not-run", "error"):
+            judged[r["implementation"]].append(by_id[r["case"]])
+    return {n: a.unjudged(judged[n]) for n, a in able.items()}
+
+
+def _within(able: Mapping[str, Abilities], pairs: Sequence[Pair], made_too: bool) -> list[Pair]:
+    """Each case for those that can do it, and cases made for those that say what they can do."""
+    found: dict[Case, tuple[str, ...]] = {}
+    for case, names in pairs:
+        found[case] = tuple(n for n in names if n not in able or not able[n].lacks(case))
+    for name, a in able.items() if made_too else ():
+        for case in made(a):
+            found[case] = (*found.get(case, ()), name)
+    return [(case, names) for case, names in found.items() if names]
+
+
 def _finished(
-    row: ImplementationRow, results: Sequence[Result], chosen: Sequence[Case]
+    row: ImplementationRow, results: Sequence[Result], given: Sequence[Case]
 ) -> ImplementationRow:
     """The row with the number of cases that it ran; an implementation that declined them all has not run."""
     own = [r for r in results if r["implementation"] == row["name"]]
     ran = sum(r["verdict"] != "not-run" for r in own)
-    row = {**row, "cases": ran, "reason": row["reason"] or left_out(row, results, chosen)}
+    row = {**row, "cases": ran, "reason": row["reason"] or left_out(row, results, given)}
     return {**row, "status": "not-run"} if row["status"] == "ran" and not ran else row
 
 
@@ -205,9 +258,16 @@ def _run(
     fields = SHAPES if profile == "quick" else SPANNED
     few = chosen if own else covering(chosen)
     sample = set(chosen if everything else spanning(few, fields))  # for what is jitted
-    pairs = [(c, tuple(n for n in names if c in sample or not row_of(n).jitted)) for c in chosen]
     jobs = processes(jobs)
     try:
+        able = _abilities(names, jobs)
+        pairs = [
+            (c, tuple(n for n in names if c in sample or not row_of(n).jitted)) for c in chosen
+        ]
+        if not own:
+            pairs = _within(able, pairs, made_too=not wanted)
+            chosen = [c for c, _ in pairs]
+        everybodys = [c for c in chosen if own or not c.digest]
         if jobs == 0:
             rows, results = _in_this_process(names, pairs, progress)
         else:
@@ -219,14 +279,15 @@ def _run(
         ) from e
     order = {key: i for i, key in enumerate((c.id, n) for c in chosen for n in names)}
     results.sort(key=lambda r: order[r["case"], r["implementation"]])
-    rows = [_finished(r, results, chosen) for r in rows]
+    meant = {n: [c for c, of in pairs if n in of] if n in able else everybodys for n in names}
+    rows = [_finished(r, results, meant[r["name"]]) for r in rows]
     differences = [difference(d, results) for d in known_differences()]
     return Results(
         schema_version=SCHEMA_VERSION,
         environment=environment(time.monotonic() - begun, jobs),
         profile=Profile(
             name="own" if own else profile,
-            description=OWN.why if own else PROFILES[profile],
+            description=OWN.why if own else _description(profile, chosen),
             select=wanted,
             cases=len(chosen),
         ),
@@ -235,5 +296,7 @@ def _run(
         cases=[c.row() for c in chosen],
         results=results,
         known_differences=differences,
-        summary=summary(rows, results, differences, {*asked, *required}),
+        summary=summary(
+            rows, results, differences, {*asked, *required}, _unjudged(able, results, chosen)
+        ),
     )

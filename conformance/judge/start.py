@@ -17,6 +17,7 @@ from conformance.implementations import (
     token,
 )
 from conformance.implementations.probes import objection, probe
+from conformance.judge.abilities import Abilities, abilities
 from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.names import unknown
 from conformance.tools.trouble import RefusedError, not_installed, reason, to_install
@@ -34,6 +35,7 @@ class Started:
 
     row: ImplementationRow
     ready: Implementation | None
+    abilities: Abilities | None = None
 
 
 def row_of(name: str) -> Row:
@@ -74,6 +76,7 @@ def started(name: str, probing: bool = True, of: object = None) -> Started:
     whole, new = row_of(name).whole, new_row(name)
     try:
         impl = implementation(name)
+        able = abilities(name, impl)
         versions, device = impl.start()
     except NotRunError as e:
         return Started({**new, "reason": str(e)}, None)
@@ -82,16 +85,16 @@ def started(name: str, probing: bool = True, of: object = None) -> Started:
     described = getattr(impl, "description", "") or new["description"]
     new = {**new, "description": described, "versions": dict(versions), "device": device}
     if not probing:
-        return Started({**new, "status": "ran"}, impl)
+        return Started({**new, "status": "ran"}, impl, able)
     try:
         probes = probe(impl)
     except (Exception, SystemExit) as e:
         if not whole:  # it may leave A out, or not run the probe's networks: the cases will show
-            return Started({**new, "status": "ran"}, impl)
+            return Started({**new, "status": "ran"}, impl, able)
         return Started({**new, "status": "error", "reason": f"its probe failed: {reason(e)}"}, None)
     wrong = objection(probes) if whole else ""  # for a user's own the cases will show it
     new = {**new, "probes": probes, "status": "error" if wrong else "ran", "reason": wrong}
-    return Started(new, None if wrong else impl)
+    return Started(new, None if wrong else impl, able)
 
 
 def _not_started(row: ImplementationRow, whole: bool, e: BaseException) -> ImplementationRow:

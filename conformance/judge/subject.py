@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from conformance.cases.catalogue import Case
+from conformance.cases.catalogue import EXACT_ALPHA, Case
+from conformance.implementations.convention import Convention
 from conformance.judge.known_differences import Amended, Difference, amend
 from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import Problem
@@ -52,7 +53,20 @@ class Subject:
         """One example of the batch by itself, where the gate `row` is applied to the case."""
         if self.given is not None or not self.case.closely:
             return None
-        return Subject(self.case, self.own, given=self.problem.row(self.case.batch // 2))
+        return Subject(self.case, self.own, given=self.problem.row(len(self.problem.X) // 2))
+
+    @property
+    def exact(self) -> bool:
+        """Whether every sum of it fits the significand, so that no rounding is allowed for."""
+        p = self.problem
+        return self.case.exact and p.scale != "mean-over-all" and p.alpha == EXACT_ALPHA
+
+    def under(self, convention: Convention | None) -> Subject:
+        """What somebody computes whose convention is another one. Raises NotRunError if it has no such
+        network."""
+        if convention is None:
+            return self
+        return Subject(replace(self.case, given=convention.problem(self.problem)), self.own)
 
     def amend(self, rows: Sequence[Difference]) -> Amended:
         """What is expected under some rows of the known differences."""

@@ -14,7 +14,7 @@ from conformance.cases.catalogue import FAMILIES, OWN, Case
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.judge.known_differences import Difference
 from conformance.model.results import (
-    SYMBOLS,
+    RETURNED,
     VERDICTS,
     Family,
     KnownDifference,
@@ -37,7 +37,7 @@ def left_out(row: ImplementationRow, results: Sequence[Result], chosen: Sequence
     own = [r for r in results if r["implementation"] == row["name"]]
     said = []
     if missing := dict.fromkeys(q for r in own for q in r["not_returned"]):
-        named = ", ".join(SYMBOLS[q] for q in SYMBOLS if q in missing)
+        named = ", ".join(RETURNED[q] for q in RETURNED if q in missing)
         said.append(f"{named}: not returned, so not judged.")
     unfit = Counter(r["message"] for r in own if r["verdict"] == "not-run")
     if unfit:
@@ -113,10 +113,12 @@ def summary(
     results: Sequence[Result],
     differences: Sequence[KnownDifference],
     required: Collection[str],
+    unjudged: Mapping[str, Sequence[str]] | None = None,
 ) -> Summary:
     """The answer, worst first; with exit code 1 where something deviates, and 2 where there is no answer.
 
-    `required` has the names of those that must have run.
+    `required` has the names of those that must have run; `unjudged`, for each that says what it can do, the
+    σ and losses of those that were not judged.
     """
     counts = {row["name"]: {str(v): 0 for v in VERDICTS} for row in rows}
     for r in results:
@@ -156,20 +158,33 @@ def summary(
     return Summary(
         verdict=verdict,
         exit_code=2 if silent else {"conforms": 0, "inaccurate": 0, "deviates": 1}.get(verdict, 2),
-        message="; ".join([*(troubles or [good]), *_left_undone(ran, counts)]) + ".",
+        message="; ".join([*(troubles or [good]), *_left_undone(ran, counts, unjudged or {})]) + ".",
         verdicts=counts,
         worst=_worst(results),
     )
 
 
-def _left_undone(names: Sequence[str], counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """The cases that one which ran was given and could not do: no pass, so that the answer has them."""
+def _left_undone(
+    names: Sequence[str],
+    counts: Mapping[str, Mapping[str, int]],
+    unjudged: Mapping[str, Sequence[str]],
+) -> list[str]:
+    """The cases that one which ran was given and could not do, and what it says that it can do and was not
+    judged: no pass, so that the answer has them."""
     undone = [
         f"{of['not-run']:,} of {sum(of.values()):,} cases of {name}"
         for name, of in ((name, counts[name]) for name in names)
         if of["not-run"]
     ]
-    return [f"not run: {', '.join(undone)}"] if undone else []
+    found = [f"not run: {', '.join(undone)}"] if undone else []
+    for name in (n for n in names if n in unjudged):
+        lacking = ", ".join(unjudged[name])
+        found.append(
+            f"of what {name} says that it can do, not judged: {lacking}"
+            if lacking
+            else f"{name} was judged on all that it says it can do"
+        )
+    return found
 
 
 PACKAGES = ("refbp", "numpy", "torch", "jax", "jaxlib", "python-flint", "scikit-learn")

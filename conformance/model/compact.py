@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from conformance.model.results import (
+    RETURNED,
     Blocks,
     Count,
     Element,
@@ -28,7 +29,7 @@ from conformance.model.results import (
     Verdict,
     number,
 )
-from conformance.tools.typed import MisfitError
+from conformance.tools.typed import MisfitError, among
 
 __all__ = ["Compact", "compact", "empty", "expanded"]
 
@@ -63,7 +64,7 @@ class Row(TypedDict):
     worst: NotRequired[Spot]
     known_differences: NotRequired[list[str]]
     straddling: NotRequired[Count]
-    not_returned: NotRequired[list[Quantity]]
+    not_returned: NotRequired[list[Annotated[str, among(*RETURNED)]]]
     blame: NotRequired[list[Step]]
     diagnosis: NotRequired[list[Finding]]
 

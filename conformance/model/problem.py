@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["QUANTITIES", "Floats", "Problem", "Runs", "Trace", "with_ones"]
+__all__ = ["QUANTITIES", "SCALES", "Floats", "Problem", "Runs", "Trace", "with_ones"]
 
 Floats = NDArray[Any]
 
 QUANTITIES = ("A", "Z", "delta", "dW", "W_new")
 """The layered quantities of a trace: A_l, Z_l, δ_l, ∂L/∂W_l and W_l − α ∂L/∂W_l."""
+
+SCALES = ("mean", "half", "sum", "half-sum", "mean-over-all")
+"""What the terms of a loss, n×d_L of them, are divided by: n (the notes), 2n, 1, 2, n·d_L."""
 
 
 def with_ones(Z: Floats) -> Floats:
@@ -39,6 +42,9 @@ class Problem:
     `W` is {1: W_1, …, L: W_L}; where the network has a bias, the rows of W_l are [W_l; b_l], as the notes
     absorb it. `sigma` is {1: "tanh", …}, the names of σ_1 … σ_L. `loss` is the name of a loss, and `alpha`
     the rate of the update W_l − α ∂L/∂W_l.
+
+    `scale` and `each` are for a `Convention` to set: what the loss is divided by (`SCALES`), and whether δ_l
+    is of each example's own loss, so that 1/n enters with ∂L/∂W_l.
     """
 
     W: Mapping[int, Floats]  # (d_{l-1} + bias)×d_l
@@ -48,6 +54,8 @@ class Problem:
     loss: str
     bias: bool
     alpha: float
+    scale: str = "mean"
+    each: bool = False
 
     def __post_init__(self) -> None:
         made: dict[str, Any] = {"X": _read_only(self.X), "Y": _read_only(self.Y)}
@@ -64,6 +72,17 @@ class Problem:
     def depth(self) -> int:
         """L."""
         return len(self.W)
+
+    @property
+    def divisors(self) -> tuple[int, int]:
+        """What the sum of the loss's terms is divided by: before the backward pass, and in the loss and
+        ∂L/∂W_l alone."""
+        n, width = self.Y.shape
+        by = {"mean": n, "half": 2 * n, "sum": 1, "half-sum": 2, "mean-over-all": n * width}
+        whole = by[self.scale]
+        return (
+            (whole // n, n) if self.each and self.scale not in ("sum", "half-sum") else (whole, 1)
+        )
 
     def operand(self, Z: Floats) -> Floats:
         """What W_l is multiplied by: Z_{l-1}, with the constant unit where there is a bias."""

@@ -20,6 +20,7 @@ from conformance.tools.typed import LARGEST, among
 
 __all__ = [
     "GATES",
+    "RETURNED",
     "SCHEMA_VERSION",
     "SYMBOLS",
     "VERDICTS",
@@ -53,6 +54,8 @@ VerdictName = Annotated[str, among(*VERDICTS)]
 
 SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "new W", "loss": "the loss"}
 """The quantities, in the order in which they are computed, as they are written for a reader."""
+RETURNED = {**SYMBOLS, "Z_L": "Z of the last layer"}
+"""What an implementation may leave out."""
 
 Number = float | Annotated[str, among("nan", "inf", "-inf")]
 """A finite float, or "nan", "inf", "-inf"."""
@@ -124,7 +127,7 @@ class Result(TypedDict):
     worst: Element | None  # of the record with the largest ratio
     known_differences: list[str]  # the ids of the rows without which it would deviate
     straddling: Count  # entries so near a kink that either one-sided derivative was accepted
-    not_returned: list[Quantity]  # quantities that the implementation leaves out: not judged
+    not_returned: list[Annotated[str, among(*RETURNED)]]  # left out: not judged
     blame: list[Step]  # the steps that are wrong given their own operands, not their consequences
     diagnosis: list[Finding]
     records: list[Record]

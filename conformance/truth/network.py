@@ -152,14 +152,31 @@ def _recorded(p: Problem, maths: Mathematics) -> Tape:
             op.matmul(op.with_one(Z) if p.bias else Z, W[l]), ("A", l), cotangent=("delta", l)
         )
         Z = tape.mark(_activated(A, p.sigma[l], maths), ("Z", l))
-    n = tape.leaf(float(len(p.X)))
-    mean = op.divide(op.sum(_terms(Z, tape.leaf(p.Y), p.loss, maths), axes=(-2, -1)), n)
-    loss = tape.mark(op.reshape(mean, shape=()), ("loss", L))
-    dW = tape.gradients([(loss, tape.leaf(1.0))], [(W[l], ("dW", l)) for l in W])
+    dW = _differentiated(tape, Z, W, p, maths)
     alpha = tape.leaf(p.alpha)
     for l in W:
-        tape.mark(op.subtract(W[l], op.hadamard(alpha, dW["dW", l])), ("W_new", l))
+        tape.mark(op.subtract(W[l], op.hadamard(alpha, dW[l])), ("W_new", l))
     return tape
+
+
+def _differentiated(
+    tape: Tape, Z: Value, W: Mapping[int, Value], p: Problem, maths: Mathematics
+) -> dict[int, Value]:
+    """The loss of Z_L and the reverse sweep; ∂L/∂W_l."""
+    before, after = (float(n) for n in p.divisors)
+    divisor = tape.leaf(before)
+    total = op.sum(_terms(Z, tape.leaf(p.Y), p.loss, maths), axes=(-2, -1))
+    loss = op.reshape(op.divide(total, divisor), shape=())
+    if after == 1:
+        loss = tape.mark(loss, ("loss", p.depth))
+        found = tape.gradients([(loss, tape.leaf(1.0))], [(W[l], ("dW", l)) for l in W])
+        return {l: found["dW", l] for l in W}
+    n = tape.leaf(after)  # δ_l are of each example's own loss
+    tape.mark(op.divide(loss, n), ("loss", p.depth))
+    sums = tape.gradients([(loss, tape.leaf(1.0))], [(W[l], l) for l in W])
+    for l in W:
+        del tape.marks[l]  # nobody returns them
+    return {l: tape.mark(op.divide(sums[l], n), ("dW", l)) for l in W}
 
 
 def _activated(A: Value, sigma: str, maths: Mathematics) -> Value:

@@ -59,8 +59,16 @@ class State:
         return self.p.operand(self.Z[l - 1])
 
     def loss(self) -> Loss:
-        """L."""
-        return refbp.loss(self.p.loss)
+        """L, and its gradient as δ_L starts from it."""
+        loss, n, (before, after) = refbp.loss(self.p.loss), self.n, self.p.divisors
+        if (before, after) == (n, 1):
+            return loss
+        number = self.p.dtype.type
+        return Loss(
+            loss.name,
+            lambda Z, Y: loss.value(Z, Y) * number(n / (before * after)),
+            lambda Z, Y: loss.dL_dZ(Z, Y) * number(n / before),
+        )
 
     def earlier(self) -> State:
         """The batch before; this one, where there was none."""
@@ -79,7 +87,7 @@ STEPS: Mapping[str, Step] = {
     "G_L": lambda s: s.loss().gradient(s.Z[s.L], s.p.Y),
     "G": lambda s, l: s.delta[l + 1] @ s.p.weights(l + 1).T,
     "delta": lambda s, l, G: s.sigma(l).vjp(s.A[l], G),
-    "dW": lambda s, l: s.before(l).T @ s.delta[l],
+    "dW": lambda s, l: s.before(l).T @ s.delta[l] / s.p.dtype.type(s.p.divisors[1]),
     "W_new": lambda s, l: s.p.W[l] - s.p.dtype.type(s.p.alpha) * s.dW[l],
 }
 """The lines of refbp.algorithm; G is ∂L/∂Z_l, from which δ_l is computed."""

@@ -145,7 +145,7 @@ def test_functions_made_on_the_spot_have_no_line_to_reproduce() -> None:
 
 def test_the_package_offers_a_few_names_and_loads_them_late() -> None:
     assert sorted(conformance.__all__) == [
-        "NotRunError", "Problem", "ProblemError", "Trace", "assert_activation_conforms",
+        "Convention", "NotRunError", "Problem", "ProblemError", "Trace", "assert_activation_conforms",
         "assert_function_conforms", "assert_module_conforms", "check_activation", "check_function",
         "check_module", "check_problem", "equation", "parametrize_activations", "parametrize_cases", "run", "with_ones",
     ]  # fmt: skip

@@ -1,0 +1,337 @@
+"""How somebody's network is held: made, given its weights, and asked for its gradients; each with its line.
+
+A class is made of the widths; its weights are found among its attributes, by their shapes; and its methods
+are tried, by the names of their parameters. An object with `run(p)` is asked as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from conformance.commands.wire.match import Leaf
+from conformance.implementations.convention import Given
+
+__all__ = ["Hand", "hands", "leaves"]
+
+Theirs: TypeAlias = Any
+Path: TypeAlias = tuple[Any, ...]
+
+SIZES = re.compile("size|layer|dim|width|unit|neuron|node|shape|arch|structure|topolog", re.I)
+FORWARD = re.compile("forward|feed|predict|propagat|call|infer|output|run", re.I)
+BACKWARD = re.compile("back|grad|bprop|train|update|step|learn|fit|cost|loss", re.I)
+ARGUMENTS: Sequence[tuple[str, str]] = (
+    (r"^(x|xs|inputs?|data|features?|examples?|a0|batch|x_?(train|batch|i|data)?)$", "p.X"),
+    (r"^(y|ys|t|targets?|labels?|expected|true|y_?(true|train|batch|i|data)?|desired.*)$", "p.Y"),
+    (r"^(o|outputs?|out|y_?hat|y_?pred|preds?|predictions?|probs|a|al|a_?l|z)$", "out"),
+    (r"^(cache|caches|memory|memories|activations?|acts)$", "out"),
+    (r"^(lr|eta|alpha|rate|learning_?rate|step_?size)$", "p.alpha"),
+)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """One way to hold somebody's code: `ask(p)` returns what it computed; `lines` are the body of `run`."""
+
+    lines: tuple[str, ...]
+    ask: Callable[[Given], Theirs]
+
+
+class _Slots(NamedTuple):
+    """Where a network keeps its weights: (the line, what does it)."""
+
+    line: str
+    put: Callable[[Theirs, Given], None]
+
+
+def hands(theirs: Theirs, name: str, sizes: Sequence[int]) -> Iterator[Hand]:
+    """Every way that may do, the likeliest first."""
+    if callable(getattr(theirs, "run", None)):
+        one = theirs() if isinstance(theirs, type) else theirs
+        yield Hand((), one.run)
+        return
+    for made, make in _makers(theirs, name, sizes):
+        try:
+            net = make(sizes)
+        except Exception:
+            continue
+        for slots in _slots(net, sizes):
+            for lines, call in _calls(net):
+                yield _hand(made, make, slots, lines, call)
+        return
+
+
+def _hand(
+    made: str,
+    make: Callable[[Sequence[int]], Theirs],
+    slots: _Slots,
+    lines: tuple[str, ...],
+    call: Callable[[Theirs, Given], Theirs],
+) -> Hand:
+    def ask(p: Given) -> Theirs:
+        net = make(p.sizes)
+        slots.put(net, p)
+        return call(net, p)
+
+    return Hand((f"net = {made}", slots.line, *lines), ask)
+
+
+def _makers(
+    theirs: Theirs, name: str, sizes: Sequence[int]
+) -> Iterator[tuple[str, Callable[[Sequence[int]], Theirs]]]:
+    """How it is made of its widths."""
+    if not callable(theirs):
+        yield name, lambda sizes: theirs
+        return
+    needed = _required(theirs)
+    if len(needed) == len(sizes):
+        yield f"{name}(*p.sizes)", lambda sizes: theirs(*sizes)
+    named = next((n for n in _parameters(theirs) if SIZES.search(n)), "")
+    if (len(needed) <= 1 and named in needed[:1]) or (needed and len(needed) == 1):
+        yield f"{name}(p.sizes)", lambda sizes: theirs(sizes)
+    if named and not needed:
+        yield f"{name}({named}=p.sizes)", lambda sizes: theirs(**{named: sizes})
+    if len(needed) == 2:
+        yield f"{name}(p.sizes, p.alpha)", lambda sizes: theirs(sizes, 0.1)
+    if not needed:
+        yield f"{name}()", lambda sizes: theirs()
+
+
+def _parameters(f: Theirs) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(f).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _required(f: Theirs) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [
+        n
+        for n, p in _parameters(f).items()
+        if p.default is inspect.Parameter.empty and p.kind in kinds
+    ]
+
+
+# --- where it keeps its weights -------------------------------------------------------------------
+
+
+def _slots(net: Theirs, sizes: Sequence[int]) -> Iterator[_Slots]:
+    """Lists of matrices; attributes that are matrices; layers that have one each."""
+    kept = {k: v for k, v in _attributes(net).items() if not callable(v)}
+    L = len(sizes) - 1
+
+    def fit(M: Theirs, l: int) -> bool:
+        shape = np.shape(M) if hasattr(M, "shape") else ()
+        return any(
+            shape in ((d, sizes[l]), (sizes[l], d)) for d in (sizes[l - 1], sizes[l - 1] + 1)
+        )
+
+    def bias(b: Theirs, l: int) -> bool:
+        return (
+            hasattr(b, "shape") and b.size == sizes[l] and b.ndim <= 2 and 1 in (*b.shape, b.ndim)
+        )
+
+    def a_list(v: Theirs, of: Callable[[Theirs, int], bool]) -> bool:
+        return isinstance(v, list) and len(v) == L and all(of(M, l) for l, M in enumerate(v, 1))
+
+    for w in (k for k, v in kept.items() if a_list(v, fit)):
+        b = next((k for k, v in kept.items() if k != w and a_list(v, bias)), "")
+        yield _as_lists(w, b)
+    for name, v in kept.items():
+        if isinstance(v, dict) and (keys := _keys(v, fit, L)):
+            yield _as_dict(name, keys, _keys(v, bias, L))
+    matrices = [k for k, v in kept.items() if any(fit(v, l) for l in range(1, L + 1))]
+    if len(matrices) >= L and all(fit(kept[k], l) for l, k in enumerate(matrices[:L], 1)):
+        vectors = [k for k in kept if k not in matrices]
+        found = [next((k for k in vectors if bias(kept[k], l)), "") for l in range(1, L + 1)]
+        yield _as_attributes(matrices[:L], found if all(found) and len({*found}) == L else [])
+    for name, v in kept.items():
+        if isinstance(v, list) and (of := _layer_names(v, fit, bias, L)):
+            yield _as_layers(name, *of)
+
+
+def _attributes(x: Theirs) -> dict[str, Theirs]:
+    return dict(vars(x)) if hasattr(x, "__dict__") else {}
+
+
+def _as_lists(w: str, b: str) -> _Slots:
+    def put(net: Theirs, p: Given) -> None:
+        setattr(net, w, p.W)
+        if b:
+            setattr(net, b, p.b)
+
+    return _Slots(f"net.{w}, net.{b} = p.W, p.b" if b else f"net.{w} = p.W", put)
+
+
+def _keys(d: Mapping[Any, Theirs], of: Callable[[Theirs, int], bool], L: int) -> str:
+    """The letters of keys such as W1, W2."""
+    firsts = (m[1] for k in d if (m := re.fullmatch(r"(\D+)1", str(k))))
+    layers = range(1, L + 1)
+    return next(
+        (k for k in firsts if all(f"{k}{l}" in d and of(d[f"{k}{l}"], l) for l in layers)), ""
+    )
+
+
+def _as_dict(name: str, w: str, b: str) -> _Slots:
+    def put(net: Theirs, p: Given) -> None:
+        getattr(net, name).update({f"{w}{l}": M for l, M in enumerate(p.W, 1)})
+        if b:
+            getattr(net, name).update({f"{b}{l}": v for l, v in enumerate(p.b, 1)})
+
+    line = f'net.{name}.update({{f"{w}{{l}}": W for l, W in enumerate(p.W, 1)}}'
+    more = f' | {{f"{b}{{l}}": b for l, b in enumerate(p.b, 1)}}' if b else ""
+    return _Slots(line + more + ")", put)
+
+
+def _as_attributes(w: Sequence[str], b: Sequence[str]) -> _Slots:
+    def put(net: Theirs, p: Given) -> None:
+        for name, M in [
+            *zip(w, p.W, strict=True),
+            *(zip(b, p.b, strict=True) if b and p.b else ()),
+        ]:
+            setattr(net, name, M)
+
+    line = f"{', '.join(f'net.{n}' for n in w)}{',' * (len(w) == 1)} = p.W"
+    more = f"; {', '.join(f'net.{n}' for n in b)}{',' * (len(b) == 1)} = p.b" if b else ""
+    return _Slots(line + more, put)
+
+
+def _layer_names(
+    layers: Sequence[Theirs],
+    fit: Callable[[Theirs, int], bool],
+    bias: Callable[[Theirs, int], bool],
+    L: int,
+) -> tuple[str, str] | None:
+    for layer in layers:
+        for w, v in _attributes(layer).items():
+            having = [x for x in layers if hasattr(x, w)]
+            if (
+                len(having) == L
+                and fit(v, 1)
+                and all(fit(getattr(x, w), l) for l, x in enumerate(having, 1))
+            ):
+                of = _attributes(having[0])
+                b = next((k for k in of if k != w and bias(of[k], 1)), "")
+                return w, b
+    return None
+
+
+def _as_layers(name: str, w: str, b: str) -> _Slots:
+    def put(net: Theirs, p: Given) -> None:
+        having = [x for x in getattr(net, name) if hasattr(x, w)]
+        for i, layer in enumerate(having):
+            setattr(layer, w, p.W[i])
+            if b and p.b:
+                setattr(layer, b, p.b[i])
+
+    own = f'[x for x in net.{name} if hasattr(x, "{w}")]'
+    line = (
+        f"for layer, layer.{w}, layer.{b} in zip({own}, p.W, p.b): pass"
+        if b
+        else f"for layer, layer.{w} in zip({own}, p.W): pass"
+    )
+    return _Slots(line, put)
+
+
+# --- how it is asked ------------------------------------------------------------------------------
+
+
+def _calls(net: Theirs) -> Iterator[tuple[tuple[str, ...], Callable[[Theirs, Given], Theirs]]]:
+    """Methods that may compute gradients: alone, or after one that computes the output."""
+    methods = [
+        m
+        for m in dir(net)
+        if (m == "__call__" or not m.startswith("_")) and inspect.ismethod(getattr(net, m, None))
+    ]
+    backward = sorted(
+        (m for m in methods if BACKWARD.search(m)), key=lambda m: ("back" not in m, "grad" not in m)
+    )
+    forward = [m for m in methods if FORWARD.search(m) and not BACKWARD.search(m)]
+    for b in backward:
+        for f in ("", *forward):
+            for given in _arguments(_required(getattr(net, b)), bool(f)):
+                yield _call(f, b, given)
+
+
+def _arguments(names: Sequence[str], after: bool) -> Iterator[tuple[str, ...]]:
+    """What each parameter may be, by its name; else X and Y, in order."""
+    by_name = [
+        next((what for like, what in ARGUMENTS if re.match(like, n, re.I)), "") for n in names
+    ]
+    if all(by_name) and (after or "out" not in by_name):
+        yield tuple(by_name)
+    for order in (("p.X", "p.Y"), ("p.Y",), ("p.Y", "out"), ("out", "p.Y"), ("p.X", "p.Y", "out"),
+                  ("p.X", "p.Y", "p.alpha")):  # fmt: skip
+        if len(order) == len(names) and (after or "out" not in order) and list(order) != by_name:
+            yield order
+    if not names and after:
+        yield ()
+
+
+def _call(
+    f: str, b: str, given: tuple[str, ...]
+) -> tuple[tuple[str, ...], Callable[[Theirs, Given], Theirs]]:
+    def call(net: Theirs, p: Given) -> Theirs:
+        values: dict[str, Any] = {"p.X": p.X, "p.Y": p.Y, "p.alpha": p.alpha}
+        if f:
+            values["out"] = getattr(net, f)(p.X)
+        before = _snapshot(net)
+        returned = getattr(net, b)(*(values[g] for g in given))
+        changed = {k: v for k, v in _snapshot(net).items() if not _same(v, before.get(k))}
+        return returned, {k: _at(net, k) for k in changed}
+
+    asked = f"net.{b}({', '.join(given)})"
+    if not f:
+        return (asked,), call
+    first = f"net{'' if f == '__call__' else '.' + f}(p.X)"
+    return ((f"out = {first}", asked) if "out" in given else (first, asked)), call
+
+
+def _snapshot(net: Theirs) -> dict[Path, Any]:
+    """The arrays among the attributes of the network and of its layers, copied."""
+    return {leaf.path: leaf.value.copy() for leaf in leaves(_attributes(net), layers=True)}
+
+
+def _same(now: Any, before: Any) -> bool:
+    return before is not None and now.shape == before.shape and bool((now == before).all())
+
+
+def _at(net: Theirs, path: Path) -> Any:
+    x: Theirs = net
+    for part in path:
+        x = getattr(x, part) if isinstance(part, str) and hasattr(x, part) else x[part]
+    return x
+
+
+def leaves(
+    x: Theirs, path: Path = (), layers: bool = False, seen: set[int] | None = None
+) -> Iterator[Leaf]:
+    """The arrays and numbers in nested tuples, lists, dicts, and with `layers` in the objects in them."""
+    seen = set() if seen is None else seen
+    for method in ("detach", "cpu", "numpy"):
+        if not isinstance(x, np.ndarray) and callable(getattr(x, method, None)):
+            x = getattr(x, method)()
+    if isinstance(x, (np.ndarray, np.generic, float, int)) and not isinstance(x, bool):
+        value = np.asarray(x)
+        if value.dtype.kind in "fiu" and value.size:
+            yield Leaf(path, value.astype(np.float64), value.dtype.name)
+    elif isinstance(x, (list, tuple, dict)) and id(x) not in seen and len(path) < 6:
+        seen.add(id(x))
+        for key, v in x.items() if isinstance(x, dict) else zip(count(), x):
+            yield from leaves(v, (*path, key), layers, seen)
+    elif (
+        layers
+        and hasattr(x, "__dict__")
+        and id(x) not in seen
+        and len(path) < 4
+        and not callable(x)
+    ):
+        seen.add(id(x))
+        yield from leaves(dict(vars(x)), path, layers, seen)

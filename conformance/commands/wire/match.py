@@ -1,0 +1,140 @@
+"""Which quantity of which network an array is: told by its numbers, up to a factor and its layout.
+
+One small network with random numbers is run by somebody's code. Each array that comes out is held against
+A, Z, δ, ∂L/∂W, b's part of it, the loss and the new W of the same network with every σ and every loss: it is
+that quantity where the two are proportional. The factor is the scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from conformance.cases.checked import SIGMAS, ProblemError, checked
+from conformance.judge.mistakes.loop import Loop
+from conformance.model.problem import SCALES, Floats, Problem, Trace
+from conformance.truth.definitions import LOSSES
+
+__all__ = ["Fit", "Leaf", "Network", "fits", "scale_of"]
+
+CLOSE = 1e-7
+"""How far two arrays may be from proportional, relative to their size: a formula that loses digits is not
+another function."""
+FIRST = ("sigmoid", "tanh", "relu", "identity", "softmax")
+"""The σ that people write, before the others."""
+
+
+class Leaf(NamedTuple):
+    """An array that somebody's code returned: where, its numbers, and what they were."""
+
+    path: tuple[Any, ...]
+    value: Floats
+    dtype: str = "float64"
+
+
+class Network(NamedTuple):
+    """σ of the hidden layers, σ_L and the loss."""
+
+    hidden: str
+    last: str
+    loss: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What leaves are, in one network: {path: (quantity, layer, factor)}."""
+
+    network: Network
+    found: Mapping[tuple[Any, ...], tuple[str, int, float]]
+
+    @property
+    def score(self) -> tuple[int, int]:
+        """How many leaves are explained, gradients first."""
+        gradients = sum(q in ("dW", "db", "W_new", "b_new") for q, _, _ in self.found.values())
+        return gradients, len(self.found)
+
+
+def fits(p: Problem, leaves: Sequence[Leaf], networks: Sequence[Network] = ()) -> Iterator[Fit]:
+    """The networks, of all or of these, with what the leaves are in each."""
+    for network in networks or _every():
+        named = dict.fromkeys(range(1, p.depth), network.hidden) | {p.depth: network.last}
+        try:
+            other = checked(replace(p, sigma=named, loss=network.loss))
+        except ProblemError:
+            continue
+        with np.errstate(all="ignore"):
+            expected = _expected(other, Loop().run(other))
+        found = {}
+        for leaf in leaves:
+            if (what := _what(leaf.value, expected, other)) is not None:
+                found[leaf.path] = what
+        if found:
+            yield Fit(network, found)
+
+
+def _every() -> Iterator[Network]:
+    names = dict.fromkeys((*FIRST, *SIGMAS))
+    hidden = [s for s in names if s not in ("softmax", "log_softmax")]
+    return (Network(*of) for of in product(hidden, names, LOSSES))
+
+
+def _expected(p: Problem, t: Trace) -> dict[tuple[str, int], Floats]:
+    """Each quantity in the notes' layout; biases apart."""
+    found: dict[tuple[str, int], Floats] = {}
+    for l in range(1, p.depth + 1):
+        found["dW", l], found["db", l] = t.dW[l][:-1], t.dW[l][-1:]
+        found["delta", l], found["Z", l], found["A", l] = t.delta[l], t.Z[l], t.A[l]
+        found["W_new", l] = t.W_new[l][:-1] - p.W[l][:-1]
+        found["b_new", l] = t.W_new[l][-1:] - p.W[l][-1:]
+        found["absorbed", l] = t.dW[l]
+    found["loss", p.depth] = np.asarray(t.loss).reshape(1, 1)
+    return found
+
+
+def _what(
+    value: Floats, expected: Mapping[tuple[str, int], Floats], p: Problem
+) -> tuple[str, int, float] | None:
+    given = {("W_new", l): M[:-1] for l, M in p.W.items()}
+    given |= {("b_new", l): M[-1:] for l, M in p.W.items()}
+    for (q, l), E in expected.items():
+        for V in _laid(value, E.shape):
+            factor = _factor(V - given.get((q, l), 0), E)  # new weights differ by αc ∂L/∂W
+            # A and Z have no scale
+            if factor is not None and (q not in ("A", "Z") or abs(factor - 1) < CLOSE):
+                return q, l, factor
+    return None
+
+
+def _laid(V: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
+    """The array in each layout in which it has that shape."""
+    if V.ndim < 2 and V.size == shape[0] * shape[1] and 1 in shape:
+        yield V.reshape(shape)
+    if V.ndim == 2:
+        for M in (V, V.T):
+            if M.shape == shape:
+                yield M
+                if shape[0] > 1:
+                    yield np.roll(M, -1, axis=0)  # the bias's row first
+
+
+def _factor(V: Floats, E: Floats) -> float | None:
+    """c where V = cE."""
+    size = float((E * E).sum())
+    if not size or not np.isfinite(V).all() or not np.isfinite(size):
+        return None
+    c = float((V * E).sum()) / size
+    return c if c and np.abs(V - c * E).max() <= CLOSE * np.abs(V).max() else None
+
+
+def scale_of(p: Problem, factor: float) -> str:
+    """The scale whose gradient is so many times the notes' mean; "" where there is none."""
+    n = len(p.X)
+    for scale in SCALES:
+        before, after = replace(p, scale=scale).divisors
+        if abs(factor - n / (before * after)) <= CLOSE * abs(factor):
+            return scale
+    return ""

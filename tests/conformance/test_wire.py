@@ -1,0 +1,129 @@
+"""`conformance wire`: other people's networks, whose convention it finds and whose lines it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from conformance.commands.main import main
+
+FOLDER = Path(__file__).parent / "wired"
+
+FOUND = {
+    "columns.py:Network": (
+        "columns=True, transposed=True, one_example=True, scale=\"half\", returns=(\"db\", \"dW\")",
+        "net.weights, net.biases = p.W, p.b",
+        '["sigmoid"], {"mean_squared_error": "sigmoid"}',
+    ),
+    "in_place.py:NeuralNetwork": (
+        'scale="half-sum"',
+        "net.W1, net.W2 = p.W; net.b1, net.b2 = p.b",
+        'return {"W_new": [net.W1, net.W2], "b_new": [net.b1, net.b2]}',
+        "depths = 2",
+    ),
+    "dicts.py:Model": (
+        "columns=True, transposed=True, example_delta=True",
+        '"delta": "dZ"',
+        '["relu"], {"binary_cross_entropy": "sigmoid"}',
+    ),
+    "layers.py:Net": (
+        "labels=True",
+        '[x.grad_weights for x in net.layers if hasattr(x, "grad_weights")]',
+        '["tanh"], {"cross_entropy": "softmax"}',
+    ),
+    "theta.py:Theta": (
+        'transposed=True, bias="absorbed first", returns=("loss", "dW"), dtypes=("float64",)',
+        "class Wired(Theta):",
+        "depths = 2",
+    ),
+}  # fmt: skip
+
+
+def wire(*words: object) -> Any:
+    return CliRunner().invoke(main, ["wire", *map(str, words)])
+
+
+@pytest.mark.parametrize("network", FOUND)
+def test_the_convention_is_found_and_what_is_written_runs(network: str, tmp_path: Path) -> None:
+    output = tmp_path / "glue.py"
+    done = wire(FOLDER / network, "--output", output)
+    assert done.exit_code == 0, done.output
+    for part in FOUND[network]:
+        assert part in done.output
+    assert "Wired was judged on all that it says it can do." in done.output.splitlines()[-1]
+    text = output.read_text("utf-8")
+    assert text.rstrip() in done.output
+    (tmp_path / network.partition(":")[0]).write_text(
+        (FOLDER / network.partition(":")[0]).read_text("utf-8"), "utf-8"
+    )
+    again = CliRunner().invoke(
+        main, ["run", "--profile", "quick", "--jobs", "0", "--implementation", f"{output}:Wired"]
+    )
+    assert again.exit_code == 0, again.output
+
+
+def test_a_wrong_one_is_wired_and_deviates() -> None:
+    """Of ∂L/∂W_1 nothing is right; the other layer tells the convention."""
+    done = wire(FOLDER / "in_place.py:Wrong")
+    assert done.exit_code == 1, done.output
+    assert 'Convention(scale="half-sum")' in done.output
+    assert "new W_1" in done.output
+
+
+FOREIGN = """
+import numpy as np
+class Nothing:
+    def __init__(self, sizes): self.weights = [np.zeros((a, b)) for a, b in zip(sizes, sizes[1:])]
+    def backward(self, x, y): return "nothing"
+class Raises:
+    def __init__(self, sizes): raise OSError("no disk \\x1b[2J")
+class Own:
+    def __init__(self):
+        self.W1, self.W2 = np.random.randn(2, 3), np.random.randn(3, 1)
+    def forward(self, x):
+        self.x, self.h = x, np.tanh(x @ self.W1)
+        return self.h @ self.W2
+    def backward(self, y):
+        d = 2 * (self.h @ self.W2 - y) / len(y)
+        return [self.x.T @ (d @ self.W2.T * (1 - self.h**2)), self.h.T @ d]
+def odd(): return 3
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    path = tmp_path / "foreign.py"
+    path.write_text(FOREIGN, "utf-8")
+    return path
+
+
+def test_widths_of_its_own(foreign: Path) -> None:
+    done = wire(f"{foreign}:Own")
+    assert done.exit_code == 0, done.output
+    assert "widths = (2, 3, 1)" in done.output
+    assert 'bias="none"' in done.output
+    assert '["tanh"], {"mean_squared_error": "identity"}' in done.output
+
+
+@pytest.mark.parametrize("name", ["Nothing", "Raises", "odd"])
+def test_what_fits_nothing_is_told(foreign: Path, name: str) -> None:
+    done = wire(f"{foreign}:{name}")
+    assert done.exit_code == 2
+    assert "fits no convention" in done.output
+    assert "\x1b" not in done.output
+
+
+def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    done = wire(FOLDER / "columns.py:Network", "--output", __file__)
+    assert done.exit_code == 2
+    assert "is there already" in done.output
+
+
+def test_what_does_not_exist_is_told() -> None:
+    assert "there is no file" in wire("nowhere.py:Network").output
+    assert (
+        "has no 'Netwrok'. Did you mean 'Network'?" in wire(f"{FOLDER}/columns.py:Netwrok").output
+    )
