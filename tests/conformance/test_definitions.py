@@ -200,6 +200,18 @@ def test_a_wide_ball_encloses_what_its_points_give(name: str) -> None:
                     assert abs(of_point - of_hull.mid()).lower() <= of_hull.rad()
 
 
+def test_the_logistic_of_a_ball_about_0_is_no_wider_than_it_is_steep() -> None:
+    """It rises by a quarter there."""
+    with bits(128):
+        for name in ("sigmoid", "silu"):
+            r = 2.0**-20
+            value = ACTIVATIONS[name](arb(0, r)).value
+            steep = 0.25 if name == "sigmoid" else 0.5
+            assert value.contains(ACTIVATIONS[name](arb(r)).value)
+            assert value.contains(ACTIVATIONS[name](arb(-r)).value)
+            assert float(value.rad()) <= 1.01 * steep * r
+
+
 def test_a_convention_may_stand_where_there_is_no_break() -> None:
     """As a known difference has it: the float next to a kink."""
     sigma = Definition((lambda x: 2 * x,), kinks={0.5: 7})

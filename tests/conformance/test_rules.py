@@ -13,12 +13,12 @@ import pytest
 from flint import arb
 
 from conformance.truth.balls import working_precision
-from conformance.truth.definitions import ACTIVATIONS, TERMS
+from conformance.truth.definitions import ACTIVATIONS, TERMS, Definition
 from conformance.truth.nodes import RULES, Rule, op
 from conformance.truth.primitives import UNARY
-from conformance.truth.readings import errors, in_balls
+from conformance.truth.readings import continued, draws, errors, in_balls
 from conformance.truth.rounding import DRAWS, Accuracy, Arithmetic, Model, alike, keys, rms, signed
-from conformance.truth.rules import elementwise, exactly
+from conformance.truth.rules import by, elementwise, exactly
 from conformance.truth.tape import Tape
 
 U = 2.0**-53
@@ -163,7 +163,7 @@ def expected(name: str, x: list[Any]) -> Any:
 class Context:
     """What `readings` gives a rule."""
 
-    floats = None
+    floats, decided = None, True
 
     def points(self, a: Any, sigma: Any) -> list[Any]:
         return [sigma(x) for x in a.ravel().tolist()]
@@ -645,3 +645,267 @@ def test_errors_with_a_common_cause_cancel_in_draws_and_add_up_in_bounds() -> No
     reading = in_balls(tape)
     assert errors(tape, reading, model(False))["nothing"].item() == 0
     assert errors(tape, reading, model(True))["nothing"].item() == pytest.approx(2 * COARSE * 1.05)
+
+
+def test_a_number_that_was_given_hands_no_error_on() -> None:
+    """y = a + x∘w, cut at a: of a nothing is lost, of the product and of the sum one rounding each."""
+    tape = Tape()
+    a = tape.mark(tape.leaf(np.array([[3.0]])), "a")
+    x, w = tape.leaf(np.array([[1.5]])), tape.leaf(np.array([[0.5]]))
+    tape.mark(op.add(a, op.multiply(x, w)), "y")
+    given = {"a": np.array([[5.0]]), "y": np.array([[5.75]])}
+    found = errors(tape, in_balls(tape, given), model(True), given)["y"].item()
+    assert found == pytest.approx(COARSE * (0.75 + 5.75), rel=1e-5)
+
+
+def test_no_more_precision_is_sought_than_is_enough() -> None:
+    """x − x in two ways is 0, and known to no unit in its own last place, however precisely."""
+    tape = Tape()
+    x = tape.leaf(np.array([[0.3]]))
+    tape.mark(op.subtract(op.exp(x), op.exp(op.negative(op.negative(x)))), "nothing")
+    asked: list[float] = []
+
+    def enough(reading: Any) -> bool:
+        asked.append(reading.at["nothing"].rad.item())
+        return len(asked) == 2
+
+    at = in_balls(tape, enough=enough).at["nothing"]
+    assert len(asked) == 2
+    assert 0 < asked[1] < 2.0**-240 < asked[0] < 2.0**-120
+    assert at.rad.item() == asked[1]
+
+
+def test_a_function_at_a_float_is_remembered_of_a_leaf_too() -> None:
+    tape, memo = Tape(), {}  # type: ignore[var-annotated]
+    tape.mark(elementwise(tape.leaf(np.array([[0.5, 0.25, 0.5]])), ACTIVATIONS["tanh"], "t"), "y")
+    in_balls(tape, memo=memo)
+    assert [sorted(seen) for seen in memo.values()] == [[0.25, 0.5]]
+
+
+def test_draws_are_what_the_root_mean_square_is_taken_of() -> None:
+    tape, _ = chain()
+    tape.mark(op.negative(tape.leaf(np.ones((2, 3)))), "exact")
+    reading = in_balls(tape)
+    found, sizes = draws(tape, reading, model(False)), errors(tape, reading, model(False))
+    assert set(found) == {"a", "y", "exact"}
+    for key in ("a", "y"):
+        assert found[key].shape == (DRAWS, 1, 1)
+        assert len(np.unique(found[key])) > 1
+        np.testing.assert_allclose(rms(found[key]), sizes[key], rtol=1e-14)
+    assert found["exact"].shape == (DRAWS, 2, 3)
+    assert not found["exact"].any()
+
+
+def test_a_tape_is_read_on_from_where_it_was_read() -> None:
+    """What is not needed is not computed, what is there is not computed again, in as many bits as asked."""
+    tape = Tape()
+    x, big = tape.leaf(np.array([0.3])), tape.leaf(np.array([2.0**200]))
+    unused = op.exp(big)
+    y = op.subtract(op.add(op.exp(x), big), big)
+    for bits, right in ((400, np.exp(0.3)), (60, 0.0)):
+        env: list[Any] = []
+        got, same = continued(tape, env, [y.index, x.index], bits)
+        assert got.tolist() == [pytest.approx(right, rel=1e-15)]
+        assert same.tolist() == [0.3]
+        assert env[unused.index] is None
+        assert len(env) == len(tape.nodes)
+    env[y.index] = np.array([arb(5)], object)
+    twice = op.reshape(op.add(y, y), shape=())
+    assert [M.tolist() for M in continued(tape, env, [twice.index])] == [10]
+
+
+# --- the reverse sweep ----------------------------------------------------------------------------
+
+
+def test_a_sweep_ends_at_what_it_is_asked_for() -> None:
+    """What is before it is not differentiated: the last that is recorded is the gradient's name."""
+    tape = Tape()
+    x = tape.leaf(np.array([[0.5]]))
+    a = op.exp(x)
+    found = tape.gradients([(op.multiply(a, a), tape.leaf(np.ones((1, 1))))], [(a, "a")])
+    assert set(found) == {"a"}
+    assert tape.nodes[-1].rule.name == "mark"
+    assert in_balls(tape).at["a"].hi.item() == pytest.approx(2 * np.exp(0.5))
+
+
+def test_a_sweep_tells_what_it_added_up_from_the_last_to_the_first() -> None:
+    """By place and operand; of a sweep before it nothing is left."""
+    tape = Tape()
+    x, c = tape.leaf(np.array([[0.5]])), tape.leaf(np.array([[2.0]]))
+    square, one = op.multiply(x, x), tape.leaf(np.ones((1, 1)))
+    y = op.add(square, op.multiply(c, x))
+    for _ in range(2):
+        tape.gradients([(y, one)], [(x, "x")])
+        product = y.index - 1
+        assert tape.contributions == [
+            (y.index, 0), (y.index, 1), (product, 1), (square.index, 0), (square.index, 1),
+        ]  # fmt: skip
+
+
+# --- at the edges ---------------------------------------------------------------------------------
+
+
+def test_nothing_times_what_has_no_bound_is_nothing_and_once_that_is_it() -> None:
+    e, c = np.array([np.inf, 0.0, np.inf, 3.0]), np.array([0.0, np.inf, 1.0, 1.0])
+    with np.errstate(invalid="ignore"):
+        assert by(e, c).tolist() == [0, 0, np.inf, 3]
+
+
+def test_a_small_row_is_not_lost_beside_a_large_one() -> None:
+    """1e-200·(1 − 1), off by u√(2/2)·√2·1e-200, whose square is 0; and so for a column, and for a sum."""
+    large, small = np.array([[1.0, 1.0]]), np.array([[1e-200, 1e-200]])
+    a, b = np.concatenate([large, small]), np.array([[1.0], [-1.0]])
+    of, u = model(False), COARSE * np.sqrt(2)
+    rounding: Any = RULES["matmul"].rounding
+    np.testing.assert_allclose(rounding(of, a @ b, [a, b], None), [[u], [u * 1e-200]])
+    np.testing.assert_allclose(rounding(of, (a @ b).T, [b.T, a.T], None), [[u, u * 1e-200]])
+    total: Any = RULES["sum"].rounding
+    terms = a * b.T
+    lost = total(of, terms.sum(-1, keepdims=True), [terms], None, axes=(-1,))
+    np.testing.assert_allclose(lost, [[u / np.sqrt(2)], [u * 1e-200 / np.sqrt(2)]])
+
+
+@pytest.mark.parametrize("worst", [False, True])
+def test_a_sum_of_no_terms_loses_nothing(worst: bool) -> None:
+    total: Any = RULES["sum"].rounding
+    a = np.zeros((3, 0))
+    assert (
+        total(model(worst), np.zeros((3, 1)), [a], lambda k: 0.0, axes=(-1,)).tolist() == [[0]] * 3
+    )
+
+
+def test_a_function_that_is_steeper_than_its_derivative_says_may_lose_more() -> None:
+    """Twice the operand's error where it is steeper by 2, beside half the curvature's."""
+    straight = Definition((lambda x: 3 * x,), steeper=lambda a: np.where(a > 1, 2.0, 0.0))
+    a = np.array([[0.5, 1.5]])
+    y = np.stack([3 * a, np.full_like(a, 3.0), np.zeros_like(a)])
+    exact = Model(Arithmetic(COARSE, 0.0, 0.0), lambda _: Accuracy(0, 0, 0, 0, 0, 0), True)
+    size = np.full(a.shape, 1e-3)
+    rounding: Any = RULES["expand"].rounding
+    for curved, second in ((0.0, 0.0), (4.0, 4e-6)):
+        y[2] = curved
+        value, _ = rounding(exact, y, [a], lambda k: size, sigma=straight, name="straight")
+        assert value[0].tolist() == pytest.approx([second, second + 2e-3], rel=1e-12)
+
+
+def test_what_may_lose_all_of_itself_has_no_bound() -> None:
+    """e^0/e^0 by c = ½ and u = ½: u(2c + 1) is 1, and 1/(1 − 1) is not a number's."""
+    of = Model(Arithmetic(0.5, 0.0, 0.0), lambda _: Accuracy(0.5, 0, 0, 0, 0, 0), True)
+    one = np.ones((1, 1))
+    lost: Any = RULES["softmax"].rounding(of, one, [0 * one], lambda k: 0.0)  # type: ignore[misc]
+    assert lost.tolist() == [[np.inf]]
+
+
+def test_where_no_error_comes_in_none_goes_out() -> None:
+    """log a and a^−½ at 0, where e/a is no number."""
+    a, e = np.array([[0.0, 2.0]]), np.array([[[0.0, 0.5]]])
+    with np.errstate(all="ignore"):
+        for name, y in (("log", np.log(a)), ("rsqrt", a**-0.5)):
+            found = carried(name, lambda v: v, [e], y, [a])
+            exact = expected(name, [a[:, 1:] + 0.5]) - expected(name, [a[:, 1:]])
+            assert found.dtype == np.float64
+            assert found[0].tolist() == [0, pytest.approx(exact.item(), rel=1e-12)]
+
+
+def test_a_power_of_0() -> None:
+    """0^b is 0 for every b above 0, and nothing known where b may be 0, for 0^0 is 1."""
+    zero = exactly([0.0, 0.0, 0.0])
+    b = np.array([arb(2), arb(0.5), arb(0)], object)
+    assert floats(RULES["power"].ball(None, zero, b)).tolist() == [0, 0, 1]
+    low = arb(1, 1).nonnegative_part()  # it ends at 0
+    assert low >= 0
+    assert not low > 0
+    (unknown,) = RULES["power"].ball(None, exactly([0.0]), np.array([low], object))
+    assert not unknown.is_exact() or unknown.is_nan()
+
+
+def test_an_error_of_0_to_a_power_is_its_own_where_the_power_is_1() -> None:
+    a, b = np.zeros((1, 3)), np.array([[1.0, 2.0, 3.0]])
+    e = np.full((1, 1, 3), 0.25)
+    found = RULES["power"].carry(lambda v: v, [e, 0.0], np.zeros((1, 3)), [a, b])
+    assert found[0].tolist() == [[0.25, 0, 0]]
+
+
+def test_a_side_that_is_shared_is_free_where_a_tie_is() -> None:
+    """Of two equal numbers, and of two that are far from each other."""
+    a, b, y = np.array([[1.0, 5.0]]), np.array([[1.0, 2.0]]), np.array([[0.5, 1.0]])
+    rounding: Any = RULES["side"].rounding
+    for free, lost in ((True, 1 + 16 * COARSE), (False, 0.0)):
+        of = model(False)
+        of.free = free
+        found = rounding(of, y, [a, b], lambda k: 0.0, half=0.5)
+        assert found.tolist() == [[lost, 0]]
+        assert of.straddling == 1
+
+
+def test_the_greater_of_two_that_overlap_holds_both() -> None:
+    a, b = arb(1, 0.5), arb(1.25, 0.5)
+    for x, y in ((a, b), (b, a)):
+        (top,) = RULES["maximum"].ball(None, np.array([x], object), np.array([y], object))
+        assert all(top.contains(arb(v)) for v in (0.75, 1.5, 1.75))
+    high = arb(3, 0.5)
+    for x, y in ((a, high), (high, a)):
+        (top,) = RULES["maximum"].ball(None, np.array([x], object), np.array([y], object))
+        assert top is high
+
+
+@pytest.mark.parametrize(
+    ("way", "parts"),
+    [
+        ("even", [[0, 0, 0.5, 0.5], [0, 1, 0, 0], [0.25] * 4]),
+        ("uneven", [[0, 0, 3 / 7, 4 / 7], [0, 1, 0, 0], [0.1, 0.2, 0.3, 0.4]]),
+        ("first", [[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]]),
+        ("last", [[0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 1]]),
+    ],
+)
+def test_how_the_largest_share(way: str, parts: Any) -> None:
+    a = np.array([[0.0, 1.0, 2.0, 2.0], [0.0, 3.0, -1.0, 2.0], [5.0, 5.0, 5.0, 5.0]])
+    top = a.max(-1, keepdims=True)
+    share = RULES["share"].ball
+    found = share(Context(), exactly(a), exactly(top), axes=(-1,), way=way)
+    np.testing.assert_allclose(floats(found), parts, rtol=1e-15)
+    down = share(Context(), exactly(a.T), exactly(top.T), axes=(-2,), way=way)
+    np.testing.assert_allclose(floats(down), np.transpose(parts), rtol=1e-15)
+
+
+def test_of_largest_that_are_not_told_apart_each_may_have_all_and_the_others_nothing() -> None:
+    near = np.array([[arb(1), arb(2, 0.25), arb(2)]], object)
+    for way in ("even", "uneven", "first", "last"):
+        context = Context()
+        share = RULES["share"].ball(context, near, near[:, 1:2], axes=(-1,), way=way)[0]
+        assert share[0] == 0
+        assert share[1].contains(arb(1))
+        assert share[2].contains(arb(0))
+        assert share[2].contains(arb(1))
+        assert not context.decided
+
+
+def test_a_share_that_rounding_may_move_is_one_of_two_that_are_within_reach() -> None:
+    """3 and 5, known to 1 each, at a reach of √2: their distance is reach·√(1² + 1²), and no more."""
+    a = np.array([[3.0, 5.0, 0.0], [2.5, 5.0, 0.0], [5.0, 5.0, 0.0]])
+    y = np.array([[0.0, 1, 0], [0, 1, 0], [0.5, 0.5, 0]])
+    rounding: Any = RULES["share"].rounding
+    of = Model(Arithmetic(COARSE, 0.0, 0.0), lambda _: Accuracy(0, 0, 0, 0, 0, 0), reach=2.0)
+    lost = (1 + 16 * COARSE) / 2
+    found = rounding(
+        of, y, [a, np.full((3, 1), 5.0)], lambda k: [1.0, 0.0][k], axes=(-1,), way="even"
+    )
+    assert found.tolist() == [[lost, lost, 0], [0, 0, 0], [lost, lost, 0]]
+    assert of.straddling == 4
+
+
+def test_what_is_exact_is_joined_to_what_is_not() -> None:
+    a, b, c = np.ones((2, 1)), np.ones((2, 2)), np.ones((2, 1))
+    e = np.full((3, 2, 2), 0.25)
+    found = RULES["join"].carry(lambda v: v, [0.0, e, 0.0], None, [a, b, c], axis=-1)
+    assert found.tolist() == [[[0, 0.25, 0.25, 0]] * 2] * 3
+
+
+def test_what_is_infinite_is_like_nothing_else() -> None:
+    assert alike(np.array([[np.inf, 1.0, 1.0, 1.0]]), U, -1).tolist() == [[9]]
+
+
+def test_a_key_is_of_the_number_and_not_of_its_dtype() -> None:
+    x = np.array([[1.0, 2.5, 1.0]])
+    assert (keys(x.astype(np.float32), 4) == keys(x, 4)).all()
+    assert (signed(1, keys(x, 4), 4) == signed(1.0, keys(x, 4), 4)).all()

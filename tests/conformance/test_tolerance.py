@@ -18,7 +18,7 @@ from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import Problem, Trace
 from conformance.truth.definitions import TERMS
 from conformance.truth.network import Network, Spread
-from conformance.truth.rounding import ENDS, Accuracy, Arithmetic
+from conformance.truth.rounding import ENDS, ROUNDED, Accuracy, Arithmetic, Model
 
 U = 2.0**-53
 TINY = 5e-324
@@ -38,6 +38,50 @@ def test_the_arithmetic_of_a_dtype() -> None:
     assert Arithmetic.of(np.dtype("float64")) == Arithmetic(2.0**-53, TINY, NORMAL)
     assert Arithmetic.of(np.dtype("float32")) == Arithmetic(2.0**-24, 2.0**-149, 2.0**-126)
     assert Arithmetic.of(np.dtype("float64"), flushes=True) == Arithmetic(U, NORMAL, NORMAL)
+    for dtype, largest in (("float16", 65504.0), ("float32", (2 - 2.0**-23) * 2.0**127)):
+        assert Arithmetic.of(np.dtype(dtype)).largest == largest
+        assert Arithmetic.named(dtype).largest == largest
+    assert Arithmetic.named("bfloat16").largest == (2 - 2.0**-7) * 2.0**127
+
+
+def test_the_arithmetic_of_16_bits_loses_no_normal_number() -> None:
+    """An intermediate is a float32: what it loses, the half float that it is rounded to loses too."""
+    assert Arithmetic.named("float64", True) == Arithmetic(U, NORMAL, NORMAL)
+    assert Arithmetic.named("float32") == Arithmetic(2.0**-24, 2.0**-149, 2.0**-126)
+    assert Arithmetic.named("float16") == Arithmetic(2.0**-11, 2.0**-24, 2.0**-24)
+    assert Arithmetic.named("float16", True) == Arithmetic(2.0**-11, 2.0**-14, 2.0**-14)
+    assert Arithmetic.named("bfloat16") == Arithmetic(2.0**-8, 2.0**-133, 2.0**-133)
+
+
+def test_what_is_rounded_to_another_dtype_has_its_arithmetic_and_counts_its_kinks() -> None:
+    half, single = Arithmetic.named("float16"), Arithmetic.named("float32")
+    model = Model(single, lambda name: EXACT, worst=True, reach=3.0, dtypes={"float16": half})
+    other = model.of("float16")
+    assert (other.arithmetic, other.worst, other.reach) == (half, True, 3.0)
+    assert other.u == 2.0**-11
+    assert model.of("float16") is other
+    assert model.of(None) is model.of("float32") is model
+    model.straddling, other.straddling = 2, 5
+    assert (model.straddled, other.straddled) == (7, 5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "x", "rounded"),
+    [
+        ("bfloat16", [1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-8 + 2.0**-20], [1, 1 + 2.0**-6, 1 + 2.0**-7]),
+        ("bfloat16", [-1 - 2.0**-8, 3.4e38, np.inf, -np.inf, np.nan], [-1, np.inf, np.inf, -np.inf, np.nan]),
+        ("bfloat16", [0.1, 2.0**-133, 0.0], [0.10009765625, 2.0**-133, 0.0]),
+        ("float16", [1 + 2.0**-11, 1 + 3 * 2.0**-11, 65504.0], [1, 1 + 2.0**-9, 65504.0]),
+        ("float32", [1 + 2.0**-24, 0.1], [1, 0.10000000149011612]),
+        ("float64", [0.1], [0.1]),
+    ],
+)  # fmt: skip
+def test_a_dtype_rounds_to_the_nearest_and_of_two_as_near_to_the_even_one(
+    dtype: str, x: list[float], rounded: list[float]
+) -> None:
+    found = ROUNDED[dtype](np.array(x))
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, rounded)
 
 
 def test_a_row_of_the_table_else_the_default() -> None:
@@ -298,6 +342,17 @@ def test_where_a_kink_is_within_reach_its_jump_is_allowed() -> None:
     assert at.delta[2][0, 0] == near(abs(G), rel=1e-6)  # either one-sided derivative
     assert away.delta[2][0, 0] < 1e-14
     assert at.delta[2][1, 0] < 1e-14
+
+
+@pytest.mark.parametrize(("steps", "within"), [(0, 1), (2, 1), (4, 1), (10, 0)])
+def test_a_kink_is_within_reach_of_so_many_errors(steps: int, within: int) -> None:
+    """`LAMBDA` of them: A_2 is 0.1·4u from it, so many times, and its error is about 0.4u."""
+    found = of_problem(kinked(steps * 4 * U))
+    error = found.A[2][0, 0]
+    assert 0.35 * U < error < 0.5 * U
+    assert (0.4 * steps * U <= LAMBDA * error) == bool(within)
+    assert steps < 4 or 0.4 * steps * U > 3 * error
+    assert found.straddling == within
 
 
 def test_flushing_allows_a_normal_number_at_each_operation() -> None:

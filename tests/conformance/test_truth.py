@@ -131,6 +131,21 @@ def test_a_number_below_the_range_of_float64_is_enclosed() -> None:
     assert bool(e.narrow())
 
 
+def test_what_lo_leaves_is_within_the_radius_however_small_it_is() -> None:
+    """2^−1000 + 2^−1060 + 2^−1075: lo has two of its bits, of which 2^−52 is no float any more."""
+    exact = Fraction(1, 2**1000) + Fraction(1, 2**1060) + Fraction(1, 2**1075)
+    two = arb(2)
+    e = at_precision(128, lambda: one(two**-1000 + two**-1060 + two**-1075))
+    assert (float(e.hi), float(e.lo)) == (2.0**-1000, 2.0**-1060)
+    middle, rad = exactly(e)
+    assert 0 < abs(middle - exact) <= rad <= Fraction(5e-324)
+
+
+def test_what_is_too_far_apart_for_a_float_is_infinitely_far() -> None:
+    e = enclosure([arb(-1.7e308), arb(1.7e308)], (2,))
+    assert e.distance(np.array([1.7e308, 1.7e308])).tolist() == [np.inf, 0]
+
+
 def test_the_distance_is_to_the_midpoint_and_not_to_the_float_nearest() -> None:
     e = at_precision(100, lambda: one(arb(1) + arb(2) ** -60))
     assert (float(e.hi), float(e.lo)) == (1, 2.0**-60)
@@ -204,6 +219,22 @@ def test_what_is_not_narrow_at_any_precision_is_handed_on_as_it_is() -> None:
     assert tuple(tried) == PRECISIONS
     assert not bool(e.narrow())
     assert 1 <= float(e.rad) < 1.00000001
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_what_is_no_number_ends_the_search_alone_where_it_may_be_none(finite: bool) -> None:
+    """And what is not narrow beside it is sought on."""
+    for other, found in ((arb(1), [128]), (None, [128, 256, 512])):
+        tried: list[int] = []
+
+        def compute(other: Any = other, tried: list[int] = tried) -> tuple[Enclosure, ...]:
+            tried.append(flint.ctx.prec)
+            big = arb(2) ** 300
+            beside = (big + arb(1) / 3) - big if other is None else other
+            return (enclosure([arb.nan(), beside], (2,)),)
+
+        certified(compute, finite)
+        assert tried == (list(PRECISIONS) if finite else found)
 
 
 def test_the_precision_is_put_back_whatever_happens() -> None:
