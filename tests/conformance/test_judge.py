@@ -14,6 +14,8 @@ from conformance import check_problem
 from conformance.cases.catalogue import Case
 from conformance.cases.profiles import find
 from conformance.implementations import implementation
+from conformance.judge.comparison import Comparison, judge_all
+from conformance.judge.form import malformed
 from conformance.judge.gates import (
     compared,
     judge,
@@ -27,6 +29,7 @@ from conformance.judge.subject import Subject
 from conformance.model.problem import Problem, Trace
 from conformance.model.results import Result
 from conformance.truth import balls
+from conformance.truth.balls import Enclosure
 
 INTEGERS = "integers/relu/L2/n2/float64"
 TYPICAL = "typical/tanh/L2/n7/float64/bias"
@@ -201,6 +204,7 @@ def test_an_exception_is_an_error() -> None:
         }.items()
     )
     assert (result["known_differences"], result["records"]) == ([], [])
+    assert (result["not_returned"], result["blame"], result["diagnosis"]) == ([], [], [])
 
 
 # --- the same bits --------------------------------------------------------------------------------
@@ -305,6 +309,61 @@ def test_a_step_that_is_a_known_difference_conforms_to_that() -> None:
     assert ours["delta"] == "conforms"  # as the convention has it
 
 
+def _as_jax(case: Case) -> tuple[Trace, Trace]:
+    """A run of it whose leaky_relu' is 1 at 0, and its run of one example alone."""
+
+    def run(p: Problem) -> Trace:
+        t = refbp_trace(p)
+        G = refbp.loss("mean_squared_error").gradient(t.Z[1], p.Y)
+        delta = np.where(t.A[1] == 0, G, t.delta[1])
+        dW = p.X.T @ delta
+        return replace(t, delta={1: delta}, dW={1: dW}, W_new={1: p.W[1] - p.alpha * dW})
+
+    of = Subject(case)
+    assert of.alone is not None
+    return run(of.problem), run(of.alone.problem)
+
+
+def test_a_known_difference_is_said_and_is_held_to_every_gate() -> None:
+    """It excuses nobody else, and nothing that is wrong in one example alone."""
+    kinks = find("kinks/leaky_relu/L1/n7/float64")
+    theirs, alone = _as_jax(kinks)
+    result = judge(Subject(kinks), "jax-cpu", theirs, alone=alone)
+    assert (result["verdict"], result["known_differences"]) == (
+        "known-difference",
+        ["jax-leaky-relu-at-0"],
+    )
+    assert result["message"] == (
+        "conforms to what it is known to compute instead: jax-leaky-relu-at-0."
+    )
+    assert result["first_deviation"] is None
+    assert {r["gate"] for r in result["records"]} == {"step", "end-to-end", "row"}
+    assert judge(Subject(kinks), "torch-cpu", theirs, alone=alone)["verdict"] == "deviates"
+    wrong = _with(alone, "W_new", 1, set_to(9.0, 0, 0))
+    result = judge(Subject(kinks), "jax-cpu", theirs, alone=wrong)
+    assert (result["verdict"], result["known_differences"]) == ("deviates", [])
+
+
+def test_two_known_differences_may_show_in_one_network() -> None:
+    """JAX's leaky_relu' and |·|' are both 1 at 0: of these numbers neither alone is what it computed."""
+    X, Y = np.array([[0.0], [1.0]]), np.array([[-1.0], [2.0]])
+    p = Problem(
+        {1: np.array([[2.0]])}, X, Y, {1: "leaky_relu"}, "mean_absolute_error", False, 0.125
+    )
+    A = np.array([[0.0], [2.0]])
+    delta, dW = np.array([[0.5], [0.5]]), np.array([[0.5]])
+    t = Trace({1: A}, {1: A}, {1: delta}, {1: dW}, {1: p.W[1] - 0.125 * dW}, np.array(0.5))
+    of = Subject(Case.of(p, close=False))
+    result = judge(of, "jax-cpu", t)
+    assert result["verdict"] == "known-difference"
+    assert {"jax-leaky-relu-at-0", "jax-abs-at-0"} <= set(result["known_differences"])
+    half = _with(
+        t, "delta", 1, set_to(0.005, 0, 0)
+    )  # the derivative of leaky_relu is the convention's
+    assert judge(of, "jax-cpu", half)["known_differences"] == ["jax-abs-at-0"]
+    assert judge(of, "torch-cpu", t)["verdict"] == "deviates"
+
+
 @pytest.mark.parametrize("rounded", [False, True])
 def test_whoever_rounds_every_value_is_allowed_less(rounded: bool) -> None:
     t = refbp_trace(subject(TYPICAL).problem)
@@ -323,6 +382,47 @@ def test_a_second_run_of_another_form() -> None:
         "deviates",
         "the second time, delta has the layers []; expected 1 to 2.",
     )
+
+
+def test_what_is_no_trace_is_said_before_any_number_is_judged() -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+    for quantity in ("A", "dW"):
+        listed = replace(t, **{quantity: list(t.layers(quantity).values())})
+        result = verdict_on(TYPICAL, listed)
+        assert (result["verdict"], result["message"]) == (
+            "deviates",
+            f"{quantity} is a list; expected a mapping of layers 1 to 2.",
+        )
+        assert (result["not_returned"], result["records"]) == ([], [])
+
+
+def test_of_a_trace_that_may_leave_something_out_something_is_asked_for() -> None:
+    nothing = "it returned no A, Z, δ, ∂L/∂W or W_new; expected one of them at least."
+    p = subject(TYPICAL).problem
+    for empty in (Trace(), Trace(loss=refbp_trace(p).loss)):
+        assert malformed(p, empty, whole=False) == nothing
+        assert malformed(p, empty) == "A has the layers []; expected 1 to 2."
+    some = replace(refbp_trace(p), A={}, Z={}, delta={}, W_new={}, loss=None)
+    assert malformed(p, some, whole=False) == ""
+    assert malformed(p, refbp_trace(p)) == ""
+
+
+# --- one comparison -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict", "ratio"),
+    [(1.25, "conforms", 0.75), (2.0, "undecided", 1.5), (2.75, "deviates", 1.25)],
+)
+def test_a_ratio_is_the_largest_that_may_be_unless_it_surely_deviates(
+    value: float, verdict: str, ratio: float
+) -> None:
+    """1 ± ½, 1 allowed: what is off by d may be off by d + ½, and is by d − ½."""
+    whole = np.ones((1, 1))
+    truth = Enclosure(whole, 0 * whole, whole / 2)
+    (found,) = judge_all([Comparison("A", 1, "step", value * whole, truth, whole)])
+    assert (found.verdict, float(found.record["ratio"])) == (verdict, ratio)
+    assert (found.record["error"], found.record["tolerance"]) == (value - 1, 1)
 
 
 # --- what cannot be decided -----------------------------------------------------------------------
@@ -396,6 +496,30 @@ def test_beyond_both_sides_of_a_kink_is_not_accepted() -> None:
     far = _with(refbp_trace(of.problem), "delta", 2, set_to(20.0, 0, 0))
     wrong = {r["gate"] for r in judge(of, "refbp", far)["records"] if float(r["ratio"]) > 1}
     assert wrong == {"step", "end-to-end"}
+
+
+def test_a_truth_that_holds_both_sides_of_a_kink_is_compared_as_such() -> None:
+    for of, undecided in ((at_a_kink(), True), (subject(TYPICAL), False)):
+        pairs = compared(of, "refbp", refbp_trace(of.problem))
+        whole = [c for c in pairs if c.gate == "end-to-end" and c.quantity != "loss"]
+        assert len(whole) == 10
+        assert {c.hull for c in whole} == {undecided}
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict", "ratio"),
+    [(0.5, "conforms", 0.0), (0.125, "conforms", 0.0), (1.03, "conforms", 0.96), (1.0625, "deviates", 2.0)],
+)  # fmt: skip
+def test_all_that_lies_between_two_derivatives_is_accepted(
+    value: float, verdict: str, ratio: float
+) -> None:
+    """0 to 1, 1/32 allowed beyond either."""
+    half = np.full((1, 1), 0.5)
+    truth = Enclosure(half, 0 * half, half)
+    (found,) = judge_all(
+        [Comparison("dW", 1, "end-to-end", 0 * half + value, truth, half / 16, hull=True)]
+    )
+    assert (found.verdict, found.record["ratio"]) == (verdict, pytest.approx(ratio))
 
 
 def test_the_truth_is_computed_once_for_all_implementations() -> None:
