@@ -315,6 +315,15 @@ def test_what_has_no_reverse_rule_is_said() -> None:
         tape.gradients([(y, tape.leaf(np.ones((1, 1))))], [(x, "x")])
 
 
+@pytest.mark.parametrize("handed", [0, 2])
+def test_a_rule_hands_one_cotangent_to_each_operand(handed: int) -> None:
+    tape, negative = Tape(), RULES["negative"]
+    x = tape.leaf(np.ones((1, 2)))
+    y = tape.record(negative._replace(reverse=lambda g, y, a: (g,) * handed), x)
+    with pytest.raises(ValueError, match="zip"):
+        tape.gradients([(y, tape.leaf(np.ones((1, 2))))], [(x, "x")])
+
+
 def test_a_value_used_twice_gathers_both_cotangents() -> None:
     tape = Tape()
     x = tape.leaf(np.array([[2.0, 3.0]]))
@@ -710,8 +719,8 @@ def test_a_tape_is_read_on_from_where_it_was_read() -> None:
         assert env[unused.index] is None
         assert len(env) == len(tape.nodes)
     env[y.index] = np.array([arb(5)], object)
-    twice = op.reshape(op.add(y, y), shape=())
-    assert [M.tolist() for M in continued(tape, env, [twice.index])] == [10]
+    number = op.reshape(elementwise(y, ACTIVATIONS["relu6"], "relu6"), shape=())
+    assert continued(tape, env, [op.add(number, number).index])[0].tolist() == 10
 
 
 # --- the reverse sweep ----------------------------------------------------------------------------

@@ -324,6 +324,14 @@ def test_which_way_a_function_goes_all_over_an_interval() -> None:
     }
     for direction, of in known.items():
         assert [t.direction for t in of] == [direction] * len(of)
+    short = variable(interval(1.0, 1.5))
+    for falls in (
+        FUNCTIONS["reciprocal"],
+        FUNCTIONS["erfc"],
+        FUNCTIONS["cos"],
+        FUNCTIONS["arccos"],
+    ):
+        assert falls(short / 2).direction == -1
     wide = variable(interval(-1.0, 1.0))
     for unknown in (wide * wide, FUNCTIONS["cosh"](wide), square * square - square):
         assert unknown.direction is None
