@@ -344,6 +344,45 @@ def test_a_known_difference_is_said_and_is_held_to_every_gate() -> None:
     assert (result["verdict"], result["known_differences"]) == ("deviates", [])
 
 
+@pytest.mark.parametrize("name", ["jax-cpu", "torch-cpu", "refbp"])
+def test_what_conforms_to_the_mathematics_is_no_known_difference(name: str) -> None:
+    """Though it may conform to that as well: no A is 0 here."""
+    of = Subject(find("typical/leaky_relu/L1/n7/float64"))
+    result = judge(of, name, refbp_trace(of.problem))
+    assert (result["verdict"], result["known_differences"], result["message"]) == (
+        "conforms",
+        [],
+        "",
+    )
+
+
+def test_each_step_is_held_to_what_its_implementation_may_lose() -> None:
+    of = subject("typical/gelu/L1/n7/float64")
+    t = refbp_trace(of.problem)
+    tolerances = {
+        name: {c.quantity: c.tolerance for c in compared(of, name, t) if c.gate == "step"}
+        for name in ("refbp", "torch-cpu", "")
+    }
+    for name, found in tolerances.items():
+        row = of.accuracy(name, "gelu")
+        A, Z = t.A[1], t.Z[1]
+        lost = 2.0**-53 * (row.c * np.abs(Z) + row.e * np.abs(A) + row.h)
+        assert (found["Z"] >= 0.999 * lost).all()
+        assert (found["Z"] <= 1.001 * lost + 2.0**-53 * (4 * np.abs(A) + 2)).all()
+    assert (tolerances["refbp"]["Z"] < tolerances[""]["Z"]).all()
+
+
+def test_what_is_there_the_first_time_alone_is_named() -> None:
+    t = refbp_trace(subject(TYPICAL).problem)
+    for again, which in ((replace(t, Z={}), "Z"), (replace(t, loss=None), "loss")):
+        result = judge(subject(TYPICAL), "somebody", t, again, whole=False)
+        assert (result["verdict"], result["implementation"]) == ("deviates", "somebody")
+        assert result["message"] == (
+            f"the second time, {which} is there or not, as it happens; expected the same quantities "
+            "each time."
+        )
+
+
 def test_two_known_differences_may_show_in_one_network() -> None:
     """JAX's leaky_relu' and |·|' are both 1 at 0: of these numbers neither alone is what it computed."""
     X, Y = np.array([[0.0], [1.0]]), np.array([[-1.0], [2.0]])
@@ -402,6 +441,16 @@ def test_of_a_trace_that_may_leave_something_out_something_is_asked_for() -> Non
     for empty in (Trace(), Trace(loss=refbp_trace(p).loss)):
         assert malformed(p, empty, whole=False) == nothing
         assert malformed(p, empty) == "A has the layers []; expected 1 to 2."
+    t = refbp_trace(p)
+    assert (
+        malformed(p, replace(t, loss=None))
+        == "the loss is a NoneType; expected an array of shape ()."
+    )
+    assert malformed(p, replace(t, loss=np.ones(2)), whole=False) == (
+        "the loss is float64 of shape (2,); expected one number of float64."
+    )
+    named = replace(t, A={2: t.A[2], "b": t.A[1], 1: t.A[1]})  # type: ignore[dict-item]
+    assert malformed(p, named) == "A has the layers [1, 2, 'b']; expected 1 to 2."
     some = replace(refbp_trace(p), A={}, Z={}, delta={}, W_new={}, loss=None)
     assert malformed(p, some, whole=False) == ""
     assert malformed(p, refbp_trace(p)) == ""

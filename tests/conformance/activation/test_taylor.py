@@ -619,3 +619,50 @@ def test_a_definition_by_pieces_is_expanded_where_a_comparison_puts_it(name: str
     )
     wide = expand(ACTIVATIONS["softsign"].pieces, (), variable(interval(-2.0, 2.0)))
     assert wide.c0.is_nan()
+
+
+def test_which_way_what_is_made_of_a_function_goes() -> None:
+    """A slope below 1 is a slope, and a constant over a number is the constant's way."""
+    x = variable(interval(0.5, 1.0))
+    assert FUNCTIONS["sin"](x).direction == 1
+    assert FUNCTIONS["sqrt"](variable(interval(1e-3, 1e3))).direction == 1
+    assert (-(x * 0)).direction == (1 - x * 0).direction == 0
+    wide = variable(interval(0.01, 100.0))
+    quartic = (wide * wide) * (wide * wide)
+    assert (quartic / 2).direction == 1
+    assert (quartic / -2).direction == -1
+    with pytest.raises(UndecidedError):
+        FUNCTIONS["sign"](variable(arb(1, 1).nonnegative_part()))  # it may be 0
+    assert float((2.0 ** variable(scalar(3.0))).c1) == pytest.approx(8 * np.log(2))
+    assert [float(FUNCTIONS["minimum"](taylor(a), taylor(3.0 - a)).c0) for a in (1, 2)] == [1, 1]
+
+
+def test_more_of_what_functions_lose_by_hand() -> None:
+    """A cube is two products, and an angle two library functions; a constant stays one."""
+    x = Taylor(arb(0.5), arb(2), e=3, k=5, s=7, k1=11)
+    assert errors(x**3)[:3] == pytest.approx((0.75 * 3 + 2 * 0.125, 0.75 * 5, 0.75 * 7 + 1))
+    assert FUNCTIONS["gammaln"](x).k == pytest.approx(5 * abs(scipy.special.digamma(0.5)))
+    for a in (0.5, 1.0, 2.0):
+        assert FUNCTIONS["erfc"](variable(scalar(a))).e == pytest.approx(
+            (4 + a * a) * scipy.special.erfc(a)
+        )
+    two = FUNCTIONS["logaddexp"](x, Taylor(arb(0.5), arb(4), k1=13))
+    assert two.k == 5
+    assert two.k1 == pytest.approx(13 + 0.25 * 2 * 5 + 0.5 * (11 + 13))
+    angle = FUNCTIONS["arctan2"](Taylor(arb(1), arb(1), e=1, s=3), taylor(2.0))
+    v = np.arctan(0.5)
+    assert angle.e == pytest.approx(0.8 * (0.5 + 0.5) + 4 * v + 8)
+    assert angle.s == pytest.approx(0.8 * (0.5 * 3 + 1) + 1)
+    root = FUNCTIONS["sqrt"](taylor(0.0))
+    assert root.c1.is_zero()
+    assert root.c2.is_zero()
+    steep = Taylor(arb(2) ** 1200, arb(1), e=2)
+    assert (steep * 0.0).e == 0
+    assert (steep * Taylor(arb(2) ** -1100)).e == 2.0**100
+
+
+def test_the_side_of_an_angle_is_asked_for_where_it_jumps() -> None:
+    for x, asked in ((-1.0, [-1, 1]), (0.0, [0]), (1.0, [1])):
+        with branching() as b:
+            FUNCTIONS["arctan2"](taylor(2.0), variable(scalar(x)))
+        assert b.decisions == asked

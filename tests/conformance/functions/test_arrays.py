@@ -184,3 +184,39 @@ def test_where_the_elements_of_windows_stand() -> None:
     assert of.shape == (1, 2, 2, 2)
     assert of.reshape(2, 4).tolist() == [[0, 1, 3, 4], [1, 2, 4, 5]]
     assert of.dtype == np.intp
+
+
+# --- moving numbers about -------------------------------------------------------------------------
+
+
+def test_what_is_in_its_place_is_not_moved() -> None:
+    """Nothing is recorded for it; what is moved has the numbers that NumPy has."""
+    tape = Tape()
+    a = tape.leaf(X)
+    for same_again in (
+        arrays.broadcast(a, X.shape), arrays.reshape(a, X.shape), arrays.permute(a, (0, -2, 2)),
+        arrays.join([a], 1), arrays.taken(a, np.arange(X.size).reshape(X.shape)), arrays.moved(a, lambda p: p),
+        arrays.sum(a, ()),
+    ):  # fmt: skip
+        assert same_again is a
+    same(value(lambda a: arrays.broadcast(a, (5, 2, 3, 4)), X), np.broadcast_to(X, (5, 2, 3, 4)))
+    same(
+        value(lambda a: arrays.taken(a, [[3, -1], [0, 23]]), X),
+        [[X.flat[3], 0], [X.flat[0], X.flat[23]]],
+    )
+    same(
+        value(lambda a: arrays.join([a, np.ones((2, 1, 4))], 1), X),
+        np.hstack([X, np.ones((2, 1, 4))]),
+    )
+    same(value(lambda a: arrays.einsum("ij,ijk->k", [[1, 2, 3], [4, 5, 6]], a), X), np.einsum(
+        "ij,ijk->k", [[1, 2, 3], [4, 5, 6]], X))  # fmt: skip
+
+
+def test_an_axis_that_there_is_not() -> None:
+    for axis in (3, -4):
+        with pytest.raises(
+            ValueError, match=rf"^axis {axis} is out of bounds for an array of 3 axes\.$"
+        ):
+            value(lambda a, axis=axis: arrays.sum(a, axis), X)
+    same(value(lambda a: arrays.mean(a, (0, -1)), X), X.mean((0, -1)))
+    same(value(lambda a: arrays.largest(a, -3, keepdims=True), X), X.max(0, keepdims=True))
