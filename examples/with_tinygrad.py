@@ -1,29 +1,28 @@
-"""tinygrad: Tensor.gradient in W_l, and for δ_l in A_l itself."""
+"""tinygrad: Tensor.gradient, in its own interpreter."""
 
 import os
 
-os.environ.setdefault("DEV", "PYTHON")  # tinygrad's interpreter, since DEV=CPU needs clang
+os.environ.setdefault("DEV", "PYTHON")  # since DEV=CPU needs clang
 from tinygrad import Tensor
 
-from conformance import NotRunError, Trace
+from conformance import Convention
 
 
 class Tinygrad:
-    name, sigma = "tinygrad", ("identity", "relu", "softsign")  # those as accurate as their dtype
+    activations = ("identity", "relu", "softsign")  # those that are as accurate as their dtype
+    losses = ["mean_squared_error"]
+    convention = Convention(returns=("A", "Z", "delta", "dW", "db"))
 
     def run(self, p):
-        if unknown := {*p.sigma.values(), p.loss} - {*self.sigma, "mean_squared_error"}:
-            raise NotRunError(f"this adapter has no {min(unknown)}.")
-        (X, Y, *W), A, Z = map(Tensor, (p.X, p.Y, *p.W.values())), [], []
-        for W_l, s in zip(W, p.sigma.values(), strict=True):
-            before = Z[-1] if Z else X
-            A.append((before.cat(X[:, :1].ones_like(), dim=1) if p.bias else before) @ W_l)
+        W, b, A, Z, L = [*map(Tensor, p.W)], [*map(Tensor, p.b)], [], [Tensor(p.X)], len(p.W)
+        for W_l, b_l, s in zip(W, b, p.sigma, strict=True):
+            A.append(Z[-1] @ W_l + b_l)
             Z.append(A[-1] if s == "identity" else getattr(A[-1], s)())
-        by = ((Z[-1] - Y).square().sum() / len(p.X)).gradient(*A, *W)
+        by = ((Z[-1] - Tensor(p.Y)).square().sum() / len(p.X)).gradient(*A, *W, *b)
         Tensor.realize(*A, *Z, *by)  # all together: else each is computed from X again
-        of = iter([M.numpy() for M in (*A, *Z, *by)])  # A, Z, δ and ∂L/∂W, L of each
-        return Trace(*({l: next(of) for l in p.W} for _ in range(4)))
+        return A, Z, by[:L], by[L : 2 * L], by[2 * L :]
 
 
 class Everything(Tinygrad):  # the others too: docs/implementations.md says what they lose
-    sigma = (*Tinygrad.sigma, "elu", "leaky_relu", "relu6", "selu", "sigmoid", "softplus", "tanh")
+    activations = (*Tinygrad.activations, "elu", "leaky_relu", "relu6", "selu")
+    activations += ("sigmoid", "softplus", "tanh")

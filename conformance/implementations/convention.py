@@ -64,7 +64,8 @@ class Convention:
                  [W_l; b_l], as in the notes; "absorbed first": the first row; "none": it has no bias
     vectors      biases have one axis, (d_l,), and so have x and y of `one_example`
     scale        what the loss is: the "mean" over the examples (of sums over the outputs, as in the notes),
-                 "half" of that, the "sum", "half-sum", or "mean-over-all", over the outputs too
+                 "half" of that, the "sum", "half-sum", or "mean-over-all", over the outputs too; or
+                 {loss: scale}, where it differs ("mean" for what is not there)
     example_delta  δ_l is ∂/∂A_l of each example's own loss: 1/n comes in with ∂L/∂W_l
     one_example  it takes one example at a time
     labels       Y is the number of the class, (n,) integers, where the notes have one-hot rows
@@ -81,7 +82,7 @@ class Convention:
     transposed: bool = False
     bias: str = "separate"
     vectors: bool = False
-    scale: str = "mean"
+    scale: str | Mapping[str, str] = "mean"
     example_delta: bool = False
     one_example: bool = False
     labels: bool = False
@@ -94,7 +95,7 @@ class Convention:
             raise ConventionError('Convention: expected a tuple of names, such as ("dW", "db").')
         for name, value, known in (
             ("bias", self.bias, BIASES),
-            ("scale", self.scale, SCALES),
+            *(("scale", s, SCALES) for s in self._scales.values()),
             *(("dtypes", d, DTYPES) for d in self.dtypes),
             *(("returns", r, (*NAMES, "_")) for r in self._returned),
         ):
@@ -102,6 +103,10 @@ class Convention:
                 raise ConventionError(f"Convention: {unknown(name, f'{value}', known)}")
         if not self.dtypes:
             raise ConventionError("Convention: dtypes is empty; expected one at least.")
+
+    @property
+    def _scales(self) -> Mapping[str, str]:
+        return self.scale if isinstance(self.scale, Mapping) else {"": self.scale}
 
     @property
     def _returned(self) -> tuple[str, ...]:
@@ -122,7 +127,8 @@ class Convention:
         if self.one_example and len(p.X) > 1:
             p = p.row(len(p.X) // 2)
         alpha = p.alpha if self.alpha is None else float(p.dtype.type(self.alpha))
-        return replace(p, scale=self.scale, each=self.example_delta, alpha=alpha)
+        scale = self._scales.get("") or self._scales.get(p.loss, "mean")
+        return replace(p, scale=scale, each=self.example_delta, alpha=alpha)
 
     @property
     def _lacking(self) -> set[str]:
@@ -297,12 +303,12 @@ def _is_matrix(value: Theirs) -> bool:
 def _is_X(M: Theirs, p: Problem) -> bool:
     """Whether a list of Z begins with Z_0."""
     try:
-        first = np.asarray(M, p.dtype)
-    except (TypeError, ValueError):
+        first = _array("Z_0", M, p)
+    except MalformedError:
         return False
-    return first.size == p.X.size and np.array_equal(
-        first.reshape(p.X.shape) if first.shape != p.X.shape[::-1] else first.T, p.X
-    )
+    if first.ndim == 1 and len(p.X) == 1:
+        first = first[None]
+    return any(np.array_equal(M, p.X) for M in (first, first.T))
 
 
 def _array(name: str, value: Theirs, p: Problem) -> Floats:

@@ -38,12 +38,14 @@ WIDTHS = ((4, 3, 2), (3, 5, 4, 3), (2, 4, 4, 2))
 @dataclass(frozen=True)
 class Abilities:
     """What it can do: names of σ, losses with the σ that may stand before each (None: any of its own), its
-    widths d_0 … d_L or its depths L where they are fixed, and its convention."""
+    widths d_0 … d_L or its depths L where they are fixed, whether hidden layers may have different σ, and
+    its convention."""
 
     activations: tuple[str, ...]
     losses: Mapping[str, tuple[str, ...] | None]
     widths: tuple[tuple[int, ...], ...] = ()
     depths: tuple[int, ...] = ()
+    mixed: bool = True
     convention: Convention | None = None
 
     def outputs(self, loss: str) -> tuple[str, ...]:
@@ -55,6 +57,8 @@ class Abilities:
         *hidden, last = case.sigma().values()
         if unlike := [s for s in hidden if s not in self.activations]:
             return f"it has no {unlike[0]}"
+        if len({*hidden}) > 1 and not self.mixed:
+            return "it has one σ for all hidden layers"
         if case.loss not in self.losses:
             return f"it has no {case.loss}"
         if last not in self.outputs(case.loss):
@@ -85,6 +89,9 @@ def abilities(name: str, impl: Implementation) -> Abilities | None:
     """What somebody's object says that it can do: its `activations`, `losses`, `widths` and `depths`; None
     where it says nothing. Raises NotRunError for names that there are not."""
     theirs: Theirs = getattr(impl, "theirs", None)
+    convention: Convention | None = getattr(impl, "convention", None)
+    if convention is not None and isinstance(convention.scale, Mapping):
+        _names(name, "loss", convention.scale, tuple(LOSSES))
     said = [getattr(theirs, of, None) for of in ("activations", "losses", "widths", "depths")]
     if all(x is None for x in said):
         return None
@@ -97,8 +104,10 @@ def abilities(name: str, impl: Implementation) -> Abilities | None:
             loss: _names(name, "activation", [of] if isinstance(of, str) else of, SIGMAS)
             for loss, of in losses.items()
         }
-    convention = getattr(impl, "convention", None)
-    return Abilities(activations, before, _widths(name, widths), _depths(name, depths), convention)
+    mixed = bool(getattr(theirs, "mixed", True))
+    return Abilities(
+        activations, before, _widths(name, widths), _depths(name, depths), mixed, convention
+    )
 
 
 def _names(name: str, kind: str, given: Theirs, known: Sequence[str]) -> tuple[str, ...]:

@@ -158,7 +158,8 @@ def summary(
     return Summary(
         verdict=verdict,
         exit_code=2 if silent else {"conforms": 0, "inaccurate": 0, "deviates": 1}.get(verdict, 2),
-        message="; ".join([*(troubles or [good]), *_left_undone(ran, counts, unjudged or {})]) + ".",
+        message="; ".join([*(troubles or [good]), *_left_undone(ran, counts, unjudged or {})])
+        + ".",
         verdicts=counts,
         worst=_worst(results),
     )
