@@ -12,6 +12,7 @@ class Autograd:
     activations |= {"silu": lambda a: a * expit(a), "relu": lambda a: a * (a > 0)}
     losses, convention = ["mean_squared_error"], Convention(returns=("dW", "db"))
 
+    @np.errstate(over="ignore")  # tanh' is 1/cosh², and cosh² may overflow: tanh' is then 0
     def run(self, p):
         def loss(W, b, Z):
             for W_l, b_l, s in zip(W, b, p.sigma, strict=True):

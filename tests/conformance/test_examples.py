@@ -65,7 +65,7 @@ def judged(of: Any, select: str) -> Results:
 def test_every_adapter_is_here() -> None:
     assert {name.partition(":")[0] for name in EXAMPLES} == {
         p.name for p in FOLDER.glob("*.py")
-    } - {"block.py", "my_notes.py", "rms_norm.py", "wrong_student.py"}
+    } - {"block.py", "my_notes.py", "network.py", "rms_norm.py", "wrong_student.py"}
     assert len(OBJECTS) == 6
 
 

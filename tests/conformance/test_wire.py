@@ -13,7 +13,7 @@ from conformance.commands.main import main
 FOLDER = Path(__file__).parent / "wired"
 
 FOUND = {
-    "columns.py:Network": (
+    "../../../examples/network.py:Network": (
         "columns=True, transposed=True, one_example=True, scale=\"half\", returns=(\"db\", \"dW\")",
         "net.weights, net.biases = p.W, p.b",
         '["sigmoid"], {"mean_squared_error": "sigmoid"}',
@@ -56,9 +56,8 @@ def test_the_convention_is_found_and_what_is_written_runs(network: str, tmp_path
     assert "Wired was judged on all that it says it can do." in done.output.splitlines()[-1]
     text = output.read_text("utf-8")
     assert text.rstrip() in done.output
-    (tmp_path / network.partition(":")[0]).write_text(
-        (FOLDER / network.partition(":")[0]).read_text("utf-8"), "utf-8"
-    )
+    theirs = FOLDER / network.partition(":")[0]
+    (tmp_path / theirs.name).write_text(theirs.read_text("utf-8"), "utf-8")
     again = CliRunner().invoke(
         main, ["run", "--profile", "quick", "--jobs", "0", "--implementation", f"{output}:Wired"]
     )
@@ -117,13 +116,11 @@ def test_what_fits_nothing_is_told(foreign: Path, name: str) -> None:
 
 
 def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
-    done = wire(FOLDER / "columns.py:Network", "--output", __file__)
+    done = wire(FOLDER / "dicts.py:Model", "--output", __file__)
     assert done.exit_code == 2
     assert "is there already" in done.output
 
 
 def test_what_does_not_exist_is_told() -> None:
     assert "there is no file" in wire("nowhere.py:Network").output
-    assert (
-        "has no 'Netwrok'. Did you mean 'Network'?" in wire(f"{FOLDER}/columns.py:Netwrok").output
-    )
+    assert "has no 'Mdoel'. Did you mean 'Model'?" in wire(f"{FOLDER}/dicts.py:Mdoel").output

@@ -230,6 +230,30 @@ def _from_output(s: State, l: int, G: Floats, right: Floats) -> Floats:
     return G * (z * (1 - z)) if s.p.sigma[l] == "sigmoid" else right
 
 
+def _output_form_at_the_input(s: State, l: int, G: Floats, right: Floats) -> Floats:
+    """1 − z² for tanh', z(1 − z) for sigmoid', at z = A_l."""
+    a = s.A[l]
+    if s.p.sigma[l] == "tanh":
+        return np.asarray(G * (1 - a * a))
+    return G * (a * (1 - a)) if s.p.sigma[l] == "sigmoid" else right
+
+
+def _factor_forgotten(s: State, l: int, G: Floats, right: Floats) -> Floats:
+    """1 − z of z(1 − z) and of (1 − z)(1 + z)."""
+    return G * (1 - s.Z[l]) if s.p.sigma[l] in ("tanh", "sigmoid") else right
+
+
+def _handed_past(right: Step) -> Step:
+    """∂L/∂Z_{l+1}, and not δ_{l+1}, taken through W_{l+1}ᵀ."""
+
+    def wrong(s: State, l: int) -> Floats:
+        m = l + 1
+        G = s.loss().gradient(s.Z[m], s.p.Y) if m == s.L else s.delta[m + 1] @ s.p.weights(m + 1).T
+        return G @ s.p.weights(m).T
+
+    return wrong
+
+
 @_with_elementwise_sigma
 def _as_if_sigmoid(s: State, l: int, G: Floats, right: Floats) -> Floats:
     return right if s.p.sigma[l] == "sigmoid" else G * s.Z[l] * (1 - s.Z[l])
@@ -599,6 +623,12 @@ ROWS: tuple[Fault, ...] = (
     Fault("derivative-from-the-output", "σ' is formed from the output (1 − z², z(1 − z)) and lost where z is rounded", "delta", "any", "step",
           _delta(_from_output),
           "{G} ⊙ σ'_{l} formed from Z_{l}", "Form σ' from A_l: 1/cosh²(a), or σ(a)σ(−a)."),
+    Fault("output-form-at-the-input", "σ' has its form in the output (z(1 − z), 1 − z²), and is given the pre-activation", "delta", "any", "step",
+          _delta(_output_form_at_the_input),
+          "{G} ⊙ A_{l} ⊙ (1 − A_{l}), or (1 − A_{l}²) of tanh", "Give that form Z_l, or take σ'_l at A_l."),
+    Fault("derivative-factor-forgotten", "a factor of σ' is missing: 1 − z for z(1 − z), or for 1 − z²", "delta", "any", "step",
+          _delta(_factor_forgotten),
+          "{G} ⊙ (1 − Z_{l})", "sigmoid' is z(1 − z), and tanh' is (1 − z)(1 + z)."),
     Fault("derivative-floored", "σ' is kept from falling below 1e-6", "delta", "any", "step",
           _delta(_floored),
           "{G} ⊙ max(σ'_{l}(A_{l}), 1e-6)", "Let σ' vanish where it does."),
@@ -635,6 +665,9 @@ ROWS: tuple[Fault, ...] = (
     Fault("constant-unit-propagated", "the constant unit's column is kept and another one dropped", "delta", "<L", "step",
           _G(lambda s, l, M: (s.delta[l + 1] @ s.p.W[l + 1].T)[:, 1:] if s.p.bias else M),
           "(δ_{m} W̃_{m}ᵀ without its first column) ⊙ σ'_{l}(A_{l})", "The bias row of W_{l+1} leads to the constant unit: drop that column."),
+    Fault("delta-not-handed-on", "∂L/∂Z_{l+1} is handed on, and not δ_{l+1}: the next layer's σ' is left out below it", "delta", "<L", "step",
+          {"G": _handed_past},
+          "(∂L/∂Z_{m} W_{m}ᵀ) ⊙ σ'_{l}(A_{l})", "Hand on δ_{m}, with its σ', to the layer below."),
     Fault("weights-missing", "δ_{l+1} is not taken through W_{l+1}ᵀ", "delta", "<L", "step",
           _G(lambda s, l, M: s.delta[l + 1]),
           "δ_{m} ⊙ σ'_{l}(A_{l})", "Multiply δ_{l+1} by W_{l+1}ᵀ first."),
@@ -740,6 +773,9 @@ ROWS: tuple[Fault, ...] = (
     Fault("update-output-layer-missing", "the output layer is not updated", "W_new", "L", "step",
           _layer("W_new", lambda s, l, M: s.p.W[l] if l == s.L else M),
           "W_{l}", "Update every layer, 1 to L."),
+    Fault("update-missing", "no layer is updated: the new weights are the old ones", "W_new", "any", "step",
+          _layer("W_new", lambda s, l, M: s.p.W[l]),
+          "W_{l}", "Subtract α ∂L/∂W_l, and keep the result."),
     Fault("update-in-half", "α is in float16", "W_new", "any", "step",
           _layer("W_new", lambda s, l, M: s.p.W[l] - s.p.dtype.type(np.float16(s.p.alpha)) * s.dW[l]),
           "W_{l} − α ∂L/∂W_{l} with α rounded to 11 bits", "Keep α in the network's dtype."),
