@@ -35,6 +35,7 @@ class Own:
         self.name, self.theirs = name, theirs
         self.description = str(getattr(theirs, "description", "") or _first_line(theirs))
         self.like = str(getattr(theirs, "like", ""))
+        self.deterministic = bool(getattr(theirs, "deterministic", True))
         self.convention: Convention | None = getattr(theirs, "convention", None)
         self.rounds_every_value = bool(getattr(theirs, "rounds_every_value", False))
 

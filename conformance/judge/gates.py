@@ -97,8 +97,9 @@ def _end_to_end(
     return _against_truth(gate, t, subject.truth(amended), subject.spread(name, amended))
 
 
-def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
-    """The gate `repeat`: how many numbers differ between two runs on the same input, and the first."""
+def _same_bits(t: Trace, again: Trace, L: int, deterministic: bool) -> Judged:
+    """The gate `repeat`: how many numbers differ between two runs on the same input, and the first. Of one
+    that says that it is not deterministic any number may."""
     pairs = [(q, l, M, again.layers(q)[l]) for q in QUANTITIES for l, M in t.layers(q).items()]
     if t.loss is not None:
         pairs.append(("loss", L, np.asarray(t.loss), np.asarray(again.loss)))
@@ -112,15 +113,15 @@ def _same_bits(t: Trace, again: Trace, L: int) -> Judged:
         layer=0,
         gate="repeat",
         error=float(differing),
-        tolerance=0.0,
-        ratio="inf" if differing else 0.0,
+        tolerance=0.0 if deterministic else "inf",
+        ratio="inf" if differing and deterministic else 0.0,
         ulps=0.0,
         index=[int(k) for k in np.argwhere(unequal[i])[0]] if differing else [],
     )
     zeros = np.zeros(before.shape)
     first_time = Enclosure(before.astype(np.float64), zeros, zeros)
     comparison = Comparison(q, l, "repeat", after, first_time, zeros)
-    return Judged(record, "deviates" if differing else "conforms", comparison)
+    return Judged(record, "deviates" if differing and deterministic else "conforms", comparison)
 
 
 def _all_gates(
@@ -196,6 +197,7 @@ def judge(
     alone: Trace | None = None,
     whole: bool = True,
     rounded: bool | None = None,
+    deterministic: bool = True,
 ) -> Result:
     """The verdict on one implementation's trace of one case.
 
@@ -204,7 +206,7 @@ def judge(
     `whole`: no quantity may be left out of a trace; otherwise those that are left out are not judged.
     `rounded`: it goes on from the numbers that it returned, and is judged more narrowly; otherwise it may
     have kept more digits of them (wider registers, a product and a sum rounded once). None: as
-    `rounds_every_value` has it.
+    `rounds_every_value` has it. `deterministic`: it must give the same bits `again`.
     """
     if wrong := _misshapen(subject, t, again, alone, whole):
         return judge_malformed(subject.case, name, wrong)
@@ -216,7 +218,7 @@ def judge(
             under = _under_known_differences(subject, name, t, alone, rounded)
             judged, amended = under or (judged, amended)
     if again is not None:
-        judged = [*judged, _same_bits(t, again, subject.problem.depth)]
+        judged = [*judged, _same_bits(t, again, subject.problem.depth, deterministic)]
     verdict = _verdict(judged)
     message = "" if verdict == "conforms" else _message(judged, verdict)
     if verdict == "conforms" and amended.key:

@@ -62,7 +62,8 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
     like = getattr(impl, "like", "") or (name if whole else "")
     rounded = None if whole else rounds_every_value(impl)
     try:
-        result = judge(subject, like, ran.first, ran.again, ran.alone, whole, rounded)
+        same = whole or bool(getattr(impl, "deterministic", True))
+        result = judge(subject, like, ran.first, ran.again, ran.alone, whole, rounded, same)
         result["implementation"] = name
         return looked_at(subject, like, ran, result, partial(_if_it_can, impl, whole), rounded)
     except Exception as e:  # ours: it costs the others nothing

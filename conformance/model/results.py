@@ -114,6 +114,7 @@ class Finding(TypedDict):
     steps: list[Step]  # the steps that it explains
     text: str
     suggestion: str
+    also: NotRequired[list[str]]  # other faults that explain the same steps here
 
 
 class Result(TypedDict):

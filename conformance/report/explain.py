@@ -40,22 +40,49 @@ UNKNOWN = ""
 def common(results: Sequence[Result], cases: Sequence[CaseRow]) -> list[Common]:
     """What the deviations look like, the most frequent first; what nothing explains is one of them.
 
-    A name that fits a few cases, where nothing is found in more, is what those cases happen to look like:
-    it is left out.
+    Where several names fit, the one is told that fits most cases. A name is left out where it is what a few
+    cases happen to look like: it fits fewer of some network's kind (its σ and its loss) than there are in
+    which nothing fits the same quantity, or few of all where nothing is found in more.
     """
+    rows = {c["id"]: c for c in cases}
+    each = [
+        (rows[r["case"]], f)
+        for r in results
+        for f in {f["fault"]: f for f in r["diagnosis"]}.values()
+    ]
+    first: dict[str, Finding] = {}
+    for _, f in each:
+        first.setdefault(f["fault"], f)
     found: dict[str, Common] = {}
     depths: dict[str, set[int]] = {}
-    rows = {c["id"]: c for c in cases}
-    for r in results:
-        for f in {f["fault"]: f for f in r["diagnosis"]}.values():
-            found.setdefault(f["fault"], Common(f)).cases += 1
-            depths.setdefault(f["fault"], set()).add(rows[r["case"]]["depth"])
+    left = [(row, f, {f["fault"], *f.get("also", ())}) for row, f in _unrefuted(each)]
+    while left:
+        fits = Counter(n for _, _, names in left for n in names)
+        name = max(first, key=lambda n: fits[n])  # of equals, the one that was found first
+        found[name] = Common(first[name])
+        found[name].cases = fits[name]
+        depths[name] = {row["depth"] for row, _, names in left if name in names}
+        left = [of for of in left if name not in of[2]]
     _merged(found, depths)
     unknown = found[UNKNOWN].cases if UNKNOWN in found else 0
     kept = [
         c for f, c in found.items() if f == UNKNOWN or c.cases >= min(unknown, len(results) / 5)
     ]
     return sorted(kept, key=lambda c: -c.cases)
+
+
+def _unrefuted(each: Sequence[tuple[CaseRow, Finding]]) -> list[tuple[CaseRow, Finding]]:
+    def kind(row: CaseRow, f: Finding) -> tuple[str, ...]:
+        quantity = f["steps"][0]["quantity"] if f["steps"] else ""
+        return row["activation"], row["output"], row["loss"], quantity
+
+    unknown = Counter(kind(row, f) for row, f in each if f["fault"] == UNKNOWN)
+    named = Counter((kind(row, f), f["fault"]) for row, f in each)
+    return [
+        (row, f)
+        for row, f in each
+        if f["fault"] == UNKNOWN or named[kind(row, f), f["fault"]] >= unknown[kind(row, f)]
+    ]
 
 
 def _merged(found: dict[str, Common], depths: Mapping[str, set[int]]) -> None:

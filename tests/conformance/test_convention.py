@@ -13,6 +13,7 @@ from conformance import Convention, Trace
 from conformance.implementations import MalformedError, NotRunError
 from conformance.implementations.convention import ConventionError, Given
 from conformance.model.problem import SCALES, Problem
+from conformance.model.results_file import read, write_results
 
 ACTIVATIONS = {
     "tanh": (np.tanh, lambda a: 1 - np.tanh(a) ** 2),
@@ -307,6 +308,45 @@ def test_an_object_whose_convention_is_none_is_not_run() -> None:
 def test_a_problem_of_ones_own_has_the_scale_of_the_notes() -> None:
     with pytest.raises(conformance.ProblemError, match="a Convention of the implementation's"):
         conformance.check_problem(problem(scale="sum"), "refbp")
+
+
+class Unordered(Net):
+    """Right, with the last digits of ∂L/∂W another time by time."""
+
+    deterministic: Any = False
+    times = 0
+
+    def run(self, p: Given) -> Any:
+        self.times += 1
+        found = super().run(p)
+        found["dW"] = [np.nextafter(M, M + self.times // 2 % 2) for M in found["dW"]]
+        return found
+
+
+def test_what_is_not_deterministic_may_say_so() -> None:
+    found = judged(Unordered())
+    (result,) = found["results"]
+    (repeat,) = [r for r in result["records"] if r["gate"] == "repeat"]
+    assert found["summary"]["verdict"] == "conforms", found["summary"]["message"]
+    assert (repeat["error"] > 0, repeat["tolerance"], repeat["ratio"]) == (True, "inf", 0.0)
+    held = Unordered()
+    held.deterministic = True
+    found = judged(held)
+    assert found["summary"]["verdict"] == "deviates"
+    assert "not the same the second time" in found["results"][0]["message"]
+
+
+def test_what_is_not_deterministic_is_judged_each_time(tmp_path: Any) -> None:
+    class Wrong(Unordered):
+        def run(self, p: Given) -> Any:
+            found = super().run(p)
+            found["delta"] = [d * (1 + 1e-9) for d in found["delta"]]
+            return found
+
+    found = judged(Wrong())
+    assert found["summary"]["verdict"] == "deviates"
+    write_results(tmp_path / "results.json", judged(Unordered()))
+    assert read(tmp_path / "results.json")["summary"]["verdict"] == "conforms"
 
 
 # --- what it says that it can do -------------------------------------------------------------------

@@ -906,6 +906,36 @@ def test_the_frequent_come_first_and_a_name_for_a_few_cases_is_none() -> None:
     assert [(f["fault"], n) for f, n in e.looks] == [("", 3), ("b", 2)]
 
 
+def test_where_several_names_fit_the_one_is_told_that_fits_most() -> None:
+    """Half of the gradient is a mean taken twice at n = 2, and nowhere else."""
+    results = synthetic(12, hostile=False)
+    faults = [("twice", ["half"]), ("half", []), ("half", ["other"]), ("half", [])]
+    for result, (fault, also) in zip(results["results"], faults, strict=False):
+        finding = {"fault": fault, "steps": [], "text": "t", "suggestion": "s", "also": also}
+        result |= {"verdict": "deviates", "diagnosis": [finding]}
+    e = explained(View(results))[0]
+    assert [(f["fault"], n) for f, n in e.looks] == [("half", 4)]
+
+
+def test_a_name_that_other_cases_of_the_same_kind_refute_is_none() -> None:
+    """It fits two, and in three of the same σ and loss the same quantity is off by something else."""
+    results = synthetic(12, hostile=False)
+    rows = {c["id"]: c for c in results["cases"]}
+    steps = [{"quantity": "delta", "layer": 1}]
+    for result, fault in zip(results["results"], ["mean", "mean", "", "", ""], strict=False):
+        rows[result["case"]] |= {"activation": "tanh", "output": "tanh", "loss": "huber"}
+        finding = {"fault": fault, "steps": steps, "text": "t", "suggestion": "s"}
+        result |= {"verdict": "deviates", "diagnosis": [finding], "blame": steps}
+    looks = [(f["fault"], n) for f, n in explained(View(results))[0].looks]
+    assert looks == [("", 3)]
+    for result in results["results"][2:5]:
+        rows[result["case"]]["loss"] = (
+            "mean_squared_error"  # of another kind: it may be another mistake
+        )
+    looks = [(f["fault"], n) for f, n in explained(View(results))[0].looks]
+    assert looks == [("", 3), ("mean", 2)]
+
+
 # ---- links ----
 
 

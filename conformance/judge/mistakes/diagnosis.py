@@ -32,6 +32,11 @@ __all__ = ["diagnosis"]
 
 DEEPEST = 5  # layers of a network in which two faults in one step are looked for: it takes a while
 INSIDE = {"delta": ("G", "G_L", "delta")}  # the steps that make a quantity, where not its own alone
+NOTHING = (
+    "delta-never-computed", "gradient-never-computed", "columns-lost", "bias-gradient-missing",
+    "update-in-half", "update-missing", "update-output-layer-missing", "gradient-small-zeroed",
+)  # fmt: skip
+"""Faults that make 0 of what is not 0."""
 CANNOT = (KeyError, ValueError, ArithmeticError)
 """What a fault raises on operands that it does not fit, or that are missing."""
 
@@ -168,10 +173,15 @@ def _under_suspicion(
 def _guesses(case: _Case) -> Iterator[_Guess]:
     """Every fault that explains something."""
     for fault in FAULTS.values():
-        explains = [s.key for s in case.blamed if _explains(case, fault, s)]
+        explains = [s.key for s in case.blamed if _explains(case, fault, s) and _tells(fault, s)]
         if explains:
             spares = [*_spared(case, fault), *(_spared(case.batch, fault) if case.batch else ())]
             yield _Guess(fault, explains, spares)
+
+
+def _tells(fault: Fault, s: Suspect) -> bool:
+    """Where all is 0, many faults fit, and none is meant but that nothing was computed."""
+    return bool(s.value.any()) or fault.name in NOTHING
 
 
 def _explains(case: _Case, fault: Fault, s: Suspect) -> bool:
@@ -223,7 +233,9 @@ def _findings(case: _Case) -> Iterator[Finding]:
         guesses.remove(best)
         if explained:
             left = [k for k in left if k not in explained]
-            yield _named(case, [best.fault], explained, alone=bool(best.spares))
+            finding = _named(case, [best.fault], explained, alone=bool(best.spares))
+            also = [g.fault.name for g in guesses if not g.spares and {*explained} <= {*g.explains}]
+            yield {**finding, "also": also} if also else finding
     yield from _pairs(case, left)
     yield from _random(case, left)
     yield from _patterns(case, left)
