@@ -21,6 +21,7 @@ from conformance import implementations
 from conformance.implementations.convention import Given
 from conformance.judge.start import started
 from conformance.model.results import Results
+from conformance.report.explain import common
 from conformance.tools.load import load
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -125,6 +126,44 @@ def test_a_slip_of_1e9_in_its_first_layer_is_found(name: str) -> None:
     wrong = [r for r in results["results"] if r["verdict"] == "deviates"]
     assert wrong
     assert all(r["first_deviation"]["layer"] == 1 for r in wrong)  # type: ignore[index]
+
+
+def _averaged(dW: list[Any], db: list[Any], n: int) -> tuple[list[Any], list[Any]]:
+    return [M / M.dtype.type(n) for M in dW], [M / M.dtype.type(n) for M in db]
+
+
+def _without_bias(dW: list[Any], db: list[Any], n: int) -> tuple[list[Any], list[Any]]:
+    return dW, [0 * M for M in db]
+
+
+PLANTED = {"averaged": _averaged, "without bias": _without_bias}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+@pytest.mark.parametrize("name", fast(OBJECTS, "with_autograd.py:Autograd"))
+def test_a_mistake_in_it_is_named(name: str, mistake: str) -> None:
+    """Two in each of the six libraries, of which most return the gradients of W and b alone."""
+    right = load(str(FOLDER / name))
+
+    class Wrong(right):  # type: ignore[misc]
+        name = "wrong"
+
+        def run(self, p: Given) -> Any:
+            *before, dW, db = super().run(p)
+            found = (
+                [M.numpy() if hasattr(M, "numpy") else np.array(M) for M in of] for of in (dW, db)
+            )
+            return (*before, *PLANTED[mistake](*found, len(p.X)))
+
+    results = judged(Wrong(), "family=typical,activation=identity")
+    bad = [r for r in results["results"] if r["verdict"] == "deviates"]
+    named = [c.finding["fault"] for c in common(bad, results["cases"])]
+    assert results["summary"]["exit_code"] == 1
+    assert len(named) == 1
+    expected = (
+        ("mean-twice", "gradient-averaged") if mistake == "averaged" else ("bias-gradient-missing",)
+    )
+    assert named[0] in expected
 
 
 def test_what_tinygrad_deviates_in_is_seen() -> None:
