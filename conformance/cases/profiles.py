@@ -29,11 +29,13 @@ def cases(profile: str) -> list[Case]:
     return covering(everything) if profile == "quick" else everything
 
 
-def find(case_id: str) -> Case:
-    """The case of that id, of any profile. Raises CaseError, with the nearest id, if there is none."""
-    if case_id not in _by_id():
-        raise CaseError(unknown("case", case_id, _by_id()))
-    return _by_id()[case_id]
+def find(case_id: str, own: Sequence[Case] = ()) -> Case:
+    """The case of that id, among one's own or of any profile. Raises CaseError, with the nearest id, if there
+    is none."""
+    among = {c.id: c for c in own} or _by_id()
+    if case_id not in among:
+        raise CaseError(unknown("case", case_id, among))
+    return among[case_id]
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -45,6 +45,28 @@ strict_option = click.option(
 )
 
 
+def network_options(command: Callable[..., int]) -> Callable[..., int]:
+    """--network and --data."""
+    for option in (
+        click.option(
+            "--data",
+            "arrays",
+            type=click.Path(path_type=Path),
+            metavar="F.npz",
+            help="Of it on these X and Y, and W1, W2, …, where given.",
+        ),
+        click.option(
+            "--network",
+            "networks",
+            multiple=True,
+            metavar="TEXT",
+            help="A network instead: '4-3-1: relu, sigmoid + binary_cross_entropy' (repeatable).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.option(
     "--profile", default="standard", metavar="P", help=f"{', '.join(PROFILES)} (default standard)."
@@ -70,20 +92,7 @@ strict_option = click.option(
     metavar="F=V,…",
     help="Only these cases: 'activation=tanh,depth=3'.",
 )
-@click.option(
-    "--network",
-    "networks",
-    multiple=True,
-    metavar="TEXT",
-    help="A network instead: '4-3-1: relu, sigmoid + binary_cross_entropy' (repeatable).",
-)
-@click.option(
-    "--data",
-    "arrays",
-    type=click.Path(path_type=Path),
-    metavar="F.npz",
-    help="Of it on these X and Y, and W1, W2, …, where given.",
-)
+@network_options
 @outputs("results")
 @html_dir
 @click.option(
@@ -226,15 +235,18 @@ def list_(profile: str, wanted: str, ids: bool) -> None:
 @click.option(
     "--implementation", "name", default="refbp", metavar="NAME", help="Which one (default refbp)."
 )
+@network_options
 @strict_option
-def show(case: str, name: str, strict: bool) -> int:
+def show(case: str, name: str, networks: tuple[str, ...], arrays: Path | None, strict: bool) -> int:
     """Every layer's error against its tolerance for one CASE, run now, and how to see it again."""
     from conformance.commands.show import shown
-    from conformance.judge.runner import _names
+    from conformance.judge.runner import _names, made_for
 
-    chosen = find(case)
     _names([name])
-    result, text = shown(name, chosen)
+    own = _own(networks, arrays, "")
+    if not own and case.startswith("own/"):
+        own = made_for(name)
+    result, text = shown(name, find(case, own))
     echo(text)
     codes = {"conforms": 0, "known-difference": 0, "inaccurate": int(strict), "deviates": 1}
     return codes.get(result["verdict"], 2)

@@ -36,7 +36,7 @@ def shown(implementation: str | Implementation, case: Case) -> tuple[Result, str
         start = started_now(name)
         if start.ready is None:
             raise RunError(f"{name} is {start.row['status']}: {start.row['reason']}")
-        subject = Subject(case)
+        subject = Subject(case).under(getattr(start.ready, "convention", None))
         result, lines = judged_by(subject, name, start.ready), []
         if result["blame"]:
             like = getattr(start.ready, "like", name)
@@ -192,7 +192,7 @@ def _reproduction(case: Case, result: Result) -> Iterator[str]:
     yield "from conformance.judge.subject import Subject"
     yield f"impl = implementation({name!r})"
     yield "impl.start()"
-    yield f"subject = Subject(find({case.id!r}))"
+    yield f"subject = Subject(find({case.id!r})).under(getattr(impl, 'convention', None))"
     yield f"ran = runs(subject, impl{whole})"
     yield f"like = getattr(impl, 'like', {name!r})"
     yield f"print(judge(subject, like, ran.first, ran.again, ran.alone{whole})[{which!r}])"

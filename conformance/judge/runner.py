@@ -31,7 +31,7 @@ from conformance.model.results import SCHEMA_VERSION, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.pool import pools, processes
 
-__all__ = ["run"]
+__all__ = ["made_for", "run"]
 
 TIMEOUT = 900.0  # seconds that a task may take before its worker is ended
 CHUNK = 48  # the most cases of a task
@@ -219,6 +219,12 @@ def _unjudged(
         if r["verdict"] not in ("not-run", "error"):
             judged[r["implementation"]].append(by_id[r["case"]])
     return {n: a.unjudged(judged[n]) for n, a in able.items()}
+
+
+def made_for(name: str) -> list[Case]:
+    """The networks that are made for what an implementation says that it can do; it is started here."""
+    able = _able(name) if row_of(name) is OBJECT else None
+    return [] if able is None else made(able)
 
 
 def _within(able: Mapping[str, Abilities], pairs: Sequence[Pair], made_too: bool) -> list[Pair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -203,7 +204,7 @@ def environment(seconds: float, jobs: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "packages": packages,
-        "command": plain(" ".join(["conformance", *sys.argv[1:]])),
+        "command": plain(shlex.join(["conformance", *sys.argv[1:]])),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "processes": jobs,

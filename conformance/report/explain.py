@@ -6,6 +6,7 @@ import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from conformance.model.results import SYMBOLS, CaseRow, Finding, Result, Results, Verdict
 
@@ -133,7 +134,7 @@ def headlines(results: Results) -> list[tuple[str, str, str]]:
         own = [r for r in results["results"] if r["implementation"] == name]
         bad = [r for r in own if r["verdict"] in BAD]
         if bad:
-            see = again(told(bad, results["cases"])["case"], name)
+            see = again(told(bad, results["cases"])["case"], name, results)
             found.append((name, _headline(bad, own, results["cases"]), see))
     return found
 
@@ -171,14 +172,14 @@ def _losses(
     for (symbol, form), n in forms.most_common(3):
         yield from _entry("loses", f"{symbol} ({n:,} case{'' if n == 1 else 's'})")
         yield from _entry("", f"→ {form}")
-    yield from _smallest(name, smallest(lossy, results["cases"]))
+    yield from _smallest(name, smallest(lossy, results["cases"]), results)
 
 
-def _smallest(name: str, case: Result) -> Iterator[str]:
+def _smallest(name: str, case: Result, results: Results) -> Iterator[str]:
     """The case to look at, and how."""
     yield from _entry("smallest", case["case"])
     yield from _entry("", case["message"])
-    yield from _entry("see it", again(case["case"], name))
+    yield from _entry("see it", again(case["case"], name, results))
 
 
 def _lines(
@@ -202,7 +203,7 @@ def _lines(
         yield from _entry(label, f"{c.finding['text']} ({of})")
         yield from _entry("", f"→ {c.finding['suggestion']}")
     yield from _errors(name, bad)
-    yield from _smallest(name, told(bad, results["cases"]))
+    yield from _smallest(name, told(bad, results["cases"]), results)
 
 
 def _errors(name: str, bad: Sequence[Result]) -> Iterator[str]:
@@ -217,11 +218,23 @@ def _errors(name: str, bad: Sequence[Result]) -> Iterator[str]:
         yield from _entry("", f"and {len(each) - ERRORS} other errors; the report has all")
 
 
-def again(case: str, name: str) -> str:
-    """What shows a result again: at a prompt, or in Python, where the network is somebody's own."""
-    if case.startswith("own/"):
-        return f"conformance.check_problem(problem, [{name!r}])"
-    return f"conformance show {shlex.quote(case)} --implementation {shlex.quote(name)}"
+def again(case: str, name: str, results: Results) -> str:
+    """What shows a result again: at a prompt, or in Python, where the network was given there."""
+    shown = f"conformance show {shlex.quote(case)} --implementation {shlex.quote(name)}"
+    if not case.startswith("own/") or results["profile"]["name"] != "own":
+        return shown
+    networks = _networks(str(results["environment"].get("command", "")))
+    return shown + networks if networks else f"conformance.check_problem(problem, [{name!r}])"
+
+
+def _networks(command: str) -> str:
+    """The networks that a command line named, as options."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    named = [(o, v) for o, v in pairwise(words) if o in ("--network", "--data")]
+    return "".join(f" {o} {shlex.quote(v)}" for o, v in named)
 
 
 def told(bad: Sequence[Result], cases: Sequence[CaseRow]) -> Result:

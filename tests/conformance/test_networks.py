@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 from conformance.cases.catalogue import CaseError
 from conformance.cases.own import KINDS, from_arrays, problems, read_arrays, read_network
 from conformance.commands.main import main
+from conformance.model.results_file import read
+from conformance.report.explain import again
 
 LINE = "4-3-1: relu, sigmoid + binary_cross_entropy"
 
@@ -127,3 +130,48 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
     done = run("--network", "4-3: tanh", "--data", tmp_path / "p.npz", "--implementation", "refbp")
     assert done.exit_code == 2
     assert "cannot read" in done.stderr
+
+
+SHOWN = """
+import numpy as np
+from conformance import Convention
+class Net:
+    activations, losses = ["tanh"], {"mean_squared_error": "identity"}
+    convention = Convention(returns=("dW", "db"), scale="half")
+    def run(self, p):
+        A, Z = [], [p.X]
+        for W, b, s in zip(p.W, p.b, p.sigma):
+            A.append(Z[-1] @ W + b)
+            Z.append(np.tanh(A[-1]) if s == "tanh" else A[-1])
+        G, dW, db = (Z[-1] - p.Y) / p.X.dtype.type(len(p.X)), [], []
+        for l in reversed(range(len(p.W))):
+            d = G * (1 - Z[l + 1] ** 2) if p.sigma[l] == "tanh" else G
+            dW.insert(0, Z[l].T @ d)
+            db.insert(0, d.sum(axis=0) * FACTOR)
+            G = d @ p.W[l].T
+        return dW, db
+"""
+
+
+@pytest.mark.parametrize("network", ["", "4-3-2: tanh, identity"])
+def test_what_a_run_says_shows_a_result_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    """Of networks that were made for an implementation, and of a line of text."""
+    path = tmp_path / "net.py"
+    path.write_text(SHOWN.replace("FACTOR", "2"), "utf-8")
+    words = ["--profile", "quick", "--implementation", f"{path}:Net", "--json", tmp_path / "r.json"]
+    words += ["--network", network] if network else []
+    monkeypatch.setattr("sys.argv", ["conformance", "run", *map(str, words)])
+    done = run(*words)
+    assert done.exit_code == 1, done.output
+    results = read(tmp_path / "r.json")
+    own = next(
+        r for r in results["results"] if r["verdict"] == "deviates" and r["case"].startswith("own/")
+    )
+    command = again(own["case"], f"{path}:Net", results)
+    assert ("--network" in command) == bool(network)
+    shown = CliRunner().invoke(main, shlex.split(command)[1:])
+    assert shown.exit_code == 1, shown.output
+    assert own["message"][:30] in shown.output
+    assert "looks like: " in shown.output

@@ -848,7 +848,7 @@ def test_a_command_can_be_pasted() -> None:
     results = synthetic(12)
     results["results"][5]["implementation"] = "it's; rm -rf ."
     (judged,) = (j for j in View(results).judged if j.result["implementation"].startswith("it's"))
-    assert command(judged) == (
+    assert command(judged, results) == (
         "conformance show '<script>alert(1)</script>' --implementation 'it'\"'\"'s; rm -rf .'"
     )
 

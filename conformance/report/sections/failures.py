@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from conformance.model.results import VERDICTS, Element, Number, Verdict
+from conformance.model.results import VERDICTS, Element, Number, Results, Verdict
 from conformance.report.common import FAILING, explained
 from conformance.report.explain import again
 from conformance.report.numbers import size
@@ -76,9 +76,9 @@ def context(view: View) -> dict[str, object]:
     }
 
 
-def command(j: Judged) -> str:
+def command(j: Judged, results: Results) -> str:
     """What shows this result again."""
-    return again(j.result["case"], j.result["implementation"])
+    return again(j.result["case"], j.result["implementation"], results)
 
 
 def _order(j: Judged) -> tuple[int, str, float]:
