@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fast import fast
 
 import conformance
 from conformance import Convention, Trace
@@ -96,7 +97,9 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda d: "-".join(str(v) for v in d.values()))
+@pytest.mark.parametrize(
+    "layout", fast(LAYOUTS, *LAYOUTS[::5]), ids=lambda d: "-".join(str(v) for v in d.values())
+)
 def test_every_layout_is_judged_in_its_own_terms(layout: dict[str, Any]) -> None:
     each = product(SCALES, (False, True), (("float64", True), ("float32", False)))
     for scale, example_delta, (dtype, bias) in each:
@@ -368,7 +371,15 @@ def counted(net: Any) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"dtypes": ("float64",)}, {"one_example": True}, {"bias": "none", "dtypes": ("float32",)}],
+    fast(
+        [
+            {},
+            {"dtypes": ("float64",)},
+            {"one_example": True},
+            {"bias": "none", "dtypes": ("float32",)},
+        ],
+        {"one_example": True},
+    ),
     ids=str,
 )
 def test_networks_are_made_for_what_it_can_do(options: dict[str, Any]) -> None:
@@ -377,6 +388,7 @@ def test_networks_are_made_for_what_it_can_do(options: dict[str, Any]) -> None:
     assert message.endswith("net was judged on all that it says it can do.")
 
 
+@pytest.mark.slow
 def test_fixed_widths_and_depths() -> None:
     net = Able()
     net.widths = (3, 4, 2)  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from fast import fast
 
 from conformance.commands.main import main
 
@@ -46,7 +47,7 @@ def wire(*words: object) -> Any:
     return CliRunner().invoke(main, ["wire", *map(str, words)])
 
 
-@pytest.mark.parametrize("network", FOUND)
+@pytest.mark.parametrize("network", fast(FOUND, "dicts.py:Model"))
 def test_the_convention_is_found_and_what_is_written_runs(network: str, tmp_path: Path) -> None:
     output = tmp_path / "glue.py"
     done = wire(FOLDER / network, "--output", output)
@@ -64,6 +65,7 @@ def test_the_convention_is_found_and_what_is_written_runs(network: str, tmp_path
     assert again.exit_code == 0, again.output
 
 
+@pytest.mark.slow
 def test_a_wrong_one_is_wired_and_deviates() -> None:
     """Of ∂L/∂W_1 nothing is right; the other layer tells the convention."""
     done = wire(FOLDER / "in_place.py:Wrong")
