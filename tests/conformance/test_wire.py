@@ -109,6 +109,13 @@ def test_widths_of_its_own(foreign: Path) -> None:
     assert '["tanh"], {"mean_squared_error": "identity"}' in done.output
 
 
+def test_one_that_goes_up_the_gradient_deviates(foreign: Path) -> None:
+    """Its rate is not taken for a negative one."""
+    done = wire(f"{foreign}:Up")
+    assert done.exit_code == 1, done.output
+    assert "it goes up the gradient" in done.output
+
+
 @pytest.mark.parametrize("name", ["Nothing", "Raises", "odd"])
 def test_what_fits_nothing_is_told(foreign: Path, name: str) -> None:
     done = wire(f"{foreign}:{name}")

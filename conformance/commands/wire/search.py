@@ -106,7 +106,10 @@ def judged(question: Mapping[str, str]) -> Wiring:
     notes: list[str] = []
     body = _written(found, name.rpartition(".")[2], notes)
     glue: dict[str, Any] = {name.rpartition(".")[2]: theirs, "Convention": Convention}
-    exec("\n".join(body), glue)
+    try:
+        exec("\n".join(body), glue)
+    except SyntaxError as e:
+        raise RefusedError(f"{spec} has names that cannot be written in Python ({e.msg}).") from e
     made = glue["Wired"]()
     made.name = "Wired"
     with _quietly():
@@ -376,8 +379,16 @@ def _scales(found: _Found, parts: dict[str, _Part], notes: list[str]) -> dict[st
         for name in ("columns", "transposed", "bias", "vectors", "one_example", "labels")
         if getattr(c, name) != getattr(Convention, name)
     }
-    weights = next(parts[q] for q in ("dW", "W_new", "db", "b_new") if q in parts)
+    weights = next((parts[q] for q in ("dW", "W_new", "db", "b_new") if q in parts), None)
+    if weights is None:
+        raise RefusedError(
+            "a gradient of some layer was recognised, and not where those of the others are; return all of "
+            'them, {"dW": [...], "db": [...]}, from a run(self, p) of your own.'
+        )
     factor = weights.factor
+    if factor < 0:  # no convention: whoever goes up the gradient is wrong
+        notes.append("it goes up the gradient: ∂L/∂W has the other sign.")
+        factor = -factor
     scale = scale_of(p, factor)
     if "dW" not in parts and "p.alpha" not in " ".join(found.hand.lines):
         options["alpha"] = f"{factor * p.alpha:.6g}"
