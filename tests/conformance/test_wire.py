@@ -109,6 +109,13 @@ def test_widths_of_its_own(foreign: Path) -> None:
     assert '["tanh"], {"mean_squared_error": "identity"}' in done.output
 
 
+def test_one_that_is_right_of_one_example_alone_is_told(foreign: Path) -> None:
+    """Nobody knows whether a batch is meant: a book's network is like that, and right."""
+    done = wire(f"{foreign}:NotSummed")
+    assert "one_example=True" in done.output
+    assert "note: it is judged of one example at a time" in done.output
+
+
 def test_one_that_goes_up_the_gradient_deviates(foreign: Path) -> None:
     """Its rate is not taken for a negative one."""
     done = wire(f"{foreign}:Up")

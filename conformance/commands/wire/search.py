@@ -66,6 +66,7 @@ class _Found:
     abilities: bool = False  # it says itself what it can do
     one_depth: bool = False  # it computes no deeper network
     promotes: bool = False  # it makes float64 of float32
+    batch_too: bool = False  # of a batch it has ∂L/∂W, and not the rest
 
     def try_on(self, networks: Sequence[Network]) -> None:
         """Keep the network that explains most."""
@@ -104,6 +105,11 @@ def judged(question: Mapping[str, str]) -> Wiring:
             "Write run(self, p) yourself, with a Convention: docs/implementations.md shows how."
         )
     notes: list[str] = []
+    if found.batch_too:
+        notes.append(
+            "it is judged of one example at a time: of a batch its ∂L/∂W is right, and that of the biases is "
+            "not summed."
+        )
     body = _written(found, name.rpartition(".")[2], notes)
     glue: dict[str, Any] = {name.rpartition(".")[2]: theirs, "Convention": Convention}
     try:
@@ -153,6 +159,7 @@ def _best(theirs: Theirs, name: str) -> _Found | None:
             for found in _answers(convention, theirs, name, p):
                 found.try_on([*own, *COMMON] if found.hand.lines else own)
                 if found.complete:
+                    found.batch_too = _takes_a_batch(found, answers)
                     return _tried_deeper(found, theirs, name)
                 answers.append(found)
         answers.sort(key=lambda a: (a.score, len(a.bag)), reverse=True)
@@ -162,6 +169,16 @@ def _best(theirs: Theirs, name: str) -> _Found | None:
                 return _tried_deeper(found, theirs, name)
         best = max([*([best] if best else []), *answers], key=lambda a: a.score, default=None)
     return None if best is None or best.fit is None else _tried_deeper(best, theirs, name)
+
+
+def _takes_a_batch(found: _Found, answers: Sequence[_Found]) -> bool:
+    """Whether what was recognised of one example takes a batch too, with ∂L/∂W of it, and not all else."""
+    every = set(range(1, found.p.depth + 1))
+    return found.convention.one_example and any(
+        {l for q, l, _ in a.fit.found.values() if q in WEIGHTS} >= every
+        for a in answers
+        if a.fit is not None and not a.convention.one_example
+    )
 
 
 def _tried_deeper(found: _Found, theirs: Theirs, name: str) -> _Found:
