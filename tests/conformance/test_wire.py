@@ -90,6 +90,23 @@ class Own:
     def backward(self, y):
         d = 2 * (self.h @ self.W2 - y) / len(y)
         return [self.x.T @ (d @ self.W2.T * (1 - self.h**2)), self.h.T @ d]
+class Up(Own):  # in place, and up the gradient
+    def backward(self, y):
+        one, two = super().backward(y)
+        self.W1 += 0.1 * one
+        self.W2 += 0.1 * two
+class NotSummed:  # right of one example: of a batch b's gradient is not summed
+    def __init__(self, sizes):
+        self.weights = [np.zeros((a, b)) for a, b in zip(sizes, sizes[1:])]
+        self.biases = [np.zeros((1, b)) for b in sizes[1:]]
+    def backprop(self, X, y):
+        A = [X]
+        for w, b in zip(self.weights, self.biases): A.append(np.tanh(A[-1] @ w + b))
+        d, gw, gb = 2 * (A[-1] - y) / len(y) * (1 - A[-1] ** 2), [], []
+        for i in reversed(range(len(self.weights))):
+            gw.insert(0, A[i].T @ d); gb.insert(0, d)
+            d = d @ self.weights[i].T * (1 - A[i] ** 2)
+        return gw, gb
 def odd(): return 3
 """
 

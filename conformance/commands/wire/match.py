@@ -86,11 +86,15 @@ def _expected(p: Problem, t: Trace) -> dict[tuple[str, int], Floats]:
     """Each quantity in the notes' layout; biases apart."""
     found: dict[tuple[str, int], Floats] = {}
     for l in range(1, p.depth + 1):
-        found["dW", l], found["db", l] = t.dW[l][:-1], t.dW[l][-1:]
+        above = slice(0, len(p.weights(l)))  # the bias's row is below
+        found["dW", l] = t.dW[l][above]
+        if p.bias:  # before δ, which is the same of one example
+            found["db", l] = t.dW[l][-1:]
         found["delta", l], found["Z", l], found["A", l] = t.delta[l], t.Z[l], t.A[l]
-        found["W_new", l] = t.W_new[l][:-1] - p.W[l][:-1]
-        found["b_new", l] = t.W_new[l][-1:] - p.W[l][-1:]
-        found["absorbed", l] = t.dW[l]
+        found["W_new", l] = t.W_new[l][above] - p.weights(l)
+        if p.bias:
+            found["b_new", l] = t.W_new[l][-1:] - p.W[l][-1:]
+            found["absorbed", l] = t.dW[l]
     found["loss", p.depth] = np.asarray(t.loss).reshape(1, 1)
     return found
 
@@ -98,7 +102,7 @@ def _expected(p: Problem, t: Trace) -> dict[tuple[str, int], Floats]:
 def _what(
     value: Floats, expected: Mapping[tuple[str, int], Floats], p: Problem
 ) -> tuple[str, int, float] | None:
-    given = {("W_new", l): M[:-1] for l, M in p.W.items()}
+    given = {("W_new", l): p.weights(l) for l in p.W}
     given |= {("b_new", l): M[-1:] for l, M in p.W.items()}
     for (q, l), E in expected.items():
         for V in _laid(value, E.shape):

@@ -260,8 +260,10 @@ def _problem(sizes: Sequence[int], theirs: Theirs) -> Problem:
 def _conventions() -> Iterator[Convention]:
     """Every layout, the simplest first."""
     flags = (False, True)
-    for labels, one, bias, vectors, columns, transposed in product(
-        flags, flags, BIASES, flags, flags, flags
+    each = product(flags, flags, BIASES, flags, flags, flags)
+    # "none" last: a bias of whose gradient nothing was recognised is there all the same
+    for labels, one, bias, vectors, columns, transposed in sorted(
+        each, key=lambda c: c[2] == "none"
     ):
         if vectors and bias != "separate" and not one:
             continue
