@@ -64,8 +64,8 @@ class Convention:
                  [W_l; b_l], as in the notes; "absorbed first": the first row; "none": it has no bias
     vectors      biases have one axis, (d_l,), and so have x and y of `one_example`
     scale        what the loss is: the "mean" over the examples (of sums over the outputs, as in the notes),
-                 "half" of that, the "sum", "half-sum", or "mean-over-all", over the outputs too; or
-                 {loss: scale}, where it differs ("mean" for what is not there)
+                 "half" of that, the "sum", "half-sum", "mean-over-all" or "half-over-all", over the outputs
+                 too; or {loss: scale}, where it differs ("mean" for what is not there)
     example_delta  δ_l is ∂/∂A_l of each example's own loss: 1/n comes in with ∂L/∂W_l
     one_example  it takes one example at a time
     labels       Y is the number of the class, (n,) integers, where the notes have one-hot rows
@@ -262,7 +262,7 @@ def _gathered(returned: Mapping[Any, Theirs]) -> dict[str, Theirs]:
     """{"dW1": …, "dW2": …} as {"dW": {1: …, 2: …}}; what has no number as it is."""
     found: dict[str, Any] = {}
     for name, value in returned.items():
-        if numbered := re.fullmatch(r"(\D+?)_?(\d+)", str(name)):
+        if numbered := re.fullmatch(r"(.*?\D)_?(\d+)", str(name), re.DOTALL):
             found.setdefault(numbered[1], {})[int(numbered[2])] = value
         else:
             found[str(name)] = value

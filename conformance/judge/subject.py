@@ -59,7 +59,7 @@ class Subject:
     def exact(self) -> bool:
         """Whether every sum of it fits the significand, so that no rounding is allowed for."""
         p = self.problem
-        return self.case.exact and p.scale != "mean-over-all" and p.alpha == EXACT_ALPHA
+        return self.case.exact and not p.scale.endswith("over-all") and p.alpha == EXACT_ALPHA
 
     def under(self, convention: Convention | None) -> Subject:
         """What somebody computes whose convention is another one. Raises NotRunError if it has no such

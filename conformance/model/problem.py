@@ -16,8 +16,8 @@ Floats = NDArray[Any]
 QUANTITIES = ("A", "Z", "delta", "dW", "W_new")
 """The layered quantities of a trace: A_l, Z_l, δ_l, ∂L/∂W_l and W_l − α ∂L/∂W_l."""
 
-SCALES = ("mean", "half", "sum", "half-sum", "mean-over-all")
-"""What the terms of a loss, n×d_L of them, are divided by: n (the notes), 2n, 1, 2, n·d_L."""
+SCALES = ("mean", "half", "sum", "half-sum", "mean-over-all", "half-over-all")
+"""What the terms of a loss, n×d_L of them, are divided by: n (the notes), 2n, 1, 2, n·d_L, 2n·d_L."""
 
 
 def with_ones(Z: Floats) -> Floats:
@@ -78,7 +78,8 @@ class Problem:
         """What the sum of the loss's terms is divided by: before the backward pass, and in the loss and
         ∂L/∂W_l alone."""
         n, width = self.Y.shape
-        by = {"mean": n, "half": 2 * n, "sum": 1, "half-sum": 2, "mean-over-all": n * width}
+        by = {"mean": n, "half": 2 * n, "sum": 1, "half-sum": 2}
+        by |= {"mean-over-all": n * width, "half-over-all": 2 * n * width}
         whole = by[self.scale]
         return (
             (whole // n, n) if self.each and self.scale not in ("sum", "half-sum") else (whole, 1)

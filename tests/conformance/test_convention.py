@@ -50,7 +50,8 @@ class Net:
         for M, v, s in zip(W, b, p.sigma, strict=True):
             A.append(Z[-1] @ M + v)
             Z.append(ACTIVATIONS[s][0](A[-1]))
-        sums = {"mean": n, "half": 2 * n, "sum": 1, "half-sum": 2, "mean-over-all": n * Y.shape[1]}
+        sums = {"mean": n, "half": 2 * n, "sum": 1, "half-sum": 2}
+        sums |= {"mean-over-all": n * Y.shape[1], "half-over-all": 2 * n * Y.shape[1]}
         loss = ((Z[-1] - Y) ** 2).sum() / p.X.dtype.type(sums[c.scale])
         G = 2 * (Z[-1] - Y) / p.X.dtype.type(sums[c.scale]) * p.X.dtype.type(self.factor)
         after = n if c.example_delta and c.scale not in ("sum", "half-sum") else 1
@@ -123,7 +124,7 @@ def test_another_scale_than_the_declared_one_deviates(declared: str, made: str) 
     rng = np.random.default_rng(3)
     p = Problem({1: rng.normal(size=(3, 2))}, rng.normal(size=(3, 3)), rng.normal(size=(3, 2)),
                 {1: "identity"}, "mean_squared_error", False, 0.1)  # fmt: skip
-    sums = {"mean": 3, "half": 6, "sum": 1, "half-sum": 2, "mean-over-all": 6}
+    sums = {"mean": 3, "half": 6, "sum": 1, "half-sum": 2, "mean-over-all": 6, "half-over-all": 12}
     net = Net(scale=declared, factor=sums[declared] / sums[made])
     found = conformance.check_problem(p, net)
     assert found["summary"]["verdict"] == (
