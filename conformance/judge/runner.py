@@ -267,13 +267,13 @@ def _run(
     jobs = processes(jobs)
     try:
         able = _abilities(names, jobs)
+        everybodys = chosen
         pairs = [
             (c, tuple(n for n in names if c in sample or not row_of(n).jitted)) for c in chosen
         ]
         if not own:
             pairs = _within(able, pairs, made_too=not wanted)
             chosen = [c for c, _ in pairs]
-        everybodys = [c for c in chosen if own or not c.digest]
         if jobs == 0:
             rows, results = _in_this_process(names, pairs, progress)
         else:
