@@ -95,18 +95,6 @@ class Up(Own):  # in place, and up the gradient
         one, two = super().backward(y)
         self.W1 += 0.1 * one
         self.W2 += 0.1 * two
-class NotSummed:  # right of one example: of a batch b's gradient is not summed
-    def __init__(self, sizes):
-        self.weights = [np.zeros((a, b)) for a, b in zip(sizes, sizes[1:])]
-        self.biases = [np.zeros((1, b)) for b in sizes[1:]]
-    def backprop(self, X, y):
-        A = [X]
-        for w, b in zip(self.weights, self.biases): A.append(np.tanh(A[-1] @ w + b))
-        d, gw, gb = 2 * (A[-1] - y) / len(y) * (1 - A[-1] ** 2), [], []
-        for i in reversed(range(len(self.weights))):
-            gw.insert(0, A[i].T @ d); gb.insert(0, d)
-            d = d @ self.weights[i].T * (1 - A[i] ** 2)
-        return gw, gb
 def odd(): return 3
 """
 
@@ -126,11 +114,79 @@ def test_widths_of_its_own(foreign: Path) -> None:
     assert '["tanh"], {"mean_squared_error": "identity"}' in done.output
 
 
-def test_one_that_is_right_of_one_example_alone_is_told(foreign: Path) -> None:
-    """Nobody knows whether a batch is meant: a book's network is like that, and right."""
-    done = wire(f"{foreign}:NotSummed")
-    assert "one_example=True" in done.output
+RIGHT = {
+    "OverAll": 'scale="mean-over-all"',
+    "HalfOverAll": 'scale="half-over-all"',
+    "SumsAndUpdates": 'alpha=0.1, scale="sum"',
+    "Momentum": "alpha=0.1",
+    "Single": 'dtypes=("float32",)',
+    "HalfPromotes": 'dtypes=("float64",)',
+    "OptionalTargets": 'returns=("dW", "db")',
+    "Property": 'returns=("dW", "db")',
+}
+WRONG = {
+    "LastWeightsBelow": "L3",
+    "BiasAveraged": "the bias's gradient is averaged over the batch",
+    "BiasNotSummed": "db_1 has shape",
+    "LossByThree": "note: the loss that it returns is 0.333333 times the one whose gradient it returns.",
+}
+NEITHER = {
+    "NoBiasGradient": "it has biases, and no gradient of theirs was recognised",
+    "ByThree": "its gradient is 1.5 times that of the mean",
+    "Asks": "EOFError",
+}
+
+
+def of(name: str) -> Any:
+    return wire(f"{FOLDER}/variants.py:{name}")
+
+
+@pytest.mark.parametrize("name", fast(RIGHT, "OverAll", "SumsAndUpdates"))
+def test_a_right_one_conforms_by_what_is_found(name: str) -> None:
+    done = of(name)
+    assert done.exit_code == 0, done.output
+    assert RIGHT[name] in done.output
+    assert "one_example" not in done.output
+    assert 'bias="none"' not in done.output
+
+
+@pytest.mark.parametrize("name", fast(WRONG, "BiasNotSummed", "LastWeightsBelow"))
+def test_a_wrong_one_deviates_and_nothing_is_declared_around_the_mistake(name: str) -> None:
+    """Neither one example, nor two layers, nor no bias, nor no loss: each would conform."""
+    done = of(name)
+    assert done.exit_code == 1, done.output
+    assert WRONG[name] in done.output
+    for around in ("one_example", "depths", "none"):
+        assert around not in done.output.partition("def run")[0]
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_what_no_convention_can_say_is_told(name: str) -> None:
+    done = of(name)
+    assert done.exit_code == 2, done.output
+    assert NEITHER[name] in done.output
+
+
+def test_where_the_gradient_is_that_of_another_loss_it_is_told() -> None:
+    """Nobody knows which is meant."""
+    done = of("WithoutSlopeAtTheOutput")
+    assert "If it means the squared error, σ' is missing." in done.output
+
+
+def test_one_that_is_right_of_one_example_alone_is_told() -> None:
+    """Its ∂L/∂W of a batch is a sum: a book's network is like that, and right."""
+    done = wire(FOLDER / "../../../examples/network.py:Network")
+    assert done.exit_code == 0, done.output
     assert "note: it is judged of one example at a time" in done.output
+
+
+@pytest.mark.parametrize("name", ["class.py", "my net.py"])
+def test_a_file_that_cannot_be_imported_is_told(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(FOREIGN, "utf-8")
+    done = wire(f"{path}:Own")
+    assert done.exit_code == 2
+    assert "cannot be imported by that name" in done.output
 
 
 def test_one_that_goes_up_the_gradient_deviates(foreign: Path) -> None:
@@ -140,11 +196,19 @@ def test_one_that_goes_up_the_gradient_deviates(foreign: Path) -> None:
     assert "it goes up the gradient" in done.output
 
 
-@pytest.mark.parametrize("name", ["Nothing", "Raises", "odd"])
-def test_what_fits_nothing_is_told(foreign: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Nothing", "nothing that it returned or kept is shaped like its W"),
+        ("Raises", "Raises(p.sizes) raised OSError: no disk"),
+        ("odd", "keeps no weights of the widths 4-5-3"),
+    ],
+)
+def test_what_fits_nothing_is_told_with_how_far_it_came(foreign: Path, name: str, why: str) -> None:
     done = wire(f"{foreign}:{name}")
     assert done.exit_code == 2
     assert "fits no convention" in done.output
+    assert why in done.output
     assert "\x1b" not in done.output
 
 

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.commands.apart import asked_apart
-from conformance.commands.command import echo, ending_in_order, hand_over, main
+from conformance.commands.command import (
+    echo,
+    ending_in_order,
+    hand_over,
+    main,
+    must_be_writable,
+)
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.plain import plain
 
 if TYPE_CHECKING:
-    from conformance.commands.wire.search import Wiring
+    from conformance.commands.wire.wiring import Wiring
 
 __all__: list[str] = []
 
@@ -28,7 +34,13 @@ SECONDS = 300.0
     metavar="F.py",
     help="Write the lines to a new file.",
 )
-@click.option("--timeout", default=SECONDS, metavar="SECONDS", help="End it after so long (300).")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=SECONDS,
+    metavar="SECONDS",
+    help="End it after so long (300).",
+)
 def wire(network: str, output: Path | None, timeout: float) -> int:
     """Find the convention of NETWORK, FILE.py:NAME, and write the lines that declare it.
 
@@ -40,9 +52,10 @@ def wire(network: str, output: Path | None, timeout: float) -> int:
     """
     if output is not None and output.exists():
         raise FileError(f"{output} is there already; expected a new file.")
+    must_be_writable(output)
     with ending_in_order():
         found: Wiring = asked_apart(
-            "conformance.commands.wire.search", {"network": network}, timeout, network
+            "conformance.commands.wire.wiring", {"network": network}, timeout, network
         )
     text = "\n".join(found["lines"]) + "\n"
     summary = found["summary"]

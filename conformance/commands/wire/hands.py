@@ -17,8 +17,9 @@ import numpy as np
 
 from conformance.commands.wire.match import Leaf
 from conformance.implementations.convention import Given
+from conformance.tools.trouble import reason
 
-__all__ = ["Hand", "hands", "leaves"]
+__all__ = ["Diary", "Hand", "hands", "leaves"]
 
 Theirs: TypeAlias = Any
 Path: TypeAlias = tuple[Any, ...]
@@ -41,6 +42,7 @@ class Hand:
 
     lines: tuple[str, ...]
     ask: Callable[[Given], Theirs]
+    biased: bool = False  # it has places for biases
 
 
 class _Slots(NamedTuple):
@@ -48,23 +50,62 @@ class _Slots(NamedTuple):
 
     line: str
     put: Callable[[Theirs, Given], None]
+    biased: bool
 
 
-def hands(theirs: Theirs, name: str, sizes: Sequence[int]) -> Iterator[Hand]:
+class Diary:
+    """How far the search came, in a sentence: what was furthest, and last of that."""
+
+    def __init__(self) -> None:
+        self.step, self.text = -1, ""
+
+    def note(self, step: int, text: str) -> None:
+        """Of steps, a later one counts."""
+        if step >= self.step:
+            self.step, self.text = step, text
+
+
+def hands(
+    theirs: Theirs, name: str, sizes: Sequence[int], diary: Diary | None = None
+) -> Iterator[Hand]:
     """Every way that may do, the likeliest first."""
+    diary = diary or Diary()
     if callable(getattr(theirs, "run", None)):
         one = theirs() if isinstance(theirs, type) else theirs
         yield Hand((), one.run)
         return
-    for made, make in _makers(theirs, name, sizes):
+    widths = "-".join(map(str, sizes))
+    if not isinstance(theirs, type) and not hasattr(theirs, "__dict__"):
+        diary.note(
+            0, f"it is a {type(theirs).__name__}, and neither a class nor an object with run(p)"
+        )
+        return
+    makers = list(_makers(theirs, name, sizes))
+    if not makers:
+        needed = ", ".join(_required(theirs))
+        diary.note(0, f"{name} is made of {needed}, and not of its widths")
+    for made, make in makers:
         try:
             net = make(sizes)
-        except Exception:
+        except (Exception, SystemExit) as e:
+            diary.note(0, f"{made} raised {reason(e)}")
             continue
-        for slots in _slots(net, sizes):
-            for lines, call in _calls(net):
+        found = list(_slots(net, sizes))
+        calls = list(_calls(net))
+        if not found:
+            diary.note(
+                1,
+                f"{made} was made, and keeps no weights of the widths {widths}, in any form tried",
+            )
+        elif not calls:
+            diary.note(
+                2, f"its weights were found, and no method of {made} that may have their gradients"
+            )
+        for slots in found:
+            for lines, call in calls:
                 yield _hand(made, make, slots, lines, call)
-        return
+        if found:
+            return
 
 
 def _hand(
@@ -79,7 +120,7 @@ def _hand(
         slots.put(net, p)
         return call(net, p)
 
-    return Hand((f"net = {made}", slots.line, *lines), ask)
+    return Hand((f"net = {made}", slots.line, *lines), ask, slots.biased)
 
 
 def _makers(
@@ -111,12 +152,23 @@ def _parameters(f: Theirs) -> Mapping[str, inspect.Parameter]:
 
 
 def _required(f: Theirs) -> list[str]:
+    return [n for n, p in _positional(f).items() if p.default is inspect.Parameter.empty]
+
+
+def _positional(f: Theirs) -> Mapping[str, inspect.Parameter]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [
-        n
-        for n, p in _parameters(f).items()
-        if p.default is inspect.Parameter.empty and p.kind in kinds
-    ]
+    return {n: p for n, p in _parameters(f).items() if p.kind in kinds}
+
+
+def _wanted(f: Theirs) -> list[str]:
+    """The parameters of a method: those that it must have, and X and Y where they are optional."""
+    needed = _required(f)
+    return [n for n in _positional(f) if n in needed or _meaning(n) in ("p.X", "p.Y")]
+
+
+def _meaning(parameter: str) -> str:
+    """What a parameter of that name may be; "" where nothing is known."""
+    return next((what for like, what in ARGUMENTS if re.match(like, parameter, re.I)), "")
 
 
 # --- where it keeps its weights -------------------------------------------------------------------
@@ -167,7 +219,7 @@ def _as_lists(w: str, b: str) -> _Slots:
         if b:
             setattr(net, b, p.b)
 
-    return _Slots(f"net.{w}, net.{b} = p.W, p.b" if b else f"net.{w} = p.W", put)
+    return _Slots(f"net.{w}, net.{b} = p.W, p.b" if b else f"net.{w} = p.W", put, bool(b))
 
 
 def _keys(d: Mapping[Any, Theirs], of: Callable[[Theirs, int], bool], L: int) -> str:
@@ -187,7 +239,7 @@ def _as_dict(name: str, w: str, b: str) -> _Slots:
 
     line = f'net.{name}.update({{f"{w}{{l}}": W for l, W in enumerate(p.W, 1)}}'
     more = f' | {{f"{b}{{l}}": b for l, b in enumerate(p.b, 1)}}' if b else ""
-    return _Slots(line + more + ")", put)
+    return _Slots(line + more + ")", put, bool(b))
 
 
 def _as_attributes(w: Sequence[str], b: Sequence[str]) -> _Slots:
@@ -200,7 +252,7 @@ def _as_attributes(w: Sequence[str], b: Sequence[str]) -> _Slots:
 
     line = f"{', '.join(f'net.{n}' for n in w)}{',' * (len(w) == 1)} = p.W"
     more = f"; {', '.join(f'net.{n}' for n in b)}{',' * (len(b) == 1)} = p.b" if b else ""
-    return _Slots(line + more, put)
+    return _Slots(line + more, put, bool(b))
 
 
 def _layer_names(
@@ -237,7 +289,7 @@ def _as_layers(name: str, w: str, b: str) -> _Slots:
         if b
         else f"for layer, layer.{w} in zip({own}, p.W): pass"
     )
-    return _Slots(line, put)
+    return _Slots(line, put, bool(b))
 
 
 # --- how it is asked ------------------------------------------------------------------------------
@@ -246,9 +298,7 @@ def _as_layers(name: str, w: str, b: str) -> _Slots:
 def _calls(net: Theirs) -> Iterator[tuple[tuple[str, ...], Callable[[Theirs, Given], Theirs]]]:
     """Methods that may compute gradients: alone, or after one that computes the output."""
     methods = [
-        m
-        for m in dir(net)
-        if (m == "__call__" or not m.startswith("_")) and inspect.ismethod(getattr(net, m, None))
+        m for m in dir(net) if (m == "__call__" or not m.startswith("_")) and _is_method(net, m)
     ]
     backward = sorted(
         (m for m in methods if BACKWARD.search(m)), key=lambda m: ("back" not in m, "grad" not in m)
@@ -256,15 +306,20 @@ def _calls(net: Theirs) -> Iterator[tuple[tuple[str, ...], Callable[[Theirs, Giv
     forward = [m for m in methods if FORWARD.search(m) and not BACKWARD.search(m)]
     for b in backward:
         for f in ("", *forward):
-            for given in _arguments(_required(getattr(net, b)), bool(f)):
+            for given in _arguments(_wanted(getattr(net, b)), bool(f)):
                 yield _call(f, b, given)
+
+
+def _is_method(net: Theirs, name: str) -> bool:
+    try:
+        return inspect.ismethod(getattr(net, name, None))
+    except Exception:  # of a property
+        return False
 
 
 def _arguments(names: Sequence[str], after: bool) -> Iterator[tuple[str, ...]]:
     """What each parameter may be, by its name; else X and Y, in order."""
-    by_name = [
-        next((what for like, what in ARGUMENTS if re.match(like, n, re.I)), "") for n in names
-    ]
+    by_name = [_meaning(n) for n in names]
     if all(by_name) and (after or "out" not in by_name):
         yield tuple(by_name)
     for order in (("p.X", "p.Y"), ("p.Y",), ("p.Y", "out"), ("out", "p.Y"), ("p.X", "p.Y", "out"),

@@ -19,11 +19,13 @@ from conformance.judge.mistakes.loop import Loop
 from conformance.model.problem import SCALES, Floats, Problem, Trace
 from conformance.truth.definitions import LOSSES
 
-__all__ = ["Fit", "Leaf", "Network", "fits", "scale_of"]
+__all__ = ["WEIGHTS", "Fit", "Leaf", "Network", "fits", "times"]
 
-CLOSE = 1e-7
+CLOSE: Mapping[str, float] = {"float64": 1e-7, "float32": 1e-4}
 """How far two arrays may be from proportional, relative to their size: a formula that loses digits is not
 another function."""
+WEIGHTS = ("dW", "absorbed", "W_new")
+"""What tells of W_l; "absorbed" is ∂L/∂W_l with b_l's in it."""
 FIRST = ("sigmoid", "tanh", "relu", "identity", "softmax")
 """The σ that people write, before the others."""
 
@@ -54,8 +56,12 @@ class Fit:
     @property
     def score(self) -> tuple[int, int]:
         """How many leaves are explained, gradients first."""
-        gradients = sum(q in ("dW", "db", "W_new", "b_new") for q, _, _ in self.found.values())
+        gradients = sum(q in (*WEIGHTS, "db", "b_new") for q, _, _ in self.found.values())
         return gradients, len(self.found)
+
+    def layers(self, *quantities: str) -> set[int]:
+        """The layers of which some of these quantities are there."""
+        return {l for q, l, _ in self.found.values() if q in quantities}
 
 
 def fits(p: Problem, leaves: Sequence[Leaf], networks: Sequence[Network] = ()) -> Iterator[Fit]:
@@ -70,7 +76,7 @@ def fits(p: Problem, leaves: Sequence[Leaf], networks: Sequence[Network] = ()) -
             expected = _expected(other, Loop().run(other))
         found = {}
         for leaf in leaves:
-            if (what := _what(leaf.value, expected, other)) is not None:
+            if (what := _what(leaf, expected, other)) is not None:
                 found[leaf.path] = what
         if found:
             yield Fit(network, found)
@@ -100,17 +106,24 @@ def _expected(p: Problem, t: Trace) -> dict[tuple[str, int], Floats]:
 
 
 def _what(
-    value: Floats, expected: Mapping[tuple[str, int], Floats], p: Problem
+    leaf: Leaf, expected: Mapping[tuple[str, int], Floats], p: Problem
 ) -> tuple[str, int, float] | None:
     given = {("W_new", l): p.weights(l) for l in p.W}
     given |= {("b_new", l): M[-1:] for l, M in p.W.items()}
+    close = CLOSE.get(leaf.dtype, CLOSE["float64"])
     for (q, l), E in expected.items():
-        for V in _laid(value, E.shape):
-            factor = _factor(V - given.get((q, l), 0), E)  # new weights differ by αc ∂L/∂W
-            # A and Z have no scale
-            if factor is not None and (q not in ("A", "Z") or abs(factor - 1) < CLOSE):
+        for V in _laid(leaf.value, E.shape):
+            factor = _factor(V - given.get((q, l), 0), E, close)  # new weights differ by αc ∂L/∂W
+            if factor is not None and _may_be(q, factor, p, close):
                 return q, l, factor
     return None
+
+
+def _may_be(q: str, factor: float, p: Problem, close: float) -> bool:
+    """A and Z have no scale. Any two numbers are proportional: one is the loss by a factor that there is."""
+    if q in ("A", "Z"):
+        return abs(factor - 1) < close
+    return q != "loss" or any(abs(factor / times(p, s) - 1) < close for s in SCALES)
 
 
 def _laid(V: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
@@ -125,20 +138,16 @@ def _laid(V: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
                     yield np.roll(M, -1, axis=0)  # the bias's row first
 
 
-def _factor(V: Floats, E: Floats) -> float | None:
+def _factor(V: Floats, E: Floats, close: float) -> float | None:
     """c where V = cE."""
     size = float((E * E).sum())
     if not size or not np.isfinite(V).all() or not np.isfinite(size):
         return None
     c = float((V * E).sum()) / size
-    return c if c and np.abs(V - c * E).max() <= CLOSE * np.abs(V).max() else None
+    return c if c and np.abs(V - c * E).max() <= close * np.abs(V).max() else None
 
 
-def scale_of(p: Problem, factor: float) -> str:
-    """The scale whose gradient is so many times the notes' mean; "" where there is none."""
-    n = len(p.X)
-    for scale in SCALES:
-        before, after = replace(p, scale=scale).divisors
-        if abs(factor - n / (before * after)) <= CLOSE * abs(factor):
-            return scale
-    return ""
+def times(p: Problem, scale: str) -> float:
+    """How many times that of the mean a gradient is, of that scale."""
+    before, after = replace(p, scale=scale).divisors
+    return len(p.X) / (before * after)
