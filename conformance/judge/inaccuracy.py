@@ -22,8 +22,9 @@ from conformance.model.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result
 from conformance.model.results import Step as StepRow
 from conformance.truth.definitions import ACTIVATIONS
-from conformance.truth.readings import errors, in_balls
+from conformance.truth.readings import Reading, errors, in_balls
 from conformance.truth.rounding import ALGEBRAIC, Accuracy, Model, Reals
+from conformance.truth.tape import Tape
 
 __all__ = ["inaccurate", "small_losses"]
 
@@ -32,8 +33,8 @@ MIDDLE = 2.0**14.5
 float64."""
 
 NEIGHBOURS = 16
-"""How many twins are computed at most: in the first, rounding errors may be small by chance. The j-th has X
-and the biases times 1 + j/64."""
+"""How many twins are computed at most: in the first, rounding errors may be small by chance. They have X and
+the biases times 1, 65/64, 63/64, 66/64, …: larger ones may overflow where smaller ones do not."""
 
 LOGARITHMS = ("minus_log", "minus_log1m")
 
@@ -248,16 +249,36 @@ def _wider_tolerances(
         given["loss", depth] = t.loss
     each = rounds_every_value(like) if rounded is None else rounded
     model = Model(arithmetic, accuracy, worst=True, unrounded=not each)
-    bounds = errors(network.tape, in_balls(network.tape, given, subject.memo), model, given)
+    exact = in_balls(network.tape, given, subject.memo)
+    bounds = errors(network.tape, exact, model, given)
+    underflows = _of_jacobians(subject.problem, network.tape, exact, arithmetic.normal)
 
-    spread = network.spread(arithmetic, accuracy, LAMBDA)
+    spread = network.spread(arithmetic, accuracy, LAMBDA, afresh=True)
 
     def tolerance(k: Place) -> Reals:
         gate, q, l = k
         whole = spread.loss if q == "loss" else spread.layers(q)[l]
-        return np.asarray(bounds[q, l] if gate == "step" else LAMBDA * whole)
+        lost = underflows.get(l, 0.0) if q == "delta" else 0.0
+        return np.asarray((bounds[q, l] if gate == "step" else LAMBDA * whole) + lost)
 
     return tolerance
+
+
+def _of_jacobians(p: Problem, tape: Tape, exact: Reading, normal: float) -> dict[int, Reals]:
+    """What δ_l of a softmax may lose where its Jacobian is formed, and its entries s_j s_k underflow: a
+    normal number times each |G_k|."""
+    rows = [l for l in range(p.depth, 0, -1) if p.sigma[l] == "softmax"]  # as the sweep goes
+    again = [i for i, node in enumerate(tape.nodes) if node.rule.name == "again"]
+    weighed = {
+        node.operands[1]: exact.values[node.operands[0]]
+        for node in tape.nodes
+        if node.rule.name == "multiply" and node.operands[1] in again
+    }
+    return {
+        l: normal * np.abs(weighed[i]).sum(axis=-1, keepdims=True)
+        for l, i in zip(rows, again, strict=True)
+        if weighed[i] is not None
+    }
 
 
 def _twins(subject: Subject) -> Iterator[Subject]:
@@ -276,10 +297,11 @@ def _twins(subject: Subject) -> Iterator[Subject]:
         return np.copysign(kept, M).astype(name)
 
     for j in range(NEIGHBOURS):
+        by = (j + 1) // 2 / (64 if j % 2 else -64)
         twin = replace(
             p,
-            W={l: other(_moved(M, j / 64) if p.bias else M) for l, M in p.W.items()},
-            X=other(p.X.astype(float) * (1 + j / 64)),
+            W={l: other(_moved(M, by) if p.bias else M) for l, M in p.W.items()},
+            X=other(p.X.astype(float) * (1 + by)),
             Y=other(p.Y),
             alpha=float(np.dtype(name).type(p.alpha)),
         )

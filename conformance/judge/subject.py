@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 from conformance.cases.catalogue import EXACT_ALPHA, Case
+from conformance.implementations import IMPLEMENTATIONS
 from conformance.implementations.convention import Convention
 from conformance.judge.known_differences import Amended, Difference, amend
 from conformance.judge.tolerance import LAMBDA, accuracy
@@ -96,10 +97,14 @@ class Subject:
         return self.network(amended).truth
 
     def spread(self, implementation: str, amended: Amended) -> Spread:
-        """The root mean square error that each quantity of an implementation may have."""
+        """The root mean square error that each quantity of an implementation may have. Ours take Z for s in
+        the backward pass; somebody's may compute s anew."""
         key = (implementation, *amended.key)
         if key not in self._spreads:
             self._spreads[key] = self.network(amended).spread(
-                self.arithmetic(amended), partial(self.accuracy, implementation), LAMBDA
+                self.arithmetic(amended),
+                partial(self.accuracy, implementation),
+                LAMBDA,
+                afresh=implementation not in IMPLEMENTATIONS,
             )
         return self._spreads[key]

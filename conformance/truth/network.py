@@ -91,13 +91,18 @@ class Network:
         return Truth(**_by_layer(self._exact.at), decided=self._exact.decided)
 
     def spread(
-        self, arithmetic: Arithmetic, accuracy: Callable[[str], Accuracy], reach: float
+        self,
+        arithmetic: Arithmetic,
+        accuracy: Callable[[str], Accuracy],
+        reach: float,
+        afresh: bool = False,
     ) -> Spread:
         """The root mean square error of every quantity, when rounding errors have random signs.
 
         `accuracy(name)` is what an evaluation of σ may lose; a kink within `reach` of them is within reach.
+        `afresh`: the backward pass evaluates softmax again.
         """
-        model = Model(arithmetic, _typical(accuracy), reach=reach)
+        model = Model(arithmetic, _typical(accuracy), reach=reach, afresh=afresh)
         found = errors(self.tape, self._exact, model)
         return Spread(**_by_layer(found), straddling=model.straddling)
 

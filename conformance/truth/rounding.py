@@ -167,7 +167,8 @@ class Model:
     squares over random signs. `unrounded`: a marked value may be handed on before it is rounded.
     `reach` is how many errors from a kink still count as at it; `straddling` counts the entries there.
     `free`: of numbers that are equal, each may be the greatest; else they share a gradient as the tape says.
-    Without `sides` each of them is on the side where it is.
+    Without `sides` each of them is on the side where it is. `afresh`: a backward pass may evaluate a softmax
+    again, by another formula.
     """
 
     arithmetic: Arithmetic
@@ -177,6 +178,7 @@ class Model:
     reach: float = 1.0
     free: bool = True
     sides: bool = True
+    afresh: bool = False
     straddling: int = field(default=0, init=False)
     dtypes: Mapping[str, Arithmetic] = field(
         default_factory=dict

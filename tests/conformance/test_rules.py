@@ -102,6 +102,7 @@ OPERANDS: Mapping[str, tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]] 
     "widen": ((normal(3, 4),), (normal(2, 3, 4),), {}),
     "onto": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(3, 1)), {"terms": 9}),
     "total": ((normal(3, 4),) * 3, (normal(2, 3, 4), normal(3, 1), normal(2, 3, 4)), {}),
+    "again": ((normal(3, 4), normal(3, 4)), (normal(2, 3, 4), normal(2, 3, 4)), {}),
 }
 
 
@@ -138,7 +139,7 @@ def expected(name: str, x: list[Any]) -> Any:
         "matmul": np.matmul, "sum": lambda a: a.sum(-1, keepdims=True),
         "expand": lambda a: np.stack([np.tanh(a), 1 / np.cosh(a) ** 2, -2 * np.tanh(a) / np.cosh(a) ** 2]),
         "value": lambda e, a: e[0], "slope": lambda e: e[1], "softmax": soft,
-        "log_softmax": lambda a: np.log(soft(a)), "mark": lambda a: a,
+        "log_softmax": lambda a: np.log(soft(a)), "again": lambda s, a: s, "mark": lambda a: a,
         "transpose": lambda a: np.swapaxes(a, -1, -2),
         "with_one": lambda a: np.concatenate([a, np.ones((*a.shape[:-1], 1))], -1),
         "without_last": lambda a: a[..., :-1], "broadcast": lambda a: np.broadcast_to(a, (2, 3, 4)),

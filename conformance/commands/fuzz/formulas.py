@@ -261,6 +261,7 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
         _rows(lambda a: np.exp(_log_softmax(a)), _jacobian),
         _rows(lambda a: _exps(a) / _exps(a).sum(axis=1, keepdims=True),
               lambda s, G: s * (G - (s * G).sum(axis=1, keepdims=True))),
+        (_softmax, lambda a, G: _jacobian(np.exp(_log_softmax(a)), G)),  # s anew
     ),
     "log_softmax": (
         (_log_softmax, lambda a, G: G - np.exp(_log_softmax(a)) * G.sum(axis=1, keepdims=True)),
