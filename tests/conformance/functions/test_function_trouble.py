@@ -441,6 +441,21 @@ def test_a_mistake_below_roundings_of_float32_loses_no_digits(n: int) -> None:
     assert {v for c, v in verdicts if c != "zero"} == {"deviates"}
 
 
+@pytest.mark.parametrize("mistake", [1e-13, 1e-14])
+def test_a_mistake_of_float32_is_far_larger_in_float64(mistake: float) -> None:
+    """Errors that are alike in both dtypes are roundings; this is 10⁷ times as large in one of them."""
+    of = {"float32": 1 + mistake * 2**29, "float64": 1 + mistake * 2**29}
+
+    def vjp(c: Array, x: Array, w: Array) -> tuple[Array, Array]:
+        factor = c.dtype.type(of[c.dtype.name])
+        return c @ w.T * factor, x.T @ c * factor
+
+    found = check_function(
+        linear, vjp=vjp, inputs="x=8x24, w=24x40", families=["ordinary"], dtype="float32"
+    )
+    assert found["verdict"] == "deviates"
+
+
 def test_raising_when_it_is_asked_again_is_found_and_loses_nothing() -> None:
     calls = []
 
