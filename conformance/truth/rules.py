@@ -437,10 +437,18 @@ def _multiplied(m: Any, E: Any, y: Any, operands: Any) -> Any:
     (a, b), (e, f) = operands, E
     if isinstance(e, float) or isinstance(f, float):
         return by(f, m(a)) if isinstance(e, float) else by(e, m(b))
-    found = e * m(b) + f * m(a) + e * f
+    found = _plus(_plus(np.asarray(e * m(b)), f * m(a)), e * f)
     if np.isfinite(np.sum(found)):
         return found
     return by(e, m(b)) + by(f, m(a)) + by(e, f)
+
+
+def _plus(total: Any, more: Any) -> Any:
+    """In place, where it fits: draws are large."""
+    if total.shape != np.shape(more):
+        return total + more
+    total += more
+    return total
 
 
 def _divided(m: Any, E: Any, y: Any, operands: Any) -> Any:

@@ -208,7 +208,7 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
     "softplus": (
         (_soft, _logistic),
         (lambda a: np.logaddexp(0, a).astype(a.dtype), lambda a: -np.expm1(-_soft(a))),
-        (lambda a: np.where(a > 30, a, np.log1p(np.exp(np.minimum(a, 30)))), lambda a: 1 / (1 + np.exp(-a))),
+        (lambda a: np.where(a > 40, a, np.log1p(np.exp(np.minimum(a, 40)))), lambda a: 1 / (1 + np.exp(-a))),
         (_soft, lambda a: np.exp(a - _soft(a))),
     ),
     "softsign": (

@@ -130,6 +130,25 @@ class Certificate:
 
     def __post_init__(self) -> None:
         self._unread = self.recording.again()
+        self._rounded: tuple[Reading, dict[Any, Reals], Model] | None = None
+
+    def at_zero(self) -> Certificate:
+        """The same at cotangents of 0. There every gradient is 0, exactly, and of any right code; nothing is
+        computed again."""
+        zero = {n: np.zeros_like(c) for n, c in self.cotangents.items()}
+        found = replace(self, cotangents=zero, straddling=0)
+        known = {q: np.isfinite(e.hi + e.rad) for q, e in self.truth.items() if q[0] == "d"}
+        zeros = {
+            q: Enclosure(np.where(k, 0.0, np.nan), np.zeros(k.shape), np.where(k, 0.0, np.inf))
+            for q, k in known.items()
+        }
+        vars(found).update(
+            truth={**self.truth, **zeros},
+            s={**self.s, **{q: np.where(k, 0.0, np.inf) for q, k in known.items()}},
+            sums=[],
+            choices={},
+        )
+        return found
 
     @cached_property
     def read(self) -> Reading:
@@ -170,7 +189,8 @@ class Certificate:
         """
         if not self.tied:
             return []
-        shared = self._of_both_sides(replace(self._model(), free=False))
+        model = replace(self._model(), free=False)
+        shared = self._of_both_sides(errors(self.recording.tape, self.read, model), model)
         known = {n: self.read.at[q] for n in self.wrt if (q := ("d", n)) in self.read.at}
         tied = [n for n in known if (shared["d", n] < self.s["d", n]).any()]
         tied = [n for n in tied if not any(self._same_without(m, n) for m in self.extremes)]
@@ -235,7 +255,7 @@ class Certificate:
         return self.recording.tape.nodes[: top + 1]
 
     def _enough(self, reading: Reading) -> bool:
-        s = errors(self.recording.tape, reading, self._model())
+        _, s, _ = self._rounded = self._read_in_errors(reading)
         return all(
             bool((e.narrow() | (e.rad <= KNOWN_ENOUGH * s[key])).all())
             for key, e in reading.at.items()
@@ -257,20 +277,24 @@ class Certificate:
         }
         return {key: whole.get(key, np.zeros(e.hi.shape)) for key, e in self.truth.items()}
 
+    def _read_in_errors(self, reading: Reading) -> tuple[Reading, dict[Any, Reals], Model]:
+        model = self._model()
+        return reading, errors(self.recording.tape, reading, model), model
+
     @cached_property
     def _errors(self) -> dict[Any, Reals]:
-        model = self._model()
-        found = self._of_both_sides(model)
+        reading = self.read  # of which errors may have been asked, to see whether it is known enough
+        if self._rounded is None or self._rounded[0] is not reading:
+            self._rounded = self._read_in_errors(reading)
+        _, found, model = self._rounded
         self.straddling = model.straddled
-        return found
+        return self._of_both_sides(found, model)
 
-    def _of_both_sides(self, model: Model) -> dict[Any, Reals]:
+    def _of_both_sides(self, found: dict[Any, Reals], model: Model) -> dict[Any, Reals]:
         """Root mean square errors; where a comparison may go either way, with the other side's roundings."""
-        tape = self.recording.tape
-        found = errors(tape, self.read, model)
         if not model.straddled:
             return found
-        beside = errors(tape, self.read, replace(model, sides=False))
+        beside = errors(self.recording.tape, self.read, replace(model, sides=False))
         return {key: np.where(s == beside[key], s, s + beside[key]) for key, s in found.items()}
 
     def _without(self, found: dict[Quantity, Reals], name: str, n: str) -> None:
