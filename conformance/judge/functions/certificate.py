@@ -187,7 +187,8 @@ class Certificate:
         it. Where they are moved together it has a derivative, which is the sum. That it is the same however
         they share is seen by sharing in other parts. Only what rounding may do to each of them counts then.
         """
-        if not self.tied:
+        _ = self._errors
+        if not self.tied or not self.straddling:  # what is equal is within reach of a kink
             return []
         model = replace(self._model(), free=False)
         shared = self._of_both_sides(errors(self.recording.tape, self.read, model), model)
