@@ -221,6 +221,13 @@ SAMPLES: dict[str, list[tuple[Callable[..., Any], dict[str, Any]]]] = {
     "as_strided": [one(lambda x: x.as_strided((3, 2), (2, 1), 1), X)],
     "constant_pad_nd": [one(lambda x: F.pad(x, (1, 2, -1, 1)), X), one(lambda x: F.pad(x, (1, 2), value=2.5), X)],
     "embedding": [one(lambda w: F.embedding(GRID, w), X), one(lambda w: F.embedding(GRID, w, padding_idx=2), X)],
+    "_embedding_bag": [one(lambda w: aten._embedding_bag(w, GRID[0], IDS[:1] * 0, mode=0)[0], X)],
+    "_embedding_bag_forward_only": [
+        one(lambda w: F.embedding_bag(GRID, w, mode="mean", padding_idx=1), X),
+        one(lambda w: F.embedding_bag(GRID[0], w, torch.tensor([0, 3, 3]), mode="mean"), X),
+        one(lambda w, e: F.embedding_bag(GRID, w, mode="sum", per_sample_weights=e), X, Y[:2])],
+    "_trilinear": [one(lambda x, y, w: F.bilinear(x, y, w), X, Y, normal(2, 4, 4))],
+    "_cdist_forward": [one(torch.cdist, X, Y), one(lambda x, y: torch.cdist(x, y, p=1), X, Y)],
     "index_put": [one(lambda x, y: x.index_put((IDS,), y, accumulate=True), X, Y), one(lambda x, y: x.index_put((torch.tensor([2, 0]),), y), X, ROW),
                   one(lambda x: aten.index_put(x, [None, IDS], torch.tensor(2.5, dtype=x.dtype), True), X)],
     "_unsafe_index_put": [one(lambda x, y: aten._unsafe_index_put(x, [IDS], y, True), X, Y)],

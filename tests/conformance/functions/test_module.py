@@ -448,6 +448,16 @@ def test_a_random_module_is_not_accused(seed: int) -> None:
     assert found["exit_code"] == 0, describe(found)
 
 
+@pytest.mark.filterwarnings("ignore")  # it is deprecated, and used
+def test_a_weight_that_a_hook_computes_is_copied() -> None:
+    net = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 4)), nn.Tanh())
+    net(torch.ones(1, 3))  # leaves a weight that is no leaf
+    found = check_module(net, input="2x3", families=["ordinary"])
+    assert found["verdict"] == "conforms", describe(found)
+    quantities = {j["quantity"] for j in found["whole"]["judged"]}
+    assert {"∂0.weight_g", "∂0.weight_v"} <= quantities
+
+
 # --- JAX ------------------------------------------------------------------------------------------
 
 jax = pytest.importorskip("jax")

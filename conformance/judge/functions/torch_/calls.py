@@ -9,7 +9,6 @@ operands, and no piece is blamed for another: it is the tape, cut at its marks.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -44,6 +43,7 @@ from conformance.judge.functions.torch_.candidate import (
 from conformance.judge.functions.torch_.given import (
     DTYPES,
     Given,
+    copied,
     numbers_of,
     tensor_of,
 )
@@ -172,7 +172,7 @@ class Call:
         """Its own code, as a function of tensors."""
         own = list(self.parameters)
         # a copy, since what is traced is left with tensors of the tracer's
-        target = copy.deepcopy(self.target) if self.is_module else self.target
+        target = copied(self.target) if self.is_module else self.target
 
         def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
             free = iter([x for n, x in t.items() if n not in self.parameters])
@@ -368,7 +368,7 @@ def _passed(
     laid: Callable[[Tensor], Tensor] = lambda t: t,
 ) -> _Passed:
     """A copy of the network, run as its owner runs it. Raises whatever it raises."""
-    own = copy.deepcopy(net).to(DTYPES[dtype])
+    own = copied(net).to(DTYPES[dtype])
     parameters: dict[str, Tensor] = dict(own.named_parameters())
     for n, p in parameters.items():
         p.grad = None
@@ -379,7 +379,7 @@ def _passed(
         t.requires_grad_(t.is_floating_point())
     if witness is not None:
         witness.names = {id(p): n for n, p in parameters.items()}
-        pairs = zip(own.modules(), copy.deepcopy(own).modules(), strict=True)
+        pairs = zip(own.modules(), copied(own).modules(), strict=True)
         witness.before = {id(m): spare for m, spare in pairs}
     whole = [("", own), *([(LOSS, loss)] if loss is not None else [])]
     watching = intercepted(whole, witness.met) if witness is not None else nullcontext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ __all__ = [
     "as_given",
     "as_module",
     "buffers_of",
+    "copied",
     "forward_of",
     "leaves_of",
     "name_of",
@@ -30,6 +32,14 @@ __all__ = [
     "parameters_of",
     "tensor_of",
 ]
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """A deep copy. What a module keeps that is computed from its parameters, as the old weight_norm does, it
+    computes again; torch refuses to copy it."""
+    kept = (x for m in net.modules() for x in vars(m).values())
+    computed = [x for x in kept if isinstance(x, Tensor) and not x.is_leaf]
+    return copy.deepcopy(net, {id(x): x.detach().clone() for x in computed})
 
 
 DTYPES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from conformance.judge.functions.torch_.calls import AsItIs, arguments, argument
 from conformance.judge.functions.torch_.given import (
     Given,
     as_module,
+    copied,
     parameters_of,
     tensor_of,
 )
@@ -72,7 +72,7 @@ class _Whole:
     def given_as(self, inputs: Table) -> Given:
         own = [n for n, _ in (*self.net.named_parameters(), *self.net.named_buffers())]
         buffers = {n: b for n, b in self.net.named_buffers() if n not in inputs}
-        net = copy.deepcopy(self.net)  # what is traced is left with tensors of the tracer's
+        net = copied(self.net)  # what is traced is left with tensors of the tracer's
 
         def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
             state = {n: x for n, x in t.items() if n in own} | dict(b)
@@ -140,7 +140,7 @@ def target_of(net: nn.Module, inputs: Table, loss: str) -> Asked:
         )
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         args, kwargs = arguments(net, {n: tensor_of(M, "float64") for n, M in inputs.items()})
-        y = copy.deepcopy(net).double()(*args, **kwargs)
+        y = copied(net).double()(*args, **kwargs)
     if not isinstance(y, Tensor):
         raise RefusedError(
             f"the network returns a {type(y).__name__}, and the loss {loss} takes one tensor; expected "

@@ -497,6 +497,30 @@ def _embedded(call: Call) -> Value:
     return at.where((at_ == padding)[..., None], op.stop(rows), rows)
 
 
+@aten("_embedding_bag", "_embedding_bag_forward_only")
+def _bags(call: Call) -> Any:
+    """The sum, or the mean, of the rows of each bag, without those of `padding_idx`."""
+    of = by_name(call.func, call.args, call.kwargs)
+    if of["mode"] == 2:
+        raise RecordingError(
+            "an EmbeddingBag's max is not known to the tape; expected sum or mean."
+        )
+    indices, starts = (numbers_of(_settled(call, of[n])) for n in ("indices", "offsets"))
+    bags = len(call.out[0])
+    bag = np.searchsorted(starts[:bags], np.arange(len(indices)), side="right") - 1
+    kept = indices != of["padding_idx"]
+    rows = at.moved(call.value(of["weight"]), lambda p: p[indices[kept].astype(np.intp)])
+    if of["per_sample_weights"] is not None:
+        each = at.moved(call.value(of["per_sample_weights"]), lambda p: p[kept][:, None])
+        rows = _mul(rows, each)
+    zeros = at.constant(call.tape, np.zeros(call.out[0].shape))
+    found = _added_at(zeros, _places_of(call.out[0])[torch.from_numpy(bag[kept])], rows)
+    if of["mode"] == 1:
+        counts = np.bincount(bag[kept], minlength=bags)
+        found = _div(found, np.maximum(counts, 1.0)[:, None])
+    return (found, *call.out[1:])
+
+
 def _added_at(a: Value, targets: Tensor, values: Value) -> Value:
     """a, flattened, with each value added at its place."""
     flat = at.reshape(a, (product(a.shape),))
@@ -792,11 +816,36 @@ def _addmm(a: Any, b: Any, c: Any, beta: float = 1, alpha: float = 1) -> Value:
     return _onto(found, start, b.shape[-1])
 
 
+@values("_trilinear")
+def _trilinear(
+    a: Any, b: Any, c: Any, ones_in_a: Sequence[int], ones_in_b: Sequence[int], ones_in_c: Sequence[int],
+    dim: Sequence[int], unroll_dim: int = 1,
+) -> Value:  # fmt: skip
+    """Σ abc over some axes; each lacks axes that the others have: `nn.Bilinear`."""
+    ab = _mul(_with_axes(a, ones_in_a), _with_axes(b, ones_in_b))
+    found: Value = _sum(_mul(ab, _with_axes(c, ones_in_c)), dim)
+    return found
+
+
+def _with_axes(x: Any, axes: Sequence[int]) -> Any:
+    """Axes of length 1 more, at these places of what comes out."""
+    if isinstance(x, Value):
+        return at.moved(x, lambda p: np.expand_dims(p, tuple(axes)))
+    return np.expand_dims(x, tuple(axes))
+
+
 def _onto(found: Any, start: Any, terms: int) -> Value:
     """A sum of products, and what it may begin with: a bias."""
     if not isinstance(found, Value) or not isinstance(start, Value):
         return _add(start, found)
     return at.apply("onto", found, start, terms=terms)
+
+
+@values("_cdist_forward")
+def _distances(a: Any, b: Any, p: float, mode: int | None = None) -> Value:
+    """‖aᵢ − bⱼ‖_p."""
+    found: Value = _norm(_sub(_with_axes(a, [-2]), _with_axes(b, [-3])), p, -1)
+    return found
 
 
 @aten("convolution")
