@@ -123,8 +123,11 @@ RIGHT = {
     "HalfPromotes": 'dtypes=("float64",)',
     "OptionalTargets": 'returns=("dW", "db")',
     "Property": 'returns=("dW", "db")',
+    "Pairs": '"dW": [got[l - 1][0] for l in range(1, len(p.sizes))]',
+    "Named": 'net.parameters[f"W{l}"] for l in range(1, len(p.sizes))',
 }
 WRONG = {
+    "SlopeAtTheOutput": "the derivative is taken at the output instead of the pre-activation",
     "LastWeightsBelow": "L3",
     "BiasAveraged": "the bias's gradient is averaged over the batch",
     "BiasNotSummed": "db_1 has shape",

@@ -19,14 +19,14 @@ from conformance.commands.wire.match import Leaf
 from conformance.implementations.convention import Given
 from conformance.tools.trouble import reason
 
-__all__ = ["Diary", "Hand", "hands", "leaves"]
+__all__ = ["Attribute", "Diary", "Hand", "hands", "leaves"]
 
 Theirs: TypeAlias = Any
 Path: TypeAlias = tuple[Any, ...]
 
 SIZES = re.compile("size|layer|dim|width|unit|neuron|node|shape|arch|structure|topolog", re.I)
 FORWARD = re.compile("forward|feed|predict|propagat|call|infer|output|run", re.I)
-BACKWARD = re.compile("back|grad|bprop|train|update|step|learn|fit|cost|loss", re.I)
+BACKWARD = re.compile("back|grad|delta|bprop|train|update|step|learn|fit|cost|loss", re.I)
 ARGUMENTS: Sequence[tuple[str, str]] = (
     (r"^(x|xs|inputs?|data|features?|examples?|a0|batch|x_?(train|batch|i|data)?)$", "p.X"),
     (r"^(y|ys|t|targets?|labels?|expected|true|y_?(true|train|batch|i|data)?|desired.*)$", "p.Y"),
@@ -43,6 +43,12 @@ class Hand:
     lines: tuple[str, ...]
     ask: Callable[[Given], Theirs]
     biased: bool = False  # it has places for biases
+
+
+class Attribute(str):
+    """A part of a path that is an attribute; others are keys and places."""
+
+    __slots__ = ()
 
 
 class _Slots(NamedTuple):
@@ -98,8 +104,11 @@ def hands(
                 f"{made} was made, and keeps no weights of the widths {widths}, in any form tried",
             )
         elif not calls:
+            own = ", ".join(_methods(net)) or "no method"
             diary.note(
-                2, f"its weights were found, and no method of {made} that may have their gradients"
+                2,
+                f"its weights were found, and no method whose name says that it has their gradients "
+                f"(back, grad, delta, train, step, …): {made} has {own}",
             )
         for slots in found:
             for lines, call in calls:
@@ -210,7 +219,7 @@ def _slots(net: Theirs, sizes: Sequence[int]) -> Iterator[_Slots]:
 
 
 def _attributes(x: Theirs) -> dict[str, Theirs]:
-    return dict(vars(x)) if hasattr(x, "__dict__") else {}
+    return {Attribute(k): v for k, v in vars(x).items()} if hasattr(x, "__dict__") else {}
 
 
 def _as_lists(w: str, b: str) -> _Slots:
@@ -297,9 +306,7 @@ def _as_layers(name: str, w: str, b: str) -> _Slots:
 
 def _calls(net: Theirs) -> Iterator[tuple[tuple[str, ...], Callable[[Theirs, Given], Theirs]]]:
     """Methods that may compute gradients: alone, or after one that computes the output."""
-    methods = [
-        m for m in dir(net) if (m == "__call__" or not m.startswith("_")) and _is_method(net, m)
-    ]
+    methods = _methods(net)
     backward = sorted(
         (m for m in methods if BACKWARD.search(m)), key=lambda m: ("back" not in m, "grad" not in m)
     )
@@ -308,6 +315,12 @@ def _calls(net: Theirs) -> Iterator[tuple[tuple[str, ...], Callable[[Theirs, Giv
         for f in ("", *forward):
             for given in _arguments(_wanted(getattr(net, b)), bool(f)):
                 yield _call(f, b, given)
+
+
+def _methods(net: Theirs) -> list[str]:
+    return [
+        m for m in dir(net) if (m == "__call__" or not m.startswith("_")) and _is_method(net, m)
+    ]
 
 
 def _is_method(net: Theirs, name: str) -> bool:
@@ -361,7 +374,7 @@ def _same(now: Any, before: Any) -> bool:
 def _at(net: Theirs, path: Path) -> Any:
     x: Theirs = net
     for part in path:
-        x = getattr(x, part) if isinstance(part, str) and hasattr(x, part) else x[part]
+        x = getattr(x, part) if isinstance(part, Attribute) else x[part]
     return x
 
 
@@ -389,4 +402,5 @@ def leaves(
         and not callable(x)
     ):
         seen.add(id(x))
-        yield from leaves(dict(vars(x)), path, layers, seen)
+        for name, v in _attributes(x).items():
+            yield from leaves(v, (*path, name), layers, seen)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from conformance.commands.wire.hands import Attribute
 from conformance.commands.wire.match import WEIGHTS
 from conformance.commands.wire.search import SAME, SIZES, Found
-from conformance.implementations.convention import Convention
+from conformance.implementations.convention import CLASSIFY, Convention
 from conformance.tools.trouble import RefusedError
 
 __all__ = ["imported", "written"]
@@ -52,31 +53,37 @@ def _parts(found: Found) -> dict[str, _Part]:
             parts[q] = _Part({0: layers[L][0]}, layers[L][1])
         elif set(layers) == set(range(1, L + 1)):
             parts[q] = _Part({l: layers[l][0] for l in sorted(layers)}, layers[L][1])
-        elif q in (*WEIGHTS, "db", "b_new") and (guess := _neighbours(found, layers)) is not None:
-            parts[q] = _Part(
-                guess, layers[max(layers)][1]
-            )  # wrong in some layers: wired all the same
+        elif q in (*WEIGHTS, "db", "b_new"):  # wrong in some layers: wired all the same
+            l, (path, factor) = max(layers.items())
+            if guess := _neighbours(found, l, path):
+                parts[q] = _Part(guess, factor)
     return parts
 
 
-def _neighbours(found: Found, layers: Mapping[int, tuple[Path_, float]]) -> dict[int, Path_] | None:
-    """The paths of all layers of a list of which some were recognised."""
-    L = found.p.depth
-    there = {leaf.path for leaf in found.bag}
-    l, (path, _) = max(layers.items())
-    for i, part in enumerate(path):
-        if part == l - 1 or part == l:
-            every = {k: (*path[:i], part - l + k, *path[i + 1 :]) for k in range(1, L + 1)}
-        elif isinstance(part, str) and part.endswith(str(l)):
-            every = {
-                k: (*path[:i], f"{part[: -len(str(l))]}{k}", *path[i + 1 :])
-                for k in range(1, L + 1)
-            }
-        else:
-            continue
-        if there >= set(every.values()):
+def _neighbours(found: Found, l: int, path: Path_) -> dict[int, Path_] | None:
+    """The paths of all layers, where the one of layer l was recognised, or may be: of the sizes of W_k, of
+    [W_k; b_k] or of b_k."""
+    sizes = {leaf.path: leaf.value.size for leaf in found.bag}
+    widths = {k: M.shape[1] for k, M in found.p.W.items()}
+    weights = {k: found.p.weights(k).size for k in widths}
+    whole = {k: weights[k] + widths[k] for k in widths}
+    expected = next((of for of in (weights, whole, widths) if of[l] == sizes[path]), None)
+    for every in _counted(l, path, found.p.depth) if expected else ():
+        if expected and all(sizes.get(every[k]) == n for k, n in expected.items()):
             return every
     return None
+
+
+def _counted(l: int, path: Path_, L: int) -> Iterator[dict[int, Path_]]:
+    """Each way in which a path may count layers, of which it is the l-th: by a place, or by a number at the
+    end of a name."""
+    for i, part in enumerate(path):
+        head, tail, of = path[:i], path[i + 1 :], type(part)
+        if isinstance(part, int) and part in (l - 1, l):
+            yield {k: (*head, part - l + k, *tail) for k in range(1, L + 1)}
+        elif isinstance(part, str) and part.endswith(str(l)):
+            stem = part[: -len(str(l))]
+            yield {k: (*head, of(f"{stem}{k}"), *tail) for k in range(1, L + 1)}
 
 
 def written(found: Found, name: str) -> list[str]:
@@ -130,13 +137,12 @@ def _with_biases(found: Found, parts: dict[str, _Part]) -> None:
     absorbed = found.convention.bias.startswith("absorbed")
     if W not in parts or b in parts or not found.hand.biased or absorbed:
         return
-    L, M = found.p.depth, found.p.W
+    L = found.p.depth
     taken = {path for part in parts.values() for path in part.paths.values()}
-    sizes = {leaf.path: leaf.value.size for leaf in found.bag if leaf.path not in taken}
-    for path, size in sizes.items():
-        if size == M[L].shape[1]:
-            guess = _neighbours(found, {L: (path, 0.0)})
-            if guess and all(sizes.get(guess[l]) == M[l].shape[1] for l in M):
+    for leaf in found.bag:
+        if leaf.path not in taken and leaf.value.size == found.p.W[L].shape[1]:
+            guess = _neighbours(found, L, leaf.path)
+            if guess and not taken & {*guess.values()}:
                 parts[b] = _Part(guess, parts[W].factor)
                 return
     raise RefusedError(
@@ -150,9 +156,12 @@ def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
     c, p, notes = found.convention, found.p, found.notes
     options = {
         name: repr(getattr(c, name))
-        for name in ("columns", "transposed", "bias", "vectors", "one_example", "labels")
+        for name in ("columns", "transposed", "bias", "vectors", "one_example")
         if getattr(c, name) != getattr(Convention, name)
     }
+    if c.labels:
+        loss = found.fit.network.loss
+        options["labels"] = repr(True if loss in CLASSIFY else (loss,))
     weights = next((parts[q] for q in ("dW", "W_new", "db", "b_new") if q in parts), None)
     if weights is None:
         raise RefusedError(
@@ -180,7 +189,7 @@ def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
             options["example_delta"] = "True"
         elif abs(ratio - 1) > SAME:
             parts.pop("delta")
-    _of_the_loss(found, parts, factor)
+    _of_the_loss(found, parts, found.times(scales[0]) if own_rate else factor)
     return options
 
 
@@ -230,7 +239,11 @@ def _returned(found: Found, parts: Mapping[str, _Part]) -> tuple[list[str], str]
             "what run(p) returns was recognised, and has a form that Convention(returns=…) cannot name; "
             'return a dict of lists, a layer each: {"dW": [dW1, dW2], "db": [db1, db2]}.'
         )
-    taken = [f'"{q}": {_expression(part)}' for q, part in parts.items()]
+    each = {q: _expression(part) for q, part in parts.items()}
+    found.one_depth |= any(
+        e.startswith("[") and ", " in e.partition(" for ")[0] for e in each.values()
+    )
+    taken = [f'"{q}": {e}' for q, e in each.items()]
     got = f"got = {call}" if any(": got" in x or "[got" in x for x in taken) else call
     answer = [f"return {{{', '.join(taken)}}}"]
     if len(answer[0]) > WIDEST:
@@ -272,18 +285,32 @@ def _expression(part: _Part) -> str:
     heads, lasts = {path[:-2] for path in part.paths.values()}, {*ends}
     places = [path[-2] for path in part.paths.values() if isinstance(path[-2], int)]
     name = ends[0]
-    of_layers = isinstance(name, str) and name.isidentifier() and len({*places}) == len(each)
+    of_layers = isinstance(name, Attribute) and len({*places}) == len(each)
     if of_layers and len(heads) == len(lasts) == 1 and places == sorted(places):
         return f'[x.{name} for x in {_python(heads.pop())} if hasattr(x, "{name}")]'
-    return f"[{', '.join(each)}]"
+    return _comprehension(part.paths) or f"[{', '.join(each)}]"
+
+
+def _comprehension(paths: Mapping[int, Path_]) -> str:
+    """[got[l][0] for l in range(L)] of a list of pairs, got[f"dW{l}"] of a dict; "" where layers are not
+    counted by one part of their paths."""
+    first, L = paths[1], max(paths)
+    for i, part in enumerate(first):
+        if isinstance(part, Attribute) or not any(paths == each for each in _counted(1, first, L)):
+            continue
+        if len({path[i] for path in paths.values()}) < L:
+            continue
+        at = f"[l{' - 1' * (part == 0)}]" if isinstance(part, int) else f'[f"{part[:-1]}{{l}}"]'
+        tail = "".join(map(_part, first[i + 1 :]))
+        return f"[{_python(first[:i])}{at}{tail} for l in range(1, len(p.sizes))]"
+    return ""
 
 
 def _python(path: Path_) -> str:
     """got[0], or net.layers[1].dW."""
     source, *rest = path
-    if source == 0:
-        return "got" + "".join(f"[{k!r}]" for k in rest)
-    text = "net"
-    for k in rest:
-        text += f".{k}" if isinstance(k, str) and k.isidentifier() else f"[{k!r}]"
-    return text
+    return ("got" if source == 0 else "net") + "".join(map(_part, rest))
+
+
+def _part(k: Any) -> str:
+    return f".{k}" if isinstance(k, Attribute) else f"[{k!r}]"

@@ -20,6 +20,7 @@ from conformance.implementations import NotRunError
 from conformance.implementations.convention import BIASES, Convention
 from conformance.model.problem import SCALES, Problem
 from conformance.tools.trouble import RefusedError, reason
+from conformance.truth.definitions import LOSSES
 
 __all__ = ["SAME", "SIZES", "Found", "Searched"]
 
@@ -138,13 +139,23 @@ class Searched:
             if self._again_on_another(found):
                 return self._looked_at(found)
         if answers:
-            self.diary.note(
-                4, "what it returned or kept is the gradient of no network that is known"
-            )
+            self.diary.note(4, self._not_known(answers[0]))
         raise RefusedError(
             f"{self.name} fits no convention: {self.diary.text or 'nothing could be tried'}. Write run(self, "
             "p) yourself, with a Convention: docs/implementations.md shows how."
         )
+
+    def _not_known(self, found: Found) -> str:
+        """Why nothing was recognised."""
+        if found.hand.lines:
+            again = self._same(found, found.p) or [found]
+            own, now = ({leaf.path: leaf.value for leaf in of.bag} for of in (found, *again[:1]))
+            if any(not np.array_equal(now[k], own[k]) for k in own.keys() & now.keys()):
+                return (
+                    "asked twice with the same weights, it gives other gradients: it draws random numbers, "
+                    f"or {found.hand.lines[1]} does not change what it computes with"
+                )
+        return "what it returned or kept is the gradient of no network that is known"
 
     # --- whether a guess holds --------------------------------------------------------------------
 
@@ -321,7 +332,8 @@ def _conventions() -> Iterator[Convention]:
         if vectors and bias != "separate" and not one:
             continue
         yield Convention(
-            columns=columns, transposed=transposed, bias=bias, vectors=vectors, one_example=one, labels=labels
+            columns=columns, transposed=transposed, bias=bias, vectors=vectors, one_example=one,
+            labels=tuple(LOSSES) if labels else False,
         )  # fmt: skip
 
 

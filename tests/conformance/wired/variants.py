@@ -96,7 +96,36 @@ class OptionalTargets(Base):
         return super().backprop(X, y)
 
 
+class Pairs(Base):  # (∂L/∂W_l, ∂L/∂b_l) of each layer
+    def backprop(self, X, y):
+        return list(zip(*super().backprop(X, y)))
+
+
+class Named:  # a dict of weights, which are updated
+    def __init__(self, sizes):
+        self.parameters = {}
+        for l, (a, b) in enumerate(zip(sizes, sizes[1:]), 1):
+            self.parameters[f"W{l}"] = np.zeros((a, b))
+            self.parameters[f"b{l}"] = np.zeros((1, b))
+
+    def train_step(self, X, y, rate):
+        own, L = self.parameters, len(self.parameters) // 2
+        net = Base([1])
+        net.weights = [own[f"W{l}"] for l in range(1, L + 1)]
+        net.biases = [own[f"b{l}"] for l in range(1, L + 1)]
+        z, gw, gb = net._computed(X, y)
+        for l in range(1, L + 1):
+            own[f"W{l}"] = own[f"W{l}"] - rate * gw[l - 1]
+            own[f"b{l}"] = own[f"b{l}"] - rate * gb[l - 1]
+        return ((z - y) ** 2).sum() / len(y)
+
+
 # --- wrong ----------------------------------------------------------------------------------------
+
+
+class SlopeAtTheOutput(Base):  # in the layer below the last
+    def slope(self, z, last):
+        return 1 - z**2 if last else 1 - np.tanh(z) ** 2
 
 
 class LastWeightsBelow(Base):  # right with two layers
