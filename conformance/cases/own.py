@@ -25,6 +25,7 @@ from conformance.cases import data
 from conformance.cases.catalogue import ALPHA, DTYPES, CaseError
 from conformance.model.problem import Floats, Problem
 from conformance.tools.trouble import reason
+from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["KINDS", "Network", "from_arrays", "problems", "read_arrays", "read_network"]
 
@@ -36,8 +37,11 @@ KINDS: Mapping[str, str] = {
     "large": "inputs ten times as large, or twice before a logarithm: saturated units",
     "small": "inputs near 0.001",
     "zeros": "weights of 0, and so outputs that do not depend on X",
+    "logits": "one-hot targets, and rows that a softmax takes near ±1000, where exp overflows and is 0",
 }
 """What numbers each network is given."""
+FAR = 1000.0
+"""What is added to, or taken from, all weights of a unit in the last layer: softmax does not change."""
 LOGARITHMIC = ("cross_entropy", "binary_cross_entropy")
 
 
@@ -105,7 +109,7 @@ def _options(text: str, options: list[str]) -> dict[str, Any]:
 def problems(network: Network) -> Iterator[Problem]:
     """The network with its numbers: of each kind, with each batch, bias and dtype that it does not name."""
     of = product(
-        KINDS,
+        [k for k in KINDS if k != "logits" or network.sigma[-1] in ROW_WISE],
         BATCHES if network.batch is None else (network.batch,),
         (False, True) if network.bias is None else (network.bias,),
         DTYPES if network.dtype is None else (network.dtype,),
@@ -147,8 +151,11 @@ class _Wanted:
 def _problem(network: Network, kind: str, wanted: _Wanted) -> Problem:
     seed = [crc32(network.text.encode()), wanted.batch, wanted.bias, crc32(kind.encode())]
     rng = np.random.default_rng(seed)
-    make = data.classes if kind == "classes" else data.typical
+    make = data.classes if kind in ("classes", "logits") else data.typical
     W, X, Y = make(wanted, rng)
+    if kind == "logits":
+        last = W[len(W)]
+        W = {**W, len(W): last + FAR * rng.choice([-1, 1], size=(len(last), 1))}
     if kind == "repeated":
         X, Y = np.repeat(X[:1], wanted.batch, axis=0), np.repeat(Y[:1], wanted.batch, axis=0)
     far = (

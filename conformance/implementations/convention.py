@@ -19,12 +19,14 @@ from conformance.model.problem import QUANTITIES, SCALES, Floats, Problem, Trace
 from conformance.tools.names import unknown
 from conformance.tools.trouble import RefusedError
 
-__all__ = ["Convention", "ConventionError", "Given"]
+__all__ = ["CLASSIFY", "Convention", "ConventionError", "Given"]
 
 BIASES = ("separate", "absorbed", "absorbed first", "none")
 DTYPES = ("float64", "float32")
 NAMES = (*QUANTITIES, "db", "b_new", "loss")
 """What may be returned: a Trace's quantities, with the biases' own where they stand apart."""
+CLASSIFY = ("cross_entropy", "log_softmax_cross_entropy")
+"""The losses whose targets are classes, unless `labels` names others."""
 APART = {"dW": "db", "W_new": "b_new"}
 
 Theirs: TypeAlias = Any
@@ -68,7 +70,8 @@ class Convention:
                  too; or {loss: scale}, where it differs ("mean" for what is not there)
     example_delta  δ_l is ∂/∂A_l of each example's own loss: 1/n comes in with ∂L/∂W_l
     one_example  it takes one example at a time
-    labels       Y is the number of the class, (n,) integers, where the notes have one-hot rows
+    labels       Y is the number of the class, (n,) integers, where the notes have one-hot rows: of the cross
+                 entropies; or of the losses that it names, ("mean_squared_error",)
     returns      the names of what it returns, in order, or of its own names for them: a dict {"dW": "grads"}
                  (A, Z, delta, dW, db, W_new, b_new, loss; "_" for anything else); None where it returns a
                  Trace, or a dict of those
@@ -85,13 +88,13 @@ class Convention:
     scale: str | Mapping[str, str] = "mean"
     example_delta: bool = False
     one_example: bool = False
-    labels: bool = False
+    labels: bool | Sequence[str] = False
     returns: Sequence[str] | Mapping[str, str] | None = None
     dtypes: Sequence[str] = DTYPES
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.returns, str) or isinstance(self.dtypes, str):
+        if any(isinstance(x, str) for x in (self.returns, self.dtypes, self.labels)):
             raise ConventionError('Convention: expected a tuple of names, such as ("dW", "db").')
         for name, value, known in (
             ("bias", self.bias, BIASES),
@@ -122,13 +125,18 @@ class Convention:
             raise NotRunError("it has no bias.")
         if p.bias and self.bias == "separate" and (set(APART.values()) & self._lacking):
             raise NotRunError("it returns no gradient of the biases.")
-        if self.labels and not _one_hot(p.Y):
+        if self.takes_classes(p) and not _one_hot(p.Y):
             raise NotRunError("it takes classes, and the targets are none.")
         if self.one_example and len(p.X) > 1:
             p = p.row(len(p.X) // 2)
         alpha = p.alpha if self.alpha is None else float(p.dtype.type(self.alpha))
         scale = self._scales.get("") or self._scales.get(p.loss, "mean")
         return replace(p, scale=scale, each=self.example_delta, alpha=alpha)
+
+    def takes_classes(self, p: Problem) -> bool:
+        """Whether Y is the number of the class."""
+        of = CLASSIFY if isinstance(self.labels, bool) else self.labels
+        return bool(self.labels) and p.loss in of
 
     @property
     def _lacking(self) -> set[str]:
@@ -139,10 +147,11 @@ class Convention:
     def given(self, p: Problem) -> Given:
         """The problem in this convention: new arrays, which may be written to."""
         X, Y = (M.T if self.columns else M for M in (p.X, p.Y))
-        if self.labels:
+        classes = self.takes_classes(p)
+        if classes:
             Y = p.Y.argmax(axis=1)
         if self.vectors and self.one_example:
-            X, Y = p.X[0], Y if self.labels else p.Y[0]
+            X, Y = p.X[0], Y if classes else p.Y[0]
         apart = self.bias == "separate"
         biases = [M[-1:] if p.bias else np.zeros((1, M.shape[1]), M.dtype) for M in p.W.values()]
         if self.vectors:
@@ -244,6 +253,10 @@ class Convention:
                 f'it returned {q} without {APART[q]}; expected both, or bias="none".'
             )
         column = _array(f"{APART[q]}_{l}", b, p)
+        if column.dtype != p.dtype == A.dtype:
+            raise MalformedError(
+                f"{APART[q]}_{l} has dtype {column.dtype}; expected {p.dtype}, as given."
+            )
         if column.size != A.shape[1] or column.ndim > 2:
             _check(f"{APART[q]}_{l}", column, (A.shape[1], 1) if self.columns else (1, A.shape[1]))
         return np.vstack([A, column.reshape(1, -1)])

@@ -31,7 +31,7 @@ VARIANTS = 8
 """How often its kinds are drawn at most, for one that can do few of them."""
 MOST = 48
 """The most pairs of σ and loss that are all tried."""
-WIDTHS = ((4, 3, 2), (3, 5, 4, 3), (2, 4, 4, 2))
+WIDTHS = ((4, 3, 2), (3, 5, 4, 3), (2, 4, 4, 2), (3, 4, 2, 4, 5, 3))
 """Of networks that are made for an implementation without widths of its own, in turn."""
 
 
@@ -90,8 +90,9 @@ def abilities(name: str, impl: Implementation) -> Abilities | None:
     where it says nothing. Raises NotRunError for names that there are not."""
     theirs: Theirs = getattr(impl, "theirs", None)
     convention: Convention | None = getattr(impl, "convention", None)
-    if convention is not None and isinstance(convention.scale, Mapping):
-        _names(name, "loss", convention.scale, tuple(LOSSES))
+    for of in (convention.scale, convention.labels) if convention is not None else ():
+        if not isinstance(of, str | bool):
+            _names(name, "loss", of, tuple(LOSSES))
     said = [getattr(theirs, of, None) for of in ("activations", "losses", "widths", "depths")]
     if all(x is None for x in said):
         return None
@@ -158,9 +159,11 @@ def made(a: Abilities) -> list[Case]:
             if len(heads) > len(a.activations)
             else list(zip(a.activations, cycle(heads)))
         )
+    shapes = _shapes(a)
+    every = islice(cycle(pairs), max(len(pairs), len(shapes)))  # each shape too
     lines = dict.fromkeys(
         _line(widths, hidden, last, loss)
-        for (hidden, (loss, last)), widths in zip(pairs, cycle(_shapes(a)))
+        for (hidden, (loss, last)), widths in zip(every, cycle(shapes))
     )
     each = max(FEWEST, ceil(ENOUGH / max(1, len(lines))))
     found = {c.id: c for line in lines for c in islice(_cases(line, a), each)}
@@ -188,7 +191,7 @@ def _cases(line: Network, a: Abilities) -> Iterator[Case]:
     for p in _shuffled(line):
         if a.convention is not None and a.convention.one_example:
             p = p.row(len(p.X) // 2)
-        if a.convention is not None and a.convention.labels:
+        if a.convention is not None and a.convention.takes_classes(p):
             p = replace(p, Y=np.eye(p.Y.shape[1], dtype=p.dtype)[p.Y.argmax(axis=1)])
         try:
             case = Case.of(checked(p), close=len(p.X) <= 7)
@@ -205,4 +208,4 @@ def _shuffled(line: Network) -> Iterator[Problem]:
             problems(replace(line, text=f"{line.text} ({variant})" if variant else line.text))
         )
         for i in range(len(every)):
-            yield every[i * 37 % len(every)]  # 37 has no factor in common with their number, 96
+            yield every[i * 37 % len(every)]  # 37 has no factor in common with their number

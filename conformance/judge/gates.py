@@ -51,11 +51,13 @@ def rounds_every_value(name: str) -> bool:
 
 def _in_order(comparisons: Iterable[Comparison], L: int) -> list[Comparison]:
     """Sorted as the algorithm computes them."""
-    layers = range(1, L + 1)
+    layers, comparisons = range(1, L + 1), list(comparisons)
+    alone = not {c.quantity for c in comparisons} & {"delta", "dW"}
     keys: list[Key] = [(q, l) for l in layers for q in ("A", "Z")]
     keys.append(("loss", L))
     keys += [(q, l) for l in reversed(layers) for q in ("delta", "dW")]
-    keys += [("W_new", l) for l in layers]
+    # where new weights are all that is there, what is wrong first is wrong in δ_L
+    keys += [("W_new", l) for l in (reversed(layers) if alone else layers)]
     rank = {key: i for i, key in enumerate(keys)}
     return sorted(comparisons, key=lambda c: rank[c.quantity, c.layer])
 

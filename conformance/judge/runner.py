@@ -244,7 +244,9 @@ def _finished(
     """The row with the number of cases that it ran; an implementation that declined them all has not run."""
     own = [r for r in results if r["implementation"] == row["name"]]
     ran = sum(r["verdict"] != "not-run" for r in own)
-    row = {**row, "cases": ran, "reason": row["reason"] or left_out(row, results, given)}
+    none = "" if own else "none of the cases that were asked for is one that it says it can do."
+    reason = row["reason"] or left_out(row, results, given) or none
+    row = {**row, "cases": ran, "reason": reason}
     return {**row, "status": "not-run"} if row["status"] == "ran" and not ran else row
 
 

@@ -19,6 +19,7 @@ from conformance.implementations import (
 from conformance.implementations.probes import objection, probe
 from conformance.judge.abilities import Abilities, abilities
 from conformance.model.results import Implementation as ImplementationRow
+from conformance.tools.load import user_lines
 from conformance.tools.names import unknown
 from conformance.tools.trouble import RefusedError, not_installed, reason, to_install
 
@@ -104,7 +105,9 @@ def _not_started(row: ImplementationRow, whole: bool, e: BaseException) -> Imple
     if missing and (not whole or missing == IMPLEMENTATIONS[row["name"]].module.rstrip("_")):
         return {**row, "reason": f"{missing} is not installed: {to_install(missing)}."}
     advice = f"; {to_install(missing)}" if missing else ""
-    return {**row, "status": "error", "reason": f"it did not start: {reason(e)}{advice}"}
+    own = [] if whole else user_lines(e)
+    at = f" ({own[-1]})" if own else ""
+    return {**row, "status": "error", "reason": f"it did not start: {reason(e)}{at}{advice}"}
 
 
 def started_now(name: str, probing: bool = True) -> Started:

@@ -207,13 +207,15 @@ def _lines(
 
 
 def _errors(name: str, bad: Sequence[Result]) -> Iterator[str]:
-    """Each distinct error, where the case that is shown does not say it all."""
-    each = Counter(r["message"] for r in bad if r["verdict"] == "error")
-    if len(each) + any(r["verdict"] != "error" for r in bad) < 2:
+    """Each distinct error, and each thing that has no numbers to judge (a dtype, a shape), where the case
+    that is shown does not say it all."""
+    each = Counter((r["verdict"], r["message"]) for r in bad if not r["records"])
+    if len(each) + any(r["records"] for r in bad) < 2:
         return
-    for message, n in each.most_common(ERRORS):
+    for (verdict, message), n in each.most_common(ERRORS):
         of = f"{n:,} case{'' if n == 1 else 's'}"
-        yield from _entry("error", f"{message.removeprefix(f'{name} ').rstrip('.')} ({of})")
+        label = "error" if verdict == "error" else "form"
+        yield from _entry(label, f"{message.removeprefix(f'{name} ').rstrip('.')} ({of})")
     if len(each) > ERRORS:
         yield from _entry("", f"and {len(each) - ERRORS} other errors; the report has all")
 

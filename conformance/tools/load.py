@@ -81,8 +81,13 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as e:
         del sys.modules[name]
+        if isinstance(e, ImportError) and "relative import" in str(e):
+            raise LoadError(
+                f"{path.name} is part of a package ({e}); expected package.module:NAME, given where the "
+                "package can be imported."
+            ) from e
         raise
     return module
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -270,10 +271,29 @@ def test_what_it_does_not_have_is_not_run(options: dict[str, Any], why: str) -> 
 
 
 def test_labels_are_the_places_of_the_ones() -> None:
-    given = Convention(labels=True).given(problem())
+    p = replace(problem(), loss="cross_entropy")
+    given = Convention(labels=True).given(p)
     assert given.Y.tolist() == [0, 1, 1, 0]
     with pytest.raises(NotRunError, match="it takes classes"):
-        Convention(labels=True).problem(problem(Y=np.full((4, 2), 0.5)))
+        Convention(labels=True).problem(replace(p, Y=np.full((4, 2), 0.5)))
+
+
+def test_labels_are_of_the_losses_that_have_classes_or_of_those_that_are_named() -> None:
+    """Else the squared error of the same code, which takes Y as it is, would be given classes."""
+    p = problem()
+    assert p.loss == "mean_squared_error"
+    assert Convention(labels=True).given(p).Y.tolist() == p.Y.tolist()
+    assert Convention(labels=(p.loss,)).given(p).Y.tolist() == [0, 1, 1, 0]
+    with pytest.raises(ConventionError):
+        Convention(labels="cross_entropy")
+
+
+def test_a_bias_gradient_of_another_dtype_is_named() -> None:
+    p = problem()
+    c = Convention(returns=("dW", "db"))
+    dW, db = np.zeros(p.weights(1).shape), np.zeros((1, p.W[1].shape[1]), "f")
+    with pytest.raises(MalformedError, match="db_1 has dtype float32; expected float64"):
+        c.trace(p, ([dW], [db]))
 
 
 def test_its_own_rate() -> None:

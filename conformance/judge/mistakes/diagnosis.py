@@ -26,6 +26,7 @@ from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES, Floats, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result
 from conformance.model.results import Step as StepRow
+from conformance.truth.definitions import ROW_WISE
 from conformance.truth.rounding import Reals
 
 __all__ = ["diagnosis"]
@@ -438,11 +439,26 @@ def _patterns(case: _Case, left: Sequence[Key]) -> Iterator[Finding]:
         yield _described(case, keys, case.suspects[keys[0]])
 
 
+def _beyond_exp(case: _Case) -> str:
+    """Where a softmax is given rows whose exponentials overflow, or are all 0."""
+    p = case.p
+    rows = [l for l in p.sigma if p.sigma[l] in ROW_WISE]
+    with np.errstate(all="ignore"):
+        A = Loop().run(p).A if rows else {}
+    for l in rows:
+        top = A[l].max(axis=-1)
+        if (np.abs(top) > np.log(np.finfo(p.dtype).max)).any():
+            return f"exp overflows, or is 0 throughout a row, in the {p.sigma[l]} of layer {l}"
+    return ""
+
+
 def _described(case: _Case, keys: Sequence[Key], s: Suspect) -> Finding:
     """A deviation that no fault explains, by the pattern of its error."""
     text, suggestion = pattern(
         s.value, s.right, s.tolerance, case.p, case.state.A.get(s.layer), s.quantity
     )
+    if np.isnan(s.value).any() and (row := _beyond_exp(case)):
+        text, suggestion = f"{text}: {row}", "Subtract the maximum of each row before exp."
     where = "" if s.quantity == "loss" else f"layer {s.layer}: "
     more = f" (and in {_where(keys[1:], 0)})" if len(keys) > 1 else ""
     return Finding(

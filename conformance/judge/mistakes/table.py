@@ -859,7 +859,7 @@ ROWS: tuple[Fault, ...] = (
           "σ_{l}(A_{l}) with units dropped", "Switch to evaluation: model.eval()."),
     Fault("sum-order-varies", "sums are taken in another order in every run", "dW", "any", "repeat",
           _layer("dW", _reordered),
-          "Z_{k}ᵀ δ_{l} to the last bits", "Use deterministic kernels, if the same bits are wanted."),
+          "Z_{k}ᵀ δ_{l} to the last bits", "Use deterministic kernels; or say deterministic = False, and it is shown, not failed."),
     Fault("one-example-differs", "one example alone is treated differently: squeeze took its batch axis away", "delta", "L", "row",
           _loss_gradient(lambda s, G: G / s.Z[s.L].shape[1] if s.n == 1 else G),
           "(the right δ_{l})/d_L where n = 1", "Keep the batch axis: no squeeze() without an axis."),
