@@ -131,7 +131,8 @@ WRONG = {
     "LastWeightsBelow": "L3",
     "BiasAveraged": "the bias's gradient is averaged over the batch",
     "BiasNotSummed": "db_1 has shape",
-    "LossByThree": "note: the loss that it returns is 0.333333 times the one whose gradient it returns.",
+    "LossByThree": "note: its loss is the 'mean-over-all', and its gradient that of the 'mean'.",
+    "LossOfTheMean": "the 1/n of the loss is missing in its gradient",
 }
 NEITHER = {
     "NoBiasGradient": "it has biases, and no gradient of theirs was recognised",

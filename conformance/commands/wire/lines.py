@@ -181,6 +181,13 @@ def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
         )
     if own_rate:
         options["alpha"] = f"{factor * p.alpha / found.times(scales[0]):.6g}"
+    if "loss" in parts and not own_rate:
+        of_loss = found.scales(parts["loss"].factor, parts["loss"].recognised)
+        if of_loss and not {*of_loss} & {*scales}:  # the gradient is held to the loss that it returns
+            notes.append(
+                f"its loss is the {of_loss[0]!r}, and its gradient that of the {scales[0]!r}."
+            )
+            scales, factor = of_loss, found.times(of_loss[0])
     if scales[0] != "mean":
         options["scale"] = repr(scales[0])
     if "delta" in parts and len(p.X) > 1:

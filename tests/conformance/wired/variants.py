@@ -156,6 +156,13 @@ class LossByThree(Base):
         return ((z - y) ** 2).sum() / len(y) / 3, gw, gb
 
 
+class LossOfTheMean(Base):  # and the gradient of the sum
+    def backprop(self, X, y):
+        z, gw, gb = self._computed(X, y)
+        n = len(y)
+        return ((z - y) ** 2).sum() / n, [n * g for g in gw], [n * g for g in gb]
+
+
 class WithoutSlopeAtTheOutput(Base):  # or right, if the cross entropy is meant
     def first(self, z, y):
         return (z - y) / len(y)
