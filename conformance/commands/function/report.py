@@ -55,14 +55,14 @@ def render(found: FunctionResults) -> str:
         sections=sections,
         kept=kept(plain),
         not_returned=not_returned(plain),
-        brief=False,
         **parts,
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8
 
 
-def parts_of(found: FunctionResults) -> dict[str, object]:
-    """What functionwrong.html and functiondata.html show: sets of data down, quantities across."""
+def parts_of(found: FunctionResults, brief: bool = False) -> dict[str, object]:
+    """What functionwrong.html and functiondata.html show: sets of data down, quantities across, unless it is
+    `brief`."""
     rows: dict[tuple[str, str], dict[str, Judged]] = {}
     for j in found["judged"]:
         rows.setdefault((j["family"], j["cotangent"]), {})[j["quantity"]] = j
@@ -77,6 +77,7 @@ def parts_of(found: FunctionResults) -> dict[str, object]:
         "worst": worst,
         "blind": most_blind(found),
         "bad": worst_of(found),
+        "brief": brief,
     }
 
 

@@ -42,7 +42,6 @@ def render(found: ModuleResults) -> str:
         css=own_file("report.css"),
         sections=sections,
         wrong=wrong,
-        brief=True,  # a quantity a parameter is too many for a matrix
-        **parts_of(plain["whole"]),
+        **parts_of(plain["whole"], brief=True),  # a quantity a parameter is too many for a matrix
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8
