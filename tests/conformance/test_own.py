@@ -469,11 +469,17 @@ FILES = {
     "from collections import Mapping": (  # no pip install would help
         "error",
         "it did not start: ImportError: cannot import name 'Mapping' from 'collections' "
-        f"({collections.__file__})",
+        f"({collections.__file__}) (broken.py:1 in <module>: from collections import Mapping)",
     ),
     "def (:": ("error", "it did not start: SyntaxError: invalid syntax (broken.py, line 1)"),
-    "1 / 0": ("error", "it did not start: ZeroDivisionError: division by zero"),
-    "raise SystemExit(3)": ("error", "it did not start: SystemExit: 3"),
+    "1 / 0": (
+        "error",
+        "it did not start: ZeroDivisionError: division by zero (broken.py:1 in <module>: 1 / 0)",
+    ),
+    "raise SystemExit(3)": (
+        "error",
+        "it did not start: SystemExit: 3 (broken.py:1 in <module>: raise SystemExit(3))",
+    ),
 }
 
 

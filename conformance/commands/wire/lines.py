@@ -183,7 +183,9 @@ def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
         options["alpha"] = f"{factor * p.alpha / found.times(scales[0]):.6g}"
     if "loss" in parts and not own_rate:
         of_loss = found.scales(parts["loss"].factor, parts["loss"].recognised)
-        if of_loss and not {*of_loss} & {*scales}:  # the gradient is held to the loss that it returns
+        if of_loss and not {*of_loss} & {
+            *scales
+        }:  # the gradient is held to the loss that it returns
             notes.append(
                 f"its loss is the {of_loss[0]!r}, and its gradient that of the {scales[0]!r}."
             )
