@@ -133,6 +133,8 @@ def _context(c: Check) -> dict[str, object]:
 
 def _counted(c: Check) -> list[tuple[str, int]]:
     severities = [f["severity"] for f in c["findings"]]
+    gradients = c.get("gradients")
+    severities += ["error"] * (gradients is not None and gradients["exit_code"] == 1)
     return [(s, severities.count(s)) for s in ("error", "inaccurate", "warning", "note")]
 
 

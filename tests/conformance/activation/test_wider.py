@@ -112,6 +112,8 @@ def test_a_wrong_gradient_of_a_parameter_is_wrong() -> None:
     assert c["message"].startswith("The gradients of its parameters (weight): ∂weight is wrong on")
     assert "✗ ∂weight  deviates" in describe(c)
     page = render(c)
+    assert "None of σ itself. What is wrong are the" in page
+    assert "there is nothing to warn of" not in page
     assert "Gradients of parameters" in page
     assert "∂weight" in page
 
