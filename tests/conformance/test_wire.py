@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from fast import fast
 
 from conformance.commands.main import main
+from conformance.commands.wire.lines import written
+from conformance.commands.wire.search import Searched
+from conformance.commands.wire.wiring import judged
+from conformance.tools.load import load
+from conformance.tools.trouble import RefusedError
 
 FOLDER = Path(__file__).parent / "wired"
 
@@ -225,3 +231,32 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
 def test_what_does_not_exist_is_told() -> None:
     assert "there is no file" in wire("nowhere.py:Network").output
     assert "has no 'Mdoel'. Did you mean 'Model'?" in wire(f"{FOLDER}/dicts.py:Mdoel").output
+
+
+# --- the search alone, in this process --------------------------------------------------------------
+
+LINES = {
+    **{network: parts[0] for network, parts in FOUND.items()},
+    **{f"variants.py:{name}": RIGHT[name] for name in RIGHT if name != "Momentum"},
+}
+
+
+@pytest.mark.parametrize("network", LINES)
+def test_the_lines_that_are_found(network: str) -> None:
+    name = network.rpartition(":")[2]
+    with np.errstate(all="ignore"):
+        found = Searched(load(f"{FOLDER}/{network}"), name).best()
+    assert LINES[network] in "\n".join(written(found, name))
+
+
+@pytest.mark.parametrize("name", [n for n in NEITHER if n != "Asks"])  # pytest has standard input
+def test_the_search_says_why_nothing_fits(name: str) -> None:
+    with np.errstate(all="ignore"), pytest.raises(RefusedError) as e:
+        written(Searched(load(f"{FOLDER}/variants.py:{name}"), name).best(), name)
+    assert NEITHER[name] in str(e.value)
+
+
+def test_what_is_found_is_judged() -> None:
+    found = judged({"network": f"{FOLDER}/variants.py:BiasNotSummed"})
+    assert found["summary"]["exit_code"] == 1
+    assert found["lines"][0] == "from variants import BiasNotSummed"
