@@ -10,16 +10,15 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from conformance.commands.wire.match import Leaf
+from conformance.commands.wire.leaves import at, attributes, leaves
 from conformance.implementations.convention import Given
 from conformance.tools.trouble import reason
 
-__all__ = ["Attribute", "Diary", "Hand", "hands", "leaves"]
+__all__ = ["Diary", "Hand", "hands"]
 
 Theirs: TypeAlias = Any
 Path: TypeAlias = tuple[Any, ...]
@@ -43,12 +42,6 @@ class Hand:
     lines: tuple[str, ...]
     ask: Callable[[Given], Theirs]
     biased: bool = False  # it has places for biases
-
-
-class Attribute(str):
-    """A part of a path that is an attribute; others are keys and places."""
-
-    __slots__ = ()
 
 
 class _Slots(NamedTuple):
@@ -185,7 +178,7 @@ def _meaning(parameter: str) -> str:
 
 def _slots(net: Theirs, sizes: Sequence[int]) -> Iterator[_Slots]:
     """Lists of matrices; attributes that are matrices; layers that have one each."""
-    kept = {k: v for k, v in _attributes(net).items() if not callable(v)}
+    kept = {k: v for k, v in attributes(net).items() if not callable(v)}
     L = len(sizes) - 1
 
     def fit(M: Theirs, l: int) -> bool:
@@ -216,10 +209,6 @@ def _slots(net: Theirs, sizes: Sequence[int]) -> Iterator[_Slots]:
     for name, v in kept.items():
         if isinstance(v, list) and (of := _layer_names(v, fit, bias, L)):
             yield _as_layers(name, *of)
-
-
-def _attributes(x: Theirs) -> dict[str, Theirs]:
-    return {Attribute(k): v for k, v in vars(x).items()} if hasattr(x, "__dict__") else {}
 
 
 def _as_lists(w: str, b: str) -> _Slots:
@@ -271,14 +260,14 @@ def _layer_names(
     L: int,
 ) -> tuple[str, str] | None:
     for layer in layers:
-        for w, v in _attributes(layer).items():
+        for w, v in attributes(layer).items():
             having = [x for x in layers if hasattr(x, w)]
             if (
                 len(having) == L
                 and fit(v, 1)
                 and all(fit(getattr(x, w), l) for l, x in enumerate(having, 1))
             ):
-                of = _attributes(having[0])
+                of = attributes(having[0])
                 b = next((k for k in of if k != w and bias(of[k], 1)), "")
                 return w, b
     return None
@@ -353,7 +342,7 @@ def _call(
         before = _snapshot(net)
         returned = getattr(net, b)(*(values[g] for g in given))
         changed = {k: v for k, v in _snapshot(net).items() if not _same(v, before.get(k))}
-        return returned, {k: _at(net, k) for k in changed}
+        return returned, {k: at(net, k) for k in changed}
 
     asked = f"net.{b}({', '.join(given)})"
     if not f:
@@ -364,43 +353,8 @@ def _call(
 
 def _snapshot(net: Theirs) -> dict[Path, Any]:
     """The arrays among the attributes of the network and of its layers, copied."""
-    return {leaf.path: leaf.value.copy() for leaf in leaves(_attributes(net), layers=True)}
+    return {leaf.path: leaf.value.copy() for leaf in leaves(attributes(net), layers=True)}
 
 
 def _same(now: Any, before: Any) -> bool:
     return before is not None and now.shape == before.shape and bool((now == before).all())
-
-
-def _at(net: Theirs, path: Path) -> Any:
-    x: Theirs = net
-    for part in path:
-        x = getattr(x, part) if isinstance(part, Attribute) else x[part]
-    return x
-
-
-def leaves(
-    x: Theirs, path: Path = (), layers: bool = False, seen: set[int] | None = None
-) -> Iterator[Leaf]:
-    """The arrays and numbers in nested tuples, lists, dicts, and with `layers` in the objects in them."""
-    seen = set() if seen is None else seen
-    for method in ("detach", "cpu", "numpy"):
-        if not isinstance(x, np.ndarray) and callable(getattr(x, method, None)):
-            x = getattr(x, method)()
-    if isinstance(x, (np.ndarray, np.generic, float, int)) and not isinstance(x, bool):
-        value = np.asarray(x)
-        if value.dtype.kind in "fiu" and value.size:
-            yield Leaf(path, value.astype(np.float64), value.dtype.name)
-    elif isinstance(x, (list, tuple, dict)) and id(x) not in seen and len(path) < 6:
-        seen.add(id(x))
-        for key, v in x.items() if isinstance(x, dict) else zip(count(), x):
-            yield from leaves(v, (*path, key), layers, seen)
-    elif (
-        layers
-        and hasattr(x, "__dict__")
-        and id(x) not in seen
-        and len(path) < 4
-        and not callable(x)
-    ):
-        seen.add(id(x))
-        for name, v in _attributes(x).items():
-            yield from leaves(v, (*path, name), layers, seen)

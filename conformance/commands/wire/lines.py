@@ -6,7 +6,7 @@ import keyword
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from conformance.commands.wire.hands import Attribute
+from conformance.commands.wire.leaves import Attribute
 from conformance.commands.wire.match import WEIGHTS
 from conformance.commands.wire.search import SAME, SIZES, Found
 from conformance.implementations.convention import CLASSIFY, Convention
@@ -310,7 +310,7 @@ def _comprehension(paths: Mapping[int, Path_]) -> str:
         if len({path[i] for path in paths.values()}) < L:
             continue
         at = f"[l{' - 1' * (part == 0)}]" if isinstance(part, int) else f'[f"{part[:-1]}{{l}}"]'
-        tail = "".join(map(_part, first[i + 1 :]))
+        tail = "".join(map(_access, first[i + 1 :]))
         return f"[{_python(first[:i])}{at}{tail} for l in range(1, len(p.sizes))]"
     return ""
 
@@ -318,8 +318,8 @@ def _comprehension(paths: Mapping[int, Path_]) -> str:
 def _python(path: Path_) -> str:
     """got[0], or net.layers[1].dW."""
     source, *rest = path
-    return ("got" if source == 0 else "net") + "".join(map(_part, rest))
+    return ("got" if source == 0 else "net") + "".join(map(_access, rest))
 
 
-def _part(k: Any) -> str:
+def _access(k: Any) -> str:
     return f".{k}" if isinstance(k, Attribute) else f"[{k!r}]"

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from conformance.cases.checked import SIGMAS, ProblemError, checked
+from conformance.commands.wire.leaves import Leaf
 from conformance.judge.mistakes.loop import Loop
 from conformance.model.problem import SCALES, Floats, Problem, Trace
 from conformance.truth.definitions import LOSSES
 
-__all__ = ["WEIGHTS", "Fit", "Leaf", "Network", "fits", "times"]
+__all__ = ["WEIGHTS", "Fit", "Network", "fits", "times"]
 
 CLOSE: Mapping[str, float] = {"float64": 1e-7, "float32": 1e-4}
 """How far two arrays may be from proportional, relative to their size: a formula that loses digits is not
@@ -28,14 +29,6 @@ WEIGHTS = ("dW", "absorbed", "W_new")
 """What tells of W_l; "absorbed" is ∂L/∂W_l with b_l's in it."""
 FIRST = ("sigmoid", "tanh", "relu", "identity", "softmax")
 """The σ that people write, before the others."""
-
-
-class Leaf(NamedTuple):
-    """An array that somebody's code returned: where, its numbers, and what they were."""
-
-    path: tuple[Any, ...]
-    value: Floats
-    dtype: str = "float64"
 
 
 class Network(NamedTuple):

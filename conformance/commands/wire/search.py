@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from conformance.commands.wire.hands import Diary, Hand, hands, leaves
-from conformance.commands.wire.match import WEIGHTS, Fit, Leaf, Network, fits, times
+from conformance.commands.wire.hands import Diary, Hand, hands
+from conformance.commands.wire.leaves import Leaf, attributes, leaves
+from conformance.commands.wire.match import WEIGHTS, Fit, Network, fits, times
 from conformance.implementations import NotRunError
 from conformance.implementations.convention import BIASES, Convention
 from conformance.model.problem import SCALES, Problem
@@ -253,8 +254,7 @@ class Searched:
             net = self.theirs() if isinstance(self.theirs, type) else self.theirs
         except (Exception, SystemExit):
             return
-        kept = dict(vars(net)) if hasattr(net, "__dict__") else {}
-        shapes = [leaf.value.shape for leaf in leaves(kept, layers=True)]
+        shapes = [leaf.value.shape for leaf in leaves(attributes(net), layers=True)]
         matrices = [s for s in shapes if len(s) == 2 and s[0] * s[1] > 1]
         for of in (matrices, [m[::-1] for m in matrices]):
             chain = list(of)
