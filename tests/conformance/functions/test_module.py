@@ -458,6 +458,22 @@ def test_a_weight_that_a_hook_computes_is_copied() -> None:
     assert {"∂0.weight_g", "∂0.weight_v"} <= quantities
 
 
+def test_a_weight_that_was_computed_once_is_no_parameter_and_is_refused() -> None:
+    """Without its gradient, the copy would be another network, and conform."""
+
+    class Once(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(3, 2))
+            self.twice = 2 * self.w
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.twice
+
+    with pytest.raises(RefusedError):
+        check_module(Once(), input="2x3", families=["ordinary"])
+
+
 # --- JAX ------------------------------------------------------------------------------------------
 
 jax = pytest.importorskip("jax")

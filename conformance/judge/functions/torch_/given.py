@@ -35,9 +35,9 @@ __all__ = [
 
 
 def copied(net: nn.Module) -> nn.Module:
-    """A deep copy. What a module keeps that is computed from its parameters, as the old weight_norm does, it
-    computes again; torch refuses to copy it."""
-    kept = (x for m in net.modules() for x in vars(m).values())
+    """A deep copy. What hooks compute from parameters before each pass, as the old weight_norm does, they
+    compute again; torch refuses to copy it, and what is computed once alone."""
+    kept = (x for m in net.modules() if m._forward_pre_hooks for x in vars(m).values())
     computed = [x for x in kept if isinstance(x, Tensor) and not x.is_leaf]
     return copy.deepcopy(net, {id(x): x.detach().clone() for x in computed})
 
