@@ -54,7 +54,7 @@ FEW = 64.0
 large. A mistake that small in two dtypes is none that anybody could tell from it."""
 
 
-NEARLY = 8.0
+NEARLY = 4.0
 """How many times the error of one dtype that of another may be, in units of roundoff, where both round."""
 
 
@@ -317,9 +317,9 @@ def _shrink_with_u(here: _Rows, near: _Rows, there: _Rows) -> bool:
     """Whether it is off by a few units in both dtypes, or by as many: a mistake is more units the smaller u
     is. By as many counts where the other dtype shows a loss, or can show none, its tolerance being larger
     than the numbers: a factor 1 + 1e-13 is hundreds of units of float64, and float32 may round by a dozen. So
-    do errors of the same rows that differ by no more than the factor NEARLY, though the other dtype allows
-    them."""
-    same = float(there.units.max(initial=0.0, where=here.beyond))
+    do errors that differ by no more than the factor NEARLY, though the other dtype allows them: a dozen, four
+    times, is fewer than FEW."""
+    same = float(there.units.max(initial=0.0))
     if 0 < max(here.worst, same) <= NEARLY * min(here.worst, same) < np.inf:
         return True
     lost = float(there.units.max(initial=0.0, where=there.beyond | there.blind))
