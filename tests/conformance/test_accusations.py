@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import refbp
+from conformance import check_problem
 from conformance.cases.catalogue import Case, cycle
 from conformance.cases.profiles import cases
 from conformance.commands.fuzz.legal import Legal
@@ -332,6 +333,32 @@ def test_a_softmax_that_is_computed_again_in_the_backward_pass(seed: int) -> Non
     scaled = started("refbp").run(p)
     wrong = {1: scaled.delta[1] * (1 + 1e-12)}
     assert verdict_on(p, replace(scaled, delta=wrong))["verdict"] == "deviates"
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(0, "inaccurate"), (2, "deviates")])
+def test_a_jacobian_whose_entries_underflow_loses_digits(factor: float, verdict: str) -> None:
+    """s_j s_k is 0 in float32 where δ_j is 1e-24, and G 1e24. Twice of it is a mistake."""
+    p = small([[0, -55, -55]], [[1]], [[0, 1, 0]], "softmax", "cross_entropy", "float32")
+
+    class Formed:
+        name = "formed"
+
+        def run(self, p: Problem) -> Trace:
+            t = started("refbp").run(p)
+            s = t.Z[1][0]
+            d = (
+                ((np.diag(s) - np.outer(s, s)) @ (-p.Y[0] / s))[None]
+                if factor == 0
+                else t.delta[1] * 1
+            )
+            d[0, 2] = d[0, 2] if factor == 0 else factor * d[0, 2]
+            dW = p.X.T @ d
+            return replace(
+                t, delta={1: d}, dW={1: dW}, W_new={1: p.W[1] - p.dtype.type(p.alpha) * dW}
+            )
+
+    found = check_problem(p, [Formed()])["results"][0]
+    assert found["verdict"] == verdict, found["message"]
 
 
 def test_at_a_kink_at_0_an_exact_0_is_judged_for_everybody() -> None:

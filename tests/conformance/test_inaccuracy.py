@@ -359,7 +359,7 @@ def test_no_fault_of_the_table_is_a_loss_of_digits(case: str) -> None:
     """But that which loses digits, and says so: σ' formed from the output."""
     found = {n: judged(case, planted(f.wrong))["verdict"] for n, f in FAULTS.items()}
     assert {n for n, v in found.items() if v == "inaccurate"} <= {"derivative-from-the-output"}
-    assert sum(v == "deviates" for v in found.values()) > 50  # the others show in other networks
+    assert 2 * sum(v == "deviates" for v in found.values()) >= len(FAULTS)  # others show elsewhere
 
 
 # --- what is made of it ---------------------------------------------------------------------------

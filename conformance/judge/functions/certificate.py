@@ -284,9 +284,7 @@ class Certificate:
 
     @cached_property
     def _errors(self) -> dict[Any, Reals]:
-        reading = (
-            self.read
-        )  # of which errors may have been asked, to see whether it is known enough
+        reading = self.read  # whose errors may have been asked for already, by `_enough`
         if self._rounded is None or self._rounded[0] is not reading:
             self._rounded = self._read_in_errors(reading)
         _, found, model = self._rounded
