@@ -1,7 +1,7 @@
 """PyTorch: a real nn.Sequential of nn.Linear and the native activation modules.
 
 A_l and Z_l are taken by forward hooks, δ_l = ∂L/∂A_l by autograd, ∂L/∂W_l from `.grad`, and the update
-is one step of torch.optim.SGD. Nothing here computes a derivative.
+is one step of torch.optim's SGD. Nothing here computes a derivative.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.sgd import sgd
 
 from conformance.implementations import NotRunError
 from conformance.model.problem import Floats, Problem, Trace
@@ -114,12 +115,11 @@ class Torch:
             linear[l].register_forward_hook(self._keep(A, l))
             sigma[l].register_forward_hook(self._keep(Z, l))
         net = nn.Sequential(*(m for l in range(1, L + 1) for m in (linear[l], sigma[l])))
-        optimiser = torch.optim.SGD(net.parameters(), lr=problem.alpha)
         Y = self._tensor(problem.Y)
         loss = LOSSES[problem.loss](net(self._tensor(problem.X)), Y) / len(Y)
         torch.autograd.backward(loss)
         dW = {l: self._matrix(m, gradient=True) for l, m in linear.items()}
-        optimiser.step()
+        self._update(list(net.parameters()), problem.alpha)
         return Trace(
             A={l: self._array(a) for l, a in A.items()},
             Z={l: self._array(z) for l, z in Z.items()},
@@ -128,6 +128,21 @@ class Torch:
             W_new={l: self._matrix(m) for l, m in linear.items()},
             loss=self._array(loss),
         )
+
+    def _update(self, parameters: list[torch.Tensor], alpha: float) -> None:
+        """What torch.optim.SGD does in a step; the class itself would import torch._dynamo first (3 s)."""
+        with torch.no_grad():
+            sgd(
+                parameters,
+                [p.grad for p in parameters if p.grad is not None],
+                [None] * len(parameters),
+                weight_decay=0,
+                momentum=0,
+                lr=alpha,
+                dampening=0,
+                nesterov=False,
+                maximize=False,
+            )
 
     def _keep(self, where: dict[int, torch.Tensor], l: int) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:

@@ -13,7 +13,7 @@ from conformance.implementations.convention import Convention
 from conformance.judge.known_differences import Amended, Difference, amend
 from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import Problem
-from conformance.truth.definitions import Definition
+from conformance.truth.definitions import LOSSES, Definition
 from conformance.truth.network import Network, Spread, Truth
 from conformance.truth.readings import Memo
 from conformance.truth.rounding import Accuracy, Arithmetic
@@ -42,7 +42,7 @@ class Subject:
     given: Problem | None = None
     memo: Memo = field(default_factory=dict)
     _networks: dict[tuple[str, ...], Network] = field(default_factory=dict)
-    _spreads: dict[tuple[str, ...], Spread] = field(default_factory=dict)
+    _spreads: dict[tuple[object, ...], Spread] = field(default_factory=dict)
 
     @cached_property
     def problem(self) -> Problem:
@@ -98,13 +98,13 @@ class Subject:
 
     def spread(self, implementation: str, amended: Amended) -> Spread:
         """The root mean square error that each quantity of an implementation may have. Ours take Z for s in
-        the backward pass; somebody's may compute s anew."""
-        key = (implementation, *amended.key)
+        the backward pass; somebody's may compute s anew. Those that may lose the same share it."""
+        afresh = implementation not in IMPLEMENTATIONS
+        of = partial(self.accuracy, implementation)
+        evaluated = {*self.problem.sigma.values(), *(t.f for t in LOSSES[self.problem.loss])}
+        key = (amended.key, afresh, tuple(of(name) for name in sorted(evaluated)))
         if key not in self._spreads:
             self._spreads[key] = self.network(amended).spread(
-                self.arithmetic(amended),
-                partial(self.accuracy, implementation),
-                LAMBDA,
-                afresh=implementation not in IMPLEMENTATIONS,
+                self.arithmetic(amended), of, LAMBDA, afresh=afresh
             )
         return self._spreads[key]
