@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would each compile every module anew
 
 .PHONY: help setup conformance faults test test-all docs screens check bench checkers mutants sensitivity accuracy clean
 

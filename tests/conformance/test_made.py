@@ -9,6 +9,8 @@ import pytest
 
 from conformance import Convention, run
 from conformance.judge.abilities import Abilities, made
+from conformance.judge.runner import run as run_on
+from conformance.model.results import Results
 
 
 class Naive:
@@ -34,17 +36,31 @@ class Naive:
         return {"dW": dW, "db": db}
 
 
-@pytest.mark.parametrize("labels", [False, True])
-def test_networks_are_made_on_which_a_naive_softmax_overflows(labels: bool) -> None:
-    """With class numbers for targets it conformed: `logits` and `confident` have mixtures."""
-    with np.errstate(all="ignore"):
-        right = run(Naive(labels, True), profile="quick", jobs=0)
-        wrong = run(Naive(labels, False), profile="quick", jobs=0)
+def overflows(right: Results, wrong: Results) -> None:
     assert right["summary"]["exit_code"] == 0, right["summary"]["message"]
     deviating = [r for r in wrong["results"] if r["verdict"] == "deviates"]
     assert {f"{r['case']}".partition("/")[0] for r in deviating} >= {"own"}
     (text,) = {r["diagnosis"][0]["text"].rpartition(": ")[2] for r in deviating[:1]}
     assert text.startswith("exp overflows, or is 0 throughout a row, in the softmax of layer")
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_networks_are_made_on_which_a_naive_softmax_overflows(labels: bool) -> None:
+    """With class numbers for targets it conformed: `logits` and `confident` have mixtures."""
+    able = Abilities(
+        ("tanh",), {"cross_entropy": ("softmax",)}, convention=Convention(labels=labels)
+    )
+    own = [c for c in made(able) if c.dtype == "float64" and c.depth == 2]
+    assert len(own) > 1
+    with np.errstate(all="ignore"):
+        overflows(*(run_on(implementations=[Naive(labels, s)], own=own) for s in (True, False)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [False, True])
+def test_they_are_among_all_that_are_judged(labels: bool) -> None:
+    with np.errstate(all="ignore"):
+        overflows(*(run(Naive(labels, s), profile="quick", jobs=0) for s in (True, False)))
 
 
 def test_a_deeper_network_is_made_than_the_first_few_layers() -> None:

@@ -139,7 +139,8 @@ import numpy as np
 from conformance import Convention
 class Net:
     activations, losses = ["tanh"], {"mean_squared_error": "identity"}
-    convention = Convention(returns=("dW", "db"), scale="half")
+    depths = 2
+    convention = Convention(returns=("dW", "db"), scale="half", dtypes=("float64",))
     def run(self, p):
         A, Z = [], [p.X]
         for W, b, s in zip(p.W, p.b, p.sigma):
@@ -163,7 +164,7 @@ def test_what_a_run_says_shows_a_result_shows_it(
     path = tmp_path / "net.py"
     path.write_text(SHOWN.replace("FACTOR", "2"), "utf-8")
     words = ["--profile", "quick", "--implementation", f"{path}:Net", "--json", tmp_path / "r.json"]
-    words += ["--network", network] if network else []
+    words += ["--jobs", "0", *(["--network", network] if network else [])]
     monkeypatch.setattr("sys.argv", ["conformance", "run", *map(str, words)])
     done = run(*words)
     assert done.exit_code == 1, done.output

@@ -151,7 +151,7 @@ def of(name: str) -> Any:
     return wire(f"{FOLDER}/variants.py:{name}")
 
 
-@pytest.mark.parametrize("name", fast(RIGHT, "OverAll", "SumsAndUpdates"))
+@pytest.mark.parametrize("name", fast(RIGHT, "SumsAndUpdates"))
 def test_a_right_one_conforms_by_what_is_found(name: str) -> None:
     done = of(name)
     assert done.exit_code == 0, done.output
@@ -160,7 +160,7 @@ def test_a_right_one_conforms_by_what_is_found(name: str) -> None:
     assert 'bias="none"' not in done.output
 
 
-@pytest.mark.parametrize("name", fast(WRONG, "BiasNotSummed", "LastWeightsBelow"))
+@pytest.mark.parametrize("name", fast(WRONG, "BiasNotSummed"))
 def test_a_wrong_one_deviates_and_nothing_is_declared_around_the_mistake(name: str) -> None:
     """Neither one example, nor two layers, nor no bias, nor no loss: each would conform."""
     done = of(name)
@@ -170,19 +170,21 @@ def test_a_wrong_one_deviates_and_nothing_is_declared_around_the_mistake(name: s
         assert around not in done.output.partition("def run")[0]
 
 
-@pytest.mark.parametrize("name", NEITHER)
+@pytest.mark.parametrize("name", fast(NEITHER, "ByThree", "Asks"))
 def test_what_no_convention_can_say_is_told(name: str) -> None:
     done = of(name)
     assert done.exit_code == 2, done.output
     assert NEITHER[name] in done.output
 
 
+@pytest.mark.slow
 def test_where_the_gradient_is_that_of_another_loss_it_is_told() -> None:
     """Nobody knows which is meant."""
     done = of("WithoutSlopeAtTheOutput")
     assert "If it means the squared error, σ' is missing." in done.output
 
 
+@pytest.mark.slow
 def test_one_that_is_right_of_one_example_alone_is_told() -> None:
     """Its ∂L/∂W of a batch is a sum: a book's network is like that, and right."""
     done = wire(FOLDER / "../../../examples/network.py:Network")
@@ -199,6 +201,7 @@ def test_a_file_that_cannot_be_imported_is_told(tmp_path: Path, name: str) -> No
     assert "cannot be imported by that name" in done.output
 
 
+@pytest.mark.slow
 def test_one_that_goes_up_the_gradient_deviates(foreign: Path) -> None:
     """Its rate is not taken for a negative one."""
     done = wire(f"{foreign}:Up")
@@ -249,7 +252,10 @@ def test_the_lines_that_are_found(network: str) -> None:
     assert LINES[network] in "\n".join(written(found, name))
 
 
-@pytest.mark.parametrize("name", [n for n in NEITHER if n != "Asks"])  # pytest has standard input
+SILENT = [n for n in NEITHER if n != "Asks"]  # pytest has standard input
+
+
+@pytest.mark.parametrize("name", fast(SILENT, "ByThree"))
 def test_the_search_says_why_nothing_fits(name: str) -> None:
     with np.errstate(all="ignore"), pytest.raises(RefusedError) as e:
         written(Searched(load(f"{FOLDER}/variants.py:{name}"), name).best(), name)

@@ -290,8 +290,9 @@ def _as_a_whole(subject: Subject, case: _Case, result: Result, first: Key) -> Fi
         for r in result["records"]
         if r["gate"] == "end-to-end" and float(r["ratio"]) > 1
     }
+    whole = _Whole(case, subject, deviating)
     for fault, layers in _plantings(case.p.depth):
-        if _outcome_is(case, _in_layers(fault, layers), subject, deviating):
+        if whole.is_that_of(fault, layers):
             return _named(case, [fault], [(fault.shows, l) for l in layers])
     return _described(case, [first], _end_to_end(subject, case, first))
 
@@ -299,10 +300,13 @@ def _as_a_whole(subject: Subject, case: _Case, result: Result, first: Key) -> Fi
 def _plantings(L: int) -> Iterator[tuple[Fault, Sequence[int]]]:
     """Each fault wherever it can be, then in the hidden layers alone, then in one."""
     can_be = {"L": [L], "<L": range(L - 1, 0, -1), ">1": range(L, 1, -1), "any": range(L, 0, -1)}
+    seen = set()
     for some in (range(L, 0, -1), range(L - 1, 0, -1), *([l] for l in range(L, 0, -1))):
         for fault in FAULTS.values():
             layers = [l for l in can_be[fault.where] if l in some]
-            if layers and (len(some) == L or not fault.looks):
+            planting = fault.name, *layers
+            if layers and (len(some) == L or not fault.looks) and planting not in seen:
+                seen.add(planting)
                 yield fault, layers
 
 
@@ -325,24 +329,74 @@ def _only(wrap: Wrap, layers: Sequence[int]) -> Wrap:
     return wrapped
 
 
-def _outcome_is(
-    case: _Case, wrong: Mapping[str, Wrap], subject: Subject, deviating: set[Key]
-) -> bool:
-    """Whether a network with that in it returns what was returned."""
-    try:
-        planted_trace = Loop(planted(wrong)).run(case.p)
-    except CANNOT:
-        return False
-    truth, differs = subject.truth(subject.amend(())), False
-    for q in QUANTITIES:
-        for l, M in case.t.layers(q).items():
-            value, other = M.astype(float), planted_trace.layers(q)[l].astype(float)
-            size = float(np.abs(other).max(initial=0)) or 1.0
-            if not bool((np.abs(value - other) <= 2**12 * case.u * size).all()):
-                return False
-            off = np.abs(other - truth.layers(q)[l].hi)
-            differs |= (q, l) in deviating and bool((off > 2**13 * case.u * size).any())
-    return differs
+class _UnlikeError(Exception):
+    """A step made something else than what was returned."""
+
+
+class _Whole:
+    """What a trace returned, to be compared with whole networks."""
+
+    def __init__(self, case: _Case, subject: Subject, deviating: set[Key]) -> None:
+        self.case, self.deviating = case, deviating
+        self.truth = subject.truth(subject.amend(()))
+        self.right = Loop().run(case.p)
+
+    def is_that_of(self, fault: Fault, layers: Sequence[int]) -> bool:
+        """Whether a network with the fault in these layers returns it."""
+        wrong = _in_layers(fault, layers)
+        try:
+            if fault.looks:  # it replaces what was computed before
+                planted_trace = Loop(planted(wrong)).run(self.case.p)
+            else:
+                forward = {} if {"A", "Z"} & set(wrong) else {q: self._as_before(q) for q in "AZ"}
+                steps = planted(forward, wrong, self._stopping())
+                planted_trace = Loop(steps).run(self.case.p)
+        except (_UnlikeError, *CANNOT):
+            return False
+        return self._is(planted_trace)
+
+    def _as_before(self, quantity: str) -> Wrap:
+        """A_l and Z_l of the right network, which need not be computed again."""
+        found = self.right.layers(quantity)
+        return lambda step: lambda s, l, *G: found[l].copy()
+
+    def _stopping(self) -> Mapping[str, Wrap]:
+        """Steps that raise _UnlikeError where they make something else: most do in the first layer."""
+
+        def of(quantity: str) -> Wrap:
+            returned = self.case.t.layers(quantity)
+
+            def wrap(step: Step) -> Step:
+                def stopping(s: State, l: int, *G: Floats) -> Floats:
+                    found = step(s, l, *G)
+                    if l in returned and not self._alike(returned[l], found):
+                        raise _UnlikeError
+                    return found
+
+                return stopping
+
+            return wrap
+
+        return {q: of(q) for q in QUANTITIES}
+
+    def _alike(self, value: Floats, other: Floats) -> bool:
+        value, other = value.astype(float), np.asarray(other, float)
+        size = float(np.abs(other).max(initial=0)) or 1.0
+        return bool((np.abs(value - other) <= 2**12 * self.case.u * size).all())
+
+    def _is(self, planted_trace: Trace) -> bool:
+        differs = False
+        for q in QUANTITIES:
+            for l, value in self.case.t.layers(q).items():
+                other = planted_trace.layers(q)[l].astype(float)
+                if not self._alike(value, other):
+                    return False
+                size = float(np.abs(other).max(initial=0)) or 1.0
+                off = np.abs(other - self.truth.layers(q)[l].hi)
+                differs |= (q, l) in self.deviating and bool(
+                    (off > 2**13 * self.case.u * size).any()
+                )
+        return differs
 
 
 def _end_to_end(subject: Subject, case: _Case, key: Key) -> Suspect:
