@@ -15,6 +15,7 @@ if sys.prefix != sys.base_prefix:  # in a virtual environment, which keeps what 
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # ruff: noqa: E402   the environment first
+import gc
 import random
 import select
 import time
@@ -28,6 +29,8 @@ import numpy as np
 import pytest
 from long import known
 from screens import CHROMIUM, opened
+
+gc.set_threshold(100_000, 20, 50)  # as in our workers: a tape has many objects, and few cycles
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -45,7 +46,27 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 
 class Commands(click.Group):
     """Commands that return their exit code. Nothing else can make it 0 or 1: no exception, no sys.exit in the
-    code that is judged, and not click, which exits with 1 at Ctrl-C and when standard output is closed."""
+    code that is judged, and not click, which exits with 1 at Ctrl-C and when standard output is closed.
+
+    `where` has the module of each command, which registers it when it is asked for, and its line in the help.
+    """
+
+    where: Mapping[str, tuple[str, str]] = {}
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Their names, in the order of the alphabet."""
+        return sorted({*self.where, *self.commands})
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """A command, whose module is imported now."""
+        if name in self.where:
+            import_module(self.where[name][0])
+        return super().get_command(context, name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The lines of the help, for which no command is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, self.where[n][1]) for n in self.list_commands(context)])
 
     def main(
         self,

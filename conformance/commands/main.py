@@ -1,18 +1,25 @@
-"""All commands: each registers itself with `main` when its `cli.py` is imported."""
+"""All commands: where each is, and its line in the help. Its module registers it with `main`."""
 
-# ruff: noqa: F401
-from conformance.commands import run
-from conformance.commands.activation import cli as activation
-from conformance.commands.audit import cli as audit
 from conformance.commands.command import main
-from conformance.commands.diff import cli as diff
-from conformance.commands.faults import cli as faults
-from conformance.commands.function import cli as function
-from conformance.commands.fuzz import cli as fuzz
-from conformance.commands.grading import cli as grade
-from conformance.commands.handout import cli as handout
-from conformance.commands.module import cli as module
-from conformance.commands.vectors import cli as vectors
-from conformance.commands.wire import cli as wire
 
 __all__ = ["main"]
+
+HERE = "conformance.commands"
+
+main.where = {
+    "activation": (f"{HERE}.activation.cli", "Is this the derivative of σ, on all floats?"),
+    "audit": (f"{HERE}.audit.cli", "Does every equation of these course notes hold?"),
+    "diff": (f"{HERE}.diff.cli", "What is better or worse between two results?"),
+    "faults": (f"{HERE}.faults.cli", "Plant every known mistake and see it caught."),
+    "function": (f"{HERE}.function.cli", "Is this hand-written gradient that of the function?"),
+    "fuzz": (f"{HERE}.fuzz.cli", "Draw networks until one deviates, and shrink it."),
+    "grade": (f"{HERE}.grading.cli", "Grade a student's forward and backward pass."),
+    "handout": (f"{HERE}.handout.cli", "Work an example out, step by step."),
+    "list": (f"{HERE}.run", "What there is: implementations, profiles, cases."),
+    "module": (f"{HERE}.module.cli", "Are all gradients of this torch or JAX network right?"),
+    "report": (f"{HERE}.run", "Write the HTML report of results again."),
+    "run": (f"{HERE}.run", "Judge implementations on networks of a profile."),
+    "show": (f"{HERE}.run", "Every layer's error against its tolerance, of a case."),
+    "vectors": (f"{HERE}.vectors.cli", "Test vectors: problems with their certified truth."),
+    "wire": (f"{HERE}.wire.cli", "Find a network's convention and write its glue."),
+}

@@ -29,7 +29,8 @@ from conformance.model.results import (
     Verdict,
     number,
 )
-from conformance.tools.typed import MisfitError, among
+from conformance.tools.trouble import MisfitError
+from conformance.tools.typed import among
 
 __all__ = ["Compact", "compact", "empty", "expanded"]
 

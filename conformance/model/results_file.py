@@ -18,7 +18,8 @@ from conformance.model.compact import Compact, compact, empty, expanded
 from conformance.model.contradictions import contradictions, of_trials
 from conformance.model.results import SCHEMA_VERSION, TRIALS_VERSION, Results, Trials
 from conformance.tools.files import FileError, contents, write_atomically
-from conformance.tools.typed import MisfitError, as_json, fitting, parsed
+from conformance.tools.trouble import MisfitError
+from conformance.tools.typed import as_json, fitting, parsed
 
 __all__ = ["read", "read_trials", "write_results"]
 

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from conformance.tools.trouble import RefusedError
-from conformance.tools.typed import MisfitError
+from conformance.tools.trouble import MisfitError, RefusedError
 
 __all__ = ["FileError", "contents", "try_to_write", "write_atomically", "write_json"]
 

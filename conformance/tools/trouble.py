@@ -17,6 +17,7 @@ from pathlib import Path
 from conformance.tools.plain import plain
 
 __all__ = [
+    "MisfitError",
     "RefusedError",
     "ending",
     "not_installed",
@@ -28,6 +29,10 @@ __all__ = [
 
 OURS = ("click", "flint", "jinja2", "latex2mathml", "markupsafe", "msgspec", "pebble", "sklearn")
 """The packages that the extra `conformance` installs, by the names under which they are imported."""
+
+
+class MisfitError(ValueError):
+    """Where something in a file does not fit, what it is and what was expected."""
 
 
 class RefusedError(ValueError):

@@ -26,7 +26,9 @@ from typing import (
 
 import msgspec
 
-__all__ = ["LARGEST", "MisfitError", "among", "as_json", "fitting", "parsed", "too_deep"]
+from conformance.tools.trouble import MisfitError
+
+__all__ = ["LARGEST", "among", "as_json", "fitting", "parsed", "too_deep"]
 
 LARGEST = 2**53  # of the whole numbers: beyond, other readers of JSON round
 TORN = re.compile("[\ud800-\udfff]")  # JSON can write half of a pair, and no file can hold it
@@ -43,10 +45,6 @@ def among(*values: str | int) -> msgspec.Meta:
         return msgspec.Meta(ge=min(numbers), le=max(numbers), extra=said)
     either = "|".join(re.escape(str(x)) for x in values)
     return msgspec.Meta(pattern=rf"\A(?:{either})\Z", extra=said)
-
-
-class MisfitError(ValueError):
-    """Where something does not fit, what it is and what was expected."""
 
 
 def as_json(x: Any) -> str:

@@ -682,3 +682,17 @@ def test_every_command_writes_through_one_function() -> None:
     own = Path(command.__file__).parent
     users = {p.name for p in own.rglob("*.py") if "click.echo" in p.read_text(encoding="utf-8")}
     assert users == {"command.py"}
+
+
+def test_the_help_imports_no_command_and_every_command_is_in_it() -> None:
+    code = (
+        "import sys; from conformance.commands.main import main\n"
+        "main(['--help'], standalone_mode=False); print({'numpy', 'conformance.judge'} & {*sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("set()")
+    modules = {module for module, _ in main.where.values()}
+    for module in modules:
+        importlib.import_module(module)
+    assert {*main.commands} == {*main.where}
+    assert all(line.endswith((".", "?")) for _, line in main.where.values())

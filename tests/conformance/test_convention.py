@@ -397,9 +397,10 @@ def counted(net: Any) -> tuple[int, str]:
             {},
             {"dtypes": ("float64",)},
             {"one_example": True},
+            {"one_example": True, "dtypes": ("float64",)},
             {"bias": "none", "dtypes": ("float32",)},
         ],
-        {"one_example": True},
+        {"one_example": True, "dtypes": ("float64",)},
     ),
     ids=str,
 )

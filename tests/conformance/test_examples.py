@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fast import fast
-from sklearn.neural_network import MLPRegressor
 
 import conformance
 from conformance import implementations
@@ -204,6 +203,8 @@ def test_where_autograd_goes_back_in_float64() -> None:
 
 def test_scikit_learns_loss_is_not_what_its_gradient_is_of() -> None:
     """docs/implementations.md: why the adapter does not return it. d_L = 3 apart."""
+    from sklearn.neural_network import MLPRegressor  # 2 s
+
     mlp = MLPRegressor(activation="identity", alpha=0)
     mlp.n_layers_, mlp.out_activation_, mlp.intercepts_ = 2, "identity", [np.zeros(3)]
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from fast import fast
 
 from conformance.commands.main import main
-from conformance.commands.wire.lines import written
+from conformance.commands.wire.lines import imported, written
 from conformance.commands.wire.search import Searched
 from conformance.commands.wire.wiring import judged
 from conformance.tools.load import load
@@ -53,7 +53,8 @@ def wire(*words: object) -> Any:
     return CliRunner().invoke(main, ["wire", *map(str, words)])
 
 
-@pytest.mark.parametrize("network", fast(FOUND, "dicts.py:Model"))
+@pytest.mark.slow
+@pytest.mark.parametrize("network", FOUND)
 def test_the_convention_is_found_and_what_is_written_runs(network: str, tmp_path: Path) -> None:
     output = tmp_path / "glue.py"
     done = wire(FOLDER / network, "--output", output)
@@ -250,6 +251,18 @@ def test_the_lines_that_are_found(network: str) -> None:
     with np.errstate(all="ignore"):
         found = Searched(load(f"{FOLDER}/{network}"), name).best()
     assert LINES[network] in "\n".join(written(found, name))
+
+
+def test_what_is_written_runs_and_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    with np.errstate(all="ignore"):
+        found = Searched(load(f"{FOLDER}/dicts.py:Model"), "Model").best()
+    glue = tmp_path / "glue.py"
+    lines = [*imported(f"{FOLDER}/dicts.py", "Model"), *written(found, "Model")]
+    glue.write_text("\n".join(lines), "utf-8")
+    words = ["--network", "4-3-2-1: relu, relu, sigmoid + binary_cross_entropy", "--jobs", "0"]
+    done = CliRunner().invoke(main, ["run", *words, "--implementation", f"{glue}:Wired"])
+    assert done.exit_code == 0, done.output
 
 
 SILENT = [n for n in NEITHER if n != "Asks"]  # pytest has standard input

@@ -23,8 +23,9 @@ def each(command: Any, name: str, above: click.Context | None = None) -> Iterato
     settings = {**command.context_settings, "max_content_width": 100, "terminal_width": 100}
     context = click.Context(command, info_name=name, parent=above, **settings)
     yield context.command_path, command.get_help(context)
-    for inner in sorted(getattr(command, "commands", {})):
-        yield from each(command.commands[inner], inner, context)
+    if isinstance(command, click.Group):
+        for inner in sorted(command.list_commands(context)):
+            yield from each(command.get_command(context, inner), inner, context)
 
 
 def page() -> str:

@@ -141,14 +141,19 @@ def test_importing_refbp_loads_numpy_alone() -> None:
 
 
 def test_a_module_is_loaded_by_name_in_one_place() -> None:
-    """Where implementations are loaded, and a user's own functions: otherwise what is tested here could be
-    got around."""
+    """Where implementations are loaded, our commands, and a user's own functions: otherwise what is tested
+    here could be got around."""
     found = {
         _name(p)
         for p in CONFORMANCE
         if any(w in p.read_text(encoding="utf-8") for w in ("import_module", "__import__"))
     }
-    assert found == {"conformance", "conformance.implementations", "conformance.tools.load"}
+    places = (
+        "conformance.implementations",
+        "conformance.commands.command",
+        "conformance.tools.load",
+    )
+    assert found == {"conformance", *places}
 
 
 def test_the_frameworks_of_an_activation_are_loaded_where_they_run() -> None:

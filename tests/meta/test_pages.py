@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
@@ -310,7 +311,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, some_results: Path) 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # a block imports what another wrote
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    for option in main.commands["activation"].params:
+    for option in command_of(main, "activation").params:
         if option.name == "timeout":  # of a machine that does nothing else
             monkeypatch.setattr(option, "default", 300.0)
     return tmp_path
@@ -358,12 +359,17 @@ def test_a_command_in_running_text_is_one(path: Path) -> None:
             what_runs_elsewhere_is_there(start, line)
 
 
+def command_of(group: click.Group, name: str) -> click.Command:
+    found = group.get_command(click.Context(group), name)
+    assert found is not None, name
+    return found
+
+
 def known_to_click(words: list[str]) -> None:
     """A command with options that it has: nothing is run."""
     group: Any = main
-    while hasattr(group, "commands") and words:
-        assert words[0] in group.commands, words
-        group = group.commands[words.pop(0)]
+    while isinstance(group, click.Group) and words:
+        group = command_of(group, words.pop(0))
     options = {o for p in group.params for o in (*p.opts, *p.secondary_opts)} | {"--help", "-h"}
     for word in words:
         assert not word.startswith("-") or word in options, f"{group.name} has no {word}"

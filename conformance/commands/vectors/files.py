@@ -13,7 +13,8 @@ from msgspec import Meta
 
 from conformance.model.exchange import VERSION, ExchangeError, read_line
 from conformance.tools.files import FileError
-from conformance.tools.typed import MisfitError, fitting
+from conformance.tools.trouble import MisfitError
+from conformance.tools.typed import fitting
 
 __all__ = [
     "FORMAT",
