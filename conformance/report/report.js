@@ -485,7 +485,7 @@
     el("div", { id: "filter-problems", role: "status" }, problems), narrow,
     el("div", { class: "pages" }, back, next, status),
     box("Cases", el("table", { class: "list" }, el("caption", {}, "The worst verdict first, then the largest ratio. A heading sorts, a case opens its layers."),
-      el("thead", {}, el("tr", {}, ...COLUMNS.map(heading)), el("tr", {}, ...data.implementations.map((i) => el("th", { scope: "col", class: "upright" }, name(i))))), body)));
+      el("thead", {}, el("tr", {}, ...COLUMNS.map(heading)), el("tr", {}, ...data.implementations.map((i, k) => el("th", { scope: "col", class: "upright", title: i }, name(data.called[k]))))), body)));
   note.remove();
   document.documentElement.classList.add("js");
   filterBy("q" in asked() || "case" in asked() ? "" : recall("filter"));

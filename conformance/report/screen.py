@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from conformance.model.results import VERDICTS, Results
 from conformance.report.explain import explained
+from conformance.tools.names import brief
 
 __all__ = ["columns", "screen"]
 
@@ -40,11 +41,12 @@ def _rows(results: Results) -> Iterator[list[str]]:
     gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
     shown = list(reversed(VERDICTS))
     yield ["implementation", *shown, *(f"worst {g}" for g in gates)]
-    for name in (i["name"] for i in results["implementations"] if i["status"] == "ran"):
+    ran = brief(i["name"] for i in results["implementations"] if i["status"] == "ran")
+    for name, called in ran.items():
         counts = summary["verdicts"][name]
         ratios = (worst.get((name, g)) for g in gates)
         told = ["" if ratio is None else f"{float(ratio):.4g}" for ratio in ratios]
-        yield [name, *(str(counts[v] or "·") for v in shown), *told]
+        yield [called, *(str(counts[v] or "·") for v in shown), *told]
 
 
 def _left_out(results: Results) -> Iterator[str]:

@@ -1,11 +1,12 @@
-"""The message for a name that does not exist: what was asked for, and what may be meant."""
+"""Names: the message for one that does not exist, and a short form of those that are files."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
-__all__ = ["unknown"]
+__all__ = ["brief", "unknown"]
 
 
 def unknown(kind: str, name: str, among: Iterable[str]) -> str:
@@ -15,3 +16,11 @@ def unknown(kind: str, name: str, among: Iterable[str]) -> str:
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = f" There are: {', '.join(names)}." if len(names) <= 40 else ""
     return f"unknown {kind} {name!r}.{hint}{listed}"
+
+
+def brief(names: Iterable[str]) -> Mapping[str, str]:
+    """Each name, of files without their folders; as it is where two would be the same."""
+    names = list(names)
+    short = {name: name.rpartition("/")[2] for name in names}
+    often = Counter(short.values())
+    return {name: s if s and often[s] == 1 else name for name, s in short.items()}

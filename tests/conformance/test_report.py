@@ -23,6 +23,7 @@ import pytest
 from click.testing import CliRunner
 
 from conformance.commands.main import main
+from conformance.judge.runner import run
 from conformance.judge.summary import summary
 from conformance.model.results import SCHEMA_VERSION, VERDICTS, Results, number
 from conformance.model.results_file import read, write_results
@@ -32,10 +33,12 @@ from conformance.report.formulas import FORMULAS, mathml
 from conformance.report.html import SECTIONS, SIGNS, script
 from conformance.report.links import anchor, filtered, term
 from conformance.report.numbers import LEVELS, level, percentile, power, short
+from conformance.report.screen import screen
 from conformance.report.sections.cases import digits
 from conformance.report.sections.failures import CARDS, command
 from conformance.report.svg import LogAxis, name
 from conformance.report.view import View, in_order, where
+from conformance.tools.names import brief
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -1078,3 +1081,30 @@ def test_one_case_of_one_layer() -> None:
 
 if __name__ == "__main__":
     Path(sys.argv[1]).write_text(render(synthetic(int((sys.argv[2:] or ["1200"])[0]))))
+
+
+def test_a_file_is_shown_by_its_name_and_its_path_once() -> None:
+    found: Any = run("standard", ["refbp"], "activation=tanh,family=square", jobs=0)
+    path = "/somewhere/that/is/long/net.py:Net"
+
+    def renamed(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {renamed(k): renamed(v) for k, v in x.items()}
+        return [renamed(v) for v in x] if isinstance(x, list) else path if x == "refbp" else x
+
+    found = renamed(found)
+    table = "\n".join(screen(found)).partition("\n\n")[2]
+    assert table.splitlines()[1].startswith("net.py:Net ")
+    page = render(found)
+    verdicts = Page(
+        page.partition("<caption>Results by implementation")[2].partition("</table>")[0]
+    )
+    assert "net.py:Net" in "".join(verdicts.texts)
+    assert path not in "".join(verdicts.texts)
+    assert path in "".join(Page(page).texts)
+
+
+def test_two_files_of_one_name_keep_their_folders() -> None:
+    assert brief(["a/net.py", "b/net.py", "c/mine.py", "refbp"]) == {
+        "a/net.py": "a/net.py", "b/net.py": "b/net.py", "c/mine.py": "mine.py", "refbp": "refbp",
+    }  # fmt: skip

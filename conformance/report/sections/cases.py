@@ -24,6 +24,7 @@ from functools import cache
 from conformance.model.results import VERDICTS, CaseRow, Number, Record, Results
 from conformance.report.common import FAILING
 from conformance.report.view import GATES, QUANTITIES, Judged, View, in_order
+from conformance.tools.names import brief
 
 __all__ = ["context", "digits", "pack"]
 
@@ -126,7 +127,8 @@ def _results(view: View, whole: set[int], full: set[int]) -> dict[str, object]:
         ]
         for j in view.judged
     ]
-    return {"implementations": names, "shapes": list(shapes), "results": rows}
+    called = list(brief(names).values())
+    return {"implementations": names, "called": called, "shapes": list(shapes), "results": rows}
 
 
 def _failing(judged: Sequence[Judged]) -> list[Judged]:

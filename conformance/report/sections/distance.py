@@ -13,6 +13,7 @@ from markupsafe import Markup
 from conformance.report import svg
 from conformance.report.numbers import count, over, percentile, short, size
 from conformance.report.view import DTYPES, GATES, QUANTITIES, View, in_order, isolate, symbol
+from conformance.tools.names import brief
 
 __all__ = ["context"]
 
@@ -77,6 +78,7 @@ def _ranges(n: int, dtype: str, by: dict[str, dict[str, Spread]]) -> Markup:
     the largest. The axis has room for ten times the bars; a line that leaves it ends in an arrow."""
     highest = [10 * spread.high for own in by.values() for spread in own.values()]
     axis = svg.LogAxis.around(highest, (-1, 2), LEFT, RIGHT)
+    called = brief(dict.fromkeys(name for own in by.values() for name in own))
     parts: list[Markup] = []
     y = 20.0
     for quantity, own in by.items():
@@ -87,7 +89,7 @@ def _ranges(n: int, dtype: str, by: dict[str, dict[str, Spread]]) -> Markup:
             tip = top - 5 if beyond else top
             end = [(tip, y - 3), (top, y), (tip, y + 3)]
             parts += [
-                svg.name(LEFT - 8, y + 4, name, "label end", 12),
+                svg.name(LEFT - 8, y + 4, called[name], "label end", 12),
                 svg.path([(middle, y), (top, y)], "whisker"),
                 svg.path(end, "whisker"),
                 svg.path([(middle, y), (high, y)], "bar"),
@@ -140,7 +142,7 @@ def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
     """A row an implementation: how many records used how much of their tolerance."""
     axis = svg.LogAxis(-4, 2, LEFT + 34, RIGHT)
     width = (axis.end - axis.start) / (len(BINS) - 1)
-    height, parts = 30, []
+    called, height, parts = brief(by), 30, []
     bottom = 14.0 + height * len(by)
     for x, label in axis.ticks(4):
         parts += [
@@ -163,7 +165,7 @@ def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
         parts += [svg.el("path", d="".join(d), class_=class_) for class_, d in bars.items() if d]
         parts += [
             svg.path([(LEFT, base), (RIGHT, base)], "axis"),
-            svg.name(LEFT - 8, base - 4, name, "label end"),
+            svg.name(LEFT - 8, base - 4, called[name], "label end"),
             svg.text(RIGHT + 8, base - 4, short(rs[-1]), "tick"),
         ]
     parts.append(svg.path([(axis(1), 8), (axis(1), bottom)], "limit"))
