@@ -20,7 +20,7 @@ setup: .venv/installed ## create .venv and install the pinned versions; the othe
 
 conformance: setup ## judge every implementation; writes reports/conformance.html and .json
 	@mkdir -p reports
-	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv/jax-cache $(BIN)/conformance run --report reports/conformance.html --json reports/conformance.json \
+	$(BIN)/conformance --cache .venv/jax-cache run --report reports/conformance.html --json reports/conformance.json \
 	  --require refbp --require torch-cpu --require jax-cpu --require jax-cpu-jit \
 	  $$(if [ -f reports/faults.json ]; then echo --faults reports/faults.json; fi)
 

@@ -8,11 +8,14 @@ link that leads nowhere. 2: no Chromium, so nothing was looked at.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -72,6 +75,20 @@ def look(browser: Any, path: Path, stem: Path) -> list[str]:
     return sorted(set(found))
 
 
+def look_at_all(site: Path, pictures: Path, pages: list[Path]) -> list[str]:
+    """What is wrong with these pages, in a browser of their own."""
+    with opened() as browser:
+        return [
+            f"{path}: {finding}"
+            for path in pages
+            for finding in look(
+                browser,
+                path.resolve(),
+                pictures / "-".join(path.relative_to(site).with_suffix("").parts),
+            )
+        ]
+
+
 def dead(page: Any, path: Path) -> list[str]:
     """The links to files that are not there, and to places that are not in this page."""
     found = []
@@ -100,13 +117,12 @@ def main(site: Path, pictures: Path) -> int:
         return 1
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir(parents=True)
-    wrong = 0
-    with opened() as browser:
-        for path in pages:
-            name = "-".join(path.relative_to(site).with_suffix("").parts)
-            for finding in look(browser, path.resolve(), pictures / name):
-                wrong += 1
-                print(f"{path}: {finding}")
+    browsers = os.cpu_count() or 1
+    with ProcessPoolExecutor(browsers) as pool:
+        shares = [pages[i::browsers] for i in range(browsers)]
+        told = [x for xs in pool.map(partial(look_at_all, site, pictures), shares) for x in xs]
+    wrong = len(told)
+    print(*sorted(told), sep="\n", end="\n" * bool(told))
     print(
         f"{len(pages)} pages, {len(list(pictures.iterdir()))} pictures in {pictures}, {wrong} findings"
     )

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import click
 
+from conformance.tools.cache import keep_compiled
 from conformance.tools.files import FileError, try_to_write, write_atomically
 from conformance.tools.plain import plain
 from conformance.tools.trouble import RefusedError, ending
@@ -206,11 +207,20 @@ def form_of(
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="refbp", prog_name="conformance")
-def main() -> None:
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    envvar="CONFORMANCE_CACHE",
+    help="Keep there what JAX compiles (~/.cache/refbp).",
+)
+@click.option("--no-cache", is_flag=True, help="Let JAX compile everything anew.")
+def main(cache: Path | None, no_cache: bool) -> None:
     """Is this backpropagation right? Every quantity of every layer, judged against certified truth.
 
     Exit codes: 0, all that ran conforms; 1, something deviates; 2, the tool could not do its job.
     """
+    keep_compiled(cache, not no_cache)
 
 
 def outputs(what: str) -> Callable[[Command], Command]:

@@ -26,6 +26,7 @@ from conformance.model.results import (
     size,
 )
 from conformance.model.results import Implementation as ImplementationRow
+from conformance.tools.cache import kept
 from conformance.tools.plain import plain
 
 __all__ = ["difference", "environment", "families", "left_out", "summary"]
@@ -208,4 +209,5 @@ def environment(seconds: float, jobs: int) -> dict[str, Any]:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "processes": jobs,
+        "compiled by JAX": kept(),
     }

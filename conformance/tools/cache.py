@@ -1,0 +1,52 @@
+"""What JAX compiles, kept from run to run: compiling is two thirds of a first run's time.
+
+JAX reads these settings from the environment when it is imported, in this process and in those it starts.
+What it keeps is machine code: a folder is for one kind of processor, and for its owner alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["keep_compiled", "kept"]
+
+FOLDER, SWITCH = "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"
+SOONEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+
+
+def keep_compiled(folder: Path | None = None, wanted: bool = True) -> None:
+    """From now on, keep it in this folder; by default in JAX's own setting, or among the user's caches. Where
+    no folder can be made there, it is not kept. Not `wanted`: neither kept nor looked up."""
+    if not wanted:
+        os.environ[SWITCH] = "0"
+        return
+    if folder is not None:
+        os.environ[FOLDER] = str(folder)
+    elif FOLDER not in os.environ:
+        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        os.environ[FOLDER] = str(Path(caches).expanduser() / "refbp" / f"jax-{_processor()}")
+    os.environ.setdefault(SOONEST, "0")
+    try:
+        Path(os.environ[FOLDER]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        os.environ[SWITCH] = "0"
+
+
+def kept() -> str:
+    """Where it is kept, for the report."""
+    off = os.environ.get(SWITCH, "1").lower() in ("0", "false", "off", "no")
+    folder = os.environ.get(FOLDER, "")
+    return "not kept" if off or not folder else f"kept in {folder}"
+
+
+def _processor() -> str:
+    """A few letters that are others on another kind of processor."""
+    features = [platform.machine(), platform.processor()]
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        features += sorted({x for x in lines if x.startswith(("model name", "flags", "Features"))})
+    return hashlib.sha256("\n".join(features).encode()).hexdigest()[:12]
