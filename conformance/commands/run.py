@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,9 +23,13 @@ from conformance.commands.command import (
     outputs,
     progress_shown,
 )
+from conformance.commands.diff.baseline import Held, read_baseline
+from conformance.commands.diff.baseline import write_baseline as save
+from conformance.commands.settings import apply
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.model.results import Results
 from conformance.model.results_file import read, read_trials, write_results
+from conformance.report import ci
 from conformance.report.screen import screen
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.plain import plain
@@ -43,6 +48,19 @@ html_dir = click.option(
 strict_option = click.option(
     "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
 )
+
+
+def ci_options(command: Callable[..., int]) -> Callable[..., int]:
+    """--junit, --summary, --baseline and --write-baseline."""
+    path = click.Path(path_type=Path)
+    for name, metavar, help_ in (
+        ("--write-baseline", "F.json", "Write the verdicts as they are, for --baseline."),
+        ("--baseline", "F.json", "Exit code 1 only for what is worse than in this file."),
+        ("--summary", "F.md", "Write a summary in Markdown; on GitHub, annotations too."),
+        ("--junit", "F.xml", "Write JUnit's XML."),
+    ):
+        command = click.option(name, type=path, metavar=metavar, help=help_)(command)
+    return command
 
 
 def network_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -103,12 +121,14 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     help="Put what `conformance faults --json` found into the results and the report.",
 )
 @strict_option
+@ci_options
 @click.option(
     "--jobs",
     type=click.IntRange(0, 256),
     default=None,
     help="Worker processes; one a core by default, 0 for none.",
 )
+@apply
 def run(
     profile: str,
     implementations: tuple[str, ...],
@@ -122,27 +142,45 @@ def run(
     trials: Path | None,
     strict: bool,
     jobs: int | None,
+    junit: Path | None,
+    summary: Path | None,
+    baseline: Path | None,
+    write_baseline: Path | None,
 ) -> int:
-    """Run the implementations on a profile of cases and judge every quantity of every layer."""
+    """Run the implementations on a profile of cases and judge every quantity of every layer.
+
+    What the command line does not say, [tool.conformance] in pyproject.toml may: profile, select,
+    implementations, require, strict, baseline.
+    """
     from conformance.judge.runner import run as run_profile
 
     gc.disable()  # a million values without a cycle: collections would take time and find nothing
     may_be_written(report, json_path, "results")
+    for path in (junit, summary, write_baseline):
+        must_be_writable(path)
     _must_be_a_folder(folder)
+    known = read_baseline(baseline) if baseline else None
     planted = read_trials(trials) if trials else None
     own = _own(networks, arrays, wanted)
     with progress_shown() as progress:
         results = run_profile(profile, implementations, wanted, jobs, progress, required, own)
     if planted:
         results["faults"] = planted
+    held = None if known is None else Held.of(known, results, baseline or Path(), required)
     hand_over(
         lambda: echo("\n".join(screen(results))),
-        answer(results),
+        "\n".join([answer(results), *([plain(held.message)] if held else [])]),
         ("results", json_path, lambda path: write_results(path, results)),
         ("report", report, lambda path: write_report(path, results)),
         ("report", folder, lambda path: _write_folder(path, results)),
+        ("JUnit", junit, lambda path: write_atomically(path, ci.junit(results, strict))),
+        ("summary", summary, lambda path: write_atomically(path, ci.markdown(results))),
+        ("baseline", write_baseline, lambda path: save(path, results)),
     )
-    return exit_code(results, strict)
+    if summary and os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in ci.github_annotations(results):
+            echo(line)
+    return held.exit_code if held else exit_code(results, strict)
 
 
 def _own(networks: Sequence[str], arrays: Path | None, wanted: str) -> list[Case]:

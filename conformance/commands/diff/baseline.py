@@ -1,0 +1,155 @@
+"""A baseline: the verdicts of a run that are known, in a small file, against which the next is held.
+
+Only what is worse counts: a verdict that is worse by the order of `VERDICTS`, something that ran and does not
+run any more, and a failure of what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypedDict
+
+from conformance.commands.diff.compare import ABSENT, FAILING, State, direction
+from conformance.model.results import Results, Size, VerdictName
+from conformance.tools.files import FileError, contents, write_json
+from conformance.tools.trouble import MisfitError, RefusedError
+from conformance.tools.typed import among, fitting, parsed
+
+__all__ = ["Baseline", "Held", "Worse", "read_baseline", "worse", "write_baseline"]
+
+SCHEMA_VERSION = 1
+
+
+class Column(TypedDict):
+    """Of one implementation: for each case its verdict, or None where it has none; the largest ratio."""
+
+    verdicts: list[VerdictName | None]
+    ratios: list[Size | None]
+
+
+class Baseline(TypedDict):
+    """What `conformance run --write-baseline` writes."""
+
+    baseline: Annotated[int, among(SCHEMA_VERSION)]
+    profile: str
+    select: str
+    finished: str
+    cases: list[str]
+    implementations: dict[str, Column]
+
+
+class Worse(NamedTuple):
+    """One result that is worse than the baseline's."""
+
+    implementation: str
+    case: str
+    old: State
+    new: State
+
+
+def slim(results: Results) -> Baseline:
+    """The verdict and the largest error over tolerance of every result."""
+    ids = [c["id"] for c in results["cases"]]
+    by = {(r["implementation"], r["case"]): r for r in results["results"]}
+    columns = {}
+    for name in (i["name"] for i in results["implementations"]):
+        own = [by.get((name, id_)) for id_ in ids]
+        columns[name] = Column(
+            verdicts=[r and r["verdict"] for r in own],
+            ratios=[r["worst"]["ratio"] if r and r["worst"] else None for r in own],
+        )
+    p = results["profile"]
+    return Baseline(
+        baseline=SCHEMA_VERSION,
+        profile=p["name"],
+        select=p["select"],
+        finished=str(results["environment"].get("finished", "")),
+        cases=ids,
+        implementations=columns,
+    )
+
+
+def write_baseline(path: Path, results: Results) -> None:
+    """Write the verdicts of a run."""
+    write_json(path, slim(results))
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The file, held to its types. Raises FileError for what cannot be read or is none."""
+    try:
+        found: Baseline = fitting(parsed(contents(path)), Baseline)
+        for name, column in found["implementations"].items():
+            for key, values in (("verdicts", column["verdicts"]), ("ratios", column["ratios"])):
+                if len(values) != len(found["cases"]):
+                    raise MisfitError(
+                        f"implementations.{name}.{key} has {len(values)} values; expected "
+                        f"{len(found['cases'])}, one for each case."
+                    )
+    except OSError as e:
+        raise FileError(
+            f"cannot read the baseline {path}: {e.strerror or e}. --write-baseline writes one."
+        ) from e
+    except MisfitError as e:
+        raise FileError(f"{path} is no baseline: {e}") from e
+    return found
+
+
+def worse(old: Baseline, results: Results) -> list[Worse]:
+    """What is worse now, of the implementations of this run. Raises RefusedError where the two are not of the
+    same cases."""
+    p = results["profile"]
+    for what, was, now in (
+        ("profile", old["profile"], p["name"]),
+        ("--select", old["select"], p["select"]),
+    ):
+        if was != now:
+            raise RefusedError(
+                f"the baseline is of the {what} {was!r}, and this run of {now!r}; expected the same."
+            )
+    return list(_worse(old, results))
+
+
+def _worse(old: Baseline, results: Results) -> Iterator[Worse]:
+    now: dict[tuple[str, str], State] = {
+        (r["implementation"], r["case"]): r["verdict"] for r in results["results"]
+    }
+    ids = dict.fromkeys([*old["cases"], *(c["id"] for c in results["cases"])])
+    for name in (i["name"] for i in results["implementations"]):
+        column: Any = old["implementations"].get(name, {"verdicts": [None] * len(old["cases"])})
+        was = dict(zip(old["cases"], column["verdicts"], strict=True))
+        for id_ in ids:
+            states: tuple[State, State] = was.get(id_) or ABSENT, now.get((name, id_), ABSENT)
+            if direction(*states) == "worse":
+                yield Worse(name, id_, *states)
+
+
+class Held(NamedTuple):
+    """A run held against a baseline: the last line, and the exit code."""
+
+    message: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, old: Baseline, results: Results, path: Path, required: Sequence[str]) -> Held:
+        """1 where something is worse that deviates, or loses digits; 2 where something is worse that is no
+        answer, where what is required did not run, or nothing did; otherwise 0."""
+        found = worse(old, results)
+        status = {i["name"]: i["status"] for i in results["implementations"]}
+        absent = [n for n in required if status.get(n) != "ran"]
+        if any(w.new in ("deviates", "inaccurate", "known-difference") for w in found):
+            code = 1
+        else:
+            code = 2 if found or absent or "ran" not in status.values() else 0
+        return cls(_told(found, absent, results, path), code)
+
+
+def _told(found: list[Worse], absent: list[str], results: Results, path: Path) -> str:
+    if found:
+        each = [f"{w.implementation} {w.case}: {w.old} before, {w.new} now" for w in found[:5]]
+        more = f"; and {len(found) - 5:,} more" if len(found) > 5 else ""
+        return f"worse than {path}: {'; '.join(each)}{more}."
+    failing = sum(r["verdict"] in FAILING for r in results["results"])
+    if absent:
+        return f"not worse than {path}; but {', '.join(absent)} did not run."
+    return f"not worse than {path}{f': {failing:,} results fail as before' * bool(failing)}."

@@ -1,0 +1,164 @@
+"""Results for continuous integration: JUnit's XML, and GitHub's step summary and annotations.
+
+Nothing of a user's reaches them as it stands: what is invisible is escaped (`plain`), markup is quoted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from xml.etree import ElementTree as Xml
+
+from conformance.model.results import VERDICTS, Result, Results
+from conformance.report.explain import again, headlines
+from conformance.report.numbers import count
+from conformance.tools.names import brief
+from conformance.tools.plain import plain
+
+__all__ = ["ANNOTATIONS", "LARGEST", "MOST", "github_annotations", "junit", "markdown"]
+
+MOST = 5000
+"""Test cases in a file: with more results, one stands for a family, an implementation and a dtype."""
+LARGEST = 1_000_000
+"""Bytes of a summary; GitHub takes 1 MiB."""
+ANNOTATIONS = 10
+"""GitHub shows so many of a step."""
+LONGEST = 2000  # characters of a message
+SIGNS = {"conforms": "✓", "known-difference": "✓", "inaccurate": "≈", "deviates": "✗"}
+
+
+# --- JUnit ----------------------------------------------------------------------------------------
+
+
+def junit(results: Results, strict: bool = False) -> str:
+    """One test case a network, implementation and dtype; a suite an implementation and dtype.
+
+    What deviates is a failure, and so is what is inaccurate where `strict`; what could not be judged, or run,
+    is an error; what was not run is skipped. The format is that of Ant's JUnit task, as GitLab, Jenkins and
+    GitHub's actions read it.
+    """
+    rows = {c["id"]: c for c in results["cases"]}
+    suites: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for r in results["results"]:
+        suites[r["implementation"], rows[r["case"]]["dtype"]].append(r)
+    gathered = len(results["results"]) > MOST
+    root = Xml.Element("testsuites", name="conformance")
+    for (name, dtype), of in suites.items():
+        tests: dict[str, list[Result]] = defaultdict(list)
+        for r in of:
+            tests[rows[r["case"]]["family"] if gathered else r["case"]].append(r)
+        suite = Xml.SubElement(root, "testsuite", name=plain(f"{name}, {dtype}"))
+        for title, same in tests.items():
+            title = f"{title} ({count(len(same))} cases)" if gathered else title
+            classname = f"{name}.{dtype}"
+            test = Xml.SubElement(suite, "testcase", classname=plain(classname), name=plain(title))
+            _verdict(test, min(same, key=lambda r: VERDICTS.index(r["verdict"])), results, strict)
+    for i in results["implementations"]:
+        if i["status"] != "ran" and not any(name == i["name"] for name, _ in suites):
+            suite = Xml.SubElement(root, "testsuite", name=plain(i["name"]))
+            test = Xml.SubElement(suite, "testcase", classname=plain(i["name"]), name="starts")
+            tag = "error" if i["status"] == "error" else "skipped"
+            Xml.SubElement(test, tag, message=_cut(i["reason"]))
+    for suite in (*root, root):
+        for plural, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+            suite.set(plural, str(len(list(suite.iter(tag)))))
+        suite.set("skipped", str(len(list(suite.iter("skipped")))))
+    Xml.indent(root, space=" ")
+    text: str = Xml.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _verdict(test: Xml.Element, r: Result, results: Results, strict: bool) -> None:
+    """What stands in a test case of its worst result."""
+    verdict, message = r["verdict"], _cut(r["message"])
+    if verdict in ("conforms", "known-difference") or (verdict == "inaccurate" and not strict):
+        if message:
+            Xml.SubElement(test, "system-out").text = f"{verdict}: {message}"
+        return
+    if verdict == "not-run":
+        Xml.SubElement(test, "skipped", message=message)
+        return
+    tag = "failure" if verdict in ("deviates", "inaccurate") else "error"
+    found = Xml.SubElement(test, tag, message=message, type=verdict)
+    looks = [_cut(f"{f['text']} → {f['suggestion']}") for f in r["diagnosis"]]
+    found.text = "\n".join([*looks, plain(again(r["case"], r["implementation"], results))])
+
+
+def _cut(text: str) -> str:
+    text = plain(" ".join(text.split()))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+# --- GitHub ---------------------------------------------------------------------------------------
+
+
+def markdown(results: Results) -> str:
+    """A step summary: the verdict, a row an implementation, what is wrong with each, and the commands."""
+    said = results["summary"]
+    lines = [f"## {SIGNS.get(said['verdict'], '!')} {_quoted(said['verdict'])}", ""]
+    lines += [_quoted(said["message"]), ""]
+    shown = [v for v in reversed(VERDICTS) if any(of.get(v) for of in said["verdicts"].values())]
+    ran = [i["name"] for i in results["implementations"] if i["status"] == "ran"]
+    if ran and shown:
+        lines += _table(
+            ["implementation", *shown],
+            (
+                [_quoted(called), *(str(said["verdicts"][name].get(v) or "·") for v in shown)]
+                for name, called in brief(ran).items()
+            ),
+        )
+    for name, what, see in headlines(results):
+        fence = "`" * (3 + max((len(m) for m in re.findall("`+", see)), default=0))
+        lines += ["", f"**{_quoted(name)}**: {_quoted(what)}", "", fence, plain(see), fence]
+    absent = [i for i in results["implementations"] if i["status"] != "ran"]
+    lines += ["", *(f"- {_quoted(i['name'])}: {_quoted(i['reason'])}" for i in absent)]
+    return "\n".join(_within(lines, LARGEST)) + "\n"
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heading)} |"
+    yield f"|---{'|---:' * (len(heading) - 1)}|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _quoted(text: str) -> str:
+    """Text of which nothing is Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", _cut(text))
+
+
+def _within(lines: Sequence[str], most: int) -> Iterator[str]:
+    """As many lines as there is room for, and a last one that says so where they are not all."""
+    room = most - 200
+    for i, line in enumerate(lines):
+        room -= len(line.encode()) + 1
+        if room < 0:
+            yield f"… and {count(len(lines) - i)} more lines: see the report."
+            return
+        yield line
+
+
+def github_annotations(results: Results) -> list[str]:
+    """GitHub's workflow commands: one for each implementation that fails, and for each that did not start."""
+    found = [(name, f"{what} {see}") for name, what, see in headlines(results)]
+    found += [
+        (i["name"], i["reason"]) for i in results["implementations"] if i["status"] == "error"
+    ]
+    return [
+        f"::error {_file(name)}title={_property(f'conformance: {name}')}::{_data(text)}"
+        for name, text in found[:ANNOTATIONS]
+    ]
+
+
+def _file(name: str) -> str:
+    path = name.partition(":")[0]
+    return f"file={_property(path)}," if path.endswith(".py") else ""
+
+
+def _data(text: str) -> str:
+    return _cut(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
