@@ -128,6 +128,13 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     default=None,
     help="Worker processes; one a core by default, 0 for none.",
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 86400),
+    default=300.0,
+    metavar="SECONDS",
+    help="What takes longer for a case is ended (300); without workers nothing is.",
+)
 @apply
 def run(
     profile: str,
@@ -146,6 +153,7 @@ def run(
     summary: Path | None,
     baseline: Path | None,
     write_baseline: Path | None,
+    timeout: float,
 ) -> int:
     """Run the implementations on a profile of cases and judge every quantity of every layer.
 
@@ -163,7 +171,9 @@ def run(
     planted = read_trials(trials) if trials else None
     own = _own(networks, arrays, wanted)
     with progress_shown() as progress:
-        results = run_profile(profile, implementations, wanted, jobs, progress, required, own)
+        results = run_profile(
+            profile, implementations, wanted, jobs, progress, required, own, timeout
+        )
     if planted:
         results["faults"] = planted
     held = None if known is None else Held.of(known, results, baseline or Path(), required)

@@ -8,7 +8,7 @@ and the one that ends its worker again gets the verdict `error`.
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -33,13 +33,17 @@ from conformance.tools.pool import pools, processes
 
 __all__ = ["made_for", "run"]
 
-TIMEOUT = 900.0  # seconds that a task may take before its worker is ended
+TIMEOUT = 300.0  # seconds that an implementation may take for a case, before its worker is ended
+SHARED = 3  # times as long may a task of several take; each of it is then tried by itself
+PATIENCE = 3  # so often may an implementation take too long; then it is not asked again
 CHUNK = 48  # the most cases of a task
 
 Progress = Callable[[int, int, str], None]
 """Called with (results so far, results in all, the id of the case that was judged last)."""
 Pair = tuple[Case, tuple[str, ...]]
 """A case, and the names of the implementations that run it."""
+Task = tuple[list[Pair], Future[list[Result]]]
+"""What a worker does, and its outcome."""
 
 
 def _task(chunk: Sequence[Pair]) -> list[Result]:
@@ -76,22 +80,27 @@ def _pools_by_dtype(jobs: int) -> Iterator[dict[str, ProcessPool]]:
 
 
 def _in_parallel(
-    names: Sequence[str], pairs: Sequence[Pair], jobs: int, progress: Progress
+    names: Sequence[str], pairs: Sequence[Pair], jobs: int, progress: Progress, timeout: float
 ) -> tuple[list[ImplementationRow], list[Result]]:
     results: list[Result] = []
+    slow: Counter[str] = Counter()  # how often an implementation took too long
     with _pools_by_dtype(jobs) as by_dtype:
         sides = list(by_dtype.values())
         starting = [
-            sides[i % 2].schedule(_start_task, args=[n], timeout=TIMEOUT)
+            sides[i % 2].schedule(_start_task, args=[n], timeout=SHARED * timeout)
             for i, n in enumerate(names)
         ]
 
-        def schedule(chunk: list[Pair]) -> tuple[list[Pair], Future[list[Result]]]:
+        def schedule(chunk: list[Pair]) -> Task:
+            alone = sum(len(of) for _, of in chunk) == 1
             pool = by_dtype[chunk[0][0].dtype]
-            return chunk, pool.schedule(_task, args=[chunk], timeout=TIMEOUT)
+            limit = timeout if alone else SHARED * timeout
+            return chunk, pool.schedule(_task, args=[chunk], timeout=limit)
 
         waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
-        rows = [_start_row(name, future) for name, future in zip(names, starting, strict=True)]
+        rows = [
+            _start_row(name, future, timeout) for name, future in zip(names, starting, strict=True)
+        ]
         ready, total = _ready(rows, pairs)
         while waiting:
             chunk, future = waiting.popleft()
@@ -101,11 +110,45 @@ def _in_parallel(
                 singles: list[Pair] = [(c, (n,)) for c, of in chunk for n in of if n in ready]
                 if len(chunk) == 1 and chunk == singles:
                     ((case, (name,)),) = singles
-                    results.append(judge_exception(case, name, _how_it_ended(name, e)))
+                    how = _how_it_ended(name, e, timeout)
+                    results.append(judge_exception(case, name, how))
+                    slow[name] += isinstance(e, FutureTimeoutError)
+                    if slow[name] == PATIENCE:
+                        waiting, lost = _without(name, waiting, schedule)
+                        results += lost
                 else:
-                    waiting.extend(schedule([single]) for single in singles)
+                    for case, (name,) in singles:
+                        if slow[name] < PATIENCE:
+                            waiting.append(schedule([(case, (name,))]))
+                        else:
+                            results.append(_not_asked(case, name))
             progress(len(results), total, chunk[0][0].id)
     return rows, results
+
+
+def _without(
+    name: str, waiting: deque[Task], schedule: Callable[[list[Pair]], Task]
+) -> tuple[deque[Task], list[Result]]:
+    """What is left to do without an implementation that takes too long each time, and its results."""
+    left: deque[Task] = deque()
+    lost = []
+    for chunk, future in waiting:
+        asked = [case for case, of in chunk if name in of]
+        if not asked or future.done():
+            left.append((chunk, future))
+            continue
+        future.cancel()
+        lost += [_not_asked(case, name) for case in asked]
+        others = [(case, tuple(n for n in of if n != name)) for case, of in chunk]
+        if rest := [(case, of) for case, of in others if of]:
+            left.append(schedule(rest))
+    return left, lost
+
+
+def _not_asked(case: Case, name: str) -> Result:
+    return judge_exception(
+        case, name, f"{name} was not asked: it took too long for {PATIENCE} cases before."
+    )
 
 
 def _ready(rows: Sequence[ImplementationRow], pairs: Sequence[Pair]) -> tuple[set[str], int]:
@@ -114,18 +157,19 @@ def _ready(rows: Sequence[ImplementationRow], pairs: Sequence[Pair]) -> tuple[se
     return ready, sum(len(ready & set(names)) for _, names in pairs)
 
 
-def _start_row(name: str, future: Future[ImplementationRow]) -> ImplementationRow:
+def _start_row(name: str, future: Future[ImplementationRow], timeout: float) -> ImplementationRow:
     """The outcome of starting an implementation, which may end its process."""
     try:
         return future.result()
     except (ProcessExpired, FutureTimeoutError) as e:
-        return {**new_row(name), "status": "error", "reason": _how_it_ended(name, e)}
+        how = _how_it_ended(name, e, SHARED * timeout)
+        return {**new_row(name), "status": "error", "reason": how}
 
 
-def _how_it_ended(name: str, e: BaseException) -> str:
+def _how_it_ended(name: str, e: BaseException, timeout: float) -> str:
     if isinstance(e, ProcessExpired):
         return f"{name} ended its process (exit code {e.exitcode}); expected a trace."
-    return f"{name} took more than {TIMEOUT:g} s; expected a trace."
+    return f"{name} took more than {timeout:g} s; expected a trace."
 
 
 def _in_this_process(
@@ -160,13 +204,15 @@ def run(
     progress: Progress = lambda done, total, case: None,
     required: Sequence[str] = (),
     own: Sequence[Case] = (),
+    timeout: float = TIMEOUT,
 ) -> Results:
     """Run implementations, or all of ours, on the cases of a profile, or the `wanted` of them; or on `own`.
 
     An implementation is a name (`implementations.row`), or an object with `name` and `run(problem)`, which
     runs in this process. `required` are run as well. Where one of them, or of the implementations named, does
     not run, there is no verdict (exit code 2). `jobs` is the number of worker processes: None is one for each
-    core, 0 is none. Raises RunError and CaseError for what does not exist.
+    core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and is not asked again
+    where it took longer `PATIENCE` times. Raises RunError and CaseError for what does not exist.
     """
     objects = {name_of(i): i for i in implementations if not isinstance(i, str)}
     asked = [i if isinstance(i, str) else i.name for i in implementations]
@@ -177,7 +223,8 @@ def run(
     if twice := [n for n in asked if asked.count(n) > 1]:
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
     with given(objects):
-        return _run(profile, asked, required, wanted, 0 if objects else jobs, progress, own)
+        jobs = 0 if objects else jobs
+        return _run(profile, asked, required, wanted, jobs, progress, own, timeout)
 
 
 def _abilities(names: Sequence[str], jobs: int) -> dict[str, Abilities]:
@@ -258,6 +305,7 @@ def _run(
     jobs: int | None,
     progress: Progress,
     own: Sequence[Case],
+    timeout: float,
 ) -> Results:
     begun = time.monotonic()
     names = _names(asked, required)
@@ -279,7 +327,7 @@ def _run(
         if jobs == 0:
             rows, results = _in_this_process(names, pairs, progress)
         else:
-            rows, results = _in_parallel(names, pairs, jobs, progress)
+            rows, results = _in_parallel(names, pairs, jobs, progress, timeout)
     except BrokenProcessPool as e:
         raise RunError(
             "no worker process could start. In a script, call run under `if __name__ == "

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 
 from pebble import ProcessPool
 
+from conformance.tools.orphan import end_with
+
 __all__ = ["ONE_THREAD", "pools", "processes"]
 
 ONE_THREAD: Mapping[str, str] = dict.fromkeys(
@@ -31,7 +33,12 @@ def pools(shares: Iterable[int]) -> Iterator[list[ProcessPool]]:
     with _one_thread_each(), ExitStack() as stack:
         opened = [
             stack.enter_context(
-                ProcessPool(max_workers=share, context=context, initializer=_start_worker)
+                ProcessPool(
+                    max_workers=share,
+                    context=context,
+                    initializer=_start_worker,
+                    initargs=[os.getpid()],
+                )
             )
             for share in shares
         ]
@@ -58,6 +65,8 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start_worker() -> None:
-    """Collect cycles rarely: with Python's own thresholds that takes a tenth of a worker's time."""
+def _start_worker(parent: int) -> None:
+    """Collect cycles rarely: with Python's own thresholds that takes a tenth of a worker's time. End with the
+    process that started it, however that ends."""
+    end_with(parent)
     gc.set_threshold(100_000, 20, 50)

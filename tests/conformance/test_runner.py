@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -622,7 +624,7 @@ HOSTILE = textwrap.dedent('''
         def run(self, p):
             if self.name == "dies" and p.depth == 2:
                 os._exit(3)
-            if self.name == "hangs" and p.depth == 5:
+            if p.depth == 5 and self.name == "hangs" or p.depth > 2 and self.name == "asleep":
                 time.sleep(600)
             t = implementation("refbp").run(p)
             if self.name == "tf32" and p.dtype == np.float32:
@@ -635,7 +637,7 @@ HOSTILE = textwrap.dedent('''
                                whole=True, load=Hostile)
 
 
-    NAMES = ("dies", "hangs", "stillborn", "tf32")
+    NAMES = ("dies", "hangs", "stillborn", "tf32", "asleep")
     IMPLEMENTATIONS.update({name: row(name) for name in NAMES})
 
 
@@ -669,10 +671,10 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "TIMEOUT", 15.0)
+    monkeypatch.setattr(runner, "SHARED", 1)
     progress: list[tuple[int, int]] = []
     results = run(
-        "standard", ["refbp", "dies", "hangs", "stillborn"], THREE, jobs=1,
+        "standard", ["refbp", "dies", "hangs", "stillborn"], THREE, jobs=1, timeout=15.0,
         progress=lambda d, total, case: progress.append((d, total)),
     )  # fmt: skip
     verdicts = {
@@ -695,6 +697,69 @@ def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
     assert rows["refbp"] == rows["dies"] == rows["hangs"] == ("ran", "")
     assert results["summary"]["exit_code"] == 2
     assert progress[-1] == (9, 9)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("hostile")
+def test_one_that_takes_too_long_each_time_is_not_asked_again() -> None:
+    wanted = "family=typical,activation=tanh,batch=7"
+    results = run("standard", ["refbp", "asleep"], wanted, jobs=2, timeout=3.0)
+    of = {"refbp": [], "asleep": []}  # type: ignore[var-annotated]
+    for r in results["results"]:
+        of[r["implementation"]].append((r["verdict"], r["message"]))
+    assert len(of["refbp"]) == len(of["asleep"])
+    assert {v for v, _ in of["refbp"]} == {"conforms"}
+    assert sum(v == "error" for v, _ in of["asleep"]) > 2 * runner.PATIENCE
+    late = [m for _, m in of["asleep"] if m == "asleep took more than 3 s; expected a trace."]
+    never = [m for _, m in of["asleep"] if m.startswith("asleep was not asked: it took too long")]
+    assert runner.PATIENCE <= len(late) <= runner.PATIENCE + 2
+    assert len(late) + len(never) == sum(v == "error" for v, _ in of["asleep"])
+    assert results["summary"]["exit_code"] == 2
+
+
+ASLEEP = """
+import os, time
+from pathlib import Path
+name = "asleep"
+def run(problem):
+    Path(__file__).with_name(f"{os.getpid()}.pid").write_text("")
+    time.sleep(600)
+class Asleep:
+    name, run = "asleep", staticmethod(run)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL", "SIGHUP"])
+def test_no_worker_outlives_the_runner(how: str, tmp_path: Path) -> None:
+    (tmp_path / "asleep.py").write_text(ASLEEP)
+    words = ["run", "--jobs", "2", "--implementation", f"{tmp_path / 'asleep.py'}:Asleep"]
+    runs = subprocess.Popen(
+        [sys.executable, "-m", "conformance", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: len(list(tmp_path.glob("*.pid"))) >= 1)
+    asleep = [int(p.stem) for p in tmp_path.glob("*.pid")]
+    runs.send_signal(getattr(signal, how))
+    runs.wait(60)
+    until(lambda: not any(alive(pid) for pid in asleep))
+
+
+def until(done: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for what comes soon, however busy the machine."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 @pytest.mark.usefixtures("hostile")
