@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,8 +34,12 @@ from conformance.model.results_file import read, read_trials, write_results
 from conformance.report import ci
 from conformance.report.screen import screen
 from conformance.tools.files import FileError, write_atomically
+from conformance.tools.journal import Journal
 from conformance.tools.plain import plain
 from conformance.tools.trouble import RefusedError
+
+if TYPE_CHECKING:
+    from conformance.judge.runner import Kept
 
 __all__ = ["answer"]
 
@@ -135,6 +141,11 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     metavar="SECONDS",
     help="What takes longer for a case is ended (300); without workers nothing is.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a run that was interrupted: with what is in F.json.journal, beside --json.",
+)
 @apply
 def run(
     profile: str,
@@ -154,6 +165,7 @@ def run(
     baseline: Path | None,
     write_baseline: Path | None,
     timeout: float,
+    resume: bool,
 ) -> int:
     """Run the implementations on a profile of cases and judge every quantity of every layer.
 
@@ -170,27 +182,44 @@ def run(
     known = read_baseline(baseline) if baseline else None
     planted = read_trials(trials) if trials else None
     own = _own(networks, arrays, wanted)
-    with progress_shown() as progress:
-        results = run_profile(
-            profile, implementations, wanted, jobs, progress, required, own, timeout
+    with _kept(json_path, resume) as kept:
+        with progress_shown() as progress:
+            results = run_profile(
+                profile, implementations, wanted, jobs, progress, required, own, timeout, kept
+            )
+        if planted:
+            results["faults"] = planted
+        held = None if known is None else Held.of(known, results, baseline or Path(), required)
+        hand_over(
+            lambda: echo("\n".join(screen(results))),
+            "\n".join([answer(results), *([plain(held.message)] if held else [])]),
+            ("results", json_path, lambda path: write_results(path, results)),
+            ("report", report, lambda path: write_report(path, results)),
+            ("report", folder, lambda path: _write_folder(path, results)),
+            ("JUnit", junit, lambda path: write_atomically(path, ci.junit(results, strict))),
+            ("summary", summary, lambda path: write_atomically(path, ci.markdown(results))),
+            ("baseline", write_baseline, lambda path: save(path, results)),
         )
-    if planted:
-        results["faults"] = planted
-    held = None if known is None else Held.of(known, results, baseline or Path(), required)
-    hand_over(
-        lambda: echo("\n".join(screen(results))),
-        "\n".join([answer(results), *([plain(held.message)] if held else [])]),
-        ("results", json_path, lambda path: write_results(path, results)),
-        ("report", report, lambda path: write_report(path, results)),
-        ("report", folder, lambda path: _write_folder(path, results)),
-        ("JUnit", junit, lambda path: write_atomically(path, ci.junit(results, strict))),
-        ("summary", summary, lambda path: write_atomically(path, ci.markdown(results))),
-        ("baseline", write_baseline, lambda path: save(path, results)),
-    )
+        if kept:
+            kept.journal.remove()
     if summary and os.environ.get("GITHUB_ACTIONS") == "true":
         for line in ci.github_annotations(results):
             echo(line)
     return held.exit_code if held else exit_code(results, strict)
+
+
+@contextmanager
+def _kept(json_path: Path | None, resume: bool) -> Iterator[Kept | None]:
+    """The journal beside the results file. Raises FileError where another run is writing it."""
+    from conformance.judge.runner import Kept
+
+    if json_path is None:
+        if resume:
+            raise RefusedError("--resume needs --json F.json, beside which F.json.journal is.")
+        yield None
+        return
+    with Journal(json_path.with_name(f"{json_path.name}.journal")) as journal:
+        yield Kept(journal, resume)
 
 
 def _own(networks: Sequence[str], arrays: Path | None, wanted: str) -> list[Case]:

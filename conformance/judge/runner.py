@@ -7,6 +7,8 @@ and the one that ends its worker again gets the verdict `error`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +17,8 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -29,9 +33,13 @@ from conformance.judge.start import RunError, name_of, new_row, row_of, started,
 from conformance.judge.summary import difference, environment, families, left_out, summary
 from conformance.model.results import SCHEMA_VERSION, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
+from conformance.tools.files import FileError
+from conformance.tools.journal import Journal
 from conformance.tools.pool import pools, processes
+from conformance.tools.trouble import MisfitError
+from conformance.tools.typed import fitting
 
-__all__ = ["made_for", "run"]
+__all__ = ["Kept", "made_for", "run"]
 
 TIMEOUT = 300.0  # seconds that an implementation may take for a case, before its worker is ended
 SHARED = 3  # times as long may a task of several take; each of it is then tried by itself
@@ -44,6 +52,30 @@ Pair = tuple[Case, tuple[str, ...]]
 """A case, and the names of the implementations that run it."""
 Task = tuple[list[Pair], Future[list[Result]]]
 """What a worker does, and its outcome."""
+
+
+class Kept(NamedTuple):
+    """Where results are written as they come; `resumed`: those that are there already are not made again."""
+
+    journal: Journal
+    resumed: bool
+
+
+def _resumed(kept: Kept, names: Sequence[str], pairs: Sequence[Pair]) -> list[Result]:
+    """The results that are there already, of the same cases, implementations, files and versions."""
+    files = {n: n.partition(":")[0] for n in names if n not in IMPLEMENTATIONS}
+    code = {n: _digest(Path(f)) for n, f in files.items()}
+    versions = environment(0, 0)["packages"]
+    asked = [[c.id, c.digest, *of] for c, of in pairs]
+    key = hashlib.sha256(json.dumps([asked, code, versions]).encode()).hexdigest()
+    try:
+        return [fitting(r, Result) for r in kept.journal.begin(key, kept.resumed)]
+    except MisfitError as e:
+        raise FileError(f"{kept.journal.path} has a result that is none: {e}") from e
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _task(chunk: Sequence[Pair]) -> list[Result]:
@@ -80,9 +112,15 @@ def _pools_by_dtype(jobs: int) -> Iterator[dict[str, ProcessPool]]:
 
 
 def _in_parallel(
-    names: Sequence[str], pairs: Sequence[Pair], jobs: int, progress: Progress, timeout: float
-) -> tuple[list[ImplementationRow], list[Result]]:
-    results: list[Result] = []
+    names: Sequence[str],
+    pairs: Sequence[Pair],
+    jobs: int,
+    progress: Progress,
+    timeout: float,
+    results: list[Result],
+) -> list[ImplementationRow]:
+    """Runs them, and adds to the results; `progress` is told after each task."""
+    before = len(results)
     slow: Counter[str] = Counter()  # how often an implementation took too long
     with _pools_by_dtype(jobs) as by_dtype:
         sides = list(by_dtype.values())
@@ -101,7 +139,7 @@ def _in_parallel(
         rows = [
             _start_row(name, future, timeout) for name, future in zip(names, starting, strict=True)
         ]
-        ready, total = _ready(rows, pairs)
+        ready, left = _ready(rows, pairs)
         while waiting:
             chunk, future = waiting.popleft()
             try:
@@ -122,8 +160,8 @@ def _in_parallel(
                             waiting.append(schedule([(case, (name,))]))
                         else:
                             results.append(_not_asked(case, name))
-            progress(len(results), total, chunk[0][0].id)
-    return rows, results
+            progress(len(results), before + left, chunk[0][0].id)
+    return rows
 
 
 def _without(
@@ -173,15 +211,14 @@ def _how_it_ended(name: str, e: BaseException, timeout: float) -> str:
 
 
 def _in_this_process(
-    names: Sequence[str], pairs: Sequence[Pair], progress: Progress
-) -> tuple[list[ImplementationRow], list[Result]]:
+    names: Sequence[str], pairs: Sequence[Pair], progress: Progress, results: list[Result]
+) -> list[ImplementationRow]:
     rows = [started_now(n).row for n in names]
-    results: list[Result] = []
-    _, total = _ready(rows, pairs)
+    before, (_, left) = len(results), _ready(rows, pairs)
     for case, of in pairs:
         results += judged(case, of)
-        progress(len(results), total, case.id)
-    return rows, results
+        progress(len(results), before + left, case.id)
+    return rows
 
 
 def _names(asked: Sequence[str], required: Sequence[str] = ()) -> list[str]:
@@ -205,6 +242,7 @@ def run(
     required: Sequence[str] = (),
     own: Sequence[Case] = (),
     timeout: float = TIMEOUT,
+    kept: Kept | None = None,
 ) -> Results:
     """Run implementations, or all of ours, on the cases of a profile, or the `wanted` of them; or on `own`.
 
@@ -212,7 +250,8 @@ def run(
     runs in this process. `required` are run as well. Where one of them, or of the implementations named, does
     not run, there is no verdict (exit code 2). `jobs` is the number of worker processes: None is one for each
     core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and is not asked again
-    where it took longer `PATIENCE` times. Raises RunError and CaseError for what does not exist.
+    where it took longer `PATIENCE` times. Results are `kept` as they come, if that is asked for. Raises
+    RunError and CaseError for what does not exist, FileError for a journal that cannot be kept.
     """
     objects = {name_of(i): i for i in implementations if not isinstance(i, str)}
     asked = [i if isinstance(i, str) else i.name for i in implementations]
@@ -224,7 +263,7 @@ def run(
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
     with given(objects):
         jobs = 0 if objects else jobs
-        return _run(profile, asked, required, wanted, jobs, progress, own, timeout)
+        return _run(profile, asked, required, wanted, jobs, progress, own, timeout, kept)
 
 
 def _abilities(names: Sequence[str], jobs: int) -> dict[str, Abilities]:
@@ -306,6 +345,7 @@ def _run(
     progress: Progress,
     own: Sequence[Case],
     timeout: float,
+    kept: Kept | None,
 ) -> Results:
     begun = time.monotonic()
     names = _names(asked, required)
@@ -324,15 +364,30 @@ def _run(
         if not own:
             pairs = _within(able, pairs, made_too=not wanted)
             chosen = [c for c, _ in pairs]
+        results = [] if kept is None else _resumed(kept, names, pairs)
+        there = {(r["case"], r["implementation"]) for r in results}
+        of_case = ((c, tuple(n for n in of if (c.id, n) not in there)) for c, of in pairs)
+        left = [(c, of) for c, of in of_case if of]
+        recorded = len(results)
+
+        def progressed(done: int, total: int, case: str) -> None:
+            nonlocal recorded
+            if kept is not None:
+                kept.journal.add(results[recorded:])
+                recorded = len(results)
+            progress(done, total, case)
+
         if jobs == 0:
-            rows, results = _in_this_process(names, pairs, progress)
+            rows = _in_this_process(names, left, progressed, results)
         else:
-            rows, results = _in_parallel(names, pairs, jobs, progress, timeout)
+            rows = _in_parallel(names, left, jobs, progressed, timeout, results)
     except BrokenProcessPool as e:
         raise RunError(
             "no worker process could start. In a script, call run under `if __name__ == "
             '"__main__":`, since a worker imports the script again; or pass jobs=0.'
         ) from e
+    ran = {r["name"] for r in rows if r["status"] == "ran"}
+    results = [r for r in results if r["implementation"] in ran]
     order = {key: i for i, key in enumerate((c.id, n) for c in chosen for n in names)}
     results.sort(key=lambda r: order[r["case"], r["implementation"]])
     meant = {n: [c for c, of in pairs if n in of] if n in able else everybodys for n in names}

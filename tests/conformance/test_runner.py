@@ -402,11 +402,11 @@ def pairs_of(monkeypatch: pytest.MonkeyPatch, *args: Any) -> dict[str, set[str]]
     """Which cases each implementation would run."""
     found: dict[str, set[str]] = {}
 
-    def capture(names: Any, pairs: Any, progress: Any) -> Any:
+    def capture(names: Any, pairs: Any, progress: Any, results: Any) -> Any:
         for case, of in pairs:
             for name in of:
                 found.setdefault(name, set()).add(case.id)
-        return [new_row(n) for n in names], []
+        return [new_row(n) for n in names]
 
     monkeypatch.setattr(runner, "_in_this_process", capture)
     run(*args, jobs=0)

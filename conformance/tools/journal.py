@@ -1,0 +1,116 @@
+"""A file that records are added to as they come, so that an end at any moment costs the last few alone.
+
+The first line has a key: what the records are of. Each line begins with the checksum of what follows; from
+the first line on that does not fit its own, what wrote it was interrupted, and nothing is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from conformance.tools.files import FileError
+
+__all__ = ["Journal"]
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two runs on one path are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+
+class Journal:
+    """The journal at a path. `with journal:` holds it: a second process that wants to is refused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: IO[bytes] | None = None
+
+    def __enter__(self) -> Journal:
+        try:
+            self.file = self.path.open("ab+")
+        except OSError as e:
+            raise FileError(f"cannot write {self.path}: {e.strerror or e}.") from e
+        if fcntl is not None:
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as e:
+                self.file.close()
+                raise FileError(
+                    f"another run is writing {self.path}; wait for it, or name another file."
+                ) from e
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        e: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.file is not None:
+            with suppress(OSError):  # of a full disk, which `add` has told
+                if self.path.stat().st_size == 0:
+                    self.remove()  # nothing was begun
+                self.file.close()
+            self.file = None
+
+    def begin(self, key: str, resumed: bool) -> list[Any]:
+        """What is there already under this key, if that is to be `resumed`; otherwise it begins anew.
+
+        Raises FileError where something is there under another key.
+        """
+        assert self.file is not None
+        self.file.seek(0)
+        records, end = [], 0
+        for line in self.file:
+            record = _read(line)
+            if record is None:
+                break
+            records.append(record)
+            end += len(line)
+        if resumed and records:
+            if records[0] != {"key": key}:
+                raise FileError(
+                    f"{self.path} is of another run: of other cases, implementations, files or versions. "
+                    "Run without --resume."
+                )
+            self.file.truncate(end)
+            return records[1:]
+        self.file.truncate(0)
+        self.add([{"key": key}])
+        return []
+
+    def add(self, records: Iterable[Any]) -> None:
+        """Write records, all or, at an interruption, the first of them. Raises FileError."""
+        assert self.file is not None
+        lines = b"".join(map(_line, records))
+        try:
+            self.file.write(lines)
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        except OSError as e:
+            raise FileError(f"cannot write {self.path}: {e.strerror or e}.") from e
+
+    def remove(self) -> None:
+        """Delete it: what was to come of it is there."""
+        with suppress(FileNotFoundError):
+            self.path.unlink()
+
+
+def _line(record: Any) -> bytes:
+    text = json.dumps(record, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _read(line: bytes) -> Any | None:
+    """The record of a line; None for one that is cut off or changed."""
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+        return None
+    return json.loads(text)
