@@ -53,12 +53,14 @@ class Journal:
         e: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.file is not None:
-            with suppress(OSError):  # of a full disk, which `add` has told
-                if self.path.stat().st_size == 0:
-                    self.remove()  # nothing was begun
-                self.file.close()
-            self.file = None
+        if self.file is None:
+            return
+        with suppress(OSError):
+            if self.path.is_file() and self.path.stat().st_size == 0:
+                self.remove()  # nothing was begun
+        with suppress(OSError):  # of a full disk, which `add` has told
+            self.file.close()
+        self.file = None
 
     def begin(self, key: str, resumed: bool) -> list[Any]:
         """What is there already under this key, if that is to be `resumed`; otherwise it begins anew.
