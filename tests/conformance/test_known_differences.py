@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -328,3 +329,28 @@ def test_the_clamped_loss_as_built() -> None:
         for y in (arb(0), arb(1), arb(3) / 4):
             assert at(z, y, built).value.overlaps(at(z, y, TERMS).value)
             assert at(z, y, built).first.overlaps(at(z, y, TERMS).first)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (["deviates", "deviates", "deviates"], None),
+        (["undecided", "deviates", "deviates"], ("undecided", "0")),
+        (["deviates", "undecided", "undecided"], ("undecided", "1")),
+        (["undecided", "undecided", "conforms"], ("conforms", "01")),
+        (["undecided", "conforms", "deviates"], ("conforms", "1")),
+    ],
+)
+def test_under_which_known_differences_a_trace_is_judged(
+    verdicts: list[str], expected: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under each alone, then under all: the first that makes it conform, else the first undecided."""
+    answers = iter(verdicts)
+    subject: Any = SimpleNamespace(amend="".join)
+    monkeypatch.setattr(judge_module, "_known", lambda *of: ["0", "1"])
+    monkeypatch.setattr(
+        judge_module, "_all_gates", lambda *of: [SimpleNamespace(verdict=next(answers))]
+    )
+    trace: Any = None
+    found = judge_module._under_known_differences(subject, "torch-cpu", trace, None, rounded=True)
+    assert (found and (found[0][0].verdict, found[1])) == expected
