@@ -31,6 +31,7 @@ __all__ = [
     "main",
     "may_be_written",
     "must_be_writable",
+    "must_differ",
     "must_not_replace",
     "must_not_replace_code",
     "names_in",
@@ -289,6 +290,14 @@ def may_be_written(report: Path | None, json_path: Path | None, what: str) -> No
         must_be_writable(path)
 
 
+def must_differ(outputs: Sequence[Path | None]) -> None:
+    """Raise FileError if two files to be written have one name."""
+    paths = [path.resolve() for path in outputs if path]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise FileError(f"cannot write {path} twice; expected another name for each file.")
+
+
 def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
     """Raise FileError if a file to be written is one of the files that the command reads."""
     for path in filter(None, outputs):
@@ -297,8 +306,8 @@ def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> 
 
 
 def must_not_replace_code(names: Iterable[str], outputs: Sequence[Path | None]) -> None:
-    """Raise FileError if a file to be written is one of F.py:NAME, the code under test."""
-    files = {Path(name.rpartition(":")[0]).resolve() for name in names if ":" in name}
+    """Raise FileError if a file to be written is that of F.py or F.py:NAME, the code under test."""
+    files = {Path(name.rpartition(":")[0] or name).resolve() for name in names}
     for path in filter(None, outputs):
         if path.resolve() in files:
             raise FileError(f"cannot write {path}: it is the file under test.")

@@ -21,11 +21,13 @@ from conformance.commands.command import (
     main,
     may_be_written,
     must_be_writable,
+    must_differ,
     must_not_replace,
+    must_not_replace_code,
     outputs,
     progress_shown,
 )
-from conformance.commands.diff.baseline import Held, read_baseline
+from conformance.commands.diff.baseline import Held, must_be_of, read_baseline
 from conformance.commands.diff.baseline import write_baseline as save
 from conformance.commands.settings import apply
 from conformance.implementations import IMPLEMENTATIONS
@@ -179,7 +181,13 @@ def run(
     for path in (junit, summary, write_baseline):
         must_be_writable(path)
     _must_be_a_folder(folder)
+    outputs_ = (report, json_path, junit, summary, write_baseline)
+    must_differ(outputs_)
+    must_not_replace([p for p in (baseline, trials, arrays) if p], outputs_)
+    must_not_replace_code([*implementations, *required], outputs_)
     known = read_baseline(baseline) if baseline else None
+    if known:
+        must_be_of(known, "own" if networks else profile, wanted)
     planted = read_trials(trials) if trials else None
     own = _own(networks, arrays, wanted)
     with _kept(json_path, resume) as kept:
@@ -189,7 +197,8 @@ def run(
             )
         if planted:
             results["faults"] = planted
-        held = None if known is None else Held.of(known, results, baseline or Path(), required)
+        named = [*implementations, *required]
+        held = None if known is None else Held.of(known, results, baseline or Path(), named)
         hand_over(
             lambda: echo("\n".join(screen(results))),
             "\n".join([answer(results), *([plain(held.message)] if held else [])]),

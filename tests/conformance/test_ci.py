@@ -308,3 +308,23 @@ def test_a_path_that_cannot_be_written_is_told_first(option: str, tmp_path: Path
     done = conformance("--implementation", "refbp", option, tmp_path / "no" / "folder.x")
     assert done.exit_code == 2
     assert "there is no folder" in done.output
+
+
+def test_no_output_replaces_another_nor_what_is_read(baseline: Path, tmp_path: Path) -> None:
+    before = WRONG.read_bytes(), baseline.read_bytes()
+    path = tmp_path / "x"
+    for words, why in (
+        (("--json", path, "--junit", path), "twice"),
+        (("--baseline", baseline, "--write-baseline", baseline), "it is read by this command"),
+        (("--junit", WRONG), "it is the file under test"),
+    ):
+        done = conformance("--implementation", WRONG, *words)
+        assert done.exit_code == 2
+        assert why in done.output
+    assert (WRONG.read_bytes(), baseline.read_bytes()) == before
+
+
+def test_what_was_named_and_did_not_run_is_2(baseline: Path, tmp_path: Path) -> None:
+    """Whatever is not worse."""
+    words = ("--implementation", WRONG, "--implementation", "torch-cuda", "--baseline", baseline)
+    assert conformance(*words).exit_code == 2

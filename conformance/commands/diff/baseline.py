@@ -16,7 +16,7 @@ from conformance.tools.files import FileError, contents, write_json
 from conformance.tools.trouble import MisfitError, RefusedError
 from conformance.tools.typed import among, fitting, parsed
 
-__all__ = ["Baseline", "Held", "Worse", "read_baseline", "worse", "write_baseline"]
+__all__ = ["Baseline", "Held", "Worse", "must_be_of", "read_baseline", "worse", "write_baseline"]
 
 SCHEMA_VERSION = 1
 
@@ -95,22 +95,20 @@ def read_baseline(path: Path) -> Baseline:
     return found
 
 
-def worse(old: Baseline, results: Results) -> list[Worse]:
-    """What is worse now, of the implementations of this run. Raises RefusedError where the two are not of the
-    same cases."""
-    p = results["profile"]
+def must_be_of(old: Baseline, profile: str, select: str) -> None:
+    """Raise RefusedError unless the baseline is of such a run."""
     for what, was, now in (
-        ("profile", old["profile"], p["name"]),
-        ("--select", old["select"], p["select"]),
+        ("profile", old["profile"], profile),
+        ("--select", old["select"], select),
     ):
         if was != now:
             raise RefusedError(
                 f"the baseline is of the {what} {was!r}, and this run of {now!r}; expected the same."
             )
-    return list(_worse(old, results))
 
 
-def _worse(old: Baseline, results: Results) -> Iterator[Worse]:
+def worse(old: Baseline, results: Results) -> Iterator[Worse]:
+    """What is worse now, of the implementations of this run."""
     now: dict[tuple[str, str], State] = {
         (r["implementation"], r["case"]): r["verdict"] for r in results["results"]
     }
@@ -134,7 +132,7 @@ class Held(NamedTuple):
     def of(cls, old: Baseline, results: Results, path: Path, required: Sequence[str]) -> Held:
         """1 where something is worse that deviates, or loses digits; 2 where something is worse that is no
         answer, where what is required did not run, or nothing did; otherwise 0."""
-        found = worse(old, results)
+        found = list(worse(old, results))
         status = {i["name"]: i["status"] for i in results["implementations"]}
         absent = [n for n in required if status.get(n) != "ran"]
         if any(w.new in ("deviates", "inaccurate", "known-difference") for w in found):
