@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -16,7 +17,9 @@ from typing import Any, TypeAlias, TypeVar
 import click
 
 from conformance.tools.cache import keep_compiled
+from conformance.tools.code import named
 from conformance.tools.files import FileError, try_to_write, write_atomically
+from conformance.tools.names import unknown
 from conformance.tools.plain import plain
 from conformance.tools.trouble import RefusedError, ending
 
@@ -65,6 +68,14 @@ class Commands(click.Group):
             import_module(self.where[name][0])
         return super().get_command(context, name)
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of that name. Raises UsageError, with the name that may be meant."""
+        if not args[0].startswith("-") and self.get_command(context, args[0]) is None:
+            context.fail(unknown("command", args[0], self.list_commands(context)))
+        return super().resolve_command(context, args)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The lines of the help, for which no command is imported."""
         with formatter.section("Commands"):
@@ -79,6 +90,8 @@ class Commands(click.Group):
         **more: Any,
     ) -> Any:
         """Run a command line, and exit."""
+        if "_CONFORMANCE_COMPLETE" in os.environ:  # a shell asks how a line may go on
+            return super().main(args, prog_name or "conformance", complete_var, True, **more)
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **more)
         arguments = list(sys.argv[1:] if args is None else args)
@@ -123,7 +136,10 @@ def _printing(e: OSError) -> bool:
 
 def echo(text: str = "", err: bool = False, nl: bool = True) -> None:
     """Write a message. Every message goes through here, so that no text in it can control the terminal."""
-    click.echo(plain(text, lines=True), err=err, nl=nl)
+    text = plain(text, lines=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":  # which obeys what looks like a command
+        text = re.sub(r"^(\s*)::", r"\1: :", text, flags=re.MULTILINE).replace("##[", "## [")
+    click.echo(text, err=err, nl=nl)
 
 
 def echo_document(text: str) -> None:
@@ -290,9 +306,12 @@ def may_be_written(report: Path | None, json_path: Path | None, what: str) -> No
         must_be_writable(path)
 
 
-def must_differ(outputs: Sequence[Path | None]) -> None:
-    """Raise FileError if two files to be written have one name."""
+def must_differ(outputs: Sequence[Path | None], folder: Path | None = None) -> None:
+    """Raise FileError if two files to be written have one name, or one is in the folder for others."""
     paths = [path.resolve() for path in outputs if path]
+    for path in paths:
+        if folder and folder.resolve() in (path, path.parent):
+            raise FileError(f"cannot write {path}: the report's files are in {folder}.")
     for path in paths:
         if paths.count(path) > 1:
             raise FileError(f"cannot write {path} twice; expected another name for each file.")
@@ -306,8 +325,8 @@ def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> 
 
 
 def must_not_replace_code(names: Iterable[str], outputs: Sequence[Path | None]) -> None:
-    """Raise FileError if a file to be written is that of F.py or F.py:NAME, the code under test."""
-    files = {Path(name.rpartition(":")[0] or name).resolve() for name in names}
+    """Raise FileError if a file to be written is one of the code under test."""
+    files = {path.resolve() for name in names for path in named(name)}
     for path in filter(None, outputs):
         if path.resolve() in files:
             raise FileError(f"cannot write {path}: it is the file under test.")

@@ -15,8 +15,11 @@ import click
 from conformance.cases import own as own_networks
 from conformance.cases.catalogue import FAMILIES, Case
 from conformance.cases.profiles import PROFILES, cases, find, select
+from conformance.commands import settings
 from conformance.commands.command import (
     echo,
+    echo_document,
+    ending_in_order,
     hand_over,
     main,
     may_be_written,
@@ -54,7 +57,7 @@ html_dir = click.option(
 )
 
 strict_option = click.option(
-    "--strict", is_flag=True, help="What is inaccurate, by losing digits, is exit code 1."
+    "--strict/--no-strict", help="What is inaccurate, by losing digits, is exit code 1."
 )
 
 
@@ -141,7 +144,7 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     type=click.FloatRange(0.1, 86400),
     default=300.0,
     metavar="SECONDS",
-    help="What takes longer for a case is ended (300); without workers nothing is.",
+    help="What takes longer for a case is ended (300), or thrice as long to start; not with --jobs 0.",
 )
 @click.option(
     "--resume",
@@ -181,9 +184,9 @@ def run(
     for path in (junit, summary, write_baseline):
         must_be_writable(path)
     _must_be_a_folder(folder)
-    outputs_ = (report, json_path, junit, summary, write_baseline)
-    must_differ(outputs_)
-    must_not_replace([p for p in (baseline, trials, arrays) if p], outputs_)
+    outputs_ = (report, json_path, _journal(json_path), junit, summary, write_baseline)
+    must_differ(outputs_, folder)
+    must_not_replace([p for p in (baseline, trials, arrays, settings.FILE) if p], outputs_)
     must_not_replace_code([*implementations, *required], outputs_)
     known = read_baseline(baseline) if baseline else None
     if known:
@@ -199,22 +202,30 @@ def run(
             results["faults"] = planted
         named = [*implementations, *required]
         held = None if known is None else Held.of(known, results, baseline or Path(), named)
+        told, worse = (held.message, held.worse) if held else ("", None)
         hand_over(
             lambda: echo("\n".join(screen(results))),
-            "\n".join([answer(results), *([plain(held.message)] if held else [])]),
+            "\n".join([answer(results), *([plain(told)] if told else [])]),
             ("results", json_path, lambda path: write_results(path, results)),
             ("report", report, lambda path: write_report(path, results)),
             ("report", folder, lambda path: _write_folder(path, results)),
-            ("JUnit", junit, lambda path: write_atomically(path, ci.junit(results, strict))),
-            ("summary", summary, lambda path: write_atomically(path, ci.markdown(results))),
+            ("JUnit", junit, lambda path: write_atomically(path, ci.junit(results, strict, worse))),
+            ("summary", summary, lambda path: _add(path, ci.markdown(results, told))),
             ("baseline", write_baseline, lambda path: save(path, results)),
         )
         if kept:
             kept.journal.remove()
     if summary and os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in ci.github_annotations(results):
-            echo(line)
+        for line in ci.github_annotations(results, worse):
+            echo_document(f"{line}\n")  # commands that are meant: the text in them is quoted
     return held.exit_code if held else exit_code(results, strict)
+
+
+def _add(path: Path, text: str) -> None:
+    """Write a summary; GitHub's own file of a step may have others before it."""
+    own = os.environ.get("GITHUB_STEP_SUMMARY")
+    before = path.read_text("utf-8") if own and path == Path(own) and path.is_file() else ""
+    write_atomically(path, f"{before}{text}")
 
 
 @contextmanager
@@ -227,8 +238,14 @@ def _kept(json_path: Path | None, resume: bool) -> Iterator[Kept | None]:
             raise RefusedError("--resume needs --json F.json, beside which F.json.journal is.")
         yield None
         return
-    with Journal(json_path.with_name(f"{json_path.name}.journal")) as journal:
+    path = _journal(json_path)
+    assert path is not None
+    with ending_in_order(), Journal(path) as journal:
         yield Kept(journal, resume)
+
+
+def _journal(json_path: Path | None) -> Path | None:
+    return json_path and json_path.with_name(f"{json_path.name}.journal")
 
 
 def _own(networks: Sequence[str], arrays: Path | None, wanted: str) -> list[Case]:

@@ -25,13 +25,20 @@ def _names(x: object) -> tuple[str, ...]:
     return tuple(x)
 
 
+def _path(x: object) -> Path:
+    text = string(x)
+    if "\0" in text:
+        raise UnfitError(f"is {told(text)}; expected the name of a file.")
+    return Path(text)
+
+
 FIELDS: Fields = {
     "profile": string,
     "select": string,
     "implementations": _names,
     "require": _names,
     "strict": flag,
-    "baseline": lambda x: Path(string(x)),
+    "baseline": _path,
 }
 """Each is the option of that name."""
 PARAMETERS = {"select": "wanted", "require": "required"}
@@ -41,11 +48,11 @@ PARAMETERS = {"select": "wanted", "require": "required"}
 def read_settings(path: Path = FILE) -> dict[str, Any]:
     """The fields of the table, each checked; none where there is no such file or table. Raises FileError,
     with the line."""
+    if not path.is_file():
+        return {}
     try:
         text = path.read_text("utf-8")
         tool = tomllib.loads(text).get("tool", {})
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError) as e:
         raise FileError(f"cannot read {path}: {e}") from e
     if not isinstance(tool, dict) or "conformance" not in tool:
@@ -62,6 +69,7 @@ def apply(command: Callable[..., int]) -> Callable[..., int]:
         for field, value in read_settings().items():
             name = PARAMETERS.get(field, field)
             own = options.get("networks") and name in ("profile", "wanted", "baseline")
+            own = own or (name == "baseline" and options.get("write_baseline"))
             if context.get_parameter_source(name) is ParameterSource.DEFAULT and not own:
                 options[name] = value
         return command(**options)

@@ -33,9 +33,10 @@ from conformance.judge.start import RunError, name_of, new_row, row_of, started,
 from conformance.judge.summary import difference, environment, families, left_out, summary
 from conformance.model.results import SCHEMA_VERSION, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
+from conformance.tools.code import beside, digest
 from conformance.tools.files import FileError
 from conformance.tools.journal import Journal
-from conformance.tools.pool import pools, processes
+from conformance.tools.pool import ENDED_WITH_0, pools, processes
 from conformance.tools.trouble import MisfitError
 from conformance.tools.typed import fitting
 
@@ -63,19 +64,17 @@ class Kept(NamedTuple):
 
 def _resumed(kept: Kept, names: Sequence[str], pairs: Sequence[Pair]) -> list[Result]:
     """The results that are there already, of the same cases, implementations, files and versions."""
-    files = {n: n.partition(":")[0] for n in names if n not in IMPLEMENTATIONS}
-    code = {n: _digest(Path(f)) for n, f in files.items()}
+    theirs = [path for n in names if n not in IMPLEMENTATIONS for path in beside(n)]
+    ours = [*Path(__file__).parents[1].rglob("*.py"), *beside("refbp")]
     versions = environment(0, 0)["packages"]
     asked = [[c.id, c.digest, *of] for c, of in pairs]
-    key = hashlib.sha256(json.dumps([asked, code, versions]).encode()).hexdigest()
+    key = hashlib.sha256(
+        json.dumps([asked, digest(theirs), digest(ours), versions]).encode()
+    ).hexdigest()
     try:
         return [fitting(r, Result) for r in kept.journal.begin(key, kept.resumed)]
     except MisfitError as e:
         raise FileError(f"{kept.journal.path} has a result that is none: {e}") from e
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _task(chunk: Sequence[Pair]) -> list[Result]:
@@ -206,7 +205,8 @@ def _start_row(name: str, future: Future[ImplementationRow], timeout: float) -> 
 
 def _how_it_ended(name: str, e: BaseException, timeout: float) -> str:
     if isinstance(e, ProcessExpired):
-        return f"{name} ended its process (exit code {e.exitcode}); expected a trace."
+        code = 0 if e.exitcode == ENDED_WITH_0 else e.exitcode
+        return f"{name} ended its process (exit code {code}); expected a trace."
     return f"{name} took more than {timeout:g} s; expected a trace."
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from xml.etree import ElementTree as Xml
 
 from conformance.model.results import VERDICTS, Result, Results
@@ -31,8 +31,13 @@ SIGNS = {"conforms": "✓", "known-difference": "✓", "inaccurate": "≈", "dev
 # --- JUnit ----------------------------------------------------------------------------------------
 
 
-def junit(results: Results, strict: bool = False) -> str:
-    """One test case a network, implementation and dtype; a suite an implementation and dtype.
+Pairs = Collection[tuple[str, str]]
+"""Implementations and cases."""
+
+
+def junit(results: Results, strict: bool = False, worse: Pairs | None = None) -> str:
+    """One test case a network, implementation and dtype; a suite an implementation and dtype. Held against a
+    baseline, what is `worse` alone fails.
 
     What deviates is a failure, and so is what is inaccurate where `strict`; what could not be judged, or run,
     is an error; what was not run is skipped. The format is that of Ant's JUnit task, as GitLab, Jenkins and
@@ -53,7 +58,9 @@ def junit(results: Results, strict: bool = False) -> str:
             title = f"{title} ({count(len(same))} cases)" if gathered else title
             classname = f"{name}.{dtype}"
             test = Xml.SubElement(suite, "testcase", classname=plain(classname), name=plain(title))
-            _verdict(test, min(same, key=lambda r: VERDICTS.index(r["verdict"])), results, strict)
+            told = [r for r in same if worse is None or (r["implementation"], r["case"]) in worse]
+            worst = min(told or same, key=lambda r: VERDICTS.index(r["verdict"]))
+            _verdict(test, worst, results, strict, known=not told)
     for i in results["implementations"]:
         if i["status"] != "ran" and not any(name == i["name"] for name, _ in suites):
             suite = Xml.SubElement(root, "testsuite", name=plain(i["name"]))
@@ -69,10 +76,13 @@ def junit(results: Results, strict: bool = False) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _verdict(test: Xml.Element, r: Result, results: Results, strict: bool) -> None:
-    """What stands in a test case of its worst result."""
+def _verdict(
+    test: Xml.Element, r: Result, results: Results, strict: bool, known: bool = False
+) -> None:
+    """What stands in a test case of its worst result; `known`: it is no worse than in the baseline."""
     verdict, message = r["verdict"], _cut(r["message"])
-    if verdict in ("conforms", "known-difference") or (verdict == "inaccurate" and not strict):
+    passes = verdict in ("conforms", "known-difference") or (verdict == "inaccurate" and not strict)
+    if passes or (known and verdict != "not-run"):
         if message:
             Xml.SubElement(test, "system-out").text = f"{verdict}: {message}"
         return
@@ -93,11 +103,12 @@ def _cut(text: str) -> str:
 # --- GitHub ---------------------------------------------------------------------------------------
 
 
-def markdown(results: Results) -> str:
-    """A step summary: the verdict, a row an implementation, what is wrong with each, and the commands."""
+def markdown(results: Results, held: str = "") -> str:
+    """A step summary: the verdict, a row an implementation, what is wrong with each, and the commands; `held`
+    is what a comparison with a baseline says."""
     said = results["summary"]
     lines = [f"## {SIGNS.get(said['verdict'], '!')} {_quoted(said['verdict'])}", ""]
-    lines += [_quoted(said["message"]), ""]
+    lines += [_code(said["message"]), "", *([_code(held), ""] if held else [])]
     shown = [v for v in reversed(VERDICTS) if any(of.get(v) for of in said["verdicts"].values())]
     ran = [i["name"] for i in results["implementations"] if i["status"] == "ran"]
     if ran and shown:
@@ -109,10 +120,10 @@ def markdown(results: Results) -> str:
             ),
         )
     for name, what, see in headlines(results):
-        fence = "`" * (3 + max((len(m) for m in re.findall("`+", see)), default=0))
-        lines += ["", f"**{_quoted(name)}**: {_quoted(what)}", "", fence, plain(see), fence]
+        fence = _fence(see, 3)
+        lines += ["", f"**{_quoted(name)}**: {_code(what)}", "", fence, plain(see), fence]
     absent = [i for i in results["implementations"] if i["status"] != "ran"]
-    lines += ["", *(f"- {_quoted(i['name'])}: {_quoted(i['reason'])}" for i in absent)]
+    lines += ["", *(f"- {_quoted(i['name'])}: {_code(i['reason'])}" for i in absent)]
     return "\n".join(_within(lines, LARGEST)) + "\n"
 
 
@@ -128,6 +139,17 @@ def _quoted(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", _cut(text))
 
 
+def _code(text: str) -> str:
+    """Text as a code span: of a URL or a @name in it no link is made."""
+    fence = _fence(text, 1)
+    return f"{fence} {_cut(text)} {fence}" if text.strip() else ""
+
+
+def _fence(text: str, least: int) -> str:
+    """More backticks than stand anywhere in the text."""
+    return "`" * max(least, *(len(m) + 1 for m in re.findall("`+", text)), 1)
+
+
 def _within(lines: Sequence[str], most: int) -> Iterator[str]:
     """As many lines as there is room for, and a last one that says so where they are not all."""
     room = most - 200
@@ -139,9 +161,15 @@ def _within(lines: Sequence[str], most: int) -> Iterator[str]:
         yield line
 
 
-def github_annotations(results: Results) -> list[str]:
-    """GitHub's workflow commands: one for each implementation that fails, and for each that did not start."""
-    found = [(name, f"{what} {see}") for name, what, see in headlines(results)]
+def github_annotations(results: Results, worse: Pairs | None = None) -> list[str]:
+    """GitHub's workflow commands: one for each implementation that fails, and for each that did not start.
+    Held against a baseline: of those of which something is `worse`."""
+    fails = None if worse is None else {name for name, _ in worse}
+    found = [
+        (name, f"{what} {see}")
+        for name, what, see in headlines(results)
+        if fails is None or name in fails
+    ]
     found += [
         (i["name"], i["reason"]) for i in results["implementations"] if i["status"] == "error"
     ]

@@ -12,6 +12,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
+from conformance.tools.files import FileError
+
 __all__ = ["keep_compiled", "kept"]
 
 FOLDER, SWITCH = "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"
@@ -19,20 +21,26 @@ SOONEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def keep_compiled(folder: Path | None = None, wanted: bool = True) -> None:
-    """From now on, keep it in this folder; by default in JAX's own setting, or among the user's caches. Where
-    no folder can be made there, it is not kept. Not `wanted`: neither kept nor looked up."""
+    """From now on, keep it in this folder; by default in JAX's own setting, or among the user's caches.
+
+    Where no folder can be made, it is not kept; raises FileError for one that was asked for. Not `wanted`:
+    neither kept nor looked up.
+    """
     if not wanted:
         os.environ[SWITCH] = "0"
         return
     if folder is not None:
         os.environ[FOLDER] = str(folder)
-    elif FOLDER not in os.environ:
-        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        os.environ[FOLDER] = str(Path(caches).expanduser() / "refbp" / f"jax-{_processor()}")
     os.environ.setdefault(SOONEST, "0")
     try:
+        if FOLDER not in os.environ:
+            caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+            own = Path(caches).expanduser()  # RuntimeError: nobody's home
+            os.environ[FOLDER] = str(own / "refbp" / f"jax-{_processor()}")
         Path(os.environ[FOLDER]).mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError) as e:
+        if folder is not None:
+            raise FileError(f"cannot make the folder {folder} of --cache: {e}") from e
         os.environ[SWITCH] = "0"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
@@ -33,6 +34,8 @@ class Journal:
         self.file: IO[bytes] | None = None
 
     def __enter__(self) -> Journal:
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise FileError(f"cannot write {self.path}: it is no file.")
         try:
             self.file = self.path.open("ab+")
         except OSError as e:
@@ -76,6 +79,11 @@ class Journal:
                 break
             records.append(record)
             end += len(line)
+        if not records and not self._was_begun():
+            raise FileError(
+                f"{self.path} is no journal, or its first line is broken; move it away, or name another "
+                "results file."
+            )
         if resumed and records:
             if records[0] != {"key": key}:
                 raise FileError(
@@ -87,6 +95,14 @@ class Journal:
         self.file.truncate(0)
         self.add([{"key": key}])
         return []
+
+    def _was_begun(self) -> bool:
+        """Whether there is nothing, or the part of a first line."""
+        assert self.file is not None
+        self.file.seek(0)
+        return (
+            re.fullmatch(rb"[0-9a-f]{0,8}|[0-9a-f]{8} [^\n]{0,80}", self.file.read(200)) is not None
+        )
 
     def add(self, records: Iterable[Any]) -> None:
         """Write records, all or, at an interruption, the first of them. Raises FileError."""
@@ -115,4 +131,7 @@ def _read(line: bytes) -> Any | None:
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
         return None
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

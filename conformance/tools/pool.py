@@ -12,13 +12,17 @@ from pebble import ProcessPool
 
 from conformance.tools.orphan import end_with
 
-__all__ = ["ONE_THREAD", "pools", "processes"]
+__all__ = ["ENDED_WITH_0", "ONE_THREAD", "pools", "processes"]
 
 ONE_THREAD: Mapping[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
 """In the environment of a worker: there is a process for each core already, and with one thread sums are
 taken in the same order every time."""
+
+
+ENDED_WITH_0 = 190
+"""The exit code of a worker that the code in it ended with 0, which a pool would take for its proper end."""
 
 
 def processes(jobs: int | None) -> int:
@@ -69,4 +73,10 @@ def _start_worker(parent: int) -> None:
     """Collect cycles rarely: with Python's own thresholds that takes a tenth of a worker's time. End with the
     process that started it, however that ends."""
     end_with(parent)
+    leave, worker = os._exit, os.getpid()
+
+    def leave_noticed(code: int) -> None:
+        leave(ENDED_WITH_0 if code == 0 and os.getpid() == worker else code)
+
+    os._exit = leave_noticed  # type: ignore[assignment]
     gc.set_threshold(100_000, 20, 50)

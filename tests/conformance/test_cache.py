@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from conformance.commands.main import main
 from conformance.model.results_file import read
 from conformance.tools.cache import FOLDER, SOONEST, SWITCH, keep_compiled, kept
+from conformance.tools.files import FileError
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +44,24 @@ def test_jaxs_own_setting_counts_and_the_option_counts_more(
     assert os.environ[FOLDER] == str(tmp_path / "asked")
 
 
-def test_where_no_folder_can_be_made_it_is_not_kept(tmp_path: Path) -> None:
+def test_where_no_folder_can_be_made_it_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
-    keep_compiled(tmp_path / "file" / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    keep_compiled()
+    assert kept() == "not kept"
+    with pytest.raises(FileError, match="cannot make the folder"):
+        keep_compiled(tmp_path / "file" / "cache")
+
+
+def test_nobodys_home_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    keep_compiled()
     assert kept() == "not kept"
 
 

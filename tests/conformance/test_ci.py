@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ from click.testing import CliRunner, Result
 from fast import fast
 from test_report import HOSTILE, synthetic
 
+from conformance.commands.command import echo
+from conformance.commands.diff.baseline import Held, read_baseline
 from conformance.commands.main import main
 from conformance.commands.settings import read_settings
 from conformance.judge.runner import run
@@ -112,7 +116,9 @@ def test_hostile_text_is_text_in_all_of_them() -> None:
         i["reason"] = "<script>alert(1)</script> ::error::x\n::warning::y | `code` [a](b) %0A"
         i["status"] = "error"
     text = ci.markdown(found)
-    assert "<script" not in text.replace("\\<", "")
+    spans = re.compile(r"(?<!`)(`+) .*? \1(?!`)")  # of code, in which nothing is Markdown or HTML
+    assert "<script" not in spans.sub("", text).replace("\\<", "")
+    assert len(spans.findall(text)) > len(found["implementations"])
     assert "\x1b" not in text
     for line in ci.github_annotations(found):
         assert line.startswith("::error ")
@@ -328,3 +334,82 @@ def test_what_was_named_and_did_not_run_is_2(baseline: Path, tmp_path: Path) -> 
     """Whatever is not worse."""
     words = ("--implementation", WRONG, "--implementation", "torch-cuda", "--baseline", baseline)
     assert conformance(*words).exit_code == 2
+
+
+def test_with_a_baseline_what_is_known_fails_nowhere(
+    baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    words = ("--implementation", WRONG, "--baseline", baseline)
+    files = ("--junit", tmp_path / "j.xml", "--summary", tmp_path / "s.md")
+    done = conformance(*words, *files)
+    assert done.exit_code == 0
+    assert "::error" not in done.output
+    assert Xml.parse(tmp_path / "j.xml").getroot().get("failures") == "0"
+    assert "2 results fail as before" in (tmp_path / "s.md").read_text()
+    edited(baseline, verdicts=["conforms", "deviates"])
+    done = conformance(*words, *files)
+    assert done.exit_code == 1
+    assert "::error" in done.output
+    assert Xml.parse(tmp_path / "j.xml").getroot().get("failures") == "1"
+
+
+def test_an_error_goes_before_what_deviates(baseline: Path, results: Results) -> None:
+    found: Any = copy.deepcopy(results)
+    old: Any = read_baseline(baseline)
+    old["implementations"][str(WRONG)]["verdicts"] = ["conforms", "conforms"]
+    assert Held.of(old, found, baseline, ()).exit_code == 1
+    next(r for r in found["results"] if r["implementation"] == str(WRONG))["verdict"] = "error"
+    assert Held.of(old, found, baseline, ()).exit_code == 2
+
+
+def test_what_is_in_the_baseline_and_not_run_is_told(baseline: Path) -> None:
+    done = conformance("--implementation", "refbp", "--baseline", baseline)
+    assert done.exit_code == 0
+    assert f"Not run, though in it: {WRONG}." in done.output
+
+
+def test_githubs_own_summary_is_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "step.md"
+    path.write_text("earlier\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    for n in (1, 2):
+        assert conformance("--implementation", "refbp", "--summary", path).exit_code == 0
+        assert path.read_text().startswith("earlier\n## ")
+        assert path.read_text().count("## ✓ conforms") == n
+
+
+def test_no_link_is_made_of_a_message(results: Results) -> None:
+    found: Any = copy.deepcopy(results)
+    found["implementations"][0] |= {"status": "error", "reason": "http://x.y `` @octocat"}
+    assert "``` http://x.y `` @octocat ```" in ci.markdown(found)
+
+
+def test_a_message_is_no_command_of_githubs(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    echo("  ::stop-commands::abc\nfine::here\n##[group]x")
+    assert capsys.readouterr().out == "  : :stop-commands::abc\nfine::here\n## [group]x\n"
+
+
+def test_the_folder_of_the_report_has_no_other_file(tmp_path: Path) -> None:
+    words = ("--implementation", "refbp", "--html-dir", tmp_path / "d")
+    for option, path in (("--json", tmp_path / "d" / "index.html"), ("--report", tmp_path / "d")):
+        (tmp_path / "d").mkdir(exist_ok=True)
+        assert conformance(*words, option, path).exit_code == 2
+    done = conformance(
+        "--implementation", "refbp", "--json", tmp_path / "z", "--junit", tmp_path / "z.journal"
+    )
+    assert done.exit_code == 2
+    assert "twice" in done.output
+
+
+def test_a_setting_can_be_taken_back(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text(SETTINGS + 'baseline = "none.json"\n')
+    words = ["run", "--jobs", "0", "--no-strict"]
+    done = CliRunner().invoke(main, [*words, "--write-baseline", "none.json"])
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(main, words).exit_code == 0
+    done = CliRunner().invoke(main, [*words, "--summary", "pyproject.toml"])
+    assert done.exit_code == 2
+    os.mkfifo(folder / "fifo")
+    assert read_settings(folder / "fifo") == {}

@@ -696,3 +696,16 @@ def test_the_help_imports_no_command_and_every_command_is_in_it() -> None:
         importlib.import_module(module)
     assert {*main.commands} == {*main.where}
     assert all(line.endswith((".", "?")) for _, line in main.where.values())
+
+
+def test_a_misspelt_command_is_told_the_one_that_is_meant() -> None:
+    done = CliRunner().invoke(main, ["runn"])
+    assert done.exit_code == 2
+    assert "unknown command 'runn'. Did you mean 'run'?" in done.output
+
+
+def test_a_shell_can_complete() -> None:
+    environment = {**os.environ, "_CONFORMANCE_COMPLETE": "bash_source"}
+    command = [sys.executable, "-m", "conformance"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert "_conformance_completion" in done.stdout

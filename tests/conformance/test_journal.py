@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 from conformance.commands.main import main
 from conformance.judge import runner
 from conformance.model.results_file import read
+from conformance.tools.code import beside, digest, named
 from conformance.tools.files import FileError
 from conformance.tools.journal import Journal
 
@@ -46,10 +48,34 @@ def test_what_is_cut_off_at_any_byte_is_read_up_to_there(tmp_path: Path) -> None
             assert journal.begin("k", resumed=True) == [*found, "more"]
 
 
+def test_what_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    whole = written(path)
+    broken = bytes([whole[3] ^ 1])
+    for text in (b"my precious notes\n", b"\xff\xfe", whole[:3] + broken + whole[4:]):
+        path.write_bytes(text)
+        with Journal(path) as journal, pytest.raises(FileError, match="is no journal"):
+            journal.begin("k", resumed=False)
+        assert path.read_bytes() == text
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(FileError, match="it is no file"), Journal(tmp_path / "link"):
+        pass
+
+
+def test_a_line_whose_checksum_fits_and_that_is_no_json_ends_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    written(path)
+    for text in (b"{", b"[" * 100_000):
+        with path.open("ab") as f:
+            f.write(b"%08x %s\n" % (zlib.crc32(text), text))
+        with Journal(path) as journal:
+            assert journal.begin("k", resumed=True) == RECORDS
+
+
 def test_a_changed_byte_ends_what_is_read(tmp_path: Path) -> None:
     path = tmp_path / "j"
     whole = written(path)
-    for n in range(len(whole)):
+    for n in range(whole.index(b"\n") + 1, len(whole)):
         path.write_bytes(whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :])
         with Journal(path) as journal:
             found = journal.begin("k", resumed=True)
@@ -76,9 +102,13 @@ def test_a_second_run_at_once_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_full_disk_is_told() -> None:
-    with Journal(Path("/dev/full")) as journal, pytest.raises(FileError, match="No space left"):
-        journal.add(["x"])
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        assert journal.file is not None
+        journal.file.close()
+        journal.file = Path("/dev/full").open("ab+", buffering=0)  # noqa: SIM115   the journal closes it
+        with pytest.raises(FileError, match="No space left"):
+            journal.add(["x"])
 
 
 # --- runs -----------------------------------------------------------------------------------------
@@ -134,14 +164,34 @@ def test_other_code_is_another_run(tmp_path: Path) -> None:
     file.write_text(example.read_text("utf-8"), "utf-8")
     words = ["--implementation", file, "--jobs", 0, "--json", path]
     assert conformance(*words, "--resume").exit_code == 0  # with no journal, from the beginning
-    key = runner._digest(file)
+    key = digest(beside(str(file)))
     with Journal(tmp_path / "r.json.journal") as journal:
         journal.begin("another", resumed=False)
     done = conformance(*words, "--resume")
     assert done.exit_code == 2
     assert "is of another run" in done.output
-    file.write_text(file.read_text("utf-8") + "\n# changed\n", "utf-8")
-    assert runner._digest(file) != key
+    (tmp_path / "helper.py").write_text("K = 1\n")
+    assert digest(beside(f"{file}:Name")) != key
+
+
+def test_the_files_of_somebodys_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "path")
+    for name in (
+        "mine.py",
+        "prog.py",
+        "path/there.py",
+        "path/pack/__init__.py",
+        "path/pack/net.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("raise SystemExit('is imported')\n")
+    assert named("mine.py") == named("mine.py:Net.run") == named("mine:Net") == [Path("mine.py")]
+    assert named("cmd:./prog.py --fast") == [Path("prog.py")]
+    assert named("there:Net") == [tmp_path / "path" / "there.py"]
+    assert named("pack.net:Net") == [tmp_path / "path" / "pack" / "net.py"]
+    assert named("pack:Net") == [tmp_path / "path" / "pack" / "__init__.py"]
+    assert named("cmd:'") == named("no such") == named("nothing.at.all:X") == named("a\0b") == []
 
 
 def test_a_result_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -624,6 +624,8 @@ HOSTILE = textwrap.dedent('''
         def run(self, p):
             if self.name == "dies" and p.depth == 2:
                 os._exit(3)
+            if self.name == "leaves" and p.depth == 2:
+                os._exit(0)
             if p.depth == 5 and self.name == "hangs" or p.depth > 2 and self.name == "asleep":
                 time.sleep(600)
             t = implementation("refbp").run(p)
@@ -637,7 +639,7 @@ HOSTILE = textwrap.dedent('''
                                whole=True, load=Hostile)
 
 
-    NAMES = ("dies", "hangs", "stillborn", "tf32", "asleep")
+    NAMES = ("dies", "hangs", "stillborn", "tf32", "asleep", "leaves")
     IMPLEMENTATIONS.update({name: row(name) for name in NAMES})
 
 
@@ -674,7 +676,7 @@ def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
     monkeypatch.setattr(runner, "SHARED", 1)
     progress: list[tuple[int, int]] = []
     results = run(
-        "standard", ["refbp", "dies", "hangs", "stillborn"], THREE, jobs=1, timeout=15.0,
+        "standard", ["refbp", "dies", "hangs", "stillborn", "leaves"], THREE, jobs=1, timeout=15.0,
         progress=lambda d, total, case: progress.append((d, total)),
     )  # fmt: skip
     verdicts = {
@@ -682,12 +684,14 @@ def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
     }
     assert verdicts == {
         (2, "refbp"): "conforms", (2, "dies"): "error", (2, "hangs"): "conforms",
+        (2, "leaves"): "error", (5, "leaves"): "conforms", (16, "leaves"): "conforms",
         (5, "refbp"): "conforms", (5, "dies"): "conforms", (5, "hangs"): "error",
         (16, "refbp"): "conforms", (16, "dies"): "conforms", (16, "hangs"): "conforms",
     }  # fmt: skip
     messages = [r["message"] for r in results["results"] if r["verdict"] == "error"]
     assert messages == [
         "dies ended its process (exit code 3); expected a trace.",
+        "leaves ended its process (exit code 0); expected a trace.",
         "hangs took more than 15 s; expected a trace.",
     ]
     rows = {row["name"]: (row["status"], row["reason"]) for row in results["implementations"]}
@@ -696,7 +700,7 @@ def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
     )  # fmt: skip
     assert rows["refbp"] == rows["dies"] == rows["hangs"] == ("ran", "")
     assert results["summary"]["exit_code"] == 2
-    assert progress[-1] == (9, 9)
+    assert progress[-1] == (12, 12)
 
 
 @pytest.mark.slow

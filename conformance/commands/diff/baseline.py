@@ -79,6 +79,8 @@ def read_baseline(path: Path) -> Baseline:
     """The file, held to its types. Raises FileError for what cannot be read or is none."""
     try:
         found: Baseline = fitting(parsed(contents(path)), Baseline)
+        if len({*found["cases"]}) < len(found["cases"]):
+            raise MisfitError("cases has one of them twice; expected each once.")
         for name, column in found["implementations"].items():
             for key, values in (("verdicts", column["verdicts"]), ("ratios", column["ratios"])):
                 if len(values) != len(found["cases"]):
@@ -127,19 +129,24 @@ class Held(NamedTuple):
 
     message: str
     exit_code: int
+    worse: frozenset[tuple[str, str]]  # implementation and case
 
     @classmethod
     def of(cls, old: Baseline, results: Results, path: Path, required: Sequence[str]) -> Held:
-        """1 where something is worse that deviates, or loses digits; 2 where something is worse that is no
-        answer, where what is required did not run, or nothing did; otherwise 0."""
+        """2 where something is worse that is no answer, where what is required did not run, or nothing did;
+        1 where a verdict is worse; otherwise 0."""
         found = list(worse(old, results))
         status = {i["name"]: i["status"] for i in results["implementations"]}
         absent = [n for n in required if status.get(n) != "ran"]
-        if any(w.new in ("deviates", "inaccurate", "known-difference") for w in found):
-            code = 1
+        answers = ("deviates", "inaccurate", "known-difference")
+        if absent or "ran" not in status.values() or any(w.new not in answers for w in found):
+            code = 2
         else:
-            code = 2 if found or absent or "ran" not in status.values() else 0
-        return cls(_told(found, absent, results, path), code)
+            code = int(bool(found))
+        message = _told(found, absent, results, path)
+        if left := [n for n in old["implementations"] if n not in status]:
+            message += f" Not run, though in it: {', '.join(left)}."
+        return cls(message, code, frozenset((w.implementation, w.case) for w in found))
 
 
 def _told(found: list[Worse], absent: list[str], results: Results, path: Path) -> str:
