@@ -131,11 +131,12 @@ class Torch:
 
     def _update(self, parameters: list[torch.Tensor], alpha: float) -> None:
         """What torch.optim.SGD does in a step; the class itself would import torch._dynamo first (3 s)."""
+        gradients = {p: p.grad for p in parameters if p.grad is not None}
         with torch.no_grad():
             sgd(
-                parameters,
-                [p.grad for p in parameters if p.grad is not None],
-                [None] * len(parameters),
+                list(gradients),
+                list(gradients.values()),
+                [None] * len(gradients),
                 weight_decay=0,
                 momentum=0,
                 lr=alpha,
