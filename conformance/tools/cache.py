@@ -30,7 +30,7 @@ def keep_compiled(folder: Path | None = None, wanted: bool = True) -> None:
         os.environ[SWITCH] = "0"
         return
     if folder is not None:
-        os.environ[FOLDER] = str(folder)
+        os.environ[FOLDER] = str(folder.absolute())  # which JAX's keys have in them
     os.environ.setdefault(SOONEST, "0")
     try:
         if FOLDER not in os.environ:
