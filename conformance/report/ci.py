@@ -60,7 +60,8 @@ def junit(results: Results, strict: bool = False, worse: Pairs | None = None) ->
             test = Xml.SubElement(suite, "testcase", classname=plain(classname), name=plain(title))
             told = [r for r in same if worse is None or (r["implementation"], r["case"]) in worse]
             worst = min(told or same, key=lambda r: VERDICTS.index(r["verdict"]))
-            _verdict(test, worst, results, strict, known=not told)
+            known = None if worse is None else not told
+            _verdict(test, worst, results, strict, known)
     for i in results["implementations"]:
         if i["status"] != "ran" and not any(name == i["name"] for name, _ in suites):
             suite = Xml.SubElement(root, "testsuite", name=plain(i["name"]))
@@ -77,19 +78,19 @@ def junit(results: Results, strict: bool = False, worse: Pairs | None = None) ->
 
 
 def _verdict(
-    test: Xml.Element, r: Result, results: Results, strict: bool, known: bool = False
+    test: Xml.Element, r: Result, results: Results, strict: bool, known: bool | None
 ) -> None:
-    """What stands in a test case of its worst result; `known`: it is no worse than in the baseline."""
+    """What stands in a test case of its worst result. Whether it is `known` decides, with a baseline."""
     verdict, message = r["verdict"], _cut(r["message"])
     passes = verdict in ("conforms", "known-difference") or (verdict == "inaccurate" and not strict)
-    if passes or (known and verdict != "not-run"):
+    if passes if known is None else known and verdict != "not-run":
         if message:
             Xml.SubElement(test, "system-out").text = f"{verdict}: {message}"
         return
     if verdict == "not-run":
         Xml.SubElement(test, "skipped", message=message)
         return
-    tag = "failure" if verdict in ("deviates", "inaccurate") else "error"
+    tag = "error" if verdict in ("error", "undecided") else "failure"
     found = Xml.SubElement(test, tag, message=message, type=verdict)
     looks = [_cut(f"{f['text']} → {f['suggestion']}") for f in r["diagnosis"]]
     found.text = "\n".join([*looks, plain(again(r["case"], r["implementation"], results))])

@@ -413,3 +413,13 @@ def test_a_setting_can_be_taken_back(folder: Path) -> None:
     assert done.exit_code == 2
     os.mkfifo(folder / "fifo")
     assert read_settings(folder / "fifo") == {}
+
+
+@pytest.mark.parametrize("verdict", ["inaccurate", "known-difference"])
+def test_what_makes_exit_code_1_with_a_baseline_is_a_failure(
+    verdict: str, results: Results
+) -> None:
+    found = changed(results, verdict)
+    pair = found["results"][0]["implementation"], found["results"][0]["case"]
+    assert [e.tag for e in cases_of(ci.junit(found, worse={pair}))[0]] == ["failure"]
+    assert [e.tag for e in cases_of(ci.junit(found, worse=()))[0]] == ["system-out"]
