@@ -44,7 +44,7 @@ __all__ = ["Kept", "made_for", "run"]
 
 TIMEOUT = 300.0  # seconds that an implementation may take for a case, before its worker is ended
 SHARED = 3  # times as long may a task of several take; each of it is then tried by itself
-PATIENCE = 3  # so often may an implementation take too long; then it is not asked again
+PATIENCE = 3  # so often may an implementation take too long; then it is given up
 CHUNK = 48  # the most cases of a task
 
 Progress = Callable[[int, int, str], None]
@@ -120,6 +120,7 @@ def _in_parallel(
 ) -> list[ImplementationRow]:
     """Runs them, and adds to the results; `progress` is told after each task."""
     before = len(results)
+    of_id = {case.id: case for case, _ in pairs}
     slow: Counter[str] = Counter()  # how often an implementation took too long
     with _pools_by_dtype(jobs) as by_dtype:
         sides = list(by_dtype.values())
@@ -134,6 +135,10 @@ def _in_parallel(
             limit = timeout if alone else SHARED * timeout
             return chunk, pool.schedule(_task, args=[chunk], timeout=limit)
 
+        def unless_given_up(r: Result) -> Result:
+            name = r["implementation"]
+            return r if slow[name] < PATIENCE else _given_up(of_id[r["case"]], name)
+
         waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
         rows = [
             _start_row(name, future, timeout) for name, future in zip(names, starting, strict=True)
@@ -142,23 +147,21 @@ def _in_parallel(
         while waiting:
             chunk, future = waiting.popleft()
             try:
-                results += [r for r in future.result() if r["implementation"] in ready]
+                done = [r for r in future.result() if r["implementation"] in ready]
+                results += [unless_given_up(r) for r in done]
             except (ProcessExpired, FutureTimeoutError) as e:
                 singles: list[Pair] = [(c, (n,)) for c, of in chunk for n in of if n in ready]
+                results += [_given_up(c, n) for c, (n,) in singles if slow[n] >= PATIENCE]
+                singles = [(c, (n,)) for c, (n,) in singles if slow[n] < PATIENCE]
                 if len(chunk) == 1 and chunk == singles:
                     ((case, (name,)),) = singles
-                    how = _how_it_ended(name, e, timeout)
-                    results.append(judge_exception(case, name, how))
+                    results.append(judge_exception(case, name, _how_it_ended(name, e, timeout)))
                     slow[name] += isinstance(e, FutureTimeoutError)
                     if slow[name] == PATIENCE:
                         waiting, lost = _without(name, waiting, schedule)
                         results += lost
                 else:
-                    for case, (name,) in singles:
-                        if slow[name] < PATIENCE:
-                            waiting.append(schedule([(case, (name,))]))
-                        else:
-                            results.append(_not_asked(case, name))
+                    waiting.extend(schedule([single]) for single in singles)
             progress(len(results), before + left, chunk[0][0].id)
     return rows
 
@@ -166,7 +169,9 @@ def _in_parallel(
 def _without(
     name: str, waiting: deque[Task], schedule: Callable[[list[Pair]], Task]
 ) -> tuple[deque[Task], list[Result]]:
-    """What is left to do without an implementation that takes too long each time, and its results."""
+    """What is left to do without an implementation that is given up, and its results. What is done already is
+    left: its results are replaced when their turn comes, so that which ones are lost does not depend on how
+    far the other worker is."""
     left: deque[Task] = deque()
     lost = []
     for chunk, future in waiting:
@@ -175,16 +180,16 @@ def _without(
             left.append((chunk, future))
             continue
         future.cancel()
-        lost += [_not_asked(case, name) for case in asked]
+        lost += [_given_up(case, name) for case in asked]
         others = [(case, tuple(n for n in of if n != name)) for case, of in chunk]
         if rest := [(case, of) for case, of in others if of]:
             left.append(schedule(rest))
     return left, lost
 
 
-def _not_asked(case: Case, name: str) -> Result:
+def _given_up(case: Case, name: str) -> Result:
     return judge_exception(
-        case, name, f"{name} was not asked: it took too long for {PATIENCE} cases before."
+        case, name, f"{name} was given up: it took too long for {PATIENCE} cases before."
     )
 
 
@@ -249,7 +254,7 @@ def run(
     An implementation is a name (`implementations.row`), or an object with `name` and `run(problem)`, which
     runs in this process. `required` are run as well. Where one of them, or of the implementations named, does
     not run, there is no verdict (exit code 2). `jobs` is the number of worker processes: None is one for each
-    core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and is not asked again
+    core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and is given up
     where it took longer `PATIENCE` times. Results are `kept` as they come, if that is asked for. Raises
     RunError and CaseError for what does not exist, FileError for a journal that cannot be kept.
     """

@@ -705,7 +705,7 @@ def test_a_worker_that_dies_or_hangs_takes_its_own_pair_alone(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hostile")
-def test_one_that_takes_too_long_each_time_is_not_asked_again() -> None:
+def test_one_that_takes_too_long_each_time_is_given_up() -> None:
     wanted = "family=typical,activation=tanh,batch=7"
     results = run("standard", ["refbp", "asleep"], wanted, jobs=2, timeout=3.0)
     of = {"refbp": [], "asleep": []}  # type: ignore[var-annotated]
@@ -715,8 +715,8 @@ def test_one_that_takes_too_long_each_time_is_not_asked_again() -> None:
     assert {v for v, _ in of["refbp"]} == {"conforms"}
     assert sum(v == "error" for v, _ in of["asleep"]) > 2 * runner.PATIENCE
     late = [m for _, m in of["asleep"] if m == "asleep took more than 3 s; expected a trace."]
-    never = [m for _, m in of["asleep"] if m.startswith("asleep was not asked: it took too long")]
-    assert runner.PATIENCE <= len(late) <= runner.PATIENCE + 2
+    never = [m for _, m in of["asleep"] if m.startswith("asleep was given up: it took too long")]
+    assert len(late) == runner.PATIENCE  # however far the other worker was
     assert len(late) + len(never) == sum(v == "error" for v, _ in of["asleep"])
     assert results["summary"]["exit_code"] == 2
 
