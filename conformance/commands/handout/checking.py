@@ -1,98 +1,258 @@
-"""How a notebook checks a student's answer. The lines below the mark are copied into it: they need NumPy
-alone.
+"""What a notebook says of a student's answer.
 
-A student may write anything into a blank. The message says what was got, what was expected, and a hint such
-as "transposed" or "a factor of n". It never says the right number, and nothing is raised.
+A line is judged on the student's own operands, so that what follows from a mistake is not blamed for it, and
+compared with every mistake that the grader knows (`judge.mistakes.table`). A notebook carries this module
+(`vendored`); it needs NumPy alone. A student may write anything into a blank: nothing is raised. The message
+never says the right number.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from conformance.commands.handout.lines import LINES, Line, Network
+from conformance.judge.mistakes.loop import STEPS, State, Step, outcome
+from conformance.judge.mistakes.table import FAULTS, Fault
 from conformance.model.problem import Floats
 
-__all__ = ["judged", "leads", "source"]
+__all__ = ["Check"]
 
-Numbers: TypeAlias = Mapping[str, Floats]
-Factors: TypeAlias = Mapping[str, float]
-MARK = "# --- what a notebook carries ---"
-
-
-def source() -> str:
-    """The lines below the mark, without annotations: a notebook has not the names in them."""
-    whole = (files(__package__) / "checking.py").read_text(encoding="utf-8")
-    text = whole.rpartition(f"\n{MARK}\n")[2].strip()
-    lines = text.split("\n")
-    for line, start, stop in sorted(_types(ast.parse(text)), reverse=True):
-        lines[line - 1] = lines[line - 1][:start] + lines[line - 1][stop:]
-    return re.sub(r"\(\n +(.*)\n\)(?=:)", r"(\1)", "\n".join(lines))
+SUMMED = {"db": "the examples", "loss": "all its terms", "S": "each row", "T": "each row"}
+"""What a quantity is the sum over."""
 
 
-def _types(tree: ast.Module) -> Iterator[tuple[int, int, int]]:
-    """Line, start and end of each annotation, with its : or ->; none goes over more than one line."""
-    for f in ast.walk(tree):
-        if isinstance(f, ast.FunctionDef):
-            for a in f.args.args:
-                assert a.annotation is not None
-                yield a.lineno, a.col_offset + len(a.arg), a.annotation.end_col_offset or 0
-            assert f.returns is not None
-            yield (
-                f.returns.lineno,
-                f.returns.col_offset - len(" -> "),
-                f.returns.end_col_offset or 0,
-            )
+class Check:
+    """check(name, got) says whether it is right, and gives it back as an array.
 
-
-# --- what a notebook carries ---
-
-
-def judged(
-    name: str, got: object, right: Numbers, digits: int, parts: Numbers, factors: Factors
-) -> tuple[bool | None, str, object]:
-    """Is it right (None: nothing there yet), what is said of it, and the same as an array.
-
-    `parts` are what may be left out of a sum, or subtracted, and `factors` what may be left out of a product.
+    `names` are a notebook's globals: W, b, sigma, alpha, the data, and what the student has computed so far.
     """
-    want = np.asarray(right[name], dtype=float)
-    wanted = f"{_shape_of(want)} numbers" if want.ndim else "one number"
-    if got is ...:
-        return None, "not filled in yet.", got
-    have, odd = _as_numbers(got)
-    if odd:
-        return False, f"got {odd}; expected {wanted}.", got
-    if not want.ndim and have.size == 1:
-        have = have.reshape(())
-    if have.shape != want.shape:
-        return False, f"got {_shape_of(have)}; expected {wanted}{_misshapen(have, want)}.", have
-    if not np.isfinite(have).all():
-        at = tuple(np.argwhere(~np.isfinite(have))[0])
-        why = "a division by 0, or a logarithm of 0?"
-        return False, f"got {have[at]}{_place(at)}; expected finite numbers: {why}", have
-    if _close(have, want):
-        return True, "as refbp computes it.", have[()]
-    if _agrees(have, want, digits):
-        return True, f"right, as far as {digits} digits go.", have[()]
-    if _as_shown(have, want, digits):
-        return True, "right, but for its last digits, as by a calculator.", have[()]
-    looks = _hint(name, have, want, right, digits, parts, factors)
-    return False, f"not what refbp computes: {looks}.", have[()]
+
+    def __init__(
+        self,
+        names: Mapping[str, Any],
+        loss: str,
+        digits: int,
+        scale: float = 1.0,
+        fixed_biases: bool = False,
+    ) -> None:
+        self.names, self.digits = names, digits
+        self.net = Network(names, loss, scale, fixed_biases)
+        self.blamed: dict[str, list[str]] = {}
+        """Which lines are to be mended for this one to be right."""
+
+    def __call__(self, name: str, got: object) -> object:
+        with np.errstate(all="ignore"):
+            fine, message, value, roots = self.judged(name, got)
+        self.blamed[name] = [] if fine is not False else roots or [name]
+        if fine is False and roots:
+            message += f" {roots[0]} is not right yet: mend it first."
+        print(f"{name}: {message}")
+        return value
+
+    # the numbers
+
+    def name(self, q: str, l: int) -> str:
+        """The variable of a quantity: a[1], or A[1]."""
+        letter = q.lower() if self.net.column and q in ("A", "Z") else q
+        return f"{letter}[{l}]" if l else q
+
+    def own(self, q: str, l: int) -> Floats:
+        """The student's; the right ones, where there are none of that shape."""
+        right = self.net.right(q, l)
+        letter = self.name(q, l).partition("[")[0]
+        have, odd = _as_numbers(self.names.get(letter, {}).get(l))
+        usable = not odd and have.shape == self.net.turned(right).shape and np.isfinite(have).all()
+        return self.net.turned(have) if usable and (q, l) != ("Z", 0) else right
+
+    # the verdict
+
+    def judged(self, name: str, got: object) -> tuple[bool | None, str, object, list[str]]:
+        """Is it right (None: nothing there yet), what is said of it, the same as an array, and which lines
+        are to be mended first."""
+        letter, _, index = name.partition("[")
+        q, l = (
+            letter.upper() if letter in ("a", "z") else letter,
+            int(index[:-1] or 0) if index else 0,
+        )
+        want = self.net.turned(self.net.right(q, l)) if l else self.net.right(q, l).reshape(())
+        wanted = f"{_shape_of(want)} numbers" if want.ndim else "one number"
+        if got is ...:
+            return None, "not filled in yet.", got, []
+        have, odd = _as_numbers(got)
+        if odd:
+            return False, f"got {odd}; expected {wanted}.", got, []
+        if not want.ndim and have.size == 1:
+            have = have.reshape(())
+        if have.shape != want.shape:
+            why = self._not_summed(q, l, have) or _misshapen(have, want)
+            return False, f"got {_shape_of(have)}; expected {wanted}{why}.", have, []
+        if not np.isfinite(have).all():
+            at = tuple(np.argwhere(~np.isfinite(have))[0])
+            why = "a division by 0, or a logarithm of 0?"
+            return False, f"got {have[at]}{_place(at)}; expected finite numbers: {why}", have, []
+        if message := _right(have, want, self.digits):
+            return True, message, have[()], []
+        forms = [self._from_own(form, l, want) for form in LINES[q]]
+        for own, roots in forms:
+            if _right(have, own, self.digits):
+                text = "right, given what it reads." if roots else "right, from rounded numbers."
+                return not roots, text, have[()], roots
+        own, roots = forms[0]
+        says = "not what refbp computes" + (" from your numbers" if roots else "")
+        return False, f"{says}: {self._hint(q, l, have, own)}.", have[()], roots
+
+    def _from_own(self, form: Line, l: int, like: Floats) -> tuple[Floats, list[str]]:
+        """What a line gives on the student's own operands, and which of these are to be mended first."""
+        roots: list[str] = []
+
+        def of(q: str, k: int) -> Floats:
+            wrong = [r for r in self.blamed.get(self.name(q, k), []) if self.blamed[r]]
+            roots.extend(r for r in wrong if r not in roots)
+            return self.own(q, k)
+
+        M = form(self.net, of, l)
+        return (self.net.turned(M) if like.ndim else M.reshape(())), roots
+
+    def _not_summed(self, q: str, l: int, have: Floats) -> str:
+        """Whether these are the terms of a sum."""
+        n, width = len(self.net.problem.X), self.net.W[l or self.net.L].shape[1]
+        if q in SUMMED and have.size in (n * width, n) and have.size > 1:
+            return f": it is not summed over {SUMMED[q]}"
+        return ""
+
+    # what it looks like, and not what it is
+
+    def _hint(self, q: str, l: int, have: Floats, want: Floats) -> str:
+        if not have.any():
+            return "it is 0 everywhere"
+        if not want.any():
+            return "something in it is to be 0 that is not"
+        if known := self._known(q, l, have, want):
+            return f"it looks like this: {known}"
+        if _as_shown(have, -want, self.digits):
+            return "its sign is the other one"
+        if want.ndim == 2 and have.T.shape == want.shape and _as_shown(have.T, want, self.digits):
+            return "it looks transposed"
+        rounded = [k for k in range(2, 15) if _agrees(have, want, k)]
+        if rounded:
+            return f"it is right to {rounded[-1]} digits alone, and was rounded too much on the way"
+        return (
+            self._part(q, l, have, want)
+            or self._another(q, l, have)
+            or self._factor(have, want)
+            or _places(have, want)
+        )
+
+    def _known(self, q: str, l: int, have: Floats, want: Floats) -> str:
+        """The first known mistakes that give just these numbers, on the student's own operands."""
+        s = State(self.net.problem, Z={0: self.net.problem.X})
+        for k in range(1, self.net.L + 1):
+            s.A[k], s.Z[k] = self.own("A", k), self.own("Z", k)
+            s.delta[k] = self.own("delta", k) * self.net.scale
+            gradients = [self.own("dW", k), *([self.own("db", k)] if self.net.has_bias else [])]
+            s.dW[k] = np.vstack(gradients) * self.net.scale
+        looks: dict[str, None] = {}
+        for fault in FAULTS.values():
+            if fault.gate != "step":
+                continue
+            try:
+                M = self._outcome(fault, s, q, l)
+            except (KeyError, ValueError, ArithmeticError):
+                continue  # no such mistake can be made here
+            if M is None:
+                continue
+            wrong = self.net.turned(M) if want.ndim else M.reshape(())
+            visible = wrong.shape == want.shape and not _as_shown(wrong, want, self.digits)
+            if visible and (_close(have, wrong) or _agrees(have, wrong, self.digits)):
+                looks[fault.what] = None
+        return ", or: ".join([*looks][:2])
+
+    def _outcome(self, fault: Fault, s: State, q: str, l: int) -> Floats | None:
+        """What a mistake makes of a quantity; None if it is not made there."""
+        steps: dict[str, Step] = {
+            **STEPS,
+            "G_L": lambda _: self.own("G", self.net.L) * self.net.scale,
+        }
+        if q == "G":
+            steps["G_L"] = STEPS["G_L"]
+        for name, wrap in fault.wrong.items():
+            steps[name] = wrap(steps[name])
+        if q == "G":
+            return steps["G_L"](s) / self.net.scale if "G_L" in fault.wrong else None
+        if q == "D":
+            return steps["delta"](s, l, np.ones_like(s.A[l])) if "delta" in fault.wrong else None
+        step = {"db": "dW", "b_new": "W_new"}.get(q, q)
+        if step not in STEPS:
+            return None
+        M = outcome(s, steps, step, l)
+        M = M / self.net.scale if step in ("delta", "dW", "loss") else M
+        if self.net.has_bias and step in ("dW", "W_new"):
+            return M[-1:] if q in ("db", "b_new") else M[:-1]
+        return None if q in ("db", "b_new") else M
+
+    def _part(self, q: str, l: int, have: Floats, want: Floats) -> str:
+        """A multiple of what is added last: b_l, or −α ∂L/∂W_l."""
+        if q == "A" and self.net.has_bias:
+            part, name = self.net.turned(self.net.b[l]), f"b[{l}]"
+        elif q in ("W_new", "b_new"):
+            name = f"alpha * d{q[0]}[{l}]"
+            part = self.net.turned(-self.net.alpha * self.own(f"d{q[0]}", l))
+        else:
+            return ""
+        off, part = np.broadcast_arrays(have - want, part)
+        if not part.any() or off[part == 0].any():
+            return ""
+        times = 1 + off[part != 0] / part[part != 0]
+        if not np.allclose(times, times[0], rtol=1e-4):
+            return ""
+        told = self._times(float(times[0]), times.size > 1)
+        return f"look at {name} in it: {told}" if told else ""
+
+    def _another(self, q: str, l: int, have: Floats) -> str:
+        if q == "loss_after" and _close(have, self.net.right("loss", 0).reshape(())):
+            return "these are the numbers of loss"
+        for other, k in ((other, k) for other in LINES for k in range(1, self.net.L + 1)):
+            if (other, k) == (q, l) or not self.net.has(other, k):
+                continue
+            if _close(have, self.net.turned(self.net.right(other, k))):
+                return f"these are the numbers of {self.name(other, k)}"
+        return ""
+
+    def _factor(self, have: Floats, want: Floats) -> str:
+        known = want != 0
+        ratio = have[known] / want[known]
+        same = not have[~known].any() and np.allclose(ratio, ratio[0], rtol=1e-4)
+        return self._times(float(ratio[0]), ratio.size > 1) if same else ""
+
+    def _times(self, ratio: float, many: bool) -> str:
+        """It is so many times as much; of a single number that is said of a factor with a name alone."""
+        sign = ", and its sign is the other one" if ratio < 0 else ""
+        if abs(ratio + 1) < 1e-4:
+            return "its sign is the other one"
+        for name, value in {"n": len(self.net.problem.X), "2": 2, "alpha": self.net.alpha}.items():
+            if value not in (0, 1) and abs(abs(ratio) / value - 1) < 1e-4:
+                return f"it is {name} times as much as it is to be{sign}"
+            if value not in (0, 1) and abs(abs(ratio) * value - 1) < 1e-4:
+                return f"it is to be {name} times as much{sign}"
+        return f"it is off by one and the same factor everywhere{sign}" if many else ""
 
 
-def leads(first: str, name: str) -> bool:
-    """Whether a later line reads it, or may: a gradient is read by its update alone, an update by the loss
-    after it, and the loss by none."""
-    kind, _, index = first.partition("[")
-    if kind == "loss":
-        return False
-    if kind in ("dW", "db"):
-        return name == "loss_after" or name == f"{kind[1:]}_new[{index}"
-    return name == "loss_after" if kind.endswith("_new") else True
+def _places(have: Floats, want: Floats) -> str:
+    """Which of its numbers are right."""
+    if want.size > 1 and _close(np.sort(have, axis=None), np.sort(want, axis=None)):
+        return "its numbers are right, and in another order"
+    if want.size > 1 and _close(np.abs(have), np.abs(want)):
+        return "some signs are the other ones"
+    if (np.abs(have - want) <= 0.05 * np.abs(want)).all():
+        return "it is near, and was perhaps rounded too much on the way"
+    off = np.argwhere(np.abs(have - want) > 1e-6 * np.abs(want).max())
+    if 0 < len(off) < want.size:
+        many = f"{want.size - len(off)} of its {want.size} numbers are right"
+        return f"{many}, and the one{_place(tuple(off[0]))} is not"
+    return "look at the formula once more, factor by factor"
 
 
 def _as_numbers(got: object) -> tuple[Any, str]:
@@ -176,76 +336,10 @@ def _as_shown(have: Floats, want: Floats, digits: int) -> bool:
     return bool((np.abs(have - want) <= off).all())
 
 
-def _hint(
-    name: str,
-    have: Floats,
-    want: Floats,
-    right: Numbers,
-    digits: int,
-    parts: Numbers,
-    factors: Factors,
-) -> str:
-    """What it looks like, and not what it is."""
-    if not have.any():
-        return "it is 0 everywhere"
-    if not want.any():
-        return "something in it is to be 0 that is not"
-    if _as_shown(have, -want, digits):
-        return "its sign is the other one"
-    if want.ndim == 2 and have.T.shape == want.shape and _as_shown(have.T, want, digits):
-        return "it looks transposed"
-    rounded = [k for k in range(2, 15) if _agrees(have, want, k)]
-    if rounded:
-        return f"it is right to {rounded[-1]} digits alone, and was rounded too much on the way"
-    told = _of_sum(name, have, want, parts, factors)
-    if told:
-        return told
-    for other, numbers in right.items():
-        if other != name and _close(have, np.asarray(numbers, dtype=float)):
-            return f"these are the numbers of {other}"
-    known = want != 0
-    ratio = have[known] / want[known]
-    if not have[~known].any() and np.allclose(ratio, ratio[0], rtol=1e-4):
-        told = _factor(float(ratio[0]), factors, ratio.size > 1)
-        if told:
-            return told
-    if want.size > 1 and _close(np.sort(have, axis=None), np.sort(want, axis=None)):
-        return "its numbers are right, and in another order"
-    if want.size > 1 and _close(np.abs(have), np.abs(want)):
-        return "some signs are the other ones"
-    if (np.abs(have - want) <= 0.05 * np.abs(want)).all():
-        return "it is near, and was perhaps rounded too much on the way"
-    off = np.argwhere(np.abs(have - want) > 1e-6 * np.abs(want).max())
-    if 0 < len(off) < want.size:
-        many = f"{want.size - len(off)} of its {want.size} numbers are right"
-        return f"{many}, and the one{_place(tuple(off[0]))} is not"
-    return "look at the formula once more, factor by factor"
-
-
-def _of_sum(name: str, have: Floats, want: Floats, parts: Numbers, factors: Factors) -> str:
-    """What is wrong with one part of the sum that it is: left out, with its other sign, or a multiple."""
-    for other, numbers in parts.items():
-        if np.shape(numbers) not in (want.shape, (1, *want.shape[1:])):
-            continue
-        if _close(have + numbers, want):
-            return f"it is what comes out without {other}"
-        if _close(have + 2 * numbers, want):
-            return f"it is what comes out with the other sign of {other}"
-        if "_new" in name and name.replace("_new", "") in other and np.all(numbers):
-            times = 1 + (have - want) / numbers
-            first = float(times.flat[0])
-            told = _factor(first, factors, True) if np.allclose(times, first, rtol=1e-4) else ""
-            if told:
-                return f"look at {other} in it: {told}"
-    return ""
-
-
-def _factor(ratio: float, factors: Factors, many: bool) -> str:
-    """It is so many times as much; of a single number that is said of a factor with a name alone."""
-    sign = ", and its sign is the other one" if ratio < 0 else ""
-    for name, value in factors.items():
-        if value not in (0, 1) and abs(abs(ratio) / value - 1) < 1e-4:
-            return f"it is {name} times as much as it is to be{sign}"
-        if value not in (0, 1) and abs(abs(ratio) * value - 1) < 1e-4:
-            return f"it is to be {name} times as much{sign}"
-    return f"it is off by one and the same factor everywhere{sign}" if many else ""
+def _right(have: Floats, want: Floats, digits: int) -> str:
+    """What is said of a right answer; "" if it is not right."""
+    if _close(have, want):
+        return "as refbp computes it."
+    if _agrees(have, want, digits):
+        return f"right, as far as {digits} digits go."
+    return "right, but for its last digits, as by a calculator." * _as_shown(have, want, digits)

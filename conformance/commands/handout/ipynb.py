@@ -1,4 +1,4 @@
-"""A notebook, nbformat 4, that runs from top to bottom on NumPy and refbp alone."""
+"""A notebook, nbformat 4, that runs from top to bottom where only NumPy is installed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from conformance.commands.handout import md
-from conformance.commands.handout.checking import source
 from conformance.commands.handout.document import Handout, Line, answered
 from conformance.commands.handout.formulas import LOSSES
+from conformance.commands.handout.vendored import cell
 from conformance.model.problem import Floats
-from conformance.truth.definitions import ROW_WISE
 
 __all__ = ["render"]
 
+FIRST = (
+    "**Run the next cell first.** It unpacks refbp and the check of your answers, and needs NumPy alone: "
+    "nothing is installed or downloaded, here as on Colab."
+)
 Cell: TypeAlias = dict[str, object]
 """A notebook's cell, as nbformat 4 defines it."""
 
@@ -39,8 +42,8 @@ def _text(source: str) -> Cell:
 
 
 def _code(source: str, folded: bool = False) -> Cell:
-    """A cell of code; JupyterLab and MyST show a folded one only on demand."""
-    fold = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
+    """A cell of code; JupyterLab, Colab and MyST show a folded one only on demand."""
+    fold = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
     return {
         "cell_type": "code",
         "execution_count": None,
@@ -52,11 +55,10 @@ def _code(source: str, folded: bool = False) -> Cell:
 
 def _cells(h: Handout) -> Iterable[Cell]:
     yield _text("\n\n".join([*md.opening(h), *map(md.figure, h.figures)]))
+    yield _text(FIRST)
+    yield _code(cell(), folded=True)
     yield _text("## Given")
     yield _code(_data(h))
-    if h.steps:
-        yield _code(_truth(h), folded=True)
-        yield _code(_check(h), folded=True)
     if h.wish.steps == "backward":
         yield _code(_forward(h))
     for title, lines in h.sections:
@@ -86,7 +88,9 @@ def _data(h: Handout) -> str:
     """The cell that defines the example's numbers, as displayed."""
     e = h.example
     x, y, z = ("x", "y", "z") if e.column else ("X", "Y", "Z")
-    lines = ["import numpy as np", "import refbp", "", "np.set_printoptions(precision=8)"]
+    lines = ["import numpy as np", "import refbp"]
+    lines += ["from conformance.commands.handout.checking import Check"] if h.steps else []
+    lines += ["", "np.set_printoptions(precision=8)"]
     lines += [f"{x} = {_array(e.shaped(e.X))}", f"{y} = {_array(e.shaped(e.Y))}"]
     lines += [f"n, L, alpha = {e.n}, {e.L}, {e.alpha!r}", "W, b, sigma = {}, {}, {}"]
     for first, last in e.repeated:
@@ -100,7 +104,8 @@ def _data(h: Handout) -> str:
         lines.append(f"{indent}sigma[{at}] = refbp.activation({e.sigma[first]!r})")
     names = f"{'a' if e.column else 'A'}, {z}"
     lines += [f"{names}, G, S, T, D, delta, dW, db, W_new, b_new = ({{}} for _ in range(11))"]
-    return "\n".join([*lines, f"{z}[0] = {x}"])
+    lines += [f"{z}[0] = {x}", *([_check(h)] if h.steps else [])]
+    return "\n".join(lines)
 
 
 def _network(h: Handout) -> list[str]:
@@ -123,77 +128,13 @@ def _network(h: Handout) -> list[str]:
     ]
 
 
-def _truth(h: Handout) -> str:
-    """The cell that computes every step by refbp: `right`, which `check` compares with."""
-    e = h.example
-    T, y, a, z = (".T", "y", "a", "z") if e.column else ("", "Y", "A", "Z")
-    lines = [*_network(h), f"targets = {y}{T}", "trace = network.trace(inputs, targets)"]
-    lines += ["right = {'loss': trace.loss / scale}"]
-    if e.b:
-        lines.append("of_W, of_b = refbp.split(trace.dL_dW)")
-    else:
-        lines.append("of_W = trace.dL_dW")
-    lines += [
-        "for l in range(1, L + 1):",
-        f"    units = W[l].shape[{0 if e.column else 1}]  # without the constant one",
-        f"    right[f'{a}[{{l}}]'] = trace.A[l][:, :units]{T}",
-        f"    right[f'{z}[{{l}}]'] = trace.Z[l][:, :units]{T}",
-        f"    right[f'delta[{{l}}]'] = trace.delta[l][:, :units]{T} / scale",
-        f"    right[f'dW[{{l}}]'] = of_W[l]{T} / scale",
-        "    right[f'W_new[{l}]'] = W[l] - alpha * right[f'dW[{l}]']",
-    ]
-    if e.b:
-        lines.append(f"    right[f'db[{{l}}]'] = np.atleast_2d(of_b[l]){T} / scale")
-        fixed = "b[l]" if e.fixed_biases else "b[l] - alpha * right[f'db[{l}]']"
-        lines.append(f"    right[f'b_new[{{l}}]'] = {fixed}")
-    row_wise = e.sigma[e.L] in ROW_WISE
-    lines += [
-        f"for l in range(1, L{'' if row_wise else ' + 1'}):",
-        f"    right[f'D[{{l}}]'] = sigma[l].derivative(right[f'{a}[{{l}}]'])",
-        f"right[f'G[{{L}}]'] = loss_of.gradient(trace.Z[L], targets){T} / scale",
-    ]
-    if row_wise:
-        weight = f" * right[f'{z}[{{L}}]']" if e.sigma[e.L] == "softmax" else ""
-        lines += [
-            f"right[f'S[{{L}}]'] = (right[f'G[{{L}}]']{weight}).sum(axis=1, keepdims=True)",
-            f"right[f'T[{{L}}]'] = np.exp(right[f'{a}[{{L}}]']).sum(axis=1, keepdims=True)",
-        ]
-    new = f"{{l: right[f'W_new[{{l}}]']{T} for l in W}}"
-    if e.b:
-        new = f"refbp.absorb({new}, {{l: right[f'b_new[{{l}}]'].ravel() for l in b}})"
-    lines += [
-        f"moved = refbp.Network({new}, network_sigma, loss_of)",
-        "right['loss_after'] = moved.trace(inputs, targets).loss / scale",
-        "network",
-    ]
-    return "\n".join(lines).replace("'", '"')
-
-
 def _check(h: Handout) -> str:
-    """The cell that defines `check`; it remembers which answers are wrong, to say which to mend first."""
-    return f'''{source()}
-
-
-wrong = []
-
-
-def check(name, got):
-    """Says whether it is what refbp computes, and gives it back as an array."""
-    parts = {{f"b[{{l}}]": b[l] for l in b}}
-    for of in ("W", "b"):
-        steps = {{l: right.get(f"d{{of}}[{{l}}]", 0.0) for l in W}}
-        parts |= {{f"alpha * d{{of}}[{{l}}]": -alpha * steps[l] for l in W}}
-    factors = {{"n": n, "2": 2, "alpha": alpha}}
-    with np.errstate(all="ignore"):
-        fine, told, value = judged(name, got, right, {h.wish.digits}, parts, factors)
-    if name in wrong:
-        wrong.remove(name)
-    if fine is False:
-        before = [other for other in wrong if leads(other, name)]
-        told += f" {{before[0]}} is not right yet: mend it first." if before else ""
-        wrong.append(name)
-    print(f"{{name}}: {{told}}")
-    return value'''
+    """The line that makes `check`, which knows the names of this notebook."""
+    e = h.example
+    half = f", scale={e.scale!r}" if e.scale != 1 else ""
+    fixed = ", fixed_biases=True" if e.fixed_biases else ""
+    loss = LOSSES[e.loss].runs_as
+    return f'check = Check(globals(), "{loss}", digits={h.wish.digits}{half}{fixed})'
 
 
 def _forward(h: Handout) -> str:
@@ -216,9 +157,9 @@ def _training(h: Handout) -> str:
     e, t = h.example, h.example.training
     assert t is not None
     targets = "y.T" if e.column else "Y"
-    own = "" if h.steps else "\n".join(_network(h)) + "\n"
+    own = "\n".join(_network(h))
     return (
-        f"{own}trained, history = refbp.sgd(network, inputs, {targets}, alpha / scale, "
+        f"{own}\ntrained, history = refbp.sgd(network, inputs, {targets}, alpha / scale, "
         f"batch_size={t.batch_size}, epochs={t.epochs}, seed={t.seed})\n"
         "print(history.epoch_loss[0] / scale, history.epoch_loss[-1] / scale)\n"
         "trained.forward(inputs)[1][L]"
