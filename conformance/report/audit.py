@@ -15,7 +15,7 @@ from conformance.report.formulas import formula
 from conformance.report.html import SIGNS, environment, own_file
 from conformance.tools.plain import plain_values
 
-__all__ = ["render"]
+__all__ = ["in_words", "render"]
 
 CLASSES = {
     "holds": "conforms",
@@ -63,6 +63,12 @@ HEADS = {
 DIGITS = (4, 6, 9, 12)
 
 
+def in_words(totals: Mapping[str, int]) -> str:
+    """17 wrong, 2 notational, 19 hold."""
+    words = {"holds": "holds" if totals["holds"] == 1 else "hold"}
+    return ", ".join(f"{n} {words.get(total, total)}" for total, n in totals.items() if n)
+
+
 def render(audit: Mapping[str, Any]) -> str:
     """One self-contained HTML file without a script, the same bytes for the same audit."""
     audit = plain_values(audit)  # a teacher's file, and what it raises, are in it
@@ -84,6 +90,7 @@ def render(audit: Mapping[str, Any]) -> str:
         holding=holding,
         failing=failing,
         answer=_answer(audit),
+        totals=in_words(audit["totals"]),
         anchors={e["id"]: f"equation-{i}" for i, e in enumerate(audit["equations"], 1)},
         css=own_file("report.css"),
         depth=_depth,
@@ -120,7 +127,8 @@ def _numeral(x: Any, digits: int = 4) -> str:
 
 def _subscripts(text: str) -> Markup:
     """W_1 and d_{l−1} with what is below the line set there; escaped first."""
-    letter = r"(?<![A-Za-z_])([A-Za-z]|[∂δσ]|new W|∂L/∂[A-Za-z])('?)"
+    symbol = "(?:[A-Za-zδσγβμÂ]|[mv]\N{COMBINING CIRCUMFLEX ACCENT}|var)"
+    letter = rf"(?<![A-Za-z_])((?:∂[LJ]/∂|new |∂)?{symbol})('?)"
     below = letter + r"_(?:\{([^}]*)\}|([A-Za-z]|[0-9]+))(?![a-z])"
     return Markup(re.sub(below, r"\1\2<sub>\3\4</sub>", str(escape(text)).replace("&#39;", "'")))
 

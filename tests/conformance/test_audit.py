@@ -25,6 +25,7 @@ from conformance.commands.audit.apart import audit_file
 from conformance.commands.audit.conditions import CONDITIONS, explaining, names, read
 from conformance.commands.audit.equations import NOTES, Equation
 from conformance.commands.audit.formats import as_json, as_markdown, as_text
+from conformance.commands.audit.methods import METHODS
 from conformance.commands.audit.named import MissingError
 from conformance.commands.audit.net import Net
 from conformance.commands.audit.notes import PRINTED
@@ -32,12 +33,12 @@ from conformance.commands.audit.own import AuditError
 from conformance.commands.audit.places import Index, Place
 from conformance.commands.audit.right import DEFINITIONS, derivative
 from conformance.commands.audit.run import audit_notes, entry, source_line
-from conformance.commands.audit.settings import SETTINGS, Setting, right_of
+from conformance.commands.audit.settings import LOSS_WORDS, SETTINGS, Setting, right_of
 from conformance.commands.audit.values import NAMES, is_name, value
 from conformance.commands.audit.verdict import KINDS
 from conformance.commands.main import main
 from conformance.model.problem import Problem
-from conformance.report.audit import CLASSES, COUNTED, HEADS, render
+from conformance.report.audit import CLASSES, COUNTED, HEADS, _subscripts, render
 from conformance.report.formulas import formula
 from conformance.truth.definitions import ACTIVATIONS, Point
 from conformance.truth.network import Mathematics, Network
@@ -244,6 +245,15 @@ def test_every_erratum_is_found_wrong_and_its_correction_right(
     assert found["erratum"]["holds"] == ERRATA[name].holds
 
 
+def test_what_is_notation_alone_is_counted_apart(notes: dict[str, Any]) -> None:
+    notational = {e["id"]: e["erratum"]["verdict"] for e in notes["equations"] if e["notation"]}
+    assert {name: verdict.split(":")[0] for name, verdict in notational.items()} == {
+        "da-dW": "shorthand", "loop": "notation",
+    }  # fmt: skip
+    assert notes["totals"] == {"wrong": 17, "notational": 2, "holds": 19, "not judged": 0}
+    assert sum(notes["totals"].values()) == len(notes["equations"])
+
+
 def test_what_does_not_hold_has_its_correction(by_id: dict[str, Any]) -> None:
     for e in by_id.values():
         assert bool(e["corrected_latex"]) == (e["verdict"]["kind"] != "holds"), e["id"]
@@ -388,8 +398,12 @@ def test_asking_for_a_layer_that_there_is_not() -> None:
 
 
 def test_every_name_of_a_right_value_has_one() -> None:
-    at = Place(next(s for s in SETTINGS if s.name == "four layers, n = 1"), 2)
-    assert all(is_name(name) and value(name, at) is not None for name in NAMES)
+    four = next(s for s in SETTINGS if s.name == "four layers, n = 1")
+    at = Place(four, 2)
+    everywhere = [at, *(Place(replace(four, method=m), 2) for m in METHODS)]
+    for name in NAMES:
+        assert is_name(name)
+        assert any(value(name, place) is not None for place in everywhere), name
     assert not is_name("gradient_l")
     assert value("delta_{l-1}", at)[0] == value("delta_1", at)[0] == "δ_1"  # type: ignore[index]
     assert value("link_L", at)[0] == "∂L/∂a_4"  # type: ignore[index]
@@ -568,13 +582,13 @@ WRITTEN: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
         "delta_L",
         "softmax with cross-entropy",
         lambda n: n.dL_dZ[n.L] * n.Z[n.L] * (1 - n.Z[n.L]),
-        "silently wrong",
+        "silently wrong; of softmax's Jacobian the diagonal alone is taken",
     ),
     "last, elementwise": (
         "delta_L",
         "",
         lambda n: n.dL_dZ[n.L] * n.sigma[n.L].derivative(n.A[n.L]),
-        "holds only for elementwise σ_L; else silently wrong",
+        "holds only for elementwise σ_L; else silently wrong; of softmax's Jacobian the diagonal alone is taken",
     ),
     "gradient": (
         "dL_dW_l",
@@ -628,7 +642,7 @@ WRITTEN: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
         "dL_dW_l",
         "",
         lambda n: n.Z[n.l - 1].T @ n.delta[n.l] + 0.01 * n.W[n.l],
-        "silently wrong: 0.01 W_l too much; no loss here has weight decay",
+        'silently wrong: 0.01 W_l too much; weight decay is not declared (method="weight decay")',
     ),
     "bias": (
         "dL_db_l",
@@ -718,7 +732,7 @@ WRITTEN: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
         "W_new_l",
         "",
         lambda n: (1 - n.alpha) * n.W[n.l] - n.alpha * n.dL_dW[n.l],
-        "silently wrong: α W_l too little; no loss here has weight decay",
+        'silently wrong: α W_l too little; weight decay is not declared (method="weight decay")',
     ),
     "relu of the gradient": (
         "delta_l",
@@ -788,7 +802,7 @@ WRITTEN: dict[str, tuple[str, str, Callable[[Any], Any], str]] = {
 def test_what_teachers_write_is_told_apart(name: str) -> None:
     equals, only, form, words = WRITTEN[name]
     found = planted(form, equals, only)
-    said = "; ".join(filter(None, (found["words"], found["elsewhere"])))
+    said = "; ".join(filter(None, (found["words"], found["elsewhere"], found["cause"])))
     assert said == words
 
 
@@ -972,7 +986,7 @@ def test_the_notes_on_the_command_line(tmp_path: Path, notes: dict[str, Any]) ->
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == json.loads(
         as_json(notes)
     )
-    assert "19 of 38 equations hold" in invoke().output
+    assert "17 wrong, 2 notational, 19 hold, of 38 equations" in invoke().output
 
 
 def test_json_has_what_the_documentation_says(notes: dict[str, Any]) -> None:
@@ -1044,7 +1058,7 @@ def test_the_page(notes: dict[str, Any]) -> None:
     html = render(notes)
     assert html == render(json.loads(as_json(notes)))
     assert "<script" not in html
-    assert "19 of 38 equations hold" in html
+    assert "17 wrong, 2 notational, 19 hold" in html
     maths = re.findall(r"<math.*?</math>", html, re.DOTALL)
     assert len(maths) > 60
     assert not [m for m in maths if "\\" in m]
@@ -1056,6 +1070,33 @@ def test_the_page(notes: dict[str, Any]) -> None:
     assert "\\frac" in text  # as LaTeX too, within the details
     assert set(CLASSES) == set(COUNTED) == set(KINDS)
     assert set(HEADS) <= {"wrong", "shapes", "missing", "incomplete", "no-numbers", "raises"}
+
+
+def test_the_page_says_the_loss_of_each_network(notes: dict[str, Any]) -> None:
+    table = render(notes).split('id="networks-heading"')[1]
+    assert "The loss is" not in table
+    losses = {LOSS_WORDS[s.loss] for s in SETTINGS}
+    assert len(losses) == 6
+    assert {words for words in losses if f", {words}</" in re.sub("</?bdi>", "", table)} == losses
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("W_1 and d_{l−1}", "W<sub>1</sub> and d<sub>l−1</sub>"),
+        (
+            "∂L/∂W_2, new W_2, ∂a_1/∂a_0",
+            "∂L/∂W<sub>2</sub>, new W<sub>2</sub>, ∂a<sub>1</sub>/∂a<sub>0</sub>",
+        ),
+        (
+            "γ_1 Â_1 v̂_1 var_1 ∂L/∂var_1",
+            "γ<sub>1</sub> Â<sub>1</sub> v̂<sub>1</sub> var<sub>1</sub> ∂L/∂var<sub>1</sub>",
+        ),
+        ("my_name <b>", "my_name &lt;b&gt;"),
+    ],
+)
+def test_what_is_below_the_line(text: str, html: str) -> None:
+    assert _subscripts(text) == html
 
 
 def test_every_verdict_has_a_sign_and_a_word_on_the_page(notes: dict[str, Any]) -> None:

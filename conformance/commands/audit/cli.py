@@ -31,11 +31,11 @@ FORMATS = ("text", "html", "md", "json")
 def audit(notes: Path | None, to: str | None, output: Path | None) -> int:
     """Run every equation of the course notes, or of FILE.py, and say where it holds and where not.
 
-    FILE.py marks its equations with @equation from conformance.commands.audit; it is run in a process
-    of its own.
+    FILE.py marks its equations with @equation from conformance, which may declare weight decay, momentum,
+    Adam or batch norm; it is run in a process of its own.
 
-    Exit codes: 0, the audit is done; 1, an equation of FILE.py does not hold where it says it does; 2, it
-    could not be judged.
+    Exit codes: 0, the audit is done; 1, an equation of FILE.py is wrong where it says it holds; 2, it could
+    not be judged.
     """
     from conformance.commands.audit.apart import audit_file
     from conformance.commands.audit.run import audit_notes

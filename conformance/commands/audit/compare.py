@@ -16,9 +16,10 @@ from conformance.commands.audit.named import Named
 from conformance.commands.audit.net import OfLayers
 from conformance.commands.audit.places import Place
 from conformance.commands.audit.right import Matrix
+from conformance.commands.audit.slips import Slip
 from conformance.commands.audit.values import Value
 
-__all__ = ["OUTCOMES", "Tried", "compare", "kind_of", "shape_of"]
+__all__ = ["OUTCOMES", "Tried", "compare", "kind_of", "shape_of", "slipped"]
 
 TOLERANCE = 1e-9
 
@@ -51,6 +52,7 @@ class Tried(NamedTuple):
     decay: float | None = None
     transposed: bool = False
     read: Mapping[str, Matrix] = {}  # what the equation read, by symbol
+    symbols: frozenset[str] = frozenset()  # the symbols of these, and of each σ_l
 
 
 class _NoNumbersError(Exception):
@@ -130,6 +132,18 @@ def _decay(at: Place, extra: Matrix) -> float | None:
         if M.shape == extra.shape and M.size > 1:
             return _multiple(extra, M)
     return None
+
+
+def slipped(t: Tried, slip: Slip) -> bool:
+    """Whether a try gave what a slip gives, shape and all."""
+    value = np.asarray(slip(t.at.net.right, t.due.l))
+    if t.due.columns:
+        value = value.T
+    return (
+        np.isfinite(value).all()
+        and not isinstance(t.got, dict)
+        and _compare_matrix(t.at, t.got, Value("", value), value).outcome == "right"
+    )
 
 
 # ---- whether it is real numbers -------------------------------------------------------------------

@@ -53,6 +53,9 @@ class Entry(TypedDict):
     transcription: str
     equals: str
     only: str
+    method: str
+    notation: str
+    warning: str
     verdict: dict[str, str]
     tries: dict[str, int]
     evidence: list[Evidence]
@@ -70,6 +73,7 @@ class Document(TypedDict):
     of: str
     exit_code: int
     counts: dict[str, int]
+    totals: dict[str, int]
     versions: dict[str, str]
     networks: list[dict[str, str]]
     equations: list[Entry]

@@ -35,8 +35,9 @@ class Equation:
     """One row. `equals` names a right value or computes one; `only` is the condition for it to be tried.
 
     `layer` is how the equation writes its layer where `equals` does not say: "l", every layer, or "L".
-    `corrected` is tried as `printed` is. `shown` is the function whose source text is shown, and `place` its
-    file and line.
+    `corrected` is tried as `printed` is. `method` is a row of `METHODS`, and `given` has those of its numbers
+    that the equation fixes. `notation` says how an equation is meant that is no claim about numbers. `shown`
+    is the function whose source text is shown, and `place` its file and line.
     """
 
     id: str
@@ -52,6 +53,9 @@ class Equation:
     erratum: str = ""
     note: str = ""
     layer: str = ""
+    method: str = ""
+    given: tuple[tuple[str, float], ...] = ()
+    notation: str = ""
     place: str = ""
     shown: Callable[..., object] | None = field(default=None, compare=False)
 
@@ -398,9 +402,11 @@ _ROWS = (
         note="∂z_L/∂a_L is a d_L×d_L matrix. Read as the column σ'_L(a_L), it is the next equation."),
     _erratum("link-of-the-mean", lambda net: (net.Z[net.L], net.Y, net.A[net.L], net.sigma[net.L]),
         "delta_L", ("2a-last-link",), only=f"{STEP_1} and elementwise σ_L"),
-    _erratum("da-dW", lambda net: (net.columns.a[net.l].shape[0], net.columns.z[net.l - 1]), "da_dW_l",
-        ("2a-da-dW", "2c-da-dW"), after=lambda net, M: M[0] if M.ndim == 3 and len(M) == 1 else M,
-        only="n = 1"),
+    replace(
+        _erratum("da-dW", lambda net: (net.columns.a[net.l].shape[0], net.columns.z[net.l - 1]), "da_dW_l",
+            ("2a-da-dW", "2c-da-dW"), after=lambda net, M: M[0] if M.ndim == 3 and len(M) == 1 else M,
+            only="n = 1"),
+        notation="shorthand for a derivative with three indices, whose entries are those of z_{l−1} or 0"),
     replace(
         _right("last-weight-gradient", ("2a-gradient",), last_weight_gradient, "dL_dw_L",
             ("refbp/losses.py", "return 2 * (Z - Y) / len(Z)"), only=f"{STEP_1} and elementwise σ_L"),
@@ -431,7 +437,9 @@ _ROWS = (
             "handed over."),
     _erratum("row-wise-link", lambda net: (net.A[net.L], net.dL_dZ[net.L], net.sigma[net.L]), "delta_L",
         ("backward-2",)),
-    _erratum("loop", lambda net: (net.L,), downward, ("backward-3", "backward-6")),
+    replace(
+        _erratum("loop", lambda net: (net.L,), downward, ("backward-3", "backward-6")),
+        notation="the colon counts down here, and up in FORWARD-PASS"),
     _right("backward-gradient", ("backward-4",), backward_gradient, "dL_dW_{l+1}",
         (_ALGORITHM, "dL_dW[l + 1] = Z[l].T @ delta[l + 1]")),
     _erratum("delta-weights",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from conformance.commands.audit.document import Document, Entry, Evidence, Numbers
+from conformance.report.audit import in_words
 from conformance.tools.plain import plain
 
 __all__ = ["as_json", "as_markdown", "as_text"]
@@ -23,20 +24,26 @@ def as_json(audit: Document) -> str:
 def as_text(audit: Document) -> str:
     """A line for each equation with its verdict, and how many hold."""
     width = max(len(e["id"]) for e in audit["equations"])
-    lines = [f"{plain(e['id']):{width}}  {_verdict(e['verdict'])}" for e in audit["equations"]]
-    return "\n".join([*lines, "", _headline(audit)]) + "\n"
+    lines = [f"{plain(e['id']):{width}}  {_judged(e)}" for e in audit["equations"]]
+    said = [f"{plain(e['id'])}: {_line(e['warning'])}" for e in audit["equations"] if e["warning"]]
+    return "\n".join([*lines, "", *said, *([""] if said else []), _headline(audit)]) + "\n"
 
 
 def _headline(audit: Document) -> str:
-    holds, all_ = audit["counts"].get("holds", 0), len(audit["equations"])
-    word = "holds" if holds == 1 else "hold"
-    networks = len(audit["networks"])
-    return f"{plain(audit['of'])}: {holds} of {all_} equations {word}, run on {networks} networks"
+    all_, networks = len(audit["equations"]), len(audit["networks"])
+    of = f"of {all_} equation{'s' if all_ > 1 else ''}"
+    return f"{plain(audit['of'])}: {in_words(audit['totals'])}, {of}, run on {networks} networks"
+
+
+def _judged(e: Entry) -> str:
+    """The verdict, and how the equation is meant, where that is not as numbers."""
+    notation = f"notation: {_line(e['notation'])}" if e["notation"] else ""
+    return "; ".join(filter(None, (_verdict(e["verdict"]), notation)))
 
 
 def _verdict(verdict: Mapping[str, str]) -> str:
     """The verdict in words, with what happens elsewhere and why."""
-    parts = [verdict["words"], verdict["elsewhere"], _line(verdict["why"])]
+    parts = [verdict[key] for key in ("words", "elsewhere", "cause")] + [_line(verdict["why"])]
     return "; ".join(part for part in parts if part)
 
 
@@ -58,7 +65,7 @@ def _markdown(audit: Document) -> Iterator[str]:
     yield f"\n{_escaped(_headline(audit))}.\n"
     yield "| equation | where | verdict |\n|---|---|---|"
     for e in audit["equations"]:
-        verdict = _escaped(_verdict(e["verdict"]))
+        verdict = _escaped(_judged(e))
         yield f"| {_code(e['id'])} | {_escaped(e['where'])} | {verdict} |"
     for e in audit["equations"]:
         yield from _section(e)
@@ -69,7 +76,9 @@ def _section(e: Entry) -> Iterator[str]:
     if e["where"]:
         yield f"\n{_escaped(e['where'])}"
     yield f"\nPrinted:\n\n{_math(e['latex'])}"
-    yield f"\n**{_escaped(_verdict(e['verdict']))}**"
+    yield f"\n**{_escaped(_judged(e))}**"
+    if e["warning"]:
+        yield f"\n{_escaped(e['warning'])}"
     if e["corrected_latex"]:
         yield f"\nRight:\n\n{_math(e['corrected_latex'])}"
     for evidence in e["evidence"]:

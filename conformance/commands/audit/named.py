@@ -41,10 +41,15 @@ class Named:
             raise AttributeError(name)
         fields = getattr(type(self), "__dataclass_fields__", {})
         there = {n for n in (*dir(type(self)), *fields) if n[0] != "_" and n not in self.own}
+        there |= self._more_names()
         known = ", ".join(sorted(there, key=str.lower))
         raise UnknownNameError(
             f"{self.called} has no {name}; there are {known}.{nearest(name, there)}"
         )
+
+    def _more_names(self) -> set[str]:
+        """Names that it has beside those of its class."""
+        return set()
 
     def __repr__(self) -> str:
         return f"<{self.called}>"

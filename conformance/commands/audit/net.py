@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from conformance.commands.audit.methods import METHODS, offering
 from conformance.commands.audit.named import MissingError, Named, UnknownNameError, UsageError
 from conformance.commands.audit.right import Matrix, Right
 from conformance.commands.audit.settings import LossOf, Setting, Sigma, loss_of, right_of, sigma_of
 
-__all__ = ["ColumnSigma", "Columns", "Net", "OfLayers"]
+__all__ = ["ColumnSigma", "Columns", "Net", "OfLayers", "Seen"]
 
 T = TypeVar("T")
+
+Seen: TypeAlias = dict[str, Matrix | None]
+"""What an equation has read, by its symbol: the numbers; None for a σ_l, which has none."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,7 +47,7 @@ class OfLayers(Mapping[int, T], Generic[T]):
     written: str
     symbol: str
     layers: Mapping[int, T]
-    seen: dict[str, Matrix]
+    seen: Seen
 
     def __getitem__(self, l: int) -> T:
         """The quantity of layer l. Raises `UsageError`."""
@@ -53,6 +57,7 @@ class OfLayers(Mapping[int, T], Generic[T]):
             raise MissingError(f"there is no {self.name(l)} here: {self._those()}.")
         value = self.layers[l]
         if not isinstance(value, np.ndarray):
+            self.seen[self.name(l)] = None
             return value
         self.seen[self.name(l)] = value
         return cast(T, value.copy())
@@ -109,8 +114,8 @@ class _One:
         self.symbol, self.matrix = symbol, matrix
 
     def __get__(self, net: Net | Columns, _: type) -> Matrix:
-        net.seen[self.symbol] = self.matrix(net.right)
-        return net.seen[self.symbol].copy()
+        value = net.seen[self.symbol] = self.matrix(net.right)
+        return value.copy()
 
 
 class _EachLayer(Generic[T]):
@@ -135,7 +140,7 @@ class Columns(Named, called="net.columns", own=("right", "seen")):
     """The network as Steps 0 to 2c write it: an example is a column."""
 
     right: Right
-    seen: dict[str, Matrix]
+    seen: Seen
 
     x = _One("x", lambda right: right.X.T)  # d×n
     y = _One("y", lambda right: right.Y.T)  # d_L×n
@@ -166,7 +171,7 @@ class Net(Named, called="net", own=("right", "seen")):
 
     _setting: Setting
     l: int
-    seen: dict[str, Matrix] = field(default_factory=dict)
+    seen: Seen = field(default_factory=dict)
 
     X = _One("X", lambda right: right.X)  # n×d
     Y = _One("Y", lambda right: right.Y)  # n×d_L
@@ -199,7 +204,29 @@ class Net(Named, called="net", own=("right", "seen")):
     @property
     def alpha(self) -> float:
         """The step α of gradient descent."""
+        self.seen["α"] = np.asarray(self.right.alpha)
         return self.right.alpha
+
+    def __getattr__(self, name: str) -> Any:
+        """A number, the state or a right value of the method that the equation declares."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        symbol = METHODS[self._setting.method].symbols.get(name)
+        if symbol is None:
+            if methods := offering(name):
+                raise UnknownNameError(
+                    f"net.{name} is there for an equation that declares its method; expected "
+                    f"{' or '.join(f'method={m!r}' for m in methods)}."
+                )
+            super().__getattr__(name)
+        value = getattr(self.right, name)
+        if isinstance(value, Mapping):
+            return OfLayers(f"net.{name}", symbol, value, self.seen)
+        self.seen[symbol] = np.asarray(value)
+        return value
+
+    def _more_names(self) -> set[str]:
+        return set(METHODS[self._setting.method].symbols)
 
     @property
     def loss(self) -> LossOf:

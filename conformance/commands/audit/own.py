@@ -26,7 +26,8 @@ _MADE: list[
     tuple[str, Equation]
 ] = []  # every equation that a decorator made, after its module's name
 
-KEYS = ("id", "latex", "equals", "function", "only", "corrected_latex", "where")
+TEXTS = ("id", "latex", "equals", "only", "corrected_latex", "where", "method", "notation")
+KEYS = (*TEXTS, "function", "given")
 
 
 class AuditError(FileError):
@@ -40,25 +41,31 @@ def equation(
     only: str = "",
     corrected_latex: str = "",
     where: str = "",
+    method: str = "",
+    given: Mapping[str, float] | None = None,
+    notation: str = "",
     **unknown: object,
 ) -> Callable[[F], F]:
     """Mark a function of one network as an equation of your notes.
 
     `equals` is what it must equal: `dL_dW_l`, `delta_{l-1}`, `loss`, …; `only` is where your notes say that
-    it holds ("n = 1"), and without it, everywhere. The function is left as it is.
+    it holds ("n = 1"), and without it, everywhere. `method` declares what it is about beside plain gradient
+    descent ("momentum"), and `given` the numbers of it that your notes fix ({"beta": 0.9}). `notation` says
+    how it is meant, where it is no claim about numbers. The function is left as it is.
     """
     if callable(id):
         raise AuditError(
             f"{_place(id)}: @equation stands without parentheses; expected "
             '@equation(id="…", latex=r"…", equals="…") above the function.'
         )
-    given = {
+    values: dict[str, object] = {
         "id": id, "latex": latex, "equals": equals, "only": only, "where": where,
-        "corrected_latex": corrected_latex, **unknown,
+        "corrected_latex": corrected_latex, "method": method, "given": given, "notation": notation,
+        **unknown,
     }  # fmt: skip
 
     def mark(function: F) -> F:
-        row = _row({"function": function, **given}, _place(function) or "@equation(…)")
+        row = _row({"function": function, **values}, _place(function) or "@equation(…)")
         _MADE.append((str(getattr(function, "__module__", "")), row))
         return function
 
@@ -81,7 +88,7 @@ def _row(given: Mapping[str, object], place: str) -> Equation:
             raise AuditError(
                 f"{place} has the key {key!r}; expected of {', '.join(KEYS)}.{nearest(str(key), KEYS)}"
             )
-    text = {key: given.get(key) or "" for key in KEYS if key != "function"}
+    text = {key: given.get(key) or "" for key in TEXTS}
     for key, value in text.items():
         if not isinstance(value, str):
             raise AuditError(f"{place}: {key} is {kind_of(value)}, {value!r}; expected text.")
@@ -89,7 +96,20 @@ def _row(given: Mapping[str, object], place: str) -> Equation:
         raise AuditError(f'{place}: there is no id; expected id="…", a name of its own.')
     function = cast("Form", given.get("function"))  # `run` looks whether it is one
     row: dict[str, Any] = {"printed": function, "shown": function, **text}
-    return Equation(place=_place(function) or place, **row)
+    return Equation(place=_place(function) or place, given=_given(given.get("given"), place), **row)
+
+
+def _given(numbers: object, place: str) -> tuple[tuple[str, float], ...]:
+    """The numbers that an equation fixes. Raises `AuditError`; `run` looks whether its method has them."""
+    numbers = {} if numbers is None else numbers
+    if not isinstance(numbers, Mapping) or not all(
+        isinstance(name, str) and isinstance(x, (int, float)) and not isinstance(x, bool)
+        for name, x in numbers.items()
+    ):
+        raise AuditError(
+            f'{place}: given is {numbers!r}; expected numbers by name, given={{"beta": 0.9}}.'
+        )
+    return tuple(numbers.items())
 
 
 def read_file(path: Path) -> list[Equation]:

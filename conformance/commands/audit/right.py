@@ -18,12 +18,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEFINITIONS", "LOSSES", "Matrix", "Right", "derivative"]
+__all__ = ["DEFINITIONS", "LOSSES", "H", "Matrix", "Right", "derivative"]
 
 Matrix: TypeAlias = NDArray[Any]
 """Of floats; of complex numbers within `derivative`."""
 Number: TypeAlias = np.float64 | np.complex128
 H = 1e-30
+"""The complex step."""
 
 
 def _softmax(A: Matrix) -> Matrix:
@@ -141,7 +142,7 @@ class Right:
         return np.asarray(self.after(len(self.W), self.Z[len(self.W)]))
 
     def _gradient(
-        self, loss_of: Callable[[int, Matrix], Number], at: Mapping[int, Matrix]
+        self, loss_of: Callable[[int, Matrix], Matrix | Number], at: Mapping[int, Matrix]
     ) -> dict[int, Matrix]:
         """∂L/∂M for the M of every layer, shaped like M."""
         return _read_only({l: derivative(partial(loss_of, l), at[l]) for l in self.W})

@@ -22,10 +22,14 @@ from conformance.commands.audit import conditions
 from conformance.commands.audit.compare import OUTCOMES, Tried, compare, kind_of, shape_of
 from conformance.commands.audit.document import Document, Entry, Evidence, Numbers, Source
 from conformance.commands.audit.equations import NOTES, Equation, Form
+from conformance.commands.audit.methods import METHODS, method_named
 from conformance.commands.audit.named import MissingError, UsageError, nearest
+from conformance.commands.audit.net import Net
 from conformance.commands.audit.notes import PRINTED
 from conformance.commands.audit.places import Index, Place
-from conformance.commands.audit.settings import SETTINGS
+from conformance.commands.audit.right import Matrix
+from conformance.commands.audit.settings import SETTINGS, settings
+from conformance.commands.audit.symbols import warning
 from conformance.commands.audit.values import NAMES, Value, index_of, is_name, value
 from conformance.commands.audit.verdict import KINDS, Verdict, judge, not_judged
 from conformance.report.formulas import formula
@@ -56,7 +60,7 @@ def _places(row: Equation) -> list[tuple[Place, Value]]:
     only = [c for name in conditions.split(row.only) if (c := conditions.read(name))]
     index = _index(row)
     places = []
-    for setting in SETTINGS:
+    for setting in settings(method_named(row.method) or "", row.given):
         layers = range(1, setting.L + 1) if index.base == "l" else [index.of(Place(setting, 0))]
         for at in (Place(setting, l) for l in layers if l <= setting.L):
             due = value(row.equals, at) if isinstance(row.equals, str) else row.equals(at)
@@ -80,10 +84,14 @@ def _try(form: Form, at: Place, due: Value) -> Tried:
     except BaseException as e:
         outcome = _of_exception(e)
         where = "" if outcome in ("shapes", "missing") else _where(e)
-        return Tried(at, outcome, None, due, f"{_message(e)}{where}", read=net.seen)
+        return Tried(at, outcome, None, due, f"{_message(e)}{where}", read=_numbers_of(net))
     if isinstance(got, np.ndarray):
         got = got.copy()  # the equation may return the same array again, and have written to it
-    return compare(at, got, due)._replace(read=net.seen)
+    return compare(at, got, due)._replace(read=_numbers_of(net), symbols=frozenset(net.seen))
+
+
+def _numbers_of(net: Net) -> dict[str, Matrix]:
+    return {symbol: M for symbol, M in net.seen.items() if M is not None}
 
 
 # NumPy raises ValueError for shapes that do not fit as for much else: its message alone tells them apart
@@ -135,19 +143,35 @@ def document(of: str, entries: list[Entry], exits: bool) -> Document:
     return {
         "format": "conformance-audit/1",
         "of": of,
-        "exit_code": _exit_code(counts) if exits else 0,
+        "exit_code": _exit_code(totals(entries)) if exits else 0,
         "counts": {kind: counts[kind] for kind in KINDS if counts[kind]},
+        "totals": totals(entries),
         "versions": {"refbp": refbp.__version__, "numpy": np.__version__},
         "networks": [{"name": s.name, "words": s.words} for s in SETTINGS],
         "equations": entries,
     }
 
 
-def _exit_code(counts: Counter[str]) -> int:
-    """1, an equation does not hold; else 2, one could not be judged; else 0."""
-    if any(counts[k] for k in KINDS if k not in ("holds", "not-judged")):
-        return 1
-    return 2 if counts["not-judged"] else 0
+TOTALS = ("wrong", "notational", "holds", "not judged")
+
+
+def totals(entries: Sequence[Entry]) -> dict[str, int]:
+    """How many equations are wrong, only notation, hold, or could not be judged."""
+    counts = Counter(map(total_of, entries))
+    return {total: counts[total] for total in TOTALS}
+
+
+def total_of(e: Entry) -> str:
+    """Which of `TOTALS` it counts among: an equation that says how it is meant is notation, not wrong."""
+    kind = e["verdict"]["kind"]
+    if kind == "not-judged":
+        return "not judged"
+    return "holds" if kind == "holds" else "notational" if e["notation"] else "wrong"
+
+
+def _exit_code(counts: Mapping[str, int]) -> int:
+    """1, an equation is wrong; else 2, one could not be judged; else 0."""
+    return 1 if counts["wrong"] else 2 if counts["not judged"] else 0
 
 
 def entry(row: Equation) -> Entry:
@@ -164,6 +188,9 @@ def entry(row: Equation) -> Entry:
     return {
         **described(row),
         "equals": _equals(row, tried),
+        "warning": warning(row.latex, tried)
+        if row.place
+        else "",  # the notes' are transcribed by us
         "verdict": vars(verdict),
         "tries": _counts(tried),
         "evidence": _evidence(tried, verdict),
@@ -182,6 +209,9 @@ def described(row: Equation) -> Entry:
         "transcription": _text(row.shown or row.printed),
         "equals": _equals(row, []),
         "only": row.only,
+        "method": method_named(row.method) or row.method,
+        "notation": row.notation,
+        "warning": "",
         "verdict": vars(not_judged("")),
         "tries": _counts([]),
         "evidence": [],
@@ -218,6 +248,8 @@ def _problem(row: Equation) -> str:
     unknown = [name for name in conditions.split(row.only) if conditions.read(name) is None]
     if trouble := _no_function(row.printed):
         return trouble
+    if trouble := _no_method(row):
+        return trouble
     if isinstance(row.equals, str) and not is_name(row.equals):
         return (
             f"equals={row.equals!r} names no right value; expected one of {', '.join(NAMES)}, "
@@ -228,6 +260,34 @@ def _problem(row: Equation) -> str:
         return (
             f"only={row.only!r} has {unknown[0]!r}, which is no condition; expected one of, or several "
             f"joined by and: {'; '.join(known)}.{nearest(unknown[0], known)}"
+        )
+    return ""
+
+
+def _no_method(row: Equation) -> str:
+    """What is wrong with the method that is declared, or with its numbers; "" if nothing is."""
+    name = method_named(row.method)
+    if name is None:
+        known = [m for m in METHODS if m]
+        return (
+            f"method={row.method!r} is no method; expected one of {'; '.join(known)}, or none."
+            f"{nearest(row.method, known)}"
+        )
+    numbers = METHODS[name].numbers
+    for key, number in row.given:
+        if key not in numbers:
+            has = ", ".join(numbers) or "none"
+            return f"given has {key!r}; expected of the numbers of method={name!r}: {has}."
+        fits = isinstance(number, int) and 0 < number < 1000 if key == "t" else 0 < number < 1
+        if not fits:
+            expected = "a whole number, 1 to 999" if key == "t" else "a number between 0 and 1"
+            return f"given has {key} = {number!r}; expected {expected}."
+    quantity = str(row.equals).rpartition("_")[0] or str(row.equals)
+    having = [m for m, method in METHODS.items() if quantity in method.gives]
+    if having and name not in having:
+        return (
+            f"equals={row.equals!r} is there for an equation that declares its method; expected "
+            f"{' or '.join(f'method={m!r}' for m in having)}."
         )
     return ""
 
@@ -250,8 +310,9 @@ def _nowhere(row: Equation) -> str:
     """Why there is no place to try it in."""
     most = max(s.L for s in SETTINGS)
     within = f", where only={row.only!r}" if row.only else ""
+    of = f", by method={row.method!r}" if row.method else ""
     return (
-        f"no network here has a right value equals={row.equals!r}{within}; the networks have 1 to {most} "
+        f"no network here has a right value equals={row.equals!r}{within}{of}; the networks have 1 to {most} "
         "layers, and a derivative of a vector there is for n = 1 alone."
     )
 

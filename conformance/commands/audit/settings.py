@@ -8,11 +8,12 @@ changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
 
+from conformance.commands.audit.methods import METHODS, NUMBERS
 from conformance.commands.audit.named import Named
 from conformance.commands.audit.right import Right
 from refbp.activations import Elementwise, activation
@@ -28,6 +29,7 @@ __all__ = [
     "loss_of",
     "plain_sigma",
     "right_of",
+    "settings",
     "sigma_of",
 ]
 
@@ -52,7 +54,7 @@ class Setting:
     """A network with its data: X is n×d_0, W_l is d_{l-1}×d_l, Y is n×d_L.
 
     `hidden` names σ_l for l < L, and `last` names σ_L; `weights` has a kind for each W_l, or is empty where
-    all are `FREE`.
+    all are `FREE`. `method` is a row of `METHODS`, and `given` has those of its numbers that are declared.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Setting:
     bias: bool = False
     weights: tuple[str, ...] = ()
     draw: int = 0  # a seed; not 0 where the first draw hides a slip: `test_no_numbers_hide_a_slip`
+    method: str = ""
+    given: tuple[tuple[str, float], ...] = ()
 
     @property
     def L(self) -> int:
@@ -105,6 +109,25 @@ class Setting:
     def alpha(self) -> float:
         """The step α."""
         return ALPHAS[(self.n + sum(self.widths) + len(self.hidden)) % len(ALPHAS)]
+
+    @property
+    def declared(self) -> dict[str, float | dict[int, Array]]:
+        """The numbers of the method, and its state for each layer."""
+        which = (self.n + sum(self.widths)) % 3
+        declared: dict[str, float | dict[int, Array]] = {
+            name: dict(self.given).get(name, NUMBERS[name][which])
+            for name in METHODS[self.method].numbers
+        }
+        rng = np.random.default_rng([self.n, *self.widths, 2])
+        for name in METHODS[self.method].state:
+            layers = {
+                l: _quarters(rng, *(M.shape if name in "mv" else (1, M.shape[1])))
+                for l, M in self.numbers[0].items()
+            }
+            if name == "v" and "m" in declared:  # a mean of squares
+                layers = {l: M**2 for l, M in layers.items()}
+            declared[name] = layers if name in "mv" else {l: M[0] for l, M in layers.items()}
+        return declared
 
     def sigma_name(self, l: int) -> str:
         """The name of σ_l."""
@@ -201,11 +224,28 @@ SETTINGS = (
 
 
 @cache
+def settings(method: str, given: tuple[tuple[str, float], ...] = ()) -> tuple[Setting, ...]:
+    """The networks for a method: those without a bias, unless it is the plain one.
+
+    For batch norm there are several examples, as one less its own mean is 0, and no linear layers, of which
+    each would subtract what the one before it has added: ∂L/∂β_l would be 0.
+    """
+    if not method:
+        return SETTINGS
+    normed = method == "batch norm"
+    fitting = (
+        s for s in SETTINGS if not (s.bias or (normed and (s.n == 1 or s.hidden == "identity")))
+    )
+    return tuple(replace(s, method=method, given=given) for s in fitting)
+
+
+@cache
 def right_of(setting: Setting) -> Right:
     """The right values, by definition."""
     W, X, Y = setting.numbers
     names = {l: setting.sigma_name(l) for l in W}
-    return Right(W, X, Y, names, setting.bias, setting.alpha, setting.loss)
+    kind = METHODS[setting.method].kind
+    return kind(W, X, Y, names, setting.bias, setting.alpha, setting.loss, **setting.declared)
 
 
 @dataclass(frozen=True, repr=False)

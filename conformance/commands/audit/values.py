@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
+from conformance.commands.audit.methods import METHODS
 from conformance.commands.audit.places import INDEX, Index, Place
 from conformance.commands.audit.right import Matrix, Right
 
@@ -40,8 +41,11 @@ JACOBIANS = {
 }
 """For one example, n = 1."""
 
-LAYERED = (*ROWS, *COLUMNS, *JACOBIANS)
-NAMES = ("loss", "W_new", *(f"{name}_l" for name in LAYERED))
+OF_METHODS = {name: s for m in METHODS.values() for name, s in m.gives.items() if name != "J"}
+"""What is there where the equation declares the method that has it; an example a row."""
+
+LAYERED = (*ROWS, *COLUMNS, *JACOBIANS, *OF_METHODS)
+NAMES = ("loss", "J", "W_new", *(f"{name}_l" for name in LAYERED))
 """What `equals` may be; `_l` may be `_L`, `_{l-1}`, `_{L-1}`, `_{l+1}` or a number instead."""
 
 _PATTERN = re.compile(rf"(?P<quantity>{'|'.join(LAYERED)})_(?P<brace>\{{)?{INDEX}(?(brace)\}})")
@@ -52,17 +56,23 @@ Quantity: TypeAlias = Matrix | list[int] | Mapping[str, Matrix] | Mapping[int, M
 
 
 class Value(NamedTuple):
-    """A right value, and how it is written: δ_2. `old` is the W_l from which a new W_l is a step away."""
+    """A right value, and how it is written: δ_2. `old` is the W_l from which a new W_l is a step away.
+
+    It is `quantity` of layer `l` in `Right`, or the transposed where an example is a column.
+    """
 
     symbol: str
     right: Quantity
     old: Matrix | None = None
+    quantity: str = ""
+    l: int = 0
+    columns: bool = False
 
 
 def is_name(name: object) -> bool:
     """Whether there is a right value of that name."""
     return isinstance(name, str) and (
-        name in ("loss", "W_new") or _PATTERN.fullmatch(name) is not None
+        name in ("loss", "J", "W_new") or _PATTERN.fullmatch(name) is not None
     )
 
 
@@ -76,8 +86,11 @@ def index_of(name: str) -> Index:
 def value(name: str, at: Place) -> Value | None:
     """The right value in one network; None where there is no such layer."""
     right = at.net.right
-    if name == "loss":
-        return Value("L", right.loss)
+    if name in ("loss", "J"):
+        number = getattr(right, name, None)
+        return (
+            None if number is None else Value("L" if name == "loss" else "J", number, quantity=name)
+        )
     if name == "W_new":
         return Value("every new W", dict(right.W_new))
     parts = _PATTERN.fullmatch(name)
@@ -91,12 +104,14 @@ def _layered(right: Right, quantity: str, l: int) -> Value | None:
         symbol = JACOBIANS[quantity].replace("{l−1}", str(l - 1)).replace("{l}", str(l))
         M = getattr(right, quantity).get(l)
         # of one number, its own index is dropped: ∂a_l/∂W_l is then as large as W_l
-        return None if M is None else Value(symbol, M[0] if M.ndim == 3 and len(M) == 1 else M)
-    source, symbol = COLUMNS.get(quantity) or (quantity, ROWS[quantity])
-    M = getattr(right, source).get(l)
+        M = M[0] if M is not None and M.ndim == 3 and len(M) == 1 else M
+        return None if M is None else Value(symbol, M, quantity=quantity, l=l)
+    source, symbol = COLUMNS.get(quantity) or (quantity, {**ROWS, **OF_METHODS}[quantity])
+    M = getattr(right, source, {}).get(l)
     if M is None:
         return None
     old = right.W[l] if source == "W_new" else None
-    if quantity in COLUMNS:
+    columns = quantity in COLUMNS
+    if columns:
         M, old = M.T, None if old is None else old.T
-    return Value(f"{symbol}_{l}", M, old)
+    return Value(f"{symbol}_{l}", M, old, source, l, columns)

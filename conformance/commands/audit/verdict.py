@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conformance.commands.audit.compare import OUTCOMES, TOLERANCE, Tried
+from conformance.commands.audit.compare import OUTCOMES, TOLERANCE, Tried, slipped
 from conformance.commands.audit.conditions import (
     FACTORS,
     explaining,
@@ -22,6 +22,7 @@ from conformance.commands.audit.conditions import (
     most_telling,
 )
 from conformance.commands.audit.places import Index, Place
+from conformance.commands.audit.slips import slips
 
 __all__ = ["KINDS", "Verdict", "judge", "not_judged"]
 
@@ -44,8 +45,8 @@ class Verdict:
     """The verdict on one equation: its kind, the same in words, and what happens `elsewhere`.
 
     `condition`: where it is right. `within`: where it is wrong by the factor, unless that is everywhere.
-    `silent`: where it is wrong though the shapes fit. Each is "" where no condition describes it. `why`: what
-    is wrong with the equation's code.
+    `silent`: where it is wrong though the shapes fit. Each is "" where no condition describes it. `cause`:
+    the slip that gives what it gave wherever it is wrong. `why`: what is wrong with the equation's code.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Verdict:
     within: str = ""
     silent: str = ""
     factor: str = ""
+    cause: str = ""
     why: str = ""
 
 
@@ -69,6 +71,8 @@ def judge(tried: Sequence[Tried], index: Index) -> Verdict:
     if outcomes["right"] == len(tried):
         return Verdict("holds", "holds")
     condition = _where(tried, index, lambda t: t.outcome == "right")
+    if cause := _cause(tried):
+        return replace(_pattern(tried, index, condition), cause=cause)
     known = (
         _multiple(tried, condition)
         or _transpose(tried)
@@ -81,6 +85,14 @@ def judge(tried: Sequence[Tried], index: Index) -> Verdict:
         return Verdict(failing, KINDS[failing], why=_first(failing, tried))
     verdict = known or _pattern(tried, index, condition)
     return replace(verdict, why=_first(failing, tried)) if failing else verdict
+
+
+def _cause(tried: Sequence[Tried]) -> str:
+    """The slip that gives what the equation gave in every wrong try; "" where none does."""
+    wrong = [t for t in tried if t.outcome != "right"]
+    due = wrong[0].due
+    known = slips(wrong[0].at.setting.method, due.quantity)
+    return next((words for words, slip in known if all(slipped(t, slip) for t in wrong)), "")
 
 
 FAILING = ("raises", "no-numbers")
@@ -207,8 +219,9 @@ def _decay(tried: Sequence[Tried]) -> Verdict | None:
     for name, fits in _factors(several, lambda t: t.decay and abs(t.decay)):
         if all(map(fits, several)):
             much = "much" if (several[0].decay or 0) > 0 else "little"
-            words = f"{name} W_l too {much}; no loss here has weight decay"
-            return Verdict("wrong", f"silently wrong: {words}")
+            declared = several[0].at.setting.method
+            hint = "" if declared else '; weight decay is not declared (method="weight decay")'
+            return Verdict("wrong", f"silently wrong: {name} W_l too {much}{hint}")
     return None
 
 
