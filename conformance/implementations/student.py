@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conformance.implementations import MalformedError
-from conformance.implementations.program import Answer, Program
+from conformance.implementations import MalformedError, NotRunError, implementation
+from conformance.implementations.program import PATIENCE, Answer, Program
+from conformance.model.exchange import trace_json
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.tools.child import Child, ChildError, Limits, NotStartedError
 from conformance.tools.pool import ONE_THREAD
@@ -20,8 +21,9 @@ __all__ = ["Student", "explained"]
 
 PROCESS = Path(__file__).with_name("student_process.py")
 ENVIRONMENT = {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": "1"}
+KEYS = ("kind", "function", "text", "quantity")
 Trouble = dict[str, str]
-"""What went wrong: {"kind", "function", "text"}."""
+"""What went wrong: {"kind", "function", "text", "quantity"}, as `student_process` has it."""
 
 
 class Student(Program):
@@ -45,7 +47,9 @@ class Student(Program):
 
     def run(self, problem: Problem) -> Trace:
         """What the two procedures return. Raises NotRunError, MalformedError and ChildError."""
-        trace, troubles = self.understood(self.supported(problem), problem)
+        if self.silent >= PATIENCE:
+            raise ChildError(f"not asked again: {self.silent} times it gave no answer in time")
+        trace, troubles = self.understood(problem, ())
         missing = [t for t in troubles if t["kind"] == "missing"]
         if len(missing) == 1 and set(trace.missing) != {*QUANTITIES, "loss"}:
             troubles = [t for t in troubles if t not in missing]  # not returned, so not judged
@@ -62,10 +66,9 @@ class Student(Program):
             return Trace(), [{"kind": kind, "function": "", "text": text}]
 
         try:
-            answer = self.ask(problem, skip=list(skip))
-            if answer.get("unsupported"):
-                return failed("unsupported", str(answer["unsupported"])[:300])
-            return self.understood(answer, problem)
+            return self.understood(problem, skip)
+        except NotRunError as e:
+            return failed("unsupported", str(e))
         except NotStartedError as e:
             raise NotStartedError(f"{Path(self.name).name}: {e}.") from e
         except ChildError as e:
@@ -73,15 +76,28 @@ class Student(Program):
         except MalformedError as e:
             return failed("malformed", str(e))
 
-    def understood(self, answer: Answer, problem: Problem) -> tuple[Trace, list[Trouble]]:
-        """The trace in an answer, and its troubles. Raises MalformedError."""
+    def understood(self, problem: Problem, skip: Sequence[str]) -> tuple[Trace, list[Trouble]]:
+        """The trace in its answer, and the troubles. Raises NotRunError, MalformedError, ChildError."""
+        answer = self.answer(problem, skip)
         troubles = answer.pop("troubles", [])
+        if answer.pop("wants", False) and "backward_prop" not in skip:
+            right = implementation(self.like).run(problem.copy())
+            given = trace_json(Trace(A=right.A, Z=right.Z))
+            more = self.answer(problem, [*skip, "forward_pass"], given=given)
+            troubles += more.pop("troubles", [])
+            answer |= more
+        known = [{k: str(t.get(k, ""))[:1000] for k in KEYS} for t in troubles]
+        return self.trace(answer, problem), known
+
+    def answer(self, problem: Problem, skip: Sequence[str], **more: object) -> Answer:
+        """What it answers when asked once. Raises NotRunError, MalformedError, ChildError."""
+        answer = self.ask(problem, skip=list(skip), **more)
+        if answer.get("unsupported"):
+            raise NotRunError(str(answer["unsupported"])[:300])
+        troubles = answer.get("troubles", [])
         if not isinstance(troubles, list) or not all(isinstance(t, dict) for t in troubles):
             raise MalformedError("the answer is not the one of our own process.")
-        known = [
-            {k: str(t.get(k, ""))[:1000] for k in ("kind", "function", "text")} for t in troubles
-        ]
-        return self.trace(answer, problem), known
+        return answer
 
 
 def explained(trouble: Trouble) -> str:

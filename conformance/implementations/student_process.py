@@ -1,7 +1,11 @@
 """The process that runs a student's file: problems in, what its two procedures return out.
 
 Standard output is kept for the answers: what the file prints goes to standard error. Nothing here knows
-what is right: σ, σ' and the loss are handed over, the two procedures are the file's own.
+what is right: σ, σ' and the loss are handed over, the two procedures are the file's own. Where forward_pass
+returns no A and Z that backward_prop can go on from, the answer says that it `wants` them.
+
+What is returned is read in one of two ways. Strictly: the first thing that is not as it should be is the
+answer. `by_part`: each is told, a part that is missing or misshapen is NaN, and the other parts stand.
 """
 
 from __future__ import annotations
@@ -19,20 +23,29 @@ from typing import Any
 
 import numpy as np
 
-import refbp
-from conformance.model.exchange import ExchangeError, hexed, line, problem_from, read_line
-from conformance.model.problem import Floats, Problem
+from conformance.model.exchange import (
+    ExchangeError,
+    hexed,
+    line,
+    problem_from,
+    read_line,
+    trace_from,
+)
+from conformance.model.problem import Floats, Problem, Trace
 from conformance.tools.orphan import end_with
-from refbp.activations import Activation
+from refbp.activations import Activation, RowWise, activation
+from refbp.bias import absorb, with_ones
 from refbp.losses import Loss
+from refbp.losses import loss as loss_named
 
 __all__ = ["main"]
 
 FORBIDDEN = ("refbp", "conformance", "torch", "jax", "jaxlib", "autograd", "tensorflow", "tinygrad")
 Trouble = dict[str, str]
-"""What went wrong: {"kind", "function", "text"}."""
+"""What went wrong: {"kind", "function", "text"}; of one quantity alone, "quantity" too. Of the kind "form":
+all of it is there, in another form than was asked for. Of the kind "note": it is as it was asked for."""
 Answer = dict[str, Any]
-"""What is written as a line of JSON: a trace, "troubles", "unsupported"."""
+"""What is written as a line of JSON: a trace, "troubles", "wants", "unsupported"."""
 Arguments = dict[str, Floats | list[Floats]]
 """What a procedure is given, by name; of the lists, Z begins with layer 0 and the others with layer 1."""
 Shape = tuple[int, ...]
@@ -41,9 +54,11 @@ Shape = tuple[int, ...]
 class TroubleError(Exception):
     """What a procedure did instead of what it should."""
 
-    def __init__(self, kind: str, function: str, text: str) -> None:
+    def __init__(self, kind: str, function: str, text: str, quantity: str = "") -> None:
         super().__init__(text)
         self.trouble: Trouble = {"kind": kind, "function": function, "text": text}
+        if quantity:
+            self.trouble["quantity"] = quantity
 
 
 def _malformed(function: str, text: str) -> TroubleError:
@@ -90,11 +105,11 @@ class LossOf:
 
     def __call__(self, Z: Floats, Y: Floats) -> np.floating[Any]:
         """L(Z_L, Y)."""
-        return self._loss(Z, Y)
+        return self._loss(np.asarray(Z), np.asarray(Y))
 
     def gradient(self, Z: Floats, Y: Floats) -> Floats:
         """∂L/∂Z_L, n×d_L."""
-        return self._loss.gradient(Z, Y)
+        return self._loss.gradient(np.asarray(Z), np.asarray(Y))
 
 
 class Guard(importlib.abc.MetaPathFinder):
@@ -142,24 +157,25 @@ class Harness:
         self.module: ModuleType | None = None
         self.failed: Trouble | None = None
         self.skip: Collection[str] = ()  # the functions that are not to be called
-        self.mends = False  # A and Z that are not finite are not handed on to backward_prop
+        self.by_part = False
+        self.ends: dict[str, bool] = {}  # whether what was too short or too long fitted at its end
         try:
             self.module = _load(path)
         except TroubleError as e:
             self.failed = e.trouble
 
-    def answer(self, p: Problem) -> Answer:
-        """What is returned for a problem, and what went wrong."""
+    def answer(self, p: Problem, given: Trace | None = None) -> Answer:
+        """What is returned for a problem, and what went wrong; `given`: A and Z to go on from."""
         if self.failed:
             return {"troubles": [self.failed]}
-        sigma = [refbp.activation(s) for s in p.sigma.values()]
-        row_wise = next((s.name for s in sigma if isinstance(s, refbp.RowWise)), "")
+        sigma = [activation(s) for s in p.sigma.values()]
+        row_wise = next((s.name for s in sigma if isinstance(s, RowWise)), "")
         if row_wise and not getattr(self.module, "ROW_WISE", False):
             return {
                 "unsupported": f"{row_wise} is not elementwise: only a file that says ROW_WISE = True, "
                 "and uses sigma[l].vjp(A, G), is given it."
             }
-        return Attempt(self, p, sigma).answer()
+        return Attempt(self, p, sigma).answer(given)
 
     def called(self, name: str, *arguments: object) -> object:
         """What the file's function returns. Raises TroubleError."""
@@ -179,31 +195,35 @@ class Attempt:
 
     def __init__(self, harness: Harness, p: Problem, sigma: Sequence[Activation]) -> None:
         self.harness, self.p, self.L = harness, p, p.depth
+        self.troubles: list[Trouble] = []
+        self.plain: set[str] = set()  # the quantities that are returned as nested lists
         L = self.L
         self.W, self.X, self.Y = [p.W[l].copy() for l in range(1, L + 1)], p.X.copy(), p.Y.copy()
         if p.bias:
-            absorbed = refbp.absorb(
+            absorbed = absorb(
                 {l: M[:-1] for l, M in p.W.items()}, {l: M[-1] for l, M in p.W.items()}
             )
-            self.W, self.X = [absorbed[l] for l in range(1, L + 1)], refbp.with_ones(p.X)
+            self.W, self.X = [absorbed[l] for l in range(1, L + 1)], with_ones(p.X)
         self.sigma = [Sigma(s, p.bias and l < L) for l, s in enumerate(sigma, start=1)]
-        self.loss = LossOf(refbp.loss(p.loss))
+        self.loss = LossOf(loss_named(p.loss))
         self.like_A: list[Shape] = [(len(p.X), M.shape[1]) for M in self.W]
         self.like_Z: list[Shape] = [self.X.shape, *self.like_A]
         self.like_W: list[Shape] = [M.shape for M in self.W]
 
-    def answer(self) -> Answer:
+    def answer(self, given: Trace | None) -> Answer:
         """The trace, as far as it was returned, and what went wrong."""
         answer: Answer = {}
-        troubles: list[Trouble] = []
         try:
-            A, Z = self.forward()
-            answer |= {"A": self.units(A), "Z": self.units(Z[1:])}
-            if self.harness.mends and not all(np.isfinite(M).all() for M in (*A, *Z)):
-                A, Z = self.right_forward()
+            if given is None:
+                A, Z = self.forward()
+                answer |= {"A": self.units(A), "Z": self.units(Z[1:])}
+            else:
+                A, Z = self.with_units(given.A), [self.X, *self.with_units(given.Z)]
         except TroubleError as e:
-            troubles.append(e.trouble)
-            A, Z = self.right_forward()
+            self.troubles.append(e.trouble)
+            return {**answer, "troubles": self.troubles, "wants": True}
+        if self.harness.by_part and not all(np.isfinite(M).all() for M in (*A, *Z)):
+            return {**answer, "troubles": self.troubles, "wants": True}
         try:
             delta, dW = self.backward(A, Z)
             answer["dW"] = self.units(dW)
@@ -212,17 +232,16 @@ class Attempt:
             if callable(getattr(self.harness.module, "update", None)):
                 answer["W_new"] = self.units(self.updated(dW))
         except TroubleError as e:
-            troubles.append(e.trouble)
-        return {**answer, "troubles": troubles}
+            self.troubles.append(e.trouble)
+        return {**answer, "troubles": self.troubles}
 
-    def right_forward(self) -> tuple[list[Floats], list[Floats]]:
-        """A and Z to be handed to backward_prop, where forward_pass returned none."""
-        A: list[Floats] = []
-        Z: list[Floats] = [self.X]
-        for W, sigma in zip(self.W, self.sigma, strict=True):
-            A.append(Z[-1] @ W)
-            Z.append(sigma(A[-1]))
-        return A, Z
+    def wrong(self, function: str, q: str, text: str, kind: str = "malformed") -> None:
+        """Something about a quantity is not as it should be. Raises TroubleError, or tells the first."""
+        if not self.harness.by_part:
+            raise _malformed(function, text)
+        e = TroubleError(kind, function, text, q)
+        if (kind, q) not in [(t["kind"], t.get("quantity")) for t in self.troubles]:
+            self.troubles.append(e.trouble)
 
     def forward(self) -> tuple[list[Floats], list[Floats]]:
         """A_1 … A_L and Z_0 … Z_L, by the file's forward_pass(W, X, sigma)."""
@@ -231,22 +250,25 @@ class Attempt:
         if not isinstance(returned, (tuple, list)) or len(returned) != 2:
             raise _malformed(name, f"returned {_described(returned)}; expected (A, Z).")
         if [len(x) if isinstance(x, (list, tuple)) else -1 for x in returned] == [L + 1, L]:
-            raise _malformed(
-                name, "returned Z and A, it seems, the other way round; expected (A, Z)."
-            )
+            for q in ("A", "Z"):
+                text = "returned Z and A, it seems, the other way round; expected (A, Z)."
+                self.wrong(name, q, text, "form")
+            returned = returned[::-1]
         A = self.layers(name, "A", returned[0], self.like_A, f"[A_1, …, A_{L}]")
         Z = self.layers(name, "Z", returned[1], self.like_Z, f"[Z_0, …, Z_{L}], Z_0 = X")
         if not np.array_equal(Z[0], self.X):
-            raise _malformed(
-                name, "returned Z_0 that is not X; expected X itself, as it was given."
-            )
+            text = "returned Z_0 that is not X; expected X itself, as it was given."
+            self.wrong(name, "Z", text, "form")
+            Z[0] = self.X
         for l in range(1, L) if self.p.bias else ():
             if np.isfinite(Z[l]).all() and (Z[l][:, -1] != 1).any():
-                raise _malformed(
+                self.wrong(
                     name,
+                    "Z",
                     f"returned Z_{l} whose last unit, the constant one, is not 1; expected σ(A_{l}) as σ "
                     "returns it.",
                 )
+                Z[l] = np.full_like(Z[l], np.nan)
         return A, Z
 
     def backward(
@@ -259,14 +281,12 @@ class Attempt:
         delta, dW = None, self.called(name, given, self.sigma, self.loss)
         if isinstance(dW, (tuple, list)) and len(dW) == 2 and _are_delta_and_dW(*dW):
             delta, dW = dW
-            shapes = [
-                [getattr(M, "shape", None) for M in _entries(layers)] for layers in (delta, dW)
-            ]
+            shapes = [[_shape(M) for M in _entries(layers)] for layers in (delta, dW)]
             if shapes == [self.like_W, self.like_A] != [self.like_A, self.like_W]:
-                raise _malformed(
-                    name,
-                    "returned dW and delta, it seems, the other way round; expected (delta, dW).",
-                )
+                for q in ("dW", "delta"):
+                    text = "returned dW and delta, it seems, the other way round; expected (delta, dW)."
+                    self.wrong(name, q, text, "form")
+                delta, dW = dW, delta
         gradients = self.layers(name, "dW", dW, self.like_W, f"[∂L/∂W_1, …, ∂L/∂W_{L}]")
         if delta is None:
             return None, gradients
@@ -278,40 +298,99 @@ class Attempt:
         return self.layers("update", "W_new", returned, self.like_W, f"[W_1, …, W_{self.L}]")
 
     def called(self, name: str, given: Arguments, *more: object) -> object:
-        """What a function of the file returns, given copies, which it must not write to, and `more`."""
-        lists = {k: [np.array(M) for M in _listed(v)] for k, v in given.items()}
+        """What a function of the file returns, given copies and `more`. Nested lists are given as the file
+        returned them, and as arrays if it cannot go on from them."""
+        lists = {
+            k: [M.tolist() if k in self.plain else np.array(M) for M in _listed(v)]
+            for k, v in given.items()
+        }
         arguments = {k: lists[k] if isinstance(v, list) else lists[k][0] for k, v in given.items()}
-        returned = self.harness.called(name, *arguments.values(), *more)
+        try:
+            returned = self.harness.called(name, *arguments.values(), *more)
+        except TroubleError:
+            if not self.plain & given.keys():
+                raise
+            self.plain.clear()
+            return self.called(name, given, *more)
         if changed := next(_changed(given, lists), ""):
-            raise _malformed(
+            self.wrong(
                 name,
+                "",
                 f"wrote to its input: {changed} is not what it was given. Work on new arrays (or copies).",
+                "note",
             )
         return returned
 
     def layers(
         self, name: str, q: str, returned: object, shapes: Sequence[Shape], expected: str
     ) -> list[Floats]:
-        """What was returned as the layers of a quantity, checked. Raises TroubleError."""
-        first = _first_layer(q)
+        """The layers of a quantity, checked; NaN for what is missing. Raises TroubleError."""
+        entries = self.entries(name, q, returned, shapes, expected)
+        for l, (M, shape) in enumerate(zip(entries, shapes, strict=True)):
+            if self.harness.by_part:
+                M = self.array(q, M)
+            if wrong := self._wrong(M, shape):
+                self.wrong(name, q, f"returned {q}_{l + _first_layer(q)} {wrong}")
+                M = np.full(shape, np.nan, self.p.dtype)
+            entries[l] = M
+        return entries
+
+    def array(self, q: str, M: Any) -> Any:
+        """What NumPy takes for an array of numbers, as one of this dtype; all else as it is."""
+        with suppress(Exception):
+            found = np.asarray(M)
+            if found.dtype.kind in "fiu" and type(found) is np.ndarray:
+                self.plain |= {q} if isinstance(M, list) else set()
+                return found.astype(self.p.dtype)
+        return M
+
+    def entries(
+        self, name: str, q: str, returned: object, shapes: Sequence[Shape], expected: str
+    ) -> list[Any]:
+        """One entry for each layer; None for one that is missing. Raises TroubleError."""
         if isinstance(returned, Mapping):  # keyed by the layer, as in refbp
-            keys = list(range(first, first + len(shapes)))
-            if (got := sorted(returned, key=str)) != sorted(keys, key=str):
-                raise _malformed(name, f"returned {q} with the layers {got}; expected {keys}.")
-            returned = [returned[k] for k in keys]
+            keys = list(range(_first_layer(q), _first_layer(q) + len(shapes)))
+            got = sorted(returned, key=str)
+            if got == sorted(keys, key=str):
+                return [returned[k] for k in keys]
+            text = f"returned {q} with the layers {got}; expected {keys}."
+            self.wrong(name, q, text, "form" if len(got) >= len(keys) else "malformed")
+            if len(got) < len(keys):
+                return [returned.get(k) for k in keys]
+            returned = [returned[k] for k in got]
+        if self.harness.by_part and isinstance(returned, np.ndarray) and returned.ndim == 3:
+            returned = list(returned)
         if not isinstance(returned, (list, tuple)):
             what = _described(returned)
-            raise _malformed(name, f"returned {q} as {what}; expected a list {expected}.")
-        if len(returned) != len(shapes):
-            wrong = f"{len(returned)} entries; expected {len(shapes)}: {expected}."
-            raise _malformed(name, f"returned {q} with {wrong}")
-        for l, (M, shape) in enumerate(zip(returned, shapes, strict=True), start=first):
-            if wrong := self._wrong(M, shape):
-                raise _malformed(name, f"returned {q}_{l} {wrong}")
-        return list(returned)
+            self.wrong(name, q, f"returned {q} as {what}; expected a list {expected}.")
+            return [None] * len(shapes)
+        if len(returned) == len(shapes):
+            return list(returned)
+        wrong = f"{len(returned)} entries; expected {len(shapes)}: {expected}."
+        complete = len(returned) > len(shapes) or (q == "Z" and len(returned) == len(shapes) - 1)
+        self.wrong(name, q, f"returned {q} with {wrong}", "form" if complete else "malformed")
+        return self.aligned(q, returned, shapes)
+
+    def aligned(self, q: str, returned: Sequence[Any], shapes: Sequence[Shape]) -> list[Any]:
+        """A list that is too short or too long: its beginning or its end, whichever has the shapes.
+
+        Where both have, as it was before; at first the end, since Z_0 and ∂L/∂W_1 are what is forgotten, and
+        what is too much is put in front.
+        """
+        k, m = len(returned), len(shapes)
+        first = [*returned[:m], *[None] * (m - k)]
+        last = [*[None] * (m - k), *returned[max(k - m, 0) :]]
+        fit = [
+            sum(_shape(M) == s for M, s in zip(some, shapes, strict=True)) for some in (first, last)
+        ]
+        if fit[0] != fit[1]:
+            self.harness.ends[q] = fit[1] > fit[0]
+        return last if self.harness.ends.get(q, True) else first
 
     def _wrong(self, M: object, shape: Shape) -> str:
         """What is wrong with the form of one matrix; "" where nothing is."""
+        if M is None and self.harness.by_part:
+            return "as None, or not at all."
         if type(M) is not np.ndarray:
             return f"as {_described(M)}; expected an array of shape {shape}."
         if M.shape != shape:
@@ -327,6 +406,11 @@ class Attempt:
         L, bias = self.L, self.p.bias
         return [hexed(M[:, :-1] if bias and l < L else M) for l, M in enumerate(layers, start=1)]
 
+    def with_units(self, layers: Mapping[int, Floats]) -> list[Floats]:
+        """A_l or Z_l with the column of the constant unit."""
+        L, bias = self.L, self.p.bias
+        return [with_ones(M) if bias and l < L else M for l, M in sorted(layers.items())]
+
 
 def _first_layer(q: str) -> int:
     return 0 if q == "Z" else 1
@@ -336,7 +420,7 @@ def _listed(argument: Floats | list[Floats]) -> list[Floats]:
     return argument if isinstance(argument, list) else [argument]
 
 
-def _changed(given: Arguments, copies: Mapping[str, list[Floats]]) -> Iterator[str]:
+def _changed(given: Arguments, copies: Mapping[str, list[Any]]) -> Iterator[str]:
     """The arguments that were written to: "X", "Z_2", or "A" where the length of its list changed."""
     for k, argument in given.items():
         before, after = _listed(argument), copies[k]
@@ -344,15 +428,20 @@ def _changed(given: Arguments, copies: Mapping[str, list[Floats]]) -> Iterator[s
             yield k
             continue
         for l, (M, was) in enumerate(zip(after, before, strict=True), start=_first_layer(k)):
-            if not isinstance(M, np.ndarray) or M.tobytes() != was.tobytes():
-                yield f"{k}_{l}" if isinstance(argument, list) else k
+            with suppress(Exception):
+                if np.asarray(M, was.dtype).tobytes() == was.tobytes():
+                    continue
+            yield f"{k}_{l}" if isinstance(argument, list) else k
 
 
 def _are_delta_and_dW(delta: object, dW: object) -> bool:
     """Whether the two things that were returned are lists of layers, not the two layers of dW."""
-    return isinstance(dW, (tuple, list, Mapping)) and (
-        delta is None or isinstance(delta, (tuple, list, Mapping))
-    )
+    kinds = [
+        isinstance(x, (tuple, list, Mapping)) or getattr(x, "ndim", 0) == 3
+        for x in (delta, dW)
+        if x is not None
+    ]
+    return bool(kinds) and all(kinds)
 
 
 def _entries(layers: object) -> list[object]:
@@ -360,6 +449,14 @@ def _entries(layers: object) -> list[object]:
     if isinstance(layers, Mapping):
         return list(layers.values())
     return list(layers) if isinstance(layers, (list, tuple)) else []
+
+
+def _shape(M: Any) -> Shape | None:
+    """Its shape as an array; None where it has none."""
+    with suppress(Exception):
+        shape: Shape = np.shape(M)
+        return shape
+    return None
 
 
 def _described(x: object) -> str:
@@ -389,13 +486,14 @@ def main() -> None:
     harness = Harness(path)
     if os.getpid() != ours:  # the file forked: only the first of them answers
         os._exit(0)
-    harness.mends = guarded
+    harness.by_part = guarded
     np.seterr(all="ignore")
     for text in source:
         try:
             request = read_line(text)
             harness.skip = request.get("skip", ())
-            answer = harness.answer(problem_from(request))
+            problem, given = problem_from(request), request.get("given")
+            answer = harness.answer(problem, None if given is None else trace_from(given, problem))
         except ExchangeError as e:
             answer = {"troubles": [{"kind": "ended", "function": "", "text": str(e)}]}
         if os.getpid() != ours:

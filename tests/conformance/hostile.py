@@ -67,8 +67,8 @@ HOSTILE = {
     "writes more than a file may hold": Hostile(
         in_forward("open('big', 'wb').write(bytes(10**8))"), NO_FORWARD, "File too large"
     ),
-    "changes W": Hostile(in_backward("W[0] += 1"), NO_BACKWARD, "wrote to its input: W_1"),
-    "changes the list": Hostile(in_backward("Z.pop()"), NO_BACKWARD, "backward_prop"),
+    "changes W": Hostile(in_backward("W[0] += 1"), ALL, "wrote to its input: W_1"),
+    "changes the list": Hostile(in_backward("Z.append(Z.pop(0))"), [1, 1, 0.5, 0], "δ_1 is wrong"),
     "exits when imported": Hostile(
         on_top("import sys; sys.exit(0)"), NOTHING, "cannot be imported: SystemExit"
     ),
@@ -243,8 +243,8 @@ HOSTILE = {
     ),
     "returns an array of its own kind": Hostile(
         with_("Z[l].T @ delta[l]", "__import__('numpy').matrix(W[l])"),
-        NO_BACKWARD,
-        "dW_1 as a matrix",
+        [1, 1, 1, 0],
+        "∂L/∂W_1 is wrong",
     ),
     "returns a list of its own kind": Hostile(
         in_backward("""

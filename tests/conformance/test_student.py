@@ -400,6 +400,7 @@ def test_what_could_be_had_of_a_file_that_is_half_done(student: Any) -> None:
             "kind": "malformed",
             "function": "forward_pass",
             "text": "returned None; expected (A, Z).",
+            "quantity": "",
         }
     ]
     trace, troubles = student(begin("1 / 0")).attempt(find(CASE).problem())

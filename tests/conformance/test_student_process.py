@@ -117,18 +117,84 @@ def test_what_goes_wrong_is_said(source: str, kind: str, text: str, tmp_path: Pa
     assert text in f"{first['function']} {first['text']}"
 
 
-def test_backward_prop_is_handed_what_forward_pass_has_not(tmp_path: Path) -> None:
-    said = answer(tmp_path, in_forward("None"))
-    assert set(said) == {"dW", "delta", "troubles"}
+def test_a_file_that_returns_no_usable_forward_pass_wants_one(tmp_path: Path) -> None:
+    """And knows none of its own: what is right is not within reach of the file."""
+    assert set(answer(tmp_path, in_forward("None"))) == {"wants", "troubles"}
+    nan = in_forward("([a * float('nan') for a in A], Z)")
+    assert set(answer(tmp_path, nan, by_part=True)) == {"A", "Z", "wants", "troubles"}
+    assert "nan" in str(answer(tmp_path, nan)["dW"])
     skipped = answer(tmp_path, RIGHT, skip=("forward_pass",))
-    assert skipped["troubles"][0]["kind"] == "skipped"
-    assert skipped["dW"] == answer(tmp_path, RIGHT)["dW"]
+    assert (skipped["wants"], skipped["troubles"][0]["kind"]) == (True, "skipped")
+    given = implementation("refbp").run(find(BIASED).problem())
+    (tmp_path / "hand_in.py").write_text(in_forward("None"))
+    said = Harness(tmp_path / "hand_in.py").answer(find(BIASED).problem(), given)
+    assert set(said) == {"dW", "delta", "troubles"}
+    assert said["dW"] == answer(tmp_path, RIGHT)["dW"]
 
 
-def test_numbers_that_are_none_are_mended_where_it_is_graded(tmp_path: Path) -> None:
-    source = in_forward("([a * float('nan') for a in A], Z)")
-    assert answer(tmp_path, source, mends=True)["dW"] == answer(tmp_path, RIGHT)["dW"]
-    assert "nan" in str(answer(tmp_path, source)["dW"])
+@pytest.mark.parametrize(
+    ("source", "kind", "quantity", "missing"),
+    [
+        (in_forward("(A[1:], Z)"), "malformed", "A", ["A_1"]),
+        (in_forward("(A[:1], Z)"), "malformed", "A", ["A_2"]),
+        (in_forward("([A[0][:, 0], A[1]], Z)"), "malformed", "A", ["A_1"]),
+        (in_forward("(A, {1: Z[1], 2: Z[2]})"), "malformed", "Z", []),
+        (in_forward("(A, Z[1:])"), "form", "Z", []),
+        (in_forward("(A, [2 * Z[0], *Z[1:]])"), "form", "Z", []),
+        (in_forward("(A, [Z[0], 2 * Z[1], Z[2]])"), "malformed", "Z", ["Z_1"]),
+        (in_forward("([None, *A], Z)"), "form", "A", []),
+        (in_forward("({l: a for l, a in enumerate(A)}, Z)"), "form", "A", []),
+        (in_forward("(Z, A)"), "form", "A", []),
+        (in_forward("([a.tolist() for a in A], [z.tolist() for z in Z])"), "", "", []),
+        (in_forward("([a.astype('float32') for a in A], Z)"), "", "", []),
+        (in_forward("([[['x']], A[1]], Z)"), "malformed", "A", ["A_1"]),
+        (in_backward(f"return {DW}, delta"), "form", "dW", []),
+        (in_backward(f"return delta[:1], {DW}"), "malformed", "delta", ["delta_2"]),
+        (in_backward(f"return delta, {DW}[1:]"), "malformed", "dW", ["dW_1"]),
+        (in_backward(f"return delta, [None, *{DW}]"), "form", "dW", []),
+        (in_backward(f"return delta, [d.T for d in {DW}]"), "malformed", "dW", ["dW_1", "dW_2"]),
+        (in_backward(f"return delta, dict(enumerate({DW}, 2))"), "form", "dW", []),
+        (in_backward(f"W[0] *= 2; return delta, {DW}"), "note", "", []),
+    ],
+)  # fmt: skip
+def test_by_part_one_part_alone_is_missing(
+    source: str, kind: str, quantity: str, missing: list[str], tmp_path: Path
+) -> None:
+    case = BIASED if "2 * Z[1]" in source else "typical/sigmoid/L2/n2/float64"
+    p = find(case).problem()
+    said = answer(tmp_path, source, case, by_part=True)
+    if said.pop("wants", False):
+        right = implementation("refbp").run(p)
+        more = Harness(tmp_path / "hand_in.py")
+        more.skip, more.by_part = ("forward_pass",), True
+        said |= {k: v for k, v in more.answer(p, right).items() if k != "troubles"}
+    troubles = said.pop("troubles")
+    assert [(t["kind"], t.get("quantity", "")) for t in troubles[:1]] == [(kind, quantity)] * bool(
+        kind
+    )
+    found, right = (
+        trace_from(said, p),
+        trace_from({k: v for k, v in answer(tmp_path, RIGHT, case).items() if k != "troubles"}, p),
+    )
+    lost = []
+    for q in ("A", "Z", "delta", "dW"):
+        for l, M in right.layers(q).items():
+            if np.isnan(found.layers(q)[l]).all():
+                lost.append(f"{q}_{l}")
+            else:
+                np.testing.assert_allclose(found.layers(q)[l], M, 1e-6, 1e-6)
+    assert lost == missing
+
+
+def test_nested_lists_are_handed_back_as_they_were_returned(tmp_path: Path) -> None:
+    lists = (
+        in_forward("([a.tolist() for a in A], [z.tolist() for z in Z])")
+        .replace(
+            "    L = len(W)\n", "    assert type(A[0]) is type(Z[0]) is list\n    L = len(W)\n"
+        )
+        .replace("Z[l].T", "__import__('numpy').array(Z[l]).T")
+    )
+    assert answer(tmp_path, lists, by_part=True) == answer(tmp_path, RIGHT)
 
 
 def test_layers_by_number_and_no_delta(tmp_path: Path) -> None:

@@ -26,8 +26,13 @@ class Answer:
     """What the file returned for one network, and what went wrong meanwhile."""
 
     trace: Trace = field(default_factory=Trace)
-    troubles: tuple[Trouble, ...] = ()  # kind, function and text, fit to be shown
+    troubles: tuple[Trouble, ...] = ()  # kind, function, quantity and text, fit to be shown
     printed: str = ""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a function raised, or returned what has no shape that fits."""
+        return any(t["kind"] in ("raised", "malformed") for t in self.troubles)
 
 
 class Asking:
@@ -54,6 +59,7 @@ class Asking:
         shown = tuple(
             {
                 "kind": t["kind"],
+                "quantity": t.get("quantity", ""),
                 "function": without_sequences(t["function"], 80),
                 "text": without_sequences(t["text"], 500),
             }

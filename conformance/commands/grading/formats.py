@@ -44,16 +44,16 @@ def _row(i: int, t: TestGrade) -> dict[str, object]:
 def _lines(t: TestGrade) -> Iterator[str]:
     """The message about one test."""
     yield _share(t)
-    if t["mistake"]:
-        yield "The first mistake: " + _mistake(t["mistake"])
+    yield from map(_mistake, t["mistakes"])
 
 
 def _share(t: TestGrade) -> str:
-    worst = min(t["right"].values())
-    share = f"Right in {worst} of {t['networks']} networks."
-    if len(t["right"]) > 1:
-        each = ", ".join(f"{q} in {n}" for q, n in t["right"].items())
-        share = f"Right of {t['networks']} networks: {each}."
+    on = f"in {t['networks']} networks" if t["networks"] > 1 else "in one network"
+    each = (f"{q} {n:g} of {of:g}" for q, (n, of) in t["right"].items())
+    (n, of), *more = t["right"].values()
+    share = f"Layers that are right, {on}: {', '.join(each)}."
+    if not more:
+        share = f"{n:g} of {of:g} layers are right, {on}."
     return share + (" All or nothing." if t["all_or_nothing"] and not t["passed"] else "")
 
 
@@ -65,10 +65,12 @@ def _mistake(m: Mistake) -> str:
 def _summary(g: Grade) -> Iterator[str]:
     """The message to the student about the whole. It says nothing of hidden tests."""
     yield from g["notes"]
-    if g["first_mistake"] and not g["notes"]:
-        yield "The first mistake: " + _mistake(g["first_mistake"])
-    if g["inaccurate"]:
-        yield "\n".join(g["inaccurate"])
+    if g["mistakes"] and not g["notes"]:
+        first, *others = dict.fromkeys(map(_mistake, g["mistakes"]))
+        yield "The first mistake: " + first
+        yield from (f"Another: {text}" for text in others)
+    if g["remarks"]:
+        yield "\n".join(g["remarks"])
     if g["printed"]:
         yield "The file printed (the end of it, on one network):\n" + g["printed"]
     if all(t["passed"] for t in g["tests"] if t["visibility"] == "visible"):

@@ -1,4 +1,4 @@
-"""From a file and a rubric to a grade: points, and the first mistake.
+"""From a file and a rubric to a grade: points, and the first mistake in each quantity.
 
 So as not to give the solution away, no message about a mistake has an expected number or a formula.
 """
@@ -14,7 +14,14 @@ from typing import TypedDict
 from conformance.cases.catalogue import Case
 from conformance.commands.grading.asking import Asking
 from conformance.commands.grading.rubric import Rubric, Test
-from conformance.commands.grading.steps import Judged, Wrong, judged, looks_like
+from conformance.commands.grading.steps import (
+    RETURNED_BY,
+    Judged,
+    Wrong,
+    judged,
+    looks_like,
+    twin_of,
+)
 from conformance.commands.grading.submission import File, Submission
 from conformance.model.results import SYMBOLS
 from conformance.tools.plain import without_sequences
@@ -22,16 +29,15 @@ from conformance.tools.trouble import RefusedError, to_install
 
 __all__ = ["SCHEMA_VERSION", "Grade", "Mistake", "TestGrade", "grade", "nothing"]
 
-SCHEMA_VERSION = 1
-RETURNED_BY = {"A": "forward_pass", "Z": "forward_pass", "W_new": "update"}
+SCHEMA_VERSION = 2
 
 
 class Mistake(TypedDict):
-    """The first mistake in some quantities: where it is, never what would be right."""
+    """The first mistake in a quantity: where it is, never what would be right."""
 
     case: str
     quantity: str
-    layer: int  # 0: all of it is missing
+    layer: int  # 0: all of it is missing, or its form is another
     gate: str  # how it was judged: step, end-to-end; "" where there was nothing to judge
     network: str
     text: str
@@ -50,8 +56,8 @@ class TestGrade(TypedDict):
     gate: str
     all_or_nothing: bool
     networks: int
-    right: dict[str, int]  # of each quantity: in how many of the networks
-    mistake: Mistake | None
+    right: dict[str, list[float]]  # of each quantity: how many layers of all networks, of how many
+    mistakes: list[Mistake]  # the first in each quantity, in the order of the algorithm
 
 
 class Network(TypedDict):
@@ -75,13 +81,9 @@ class Grade(TypedDict):
     isolation: str
     seconds: float
     notes: list[str]  # shown to the student with any hints, `none` too
-    inaccurate: list[
-        str
-    ]  # steps that lose digits, which count as right, and a formula that loses none
-    printed: (
-        str  # the end of what the file printed for the first network for which it printed anything
-    )
-    first_mistake: Mistake | None  # of the visible tests
+    remarks: list[str]  # what counts as right: steps that lose digits, inputs that are written to
+    printed: str  # the end of what it printed for the first network for which it printed anything
+    mistakes: list[Mistake]  # of the visible tests, in the order of the algorithm
     tests: list[TestGrade]
     networks: list[Network]
 
@@ -99,8 +101,14 @@ def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
     with Submission.of(file, rubric) as submission:
         asking = Asking(submission, rubric.seconds, rubric.total_seconds, update)
         answers = asking.all(wanted)
+        stuck = {c: twin_of(c) for c, a in answers.items() if a.stuck}
+        twins = asking.all(dict.fromkeys(stuck.values()))
         isolation = submission.isolation
-    judged_cases = {case: judged(case, answer) for case, answer in answers.items()}
+    judged_twins = {case: judged(case, answer) for case, answer in twins.items()}
+    judged_cases = {
+        case: judged(case, answer, judged_twins[stuck[case]] if case in stuck else None)
+        for case, answer in answers.items()
+    }
     made = _graded(rubric, hints or rubric.hints, judged_cases)
     notes = [_in_words(asking.dead)] if asking.dead else []
     made["isolation"], made["seconds"] = isolation, round(time.monotonic() - begun, 2)
@@ -120,11 +128,18 @@ def _visible_first(rubric: Rubric) -> list[Test]:
 
 
 def _graded(rubric: Rubric, hints: str, judged_cases: Mapping[Case, Judged]) -> Grade:
-    rows = [
-        _test(t, [judged_cases[c] for c in t.cases if c in judged_cases], hints)
-        for t in rubric.tests
+    rows: list[TestGrade] = []
+    visible: dict[Turn, Mistake] = {}
+    for t in rubric.tests:
+        on = [judged_cases[c] for c in t.cases if c in judged_cases]
+        found = {} if hints == "none" else _mistakes(t, on, hints)
+        rows.append(_test(t, on, found))
+        visible |= found if t.visibility == "visible" else {}
+    seen = [
+        j
+        for c, j in judged_cases.items()
+        if any(t.visibility == "visible" and c in t.cases for t in rubric.tests)
     ]
-    seen = {c for t in rubric.tests if t.visibility == "visible" for c in t.cases}
     return Grade(
         schema_version=SCHEMA_VERSION,
         title=rubric.title,
@@ -135,14 +150,18 @@ def _graded(rubric: Rubric, hints: str, judged_cases: Mapping[Case, Judged]) -> 
         isolation="",
         seconds=0.0,
         notes=[],
-        inaccurate=list(
-            dict.fromkeys(text for c, j in judged_cases.items() if c in seen for text in j.lost)
-        ),
-        printed=next((j.printed for c, j in judged_cases.items() if c in seen and j.printed), ""),
-        first_mistake=_first(rubric, judged_cases, rows),
+        remarks=list(dict.fromkeys(text for j in seen for text in _remarks(j))),
+        printed=next((j.printed for j in seen if j.printed), ""),
+        mistakes=[visible[turn] for turn in sorted(visible)],
         tests=rows,
         networks=[_network(rubric, j) for j in judged_cases.values()],
     )
+
+
+def _remarks(j: Judged) -> list[str]:
+    """What is to be told and costs nothing; an input that is written to, whichever it is, once a function."""
+    notes = {t["function"]: _in_words(t) for t in j.troubles if t["kind"] == "note"}
+    return [*(f"{text} It costs no points." for text in notes.values()), *j.lost]
 
 
 def _closed(made: Grade) -> Grade:
@@ -150,14 +169,17 @@ def _closed(made: Grade) -> Grade:
     if made["hints"] != "none":
         return made
     networks = [Network({**n, "troubles": []}) for n in made["networks"]]
-    return {**made, "inaccurate": [], "printed": "", "networks": networks}
+    return {**made, "remarks": [], "printed": "", "networks": networks}
 
 
-def _test(t: Test, on: Sequence[Judged], hints: str) -> TestGrade:
-    """A test's row. Its points are shared over its quantities and networks, those that are right counted."""
-    right = {q: sum(j.wrong[t.gate, q] is None for j in on) for q in t.quantities}
-    passed = all(n == len(t.cases) for n in right.values())
-    share = sum(right.values()) / (len(right) * len(t.cases))
+def _test(t: Test, on: Sequence[Judged], mistakes: Mapping[Turn, Mistake]) -> TestGrade:
+    """A test's row. Its points are shared over its quantities, and of each over all networks' layers."""
+    right = {q: [0.0, float(sum(c.depth for c in t.cases))] for q in t.quantities}
+    if on:
+        shares = {q: [j.share(t.gate, q) for j in on] for q in t.quantities}
+        right = {q: [sum(s.right for s in ss), sum(s.of for s in ss)] for q, ss in shares.items()}
+    passed = all(n == of for n, of in right.values())
+    share = math.fsum(n / of for n, of in right.values()) / len(right)
     score = t.points * share if passed or not t.all_or_nothing else 0.0
     return TestGrade(
         name=without_sequences(t.name, 200),
@@ -170,39 +192,35 @@ def _test(t: Test, on: Sequence[Judged], hints: str) -> TestGrade:
         all_or_nothing=t.all_or_nothing,
         networks=len(t.cases),
         right=right,
-        mistake=None if passed or hints == "none" else _mistake(t, on, hints),
+        mistakes=[mistakes[turn] for turn in sorted(mistakes)],
     )
 
 
-def _mistake(t: Test, on: Sequence[Judged], hints: str) -> Mistake | None:
-    """The test's first mistake, in the first network that has one: the networks are in order of size."""
-    for j in on:
-        if w := j.first(t.quantities, t.gate):
-            alike = [(k, v) for k in on if (v := k.wrong[t.gate, w.quantity]) and v.layer]
-            resembles = looks_like(alike) if hints == "what" and w.layer else []
-            return Mistake(
-                case=j.case.id,
-                quantity=w.quantity,
-                layer=w.layer,
-                gate=w.gate,
-                network=_described(j.case),
-                text=_text(j, w),
-                looks_like=list(dict.fromkeys(without_sequences(text, 400) for text in resembles)),
-            )
-    return None
+Turn = tuple[object, ...]
+"""A key to sort by: the smallest network first, and in it the first step."""
 
 
-def _first(
-    rubric: Rubric, judged_cases: Mapping[Case, Judged], rows: Sequence[TestGrade]
-) -> Mistake | None:
-    """The first mistake of the visible tests: in the smallest network, and there the first step."""
-    turns = {}
-    for t, row in zip(rubric.tests, rows, strict=True):
-        if t.visibility == "visible" and (m := row["mistake"]):
-            j = next(j for j in judged_cases.values() if j.case.id == m["case"])
-            turn = j.turn(Wrong(m["quantity"], m["layer"]))
-            turns[j.case.depth, j.case.batch, sum(j.case.widths), j.case.id, turn] = m
-    return turns[min(turns)] if turns else None
+def _mistakes(t: Test, on: Sequence[Judged], hints: str) -> dict[Turn, Mistake]:
+    """The first mistake in each quantity: in the first network that has one, the smallest."""
+    found: dict[Turn, Mistake] = {}
+    for q in t.quantities:
+        wrong = [(j, w) for j in on if (w := j.share(t.gate, q).wrong)]
+        if not wrong:
+            continue
+        j, w = wrong[0]
+        alike = {(at := k.seen(q)).case: at for k, w in wrong if w.layer}
+        resembles = looks_like(q, list(alike.values())) if hints == "what" else []
+        c = j.case
+        found[c.depth, c.batch, sum(c.widths), c.id, j.turn(w)] = Mistake(
+            case=j.on(q).case.id,
+            quantity=q,
+            layer=w.layer,
+            gate=w.gate,
+            network=_described(j.on(q).case),
+            text=without_sequences(_text(j, w), 1000),
+            looks_like=[without_sequences(text, 400) for text in resembles],
+        )
+    return found
 
 
 # --- in words -------------------------------------------------------------------------------------
@@ -225,25 +243,35 @@ def _described(case: Case) -> str:
 
 def _text(j: Judged, w: Wrong) -> str:
     """One mistake, in one or two sentences."""
-    on = f"in the network of {_described(j.case)}"
-    symbol = SYMBOLS[w.quantity]
+    q, at = w.quantity, j.on(w.quantity)
+    if at is not j and w.layer:  # it was not returned, but by the twin it was
+        return f"{_text(at, w)} With other widths {_trouble(j, q)}."
+    on, symbol = f"in the network of {_described(j.case)}", SYMBOLS[q]
+    form = next((_in_words(t) for t in j.troubles if (t["kind"], t["quantity"]) == ("form", q)), "")
+    if not w.layer and form and q in j.returned:
+        return f"{symbol} is not in the form that was asked for {on}: {form}"
     if not w.layer:
-        return f"{symbol} is missing {on}: {_missing(j, w.quantity)}."
+        same = " Where all widths are equal, what it returns is right." * (at is not j)
+        return f"{symbol} is missing {on}: {_trouble(j, q)}.{same}"
+    name = f"{symbol}_{w.layer}"
+    if w.layer in j.missing(q):
+        return f"{name} is missing, or of another shape, {on}: {_trouble(j, q)}."
     how = {
         "step": "It was judged on your own values of what it is computed from: this step is wrong.",
         "end-to-end": "It was judged from the inputs on: this step is wrong, or one before it.",
     }[w.gate]
     holds = "" if w.finite else " It holds NaN or infinity."
-    name = f"{symbol}_{w.layer}"
     return f"{name} is wrong {on}.{holds} {how}"
 
 
-def _missing(j: Judged, q: str) -> str:
-    """Why a quantity was not returned: the trouble of its function, or else the first one."""
-    function = RETURNED_BY.get(q, "backward_prop")
-    own = [t for t in j.troubles if t["function"] == function]
-    if own or j.troubles:
-        return _in_words((own or j.troubles)[0]).rstrip(".")
+def _trouble(j: Judged, q: str) -> str:
+    """Why a quantity, or a part of it, was not returned."""
+    function = RETURNED_BY[q]
+    told = [t for t in j.troubles if t["kind"] not in ("form", "note")]
+    for of in ({"quantity": q}, {"function": function, "quantity": ""}, {"quantity": ""}):
+        for t in told:
+            if of.items() <= t.items():
+                return _in_words(t).rstrip(".")
     if q == "W_new":
         return "the file does not define update(W, dW, alpha)"
     return f"{function} did not return it"
@@ -257,6 +285,6 @@ def _network(rubric: Rubric, j: Judged) -> Network:
     right: dict[str, bool] = {}
     for t in rubric.tests:
         if j.case in t.cases:
-            right |= {q: j.wrong[t.gate, q] is None for q in t.quantities}
+            right |= {q: j.share(t.gate, q).wrong is None for q in t.quantities}
     troubles = [*(_in_words(t) for t in j.troubles), *j.lost]
     return Network(case=j.case.id, network=_described(j.case), right=right, troubles=troubles)

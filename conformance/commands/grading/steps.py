@@ -1,8 +1,7 @@
-"""Judges which quantities of an answer are right: each step on the file's own operands, or end to end."""
+"""Judges which layers of an answer are right: each step on the file's own operands, or end to end."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,11 +16,14 @@ from conformance.judge.subject import Subject
 from conformance.model.problem import QUANTITIES, Floats, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding
 
-__all__ = ["LIKE", "Judged", "Wrong", "judged", "looks_like"]
+__all__ = ["LIKE", "RETURNED_BY", "Judged", "Wrong", "judged", "looks_like", "twin_of"]
 
 LIKE = "refbp"  # whose σ the file is handed, and in whose tolerances it is judged
 FORWARD = ("A", "Z")
 MOST_NETWORKS = 8  # how many of them are compared with the known mistakes
+EQUAL = 4  # n and every width of a twin
+RETURNS = {"forward_pass": ("A", "Z"), "backward_prop": ("delta", "dW"), "update": ("W_new",)}
+RETURNED_BY = {q: f for f, quantities in RETURNS.items() for q in quantities}
 OPERANDS = {
     "A": ("Z", -1),
     "Z": ("A", 0),
@@ -37,27 +39,72 @@ class Wrong:
     """The first layer in which a quantity is wrong, in the order of the algorithm."""
 
     quantity: str
-    layer: int  # 0: it was not returned
+    layer: int  # 0: it was not returned, or not in the form that was asked for
     gate: str = ""
     finite: bool = True
 
 
 @dataclass(frozen=True)
+class Share:
+    """How many layers of a quantity are right, of how many, and where it is wrong first, if it is."""
+
+    right: float
+    of: int
+    wrong: Wrong | None
+
+
+@dataclass(frozen=True)
 class Judged:
-    """One network: for each gate and quantity where it is wrong first, or None where it is right."""
+    """One network: for each gate and quantity which share of it is right.
+
+    Quantities that are missing because their function raised are judged on the `twin`, of equal widths.
+    """
 
     case: Case
-    wrong: Mapping[tuple[str, str], Wrong | None]
+    shares: Mapping[tuple[str, str], Share]
     troubles: tuple[Trouble, ...]
     printed: str
-    returned: frozenset[str]
     lost: tuple[str, ...]  # messages on steps that are right but lose digits
     traces: tuple[Trace, Trace]  # as it was returned; with the A and Z that backward_prop was given
+    twin: Judged | None = None
 
-    def first(self, quantities: tuple[str, ...], gate: str) -> Wrong | None:
-        """The first of some quantities, in the order of the algorithm."""
-        wrong = [w for q in quantities if (w := self.wrong[gate, q])]
-        return min(wrong, key=self.turn, default=None)
+    def on(self, quantity: str) -> Judged:
+        """Where a quantity is judged: on the twin where its function raised, or the one before; else here."""
+        needed = {"W_new": ("update", "backward_prop")}.get(quantity, (RETURNED_BY[quantity],))
+        stuck = self.raised.intersection(needed)
+        return self.twin if self.twin and stuck and quantity in self.twin.returned else self
+
+    def seen(self, quantity: str) -> Judged:
+        """Where a quantity's mistake can be seen: on the twin where it was misshapen too."""
+        return self.twin if self.twin and self.missing(quantity) else self.on(quantity)
+
+    @property
+    def raised(self) -> set[str]:
+        """The functions that raised."""
+        return {t["function"] for t in self.troubles if t["kind"] == "raised"}
+
+    def share(self, gate: str, quantity: str) -> Share:
+        """What is right of a quantity. Where its function raised, and all that it returns is right on the
+        twin, that it raised is the mistake, and costs half."""
+        here, at, by = self.shares[gate, quantity], self.on(quantity), RETURNED_BY[quantity]
+        if at is self:
+            return here
+        there = at.shares[gate, quantity]
+        wrong = [at.shares[gate, q].wrong for q in RETURNS[by] if q in at.returned]
+        if by in self.raised and not any(wrong):
+            return replace(there, right=there.right / 2, wrong=here.wrong)
+        return there
+
+    def missing(self, quantity: str) -> set[int]:
+        """The layers of a quantity that were not returned, or in no shape that fits."""
+        told = any((t["kind"], t["quantity"]) == ("malformed", quantity) for t in self.troubles)
+        M = self.traces[0].layers(quantity)
+        return {l for l in M if np.isnan(M[l]).all()} if told else set()
+
+    @property
+    def returned(self) -> frozenset[str]:
+        """The quantities that the file returned."""
+        return frozenset(q for q in QUANTITIES if self.traces[0].layers(q))
 
     def turn(self, w: Wrong) -> tuple[int, ...]:
         """A key to sort by: when the algorithm computes it."""
@@ -67,34 +114,40 @@ class Judged:
         return part, -layer if back else layer, QUANTITIES.index(w.quantity)
 
 
-def judged(case: Case, answer: Answer) -> Judged:
+def judged(case: Case, answer: Answer, twin: Judged | None = None) -> Judged:
     """The answer for a network, compared with the truth.
 
-    If A and Z were not returned, or are not finite, `student_process` gave backward_prop the right ones, and
-    δ and what follows are judged on these.
+    If A and Z were not returned, or are not finite, backward_prop was given the right ones, and δ and what
+    follows are judged on these.
     """
     subject, troubles = Subject(case), answer.troubles
     own = _in_form(subject, answer.trace)
     if own is None:
         own = Trace()
         text = "its answer does not have the shapes of this network"
-        troubles += ({"kind": "malformed", "function": "", "text": text},)
+        troubles += ({"kind": "malformed", "function": "", "quantity": "", "text": text},)
     mended = _mended(subject, own)
     forward = _Steps(subject, own)
     backward = forward if mended is own else _Steps(subject, mended, handed=True)
-    wrong = {
-        (gate, q): (forward if q in FORWARD else backward).first_wrong(q, gate)
+    form = {t["quantity"] for t in troubles if t["kind"] == "form"}
+    shares = {
+        (gate, q): (forward if q in FORWARD else backward).share(q, gate, q in form)
         for gate in ("step", "end-to-end")
         for q in QUANTITIES
     }
-    returned = frozenset(q for q in QUANTITIES if own.layers(q))
     lost = {k: v for s in (forward, backward) for k, v in s.lost.items() if k[0] == "step"}
     hints = dict.fromkeys(
         f"{SYMBOLS[q]} loses digits; it counts as right. Stable: {stable}."
         for (_, q, _), stable in lost.items()
         if q != "loss"
     )
-    return Judged(case, wrong, troubles, answer.printed, returned, tuple(hints), (own, mended))
+    return Judged(case, shares, troubles, answer.printed, tuple(hints), (own, mended), twin)
+
+
+def twin_of(case: Case) -> Case:
+    """The network of the same σ, loss and depth in which n and all widths are equal, so that any product of
+    two matrices runs."""
+    return replace(case, family="typical", widths=(EQUAL,) * (case.depth + 1), batch=EQUAL, seed=0)
 
 
 def _in_form(subject: Subject, t: Trace) -> Trace | None:
@@ -137,15 +190,18 @@ class _Steps:
                 self.lost = small_losses(subject, LIKE, t, rounded=False)
                 self.right |= dict.fromkeys(self.lost, True)
 
-    def first_wrong(self, q: str, gate: str) -> Wrong | None:
-        """Where a quantity is wrong first, in the order in which its layers are computed."""
+    def share(self, q: str, gate: str, form: bool) -> Share:
+        """How much of a quantity is right. `form`: it was returned in another form than asked for, which is
+        one more part, and wrong."""
         if not self.t.layers(q):
-            return Wrong(q, 0)
+            return Share(0, self.L, Wrong(q, 0))
+        wrong = []
         for l in range(self.L, 0, -1) if q in ("delta", "dW") else range(1, self.L + 1):
             judged_by = self._gate(q, l, gate)
             if not self._is_right(q, l, judged_by):
-                return Wrong(q, l, judged_by, _finite(self.t.layers(q)[l]))
-        return None
+                wrong.append(Wrong(q, l, judged_by, _finite(self.t.layers(q)[l])))
+        first = wrong[0] if wrong else Wrong(q, 0) if form else None
+        return Share(self.L - len(wrong), self.L + form, first)
 
     def _is_right(self, q: str, l: int, gate: str) -> bool:
         """Whether a step is right by a gate. To be right end to end is enough where its operand was not the
@@ -171,30 +227,40 @@ class _Steps:
         return not M.any() or not _finite(M)
 
 
-def looks_like(wrong: Sequence[tuple[Judged, Wrong]]) -> list[str]:
-    """What the known mistake does that this one looks like, without a formula.
+def looks_like(quantity: str, on: Sequence[Judged]) -> list[str]:
+    """What the known mistakes do that a quantity's wrong layers look like, without a formula.
 
-    `wrong`: the networks in which one quantity is wrong, the smallest first. In one network a mistake can
-    look like several, so that the one that most of the networks look like is taken.
+    `on`: the networks in which it is wrong, the smallest first. In one network a mistake can look like
+    several, so that those are taken that most wrong layers look like: the fewest that explain all.
     """
     from conformance.judge.mistakes.table import FAULTS
 
-    firsts = [f for j, w in wrong[:MOST_NETWORKS] for f in _findings(j, w)[:1]]
-    if not firsts:
-        return []
-    fault = Counter(f["fault"] for f in firsts).most_common(1)[0][0]
-    if fault:
-        return [FAULTS[name].what for name in fault.split(" + ")]
-    # a finding has the pattern of the error in its text alone, after these words of the diagnosis
-    text = next(f["text"] for f in firsts if not f["fault"])
-    return [text.rpartition("no known mistake; ")[2].rstrip(".")]
+    explained: dict[str, set[tuple[str, int]]] = {}
+    patterns = []
+    for j in on[:MOST_NETWORKS]:
+        for f in _findings(quantity, j):
+            steps = {s["layer"] for s in f["steps"] if s["quantity"] == quantity}
+            if not (layers := {(j.case.id, l) for l in steps - j.missing(quantity)}):
+                continue
+            for name in filter(None, [f["fault"], *f.get("also", [])]):
+                explained.setdefault(name, set()).update(layers)
+            if not f["fault"]:
+                # a finding has the pattern of the error in its text alone, after these words of the diagnosis
+                patterns.append(f["text"].rpartition("no known mistake; ")[2].rstrip("."))
+    left = {layer for layers in explained.values() for layer in layers}
+    named = []
+    while left:
+        named.append(max(explained, key=lambda name: len(explained[name] & left)))
+        left -= explained[named[-1]]
+    whats = [FAULTS[part].what for name in named for part in name.split(" + ")]
+    return list(dict.fromkeys(whats)) or patterns[:1]
 
 
-def _findings(j: Judged, w: Wrong) -> list[Finding]:
-    """What a mistake in one network looks like."""
+def _findings(quantity: str, j: Judged) -> list[Finding]:
+    """What the mistakes in one quantity of one network look like."""
     from conformance.judge.mistakes.diagnosis import diagnosis
 
-    subject, t = Subject(j.case), j.traces[w.quantity not in FORWARD]
+    subject, t = Subject(j.case), j.traces[quantity not in FORWARD]
     try:  # a hint that cannot be had must not cost the grade
         _, findings = diagnosis(
             subject,
@@ -205,4 +271,4 @@ def _findings(j: Judged, w: Wrong) -> list[Finding]:
         )
     except Exception:
         return []
-    return [f for f in findings if any(s["quantity"] == w.quantity for s in f["steps"])]
+    return [f for f in findings if any(s["quantity"] == quantity for s in f["steps"])]

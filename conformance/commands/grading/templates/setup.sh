@@ -24,5 +24,9 @@ if [ -z "$found" ]; then
 fi
 
 "$found" -m venv "$HOME_OF_PYTHON" # the system's own Python may not be installed into
-"$HOME_OF_PYTHON/bin/python" -m pip install --quiet --disable-pip-version-check numpy "$SOURCE/refbp-src[conformance]"
+PINS="$SOURCE/refbp-src/constraints.txt" # the versions that this was made and tried with
+"$HOME_OF_PYTHON/bin/python" -m pip install --quiet --disable-pip-version-check -c "$PINS" numpy "$SOURCE/refbp-src[conformance]" || {
+  echo "The versions in $PINS cannot be installed with $("$found" --version). Make the zip anew with a Python like it: conformance grade --package" >&2
+  exit 1
+}
 chmod -R go+rX "$HOME_OF_PYTHON" # the student's file runs as another user
