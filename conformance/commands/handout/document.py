@@ -33,6 +33,7 @@ from conformance.commands.handout.steps import (
     Recount,
     Step,
     block,
+    definitions,
     given,
     pieces,
     recount,
@@ -40,6 +41,7 @@ from conformance.commands.handout.steps import (
     written,
 )
 from conformance.commands.handout.text import count
+from conformance.commands.handout.why import explained
 from conformance.truth.balls import Enclosure
 
 __all__ = ["BOX", "FORMATS", "Handout", "Line", "Wish", "answered", "facts", "made"]
@@ -66,7 +68,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Line:
-    """A step as it is shown, in LaTeX. Its mark, which says how certain the result is, is "" for a blank."""
+    """A step as it is shown, in LaTeX. Its mark says where it is less certain than all are."""
 
     step: Step
     left: str
@@ -74,6 +76,7 @@ class Line:
     filled: Formula
     result: str
     mark: str
+    blank: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class Handout:
 
     example: Example
     wish: Wish
-    givens: tuple[tuple[Given, str], ...]
+    givens: tuple[tuple[str, str], ...]  # a left and a right side
+    definitions: tuple[tuple[str, str], ...]  # of σ and σ'
     sections: tuple[tuple[str, tuple[Line, ...]], ...]
     key: tuple[tuple[str, tuple[Line, ...]], ...]
     figures: tuple[Figure, ...]
@@ -99,7 +103,7 @@ def made(e: Example, wish: Wish | None = None, names: Sequence[str] = ASKED) -> 
     by = numbers(e)
     exact = truth(e, by)
     rounding_alone(e, by, exact)
-    every = steps(e, by) if e.show == "steps" else ()
+    every = explained(steps(e, by), e) if e.show == "steps" else ()
     check(every, exact, e)
     asked = answers(e, exact, wish.digits, names)
     chosen = tuple(s for s in every if s.part in PARTS_OF[wish.steps])
@@ -112,14 +116,17 @@ def made(e: Example, wish: Wish | None = None, names: Sequence[str] = ASKED) -> 
     return Handout(
         example=e,
         wish=wish,
-        givens=_givens(e, by, wish, every, chosen),
+        givens=_givens(e, by, wish, every),
+        definitions=definitions(e),
         sections=lines,
         key=_lines(chosen, wish, marks, False) if wish.blanks and wish.key else (),
         figures=_figures(e, wish.digits),
         plots=_plots(e, by, exact, wish.digits),
         answers=asked,
         compared=compared(e, exact) if wish.key or not wish.blanks else (),  # they are the answers
-        notes=_notes(e, by, chosen, wish),
+        notes=_notes(
+            e, by, chosen, wish, _certain(asked, chosen, any(marks.values()), wish.digits)
+        ),
         steps=chosen,
     )
 
@@ -145,32 +152,32 @@ def _line(s: Step, digits: int, hidden: set[tuple[str, int]], marks: Mapping[Key
     if s.scalar:
         result = BOX if blank else latex(float(s.result[0, 0]), digits)
     filled = pieces(s.filled, digits, box)
-    return Line(s, s.left, s.symbols, filled, result, "" if blank else marks[s.key])
+    return Line(s, s.left, s.symbols, filled, result, "" if blank else marks[s.key], blank)
 
 
 def _mark(s: Step, digits: NDArray[np.int64], asked: Sequence[Answer], most: int) -> str:
-    """How many digits are certified, and who computes the same."""
+    """What is not as `_certain` says of all numbers: how many digits are certified, who computes fewer."""
     least = int(digits.min())
-    certain = f"all {most} digits certified"
+    marks = []
     if least < most:
         worst = tuple(int(k) + 1 for k in np.argwhere(digits == least)[0])
         where = "" if s.scalar or digits.size == 1 else f" (in entry {worst[0]}, {worst[1]})"
-        certain = f"at least {least} of {most} digits certified{where}"
-    return f"{certain} · {agreeing(s, asked, most)}"
+        marks.append(f"at least {least} of {most} digits certified{where}")
+    fewer = {a.name: d for a in asked if (d := a.digits.get(s.key, most)) < most}
+    marks += [f"{name} agrees to {count(d, 'digit')}" for name, d in fewer.items()]
+    return " · ".join(marks)
 
 
-def agreeing(s: Step, asked: Sequence[Answer], most: int) -> str:
-    """Which implementations compute the same."""
-    names = [
-        f"{a.name}{'' if a.digits[s.key] >= most else f' ({a.digits[s.key]})'}"
-        for a in asked
-        if s.key in a.digits
-    ]
-    if not names:
-        return "from refbp's own σ and loss; the others do not return it"
-    least = min(a.digits[s.key] for a in asked if s.key in a.digits)
-    agree = f"{_and(names)} agree{'s' if len(names) == 1 else ''}"
-    return agree + ("" if least >= most else " to the digits in parentheses")
+def _certain(asked: Sequence[Answer], chosen: Sequence[Step], marked: bool, most: int) -> str:
+    """How certain the numbers are, and who computes the same, in one note for all."""
+    ran = [a.name for a in asked if a.ran]
+    every = "Unless a step says otherwise, every" if marked else "Every"
+    text = f"{every} number is certified: ball arithmetic proves its {most} digits to be the exact ones."
+    if not ran:
+        return text
+    agree = f" {_and(ran)} compute{'s' if len(ran) == 1 else ''} the same digits"
+    alone = any(s.key not in a.digits for s in chosen for a in asked if a.ran)
+    return text + agree + (", but for σ' and ∂ℒ/∂z, which refbp alone returns." if alone else ".")
 
 
 def _and(words: Sequence[str]) -> str:
@@ -178,13 +185,13 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _givens(
-    e: Example, by: Numbers, wish: Wish, every: Sequence[Step], chosen: Sequence[Step]
-) -> tuple[tuple[Given, str], ...]:
+    e: Example, by: Numbers, wish: Wish, every: Sequence[Step]
+) -> tuple[tuple[str, str], ...]:
     """The data; and the results of the forward pass, where the backward steps alone are shown."""
     givens = list(given(e, by))
     if wish.steps == "backward":
         givens += [Given(s.key, s.left, s.result) for s in every if s.part == "forward"]
-    return tuple((g, written((block(g.value, g.key),), wish.digits)) for g in givens)
+    return tuple((g.left, written((block(g.value, g.key),), wish.digits)) for g in givens)
 
 
 def _figures(e: Example, digits: int) -> tuple[Figure, ...]:
@@ -215,7 +222,9 @@ def _plots(
     return tuple(figures)
 
 
-def _notes(e: Example, by: Numbers, chosen: tuple[Step, ...], wish: Wish) -> tuple[str, ...]:
+def _notes(
+    e: Example, by: Numbers, chosen: tuple[Step, ...], wish: Wish, certain: str
+) -> tuple[str, ...]:
     """The conventions of this handout, each in a sentence."""
     notes = [
         "One example, as a column, as the notes derive it: a_l = W_l z_{l-1}, and W_l is d_l×d_{l-1}."
@@ -246,10 +255,7 @@ def _notes(e: Example, by: Numbers, chosen: tuple[Step, ...], wish: Wish) -> tup
         notes.append(_recounted(recount(e, by, chosen, wish.digits), wish.digits))
     else:
         notes.append(f"Numbers are shown with {wish.digits} significant digits.")
-    notes.append(
-        "A digit is certified where ball arithmetic proves it to be that of the exact result for these "
-        "numbers as floats."
-    )
+    notes.append(certain)
     return tuple(notes)
 
 

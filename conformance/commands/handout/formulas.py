@@ -1,11 +1,11 @@
 """σ, σ' and the losses as they are written on paper, and as NumPy.
 
-A cell is what stands in one entry of a matrix: LaTeX with numbers in it. A σ without a row of its own is
-written by its name, as in gelu(0.5).
+A cell is what stands in one entry of a matrix: LaTeX with numbers in it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -17,13 +17,16 @@ __all__ = [
     "ODOT",
     "PLUS",
     "PRODUCT",
+    "SIGMA",
     "Break",
     "Grid",
     "LossFormula",
     "Num",
     "Parts",
+    "legend",
     "sigma_cell",
-    "sigma_prime",
+    "sigma_prime_cell",
+    "symbols",
 ]
 
 HALF = "half_squared_error"
@@ -63,53 +66,75 @@ class Grid:
 # --- σ ------------------------------------------------------------------------------------------------
 
 
-def _named(name: str, a: Num) -> Parts:
-    return (rf"\mathrm{{{name}}}(".replace("_", r"\_"), a, ")")
+_A = re.compile(r"@(-?)(\(?)([az])(?:(?<=\([az])\))?")
+"""In a template: @a and @z, the numbers a and z = σ(a); @-a is −a, and @(a) is (a) where a has a sign."""
 
-
-_SIGMA: Mapping[str, Callable[[Num], Parts]] = {
-    "identity": lambda a: (a,),
-    "sigmoid": lambda a: ("1 / (1 + e^{", a._replace(minus=True), "})"),
-    "tanh": lambda a: (r"\tanh(", a, ")"),
-    "relu": lambda a: (r"\max(0, ", a, ")"),
-    "leaky_relu": lambda a: (r"\max(", a, r",\; 0.01 \cdot ", a._replace(wrapped=True), ")"),
-    "softplus": lambda a: (r"\ln(1 + e^{", a, "})"),
-    "sin": lambda a: (r"\sin(", a, ")"),
+# fmt: off
+SIGMA: Mapping[str, tuple[str, str, str]] = {
+    # name: σ(a), σ'(a), and what a letter in them stands for
+    "identity":    ("@a", "1", ""),
+    "sigmoid":     ("1 / (1 + e^{@-a})", r"@z\,(1 - @z)", ""),
+    "tanh":        (r"\tanh(@a)", "1 - @(z)^2", ""),
+    "relu":        (r"\max(0, @a)", r"\left[ @a > 0 \right]", ""),
+    "leaky_relu":  (r"\max(@a,\; 0.01 \cdot @(a))", r"0.01 + 0.99 \left[ @a > 0 \right]", ""),
+    "elu":         (r"\max(0, @a) + e^{\min(0, @a)} - 1", r"e^{\min(0, @a)}", ""),
+    "celu":        (r"\max(0, @a) + e^{\min(0, @a)} - 1", r"e^{\min(0, @a)}", ""),
+    "selu":        (r"1.0507009874 \cdot \max(0, @a) + 1.7580993408 \cdot (e^{\min(0, @a)} - 1)",
+                    r"1.0507009874 \left[ @a > 0 \right] + 1.7580993408 \cdot e^{@a} \left[ @a \le 0 \right]",
+                    ""),
+    "gelu":        (r"@(a) \cdot \Phi(@a)", r"\Phi(@a) + @(a) \cdot \varphi(@a)",
+                    "Φ(a) is the normal distribution, ½(1 + erf(a/√2)), φ(a) its density, e^(−a²/2)/√(2π)."),
+    "gelu_tanh":   (r"@(a) \cdot s(@a)", r"s(@a) + @(z) \cdot p(@a)",
+                    "s(a) is 1/(1 + e^(−1.5957691216 a − 0.0713548163 a³)), p(a) is (1 − s(a)) (1.5957691216 + "
+                    "0.2140644488 a²)."),
+    "silu":        (r"@(a) \cdot s(@a)", r"s(@a)\,(1 + @(a) - @(z))", "s(a) is 1/(1 + e^−a)."),
+    "softplus":    (r"\ln(1 + e^{@a})", "1 / (1 + e^{@-a})", ""),
+    "softsign":    ("@a / (1 + |@a|)", "1 / (1 + |@a|)^2", ""),
+    "mish":        (r"@(a) \cdot t(@a)", r"t(@a) + @(a) \cdot p(@a)",
+                    "t(a) is tanh(ln(1 + e^a)), and p(a) is (1 − t(a)²)/(1 + e^−a)."),
+    "hardtanh":    (r"\max(-1, \min(1, @a))", r"\left[ |@a| \lt 1 \right]", ""),
+    "relu6":       (r"\max(0, \min(6, @a))", r"\left[ |@a - 3| \lt 3 \right]", ""),
+    "hardsigmoid": (r"\max(0, \min(1, (@a + 3) / 6))", r"\left[ |@a| \lt 3 \right] / 6", ""),
+    "hardswish":   (r"@(a) \cdot \max(0, \min(1, (@a + 3) / 6))",
+                    r"\left[ @a \ge 3 \right] + \left[ |@a| \lt 3 \right] \cdot (2 \cdot @(a) + 3) / 6", ""),
+    "logsigmoid":  (r"-\ln(1 + e^{@-a})", "1 / (1 + e^{@a})", ""),
+    "sin":         (r"\sin(@a)", r"\cos(@a)", ""),
+    "gaussian":    ("e^{-@(a)^2}", r"-2 \cdot @(a) \cdot @(z)", ""),
 }
+# fmt: on
+"""Constants are rounded to ten digits. [ ] is 1 where it is true, else 0."""
+
+
+def _filled(template: str, a: Num, z: Num) -> Parts:
+    """A template with numbers."""
+    parts: list[str | Num] = []
+    at = 0
+    for m in _A.finditer(template):
+        number = (a if m[3] == "a" else z)._replace(minus=bool(m[1]), wrapped=bool(m[2]))
+        parts += [template[at : m.start()], number]
+        at = m.end()
+    return (*parts, template[at:])
 
 
 def sigma_cell(name: str, a: Num) -> Parts:
     """σ(a) with its number in it."""
-    return _SIGMA[name](a) if name in _SIGMA else _named(name, a)
+    return _filled(SIGMA[name][0], a, a)
 
 
-def _one_minus_square(z: Num) -> Parts:
-    return ("1 - ", z._replace(wrapped=True), "^2")
+def sigma_prime_cell(name: str, a: Num, z: Num) -> Parts:
+    """σ'(a) with the numbers a and z = σ(a) in it."""
+    return _filled(SIGMA[name][1], a, z)
 
 
-def _positive(a: Num) -> Parts:
-    """[a > 0]. By \\left[, as LaTeX takes a plain [ after \\\\ for the length of a space."""
-    return (r"\left[ ", a, r" > 0 \right]")
+def symbols(template: str) -> str:
+    """A template in letters."""
+    return _A.sub(r"\1\3", template)
 
 
-def sigma_prime(name: str, a: str, z: str) -> tuple[str, Callable[[Num, Num], Parts]]:
-    """σ'(a) in the symbols a and z = σ(a), and a cell of it from the two numbers."""
-    if name == "sigmoid":
-        return rf"{z} \odot (1 - {z})", lambda _, v: (v, r"\,(1 - ", v, ")")
-    if name == "tanh":
-        return rf"1 - {z} \odot {z}", lambda _, v: _one_minus_square(v)
-    if name == "relu":
-        return rf"\left[ {a} > 0 \right]", lambda u, _: _positive(u)
-    if name == "leaky_relu":
-        return rf"0.01 + 0.99 \left[ {a} > 0 \right]", lambda u, _: ("0.01 + 0.99 ", *_positive(u))
-    if name == "identity":
-        return r"\mathbf{1}", lambda *_: ("1",)
-    if name == "softplus":
-        return r"\frac{1}{1 + e^{-" + a + "}}", lambda u, _: _SIGMA["sigmoid"](u)
-    if name == "sin":
-        return rf"\cos({a})", lambda u, _: (r"\cos(", u, ")")
-    word = rf"\mathrm{{{name}}}'".replace("_", r"\_")
-    return f"{word}({a})", lambda u, _: (f"{word}(", u, ")")
+def legend(name: str) -> str:
+    """What its letters and brackets stand for."""
+    brackets = "[ ] is 1 where it is true, else 0." if r"\left[" in "".join(SIGMA[name]) else ""
+    return brackets or SIGMA[name][2]
 
 
 # --- losses -------------------------------------------------------------------------------------------

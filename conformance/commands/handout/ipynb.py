@@ -57,7 +57,7 @@ def _cells(h: Handout) -> Iterable[Cell]:
     yield _text("\n\n".join([*md.opening(h), *map(md.figure, h.figures)]))
     yield _text(FIRST)
     yield _code(cell(), folded=True)
-    yield _text("## Given")
+    yield _text("\n\n".join(["## Given", *(md.given(*pair) for pair in h.definitions)]))
     yield _code(_data(h))
     if h.wish.steps == "backward":
         yield _code(_forward(h))

@@ -9,7 +9,6 @@ from conformance.commands.handout.document import BOX, Handout, Line, answered, 
 from conformance.commands.handout.graph import Figure, data_uri
 from conformance.commands.handout.layout import Formula, Piece, narrowed, packed, width
 from conformance.commands.handout.numbers import plain
-from conformance.commands.handout.steps import Given
 from conformance.commands.handout.text import md
 
 __all__ = [
@@ -41,7 +40,7 @@ def _blocks(h: Handout) -> Iterable[str]:
     yield from opening(h)
     yield from (figure(f) for f in h.figures)
     yield "## Given"
-    yield from (given(g, latex) for g, latex in h.givens)
+    yield from (given(*pair) for pair in (*h.givens, *h.definitions))
     for title, lines in h.sections:
         yield f"## {md(title)}"
         yield from (step(line) for line in lines)
@@ -86,9 +85,9 @@ def display(left: str, *formulas: Formula) -> str:
     return f"$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
 
 
-def given(g: Given, latex: str) -> str:
-    """A given matrix or vector."""
-    return display(g.left, (Piece(latex),))
+def given(left: str, latex: str) -> str:
+    """A given matrix or vector, or what σ is."""
+    return display(left, (Piece(latex),))
 
 
 def answer(line: Line) -> str:

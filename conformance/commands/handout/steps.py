@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,12 +20,15 @@ from conformance.commands.handout.formulas import (
     ODOT,
     PLUS,
     PRODUCT,
+    SIGMA,
     Break,
     Grid,
     Num,
     Parts,
+    legend,
     sigma_cell,
-    sigma_prime,
+    sigma_prime_cell,
+    symbols,
 )
 from conformance.commands.handout.layout import Formula, Piece
 from conformance.commands.handout.numbers import latex, shown, unit
@@ -37,6 +41,7 @@ __all__ = [
     "Recount",
     "Step",
     "block",
+    "definitions",
     "given",
     "pieces",
     "recomputed",
@@ -230,7 +235,7 @@ class _Writer:
             ("Z", l), "forward", f"The output of layer {l}, σ_{l} is {name}", self.v("Z", l),
             rf"\sigma_{{{l}}}({a})", self._sigma(l), self.M("Z", l),
             f"{self.code('Z', l)} = sigma[{l}]({self.code('A', l)})",
-            note=_OF_A_ROW.get(name, ""),
+            note=_OF_A_ROW[name] if name in _OF_A_ROW else legend(name),
         )  # fmt: skip
 
     def _sigma(self, l: int) -> Parts:
@@ -381,12 +386,13 @@ class _Writer:
 
     def _derivative(self, l: int, part: str) -> Step:
         name = self.e.sigma[l]
-        symbols, cell = sigma_prime(name, self.v("A", l), self.v("Z", l))
+        cells = self.cells(partial(sigma_prime_cell, name), ("A", l), ("Z", l))
+        each = symbols(SIGMA[name][1]) + r"\text{ entry by entry}"
         return Step(
-            ("D", l), part, f"The derivative of σ_{l}", rf"\sigma'_{{{l}}}({self.v('A', l)})", symbols,
-            (self.cells(cell, ("A", l), ("Z", l)),) if name != "identity" else (), self.M("D", l),
-            f"D[{l}] = sigma[{l}].derivative({self.code('A', l)})",
-            note="[ ] is 1 where it is true, else 0." if name in ("relu", "leaky_relu") else "",
+            ("D", l), part, f"The derivative of σ_{l}, which is {name}",
+            rf"\sigma'_{{{l}}}({self.v('A', l)})", each, (cells,) if name != "identity" else (),
+            self.M("D", l), f"D[{l}] = sigma[{l}].derivative({self.code('A', l)})",
+            note=legend(name),
         )  # fmt: skip
 
     def _link(self, l: int, part: str) -> Step:
@@ -487,6 +493,20 @@ def given(e: Example, by: Numbers) -> tuple[Given, ...]:
             left = symbol(first) + (rf" = \dots = {symbol(last)}" if last > first else "")
             data.append(Given((of, first), left, e.shaped(by[of, first])))
     return tuple(data)
+
+
+def definitions(e: Example) -> tuple[tuple[str, str], ...]:
+    """σ and σ' of each layer in symbols, those of several layers once: a left and a right side."""
+    layers: dict[str, list[int]] = {}
+    for l, name in e.sigma.items():
+        layers.setdefault(name, []).append(l)
+    pairs = []
+    for name, of in layers.items():
+        which = rf"{{{of[0]}}}" if len(of) == 1 else rf"{{{of[0]}, \dots, {of[-1]}}}"
+        for prime, template in zip(("", "'"), SIGMA.get(name, ())[:2], strict=False):
+            by_z = r",\; z = \sigma(a)" if "z" in symbols(template) else ""
+            pairs.append((rf"\sigma{prime}_{which}(a)", symbols(template) + by_z))
+    return tuple(pairs)
 
 
 # --- what the lines of NumPy give ---------------------------------------------------------------------

@@ -50,7 +50,7 @@ def render(h: Handout) -> str:
 def _lines(h: Handout) -> Iterable[str]:
     e = h.example
     yield "% A fragment: \\input it in an article with \\usepackage{amsmath}."
-    yield r"\begingroup\emergencystretch=3em"
+    yield r"\begingroup\emergencystretch=3em\abovedisplayskip=3pt\abovedisplayshortskip=3pt"
     yield rf"\section*{{{tex(e.title)}}}"
     for paragraph in e.text:
         yield f"{tex(paragraph)}\n"
@@ -61,7 +61,8 @@ def _lines(h: Handout) -> Iterable[str]:
     if e.show == "steps":
         yield _chain(h)
     yield r"\subsection*{Given}"
-    yield from _pairs([(g.left, latex) for g, latex in h.givens])
+    yield from _pairs(h.givens)
+    yield from _pairs(h.definitions)
     for title, lines in h.sections:
         yield rf"\subsection*{{{tex(title)}}}"
         for line in lines:
@@ -102,11 +103,15 @@ def _display(left: str, formulas: Sequence[Formula], marked: bool = False) -> st
     """
     shown = [f for f in formulas if f]
     how, room = _fitting(left, shown)
-    body = []
-    for k, formula in enumerate(shown):
+    lines: list[str] = []
+    for formula in shown:
         first, *more = packed(narrowed(formula, room - 1), room)
-        body.append(rf"{left if not k else ''} &= {first} &&".strip())
-        body += [f"&{part} &&" for part in more]
+        joined = f"{lines[-1]} = {first}" if lines and not more else ""
+        if joined and joined.startswith("=") and width(joined) <= room:
+            lines[-1] = joined
+        else:
+            lines += [f"= {first}", *more]
+    body = [f"{'' if k else left} &{line} &&".strip() for k, line in enumerate(lines)]
     display = "\\begin{flalign*}\n" + " \\\\\n".join(body) + "\n\\end{flalign*}"
     boxes = BOX in display
     if boxes:

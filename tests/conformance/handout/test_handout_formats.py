@@ -195,7 +195,8 @@ KNOWN = {
     "mu", "pi", "rho", "tau", "omega", "Delta", "dots", "small", "scriptsize", "tiny", "cos", "begingroup",
     "endgroup", "emergencystretch", "allowdisplaybreaks", "postdisplaypenalty", "arraycolsep", "renewcommand",
     "arraystretch", "raggedright", "lineskip", "lineskiplimit", "displaystyle", "qquad", "hspace", "hline",
-    "tabularnewline", "rule", "subsubsection", "vphantom", "cdots",
+    "tabularnewline", "rule", "subsubsection", "vphantom", "cdots", "abovedisplayskip",
+    "abovedisplayshortskip",
 }  # fmt: skip
 """Commands of LaTeX and amsmath that a fragment may use."""
 
@@ -355,7 +356,9 @@ def test_published_numbers_are_answers() -> None:
 def test_the_backward_steps_alone_are_given_the_forward_ones() -> None:
     h = worked("two-layers", Wish(steps="backward", blanks=True))
     assert h.sections[0][0].startswith("Step 2a")
-    assert {g.key for g, _ in h.givens} >= {("A", 1), ("Z", 1), ("A", 2), ("Z", 2)}
+    assert {left for left, _ in h.givens} >= {
+        rf"\mathbf{{{c}}}_{{{l}}}" for c in "az" for l in (1, 2)
+    }
     slope = h.sections[0][1][0]
     assert BOX not in slope.filled[0].latex  # z_L is handed out
     assert slope.result.count(BOX) == 1
@@ -369,7 +372,7 @@ def test_a_plot_has_nothing_to_leave_blank() -> None:
 def test_fewer_digits_and_more() -> None:
     assert "0.59" in shown("mazur", "tex", Wish(digits=2))
     marks = {x.mark for _, lines in worked("mazur", Wish(digits=15)).sections for x in lines}
-    assert any("all 15 digits certified" in m for m in marks)
+    assert any(re.fullmatch(r"at least 14 of 15 digits certified.*", m) for m in marks)
 
 
 def test_the_teachers_example_works() -> None:

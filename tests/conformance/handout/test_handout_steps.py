@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -15,11 +16,19 @@ from conformance.commands.handout import agreement
 from conformance.commands.handout.agreement import check, digits_of, truth
 from conformance.commands.handout.document import Wish, made
 from conformance.commands.handout.example import Example, HandoutError, Published, names, read
-from conformance.commands.handout.formulas import LOSSES, Num, sigma_prime
+from conformance.commands.handout.formulas import (
+    LOSSES,
+    SIGMA,
+    Num,
+    legend,
+    sigma_cell,
+    sigma_prime_cell,
+)
 from conformance.commands.handout.layout import whole
 from conformance.commands.handout.numbers import certified, latex, plain, shown, unit
 from conformance.commands.handout.passes import environment, numbers
 from conformance.commands.handout.steps import PARTS, pieces, recomputed, recount, steps, written
+from conformance.commands.handout.why import WHY
 from conformance.truth.balls import Enclosure
 from refbp import single_example
 
@@ -181,8 +190,7 @@ def test_what_comes_out_of_no_rounded_number_is_counted() -> None:
 def test_a_power_of_ten_is_put_in_parentheses_before_it_is_squared_or_divided_by() -> None:
     """Or LaTeX has two superscripts, and a / 1.5 × 10^7 is another number."""
     small = Num(1.5e-7, ("Z", 1))
-    _, square = sigma_prime("tanh", "a", "z")
-    assert written(square(small, small), 6) == r"1 - (1.5 \times 10^{-7})^2"
+    assert written(sigma_prime_cell("tanh", small, small), 6) == r"1 - (1.5 \times 10^{-7})^2"
     one = Num(1.0, ("Y", 0))
     assert (
         written(LOSSES["cross_entropy"].slope_cell(small, one), 6) == r"-1 / (1.5 \times 10^{-7})"
@@ -217,11 +225,86 @@ def test_what_is_not_installed_is_not_run() -> None:
     assert refused.verdict == "not-run"
     assert not refused.ran
     assert refused.reason
-    marks = {line.mark for _, lines in h.sections for line in lines}
-    assert not any("torch" in m for m in marks)
+    assert not any("torch" in n for n in h.notes)
+    assert any("refbp computes the same digits" in n for n in h.notes)
 
 
 KEYS = [s.key for s in steps(read("two-layers"), numbers(read("two-layers")))]
+
+# --- what it explains -----------------------------------------------------------------------------------
+
+LETTERS = {
+    "gelu": {
+        "Φ": lambda a: (1 + math.erf(a / 2**0.5)) / 2,
+        "φ": lambda a: math.exp(-a * a / 2) / math.tau**0.5,
+    },
+    "gelu_tanh": {
+        "s": (s := lambda a: 1 / (1 + math.exp(-1.5957691216 * a - 0.0713548163 * a**3))),
+        "p": lambda a: (1 - s(a)) * (1.5957691216 + 0.2140644488 * a * a),
+    },
+    "silu": {"s": lambda a: 1 / (1 + math.exp(-a))},
+    "mish": {
+        "t": (t := lambda a: math.tanh(math.log(1 + math.exp(a)))),
+        "p": lambda a: (1 - t(a) ** 2) / (1 + math.exp(-a)),
+    },
+}
+PYTHON = (
+    (r"\\Phi", "Φ"), (r"\\varphi", "φ"), (r"\\left\[|\\right\]", lambda m: "()"["r" in m[0]]),
+    (r"\|(.*?)\|", r"abs(\1)"), (r"\\lt", "<"), (r"\\le\b", "<="), (r"\\ge\b", ">="), (r"\\ln", "log"),
+    (r"e\^\{([^{}]*)\}", r"exp(\1)"), (r"\^\{([^{}]*)\}", r"**(\1)"), (r"\^", "**"),
+    (r"\\cdot|\\,|\\times", "*"), (r"\\;", ""), (r"([\d)]) *(?=\()", r"\1*"), (r"\\", ""),
+)  # fmt: skip
+
+
+def by_hand(name: str, formula: str) -> float:
+    """What a formula gives that has its numbers in it."""
+    for pattern, python in PYTHON:
+        formula = re.sub(pattern, python, formula)
+    names = {k: getattr(math, k) for k in ("exp", "log", "tanh", "sin", "cos")}
+    return float(eval(formula.strip(), {**names, **LETTERS.get(name, {})}))
+
+
+@pytest.mark.parametrize("name", SIGMA)
+def test_every_sigma_can_be_filled_in_by_hand(name: str) -> None:
+    """σ and σ' as they are written, with numbers in them, on both sides of each break and at it."""
+    sigma = refbp.ACTIVATIONS[name]
+    assert isinstance(sigma, refbp.Elementwise)
+    for a in (-7.0, -3.0, -1.25, -0.5, 0.0, 0.5, 1.0, 2.75, 3.0, 6.0, 8.5):
+        z = float(sigma(np.array([[a]]))[0, 0])
+        u, v = Num(a, ("A", 1)), Num(z, ("Z", 1))
+        value = by_hand(name, written(sigma_cell(name, u), 15))
+        slope = by_hand(name, written(sigma_prime_cell(name, u, v), 15))
+        assert value == pytest.approx(z, rel=1e-8, abs=1e-9), a
+        assert slope == pytest.approx(
+            float(sigma.derivative(np.array([[a]]))[0, 0]), rel=1e-8, abs=1e-9
+        ), a
+
+
+def test_each_sigma_has_a_row_and_says_what_its_letters_are() -> None:
+    assert set(SIGMA) == {
+        k for k, s in refbp.ACTIVATIONS.items() if isinstance(s, refbp.Elementwise)
+    }
+    for name, letters in LETTERS.items():
+        assert all(f"{letter}(a) " in legend(name) for letter in letters)
+
+
+def test_each_kind_of_step_says_why_once() -> None:
+    """In the convention of the example, and of a batch what is so of a batch alone."""
+    kinds = {"two-layers-batch": set(WHY) - {"T", "S"}, "softmax": set(WHY) - {"last", "Z"}}
+    for name, of in kinds.items():
+        notes = [s.note for s in worked(name).steps]
+        for kind in of:
+            start = re.split(r"[{.]", WHY[kind])[0]
+            assert sum(n.startswith(start) for n in notes) == 1, kind
+    batch, one = (
+        " ".join(s.note for s in worked(n).steps) for n in ("two-layers-batch", "two-layers")
+    )
+    assert "The product sums over the examples." in batch
+    assert "The product sums over the examples." not in one
+    assert "it is W_{l+1}" in batch
+    assert "W_4 without its transpose" in one
+    assert "not at z_2" in one
+
 
 # --- planted mistakes ---------------------------------------------------------------------------------
 
@@ -259,8 +342,8 @@ def test_a_framework_that_is_off_is_not_said_to_agree(monkeypatch: pytest.Monkey
     h = made(read("two-layers"), Wish(), ("refbp",))
     assert h.answers[0].digits["delta", 1] < 6
     (mark,) = (x.mark for _, lines in h.sections for x in lines if x.step.key == ("delta", 1))
-    assert "refbp (" in mark
-    assert "to the digits in parentheses" in mark
+    assert mark == "refbp agrees to 4 digits"
+    assert any(n.startswith("Unless a step says otherwise, every number") for n in h.notes)
 
 
 @pytest.mark.parametrize(
