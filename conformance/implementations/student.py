@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["Student", "explained"]
 
 PROCESS = Path(__file__).with_name("student_process.py")
+HARNESS = (
+    "conformance/implementations/student_form.py",
+    "conformance/implementations/student_process.py",
+    "conformance/model/exchange.py",
+    "conformance/model/problem.py",
+    "conformance/tools/orphan.py",
+    *(f"refbp/{m}.py" for m in ("activations", "bias", "checks", "losses", "special", "types")),
+)
+"""All that the process imports, but for NumPy."""
 ENVIRONMENT = {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": "1"}
 KEYS = ("kind", "function", "text", "quantity")
 Trouble = dict[str, str]

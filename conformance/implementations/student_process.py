@@ -3,9 +3,6 @@
 Standard output is kept for the answers: what the file prints goes to standard error. Nothing here knows
 what is right: σ, σ' and the loss are handed over, the two procedures are the file's own. Where forward_pass
 returns no A and Z that backward_prop can go on from, the answer says that it `wants` them.
-
-What is returned is read in one of two ways. Strictly: the first thing that is not as it should be is the
-answer. `by_part`: each is told, a part that is missing or misshapen is NaN, and the other parts stand.
 """
 
 from __future__ import annotations
@@ -23,6 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from conformance.implementations.student_form import (
+    Form,
+    Shape,
+    Trouble,
+    TroubleError,
+    described,
+    first_layer,
+    malformed,
+    shape_of,
+)
 from conformance.model.exchange import (
     ExchangeError,
     hexed,
@@ -41,28 +48,10 @@ from refbp.losses import loss as loss_named
 __all__ = ["main"]
 
 FORBIDDEN = ("refbp", "conformance", "torch", "jax", "jaxlib", "autograd", "tensorflow", "tinygrad")
-Trouble = dict[str, str]
-"""What went wrong: {"kind", "function", "text"}; of one quantity alone, "quantity" too. Of the kind "form":
-all of it is there, in another form than was asked for. Of the kind "note": it is as it was asked for."""
 Answer = dict[str, Any]
 """What is written as a line of JSON: a trace, "troubles", "wants", "unsupported"."""
 Arguments = dict[str, Floats | list[Floats]]
 """What a procedure is given, by name; of the lists, Z begins with layer 0 and the others with layer 1."""
-Shape = tuple[int, ...]
-
-
-class TroubleError(Exception):
-    """What a procedure did instead of what it should."""
-
-    def __init__(self, kind: str, function: str, text: str, quantity: str = "") -> None:
-        super().__init__(text)
-        self.trouble: Trouble = {"kind": kind, "function": function, "text": text}
-        if quantity:
-            self.trouble["quantity"] = quantity
-
-
-def _malformed(function: str, text: str) -> TroubleError:
-    return TroubleError("malformed", function, text)
 
 
 class Sigma:
@@ -157,8 +146,8 @@ class Harness:
         self.module: ModuleType | None = None
         self.failed: Trouble | None = None
         self.skip: Collection[str] = ()  # the functions that are not to be called
-        self.by_part = False
-        self.ends: dict[str, bool] = {}  # whether what was too short or too long fitted at its end
+        self.by_part = False  # how what is returned is read: see `Form`
+        self.ends: dict[str, bool] = {}
         try:
             self.module = _load(path)
         except TroubleError as e:
@@ -195,8 +184,7 @@ class Attempt:
 
     def __init__(self, harness: Harness, p: Problem, sigma: Sequence[Activation]) -> None:
         self.harness, self.p, self.L = harness, p, p.depth
-        self.troubles: list[Trouble] = []
-        self.plain: set[str] = set()  # the quantities that are returned as nested lists
+        self.form = Form(harness.by_part, p.dtype, harness.ends)
         L = self.L
         self.W, self.X, self.Y = [p.W[l].copy() for l in range(1, L + 1)], p.X.copy(), p.Y.copy()
         if p.bias:
@@ -220,10 +208,10 @@ class Attempt:
             else:
                 A, Z = self.with_units(given.A), [self.X, *self.with_units(given.Z)]
         except TroubleError as e:
-            self.troubles.append(e.trouble)
-            return {**answer, "troubles": self.troubles, "wants": True}
-        if self.harness.by_part and not all(np.isfinite(M).all() for M in (*A, *Z)):
-            return {**answer, "troubles": self.troubles, "wants": True}
+            self.form.troubles.append(e.trouble)
+            return {**answer, "troubles": self.form.troubles, "wants": True}
+        if self.form.by_part and not all(np.isfinite(M).all() for M in (*A, *Z)):
+            return {**answer, "troubles": self.form.troubles, "wants": True}
         try:
             delta, dW = self.backward(A, Z)
             answer["dW"] = self.units(dW)
@@ -232,37 +220,29 @@ class Attempt:
             if callable(getattr(self.harness.module, "update", None)):
                 answer["W_new"] = self.units(self.updated(dW))
         except TroubleError as e:
-            self.troubles.append(e.trouble)
-        return {**answer, "troubles": self.troubles}
-
-    def wrong(self, function: str, q: str, text: str, kind: str = "malformed") -> None:
-        """Something about a quantity is not as it should be. Raises TroubleError, or tells the first."""
-        if not self.harness.by_part:
-            raise _malformed(function, text)
-        e = TroubleError(kind, function, text, q)
-        if (kind, q) not in [(t["kind"], t.get("quantity")) for t in self.troubles]:
-            self.troubles.append(e.trouble)
+            self.form.troubles.append(e.trouble)
+        return {**answer, "troubles": self.form.troubles}
 
     def forward(self) -> tuple[list[Floats], list[Floats]]:
         """A_1 … A_L and Z_0 … Z_L, by the file's forward_pass(W, X, sigma)."""
         name, L = "forward_pass", self.L
         returned = self.called(name, {"W": self.W, "X": self.X}, self.sigma)
         if not isinstance(returned, (tuple, list)) or len(returned) != 2:
-            raise _malformed(name, f"returned {_described(returned)}; expected (A, Z).")
+            raise malformed(name, f"returned {described(returned)}; expected (A, Z).")
         if [len(x) if isinstance(x, (list, tuple)) else -1 for x in returned] == [L + 1, L]:
             for q in ("A", "Z"):
                 text = "returned Z and A, it seems, the other way round; expected (A, Z)."
-                self.wrong(name, q, text, "form")
+                self.form.wrong(name, q, text, "form")
             returned = returned[::-1]
-        A = self.layers(name, "A", returned[0], self.like_A, f"[A_1, …, A_{L}]")
-        Z = self.layers(name, "Z", returned[1], self.like_Z, f"[Z_0, …, Z_{L}], Z_0 = X")
+        A = self.form.layers(name, "A", returned[0], self.like_A, f"[A_1, …, A_{L}]")
+        Z = self.form.layers(name, "Z", returned[1], self.like_Z, f"[Z_0, …, Z_{L}], Z_0 = X")
         if not np.array_equal(Z[0], self.X):
             text = "returned Z_0 that is not X; expected X itself, as it was given."
-            self.wrong(name, "Z", text, "form")
+            self.form.wrong(name, "Z", text, "form")
             Z[0] = self.X
         for l in range(1, L) if self.p.bias else ():
             if np.isfinite(Z[l]).all() and (Z[l][:, -1] != 1).any():
-                self.wrong(
+                self.form.wrong(
                     name,
                     "Z",
                     f"returned Z_{l} whose last unit, the constant one, is not 1; expected σ(A_{l}) as σ "
@@ -281,125 +261,45 @@ class Attempt:
         delta, dW = None, self.called(name, given, self.sigma, self.loss)
         if isinstance(dW, (tuple, list)) and len(dW) == 2 and _are_delta_and_dW(*dW):
             delta, dW = dW
-            shapes = [[_shape(M) for M in _entries(layers)] for layers in (delta, dW)]
+            shapes = [[shape_of(M) for M in _entries(layers)] for layers in (delta, dW)]
             if shapes == [self.like_W, self.like_A] != [self.like_A, self.like_W]:
                 for q in ("dW", "delta"):
                     text = "returned dW and delta, it seems, the other way round; expected (delta, dW)."
-                    self.wrong(name, q, text, "form")
+                    self.form.wrong(name, q, text, "form")
                 delta, dW = dW, delta
-        gradients = self.layers(name, "dW", dW, self.like_W, f"[∂L/∂W_1, …, ∂L/∂W_{L}]")
+        gradients = self.form.layers(name, "dW", dW, self.like_W, f"[∂L/∂W_1, …, ∂L/∂W_{L}]")
         if delta is None:
             return None, gradients
-        return self.layers(name, "delta", delta, self.like_A, f"[δ_1, …, δ_{L}]"), gradients
+        return self.form.layers(name, "delta", delta, self.like_A, f"[δ_1, …, δ_{L}]"), gradients
 
     def updated(self, dW: list[Floats]) -> list[Floats]:
         """W_l − α ∂L/∂W_l, by the file's own update(W, dW, alpha)."""
         returned = self.called("update", {"W": self.W, "dW": dW}, self.p.alpha)
-        return self.layers("update", "W_new", returned, self.like_W, f"[W_1, …, W_{self.L}]")
+        return self.form.layers("update", "W_new", returned, self.like_W, f"[W_1, …, W_{self.L}]")
 
     def called(self, name: str, given: Arguments, *more: object) -> object:
         """What a function of the file returns, given copies and `more`. Nested lists are given as the file
         returned them, and as arrays if it cannot go on from them."""
         lists = {
-            k: [M.tolist() if k in self.plain else np.array(M) for M in _listed(v)]
+            k: [M.tolist() if k in self.form.plain else np.array(M) for M in _listed(v)]
             for k, v in given.items()
         }
         arguments = {k: lists[k] if isinstance(v, list) else lists[k][0] for k, v in given.items()}
         try:
             returned = self.harness.called(name, *arguments.values(), *more)
         except TroubleError:
-            if not self.plain & given.keys():
+            if not self.form.plain & given.keys():
                 raise
-            self.plain.clear()
+            self.form.plain.clear()
             return self.called(name, given, *more)
         if changed := next(_changed(given, lists), ""):
-            self.wrong(
+            self.form.wrong(
                 name,
                 "",
                 f"wrote to its input: {changed} is not what it was given. Work on new arrays (or copies).",
                 "note",
             )
         return returned
-
-    def layers(
-        self, name: str, q: str, returned: object, shapes: Sequence[Shape], expected: str
-    ) -> list[Floats]:
-        """The layers of a quantity, checked; NaN for what is missing. Raises TroubleError."""
-        entries = self.entries(name, q, returned, shapes, expected)
-        for l, (M, shape) in enumerate(zip(entries, shapes, strict=True)):
-            if self.harness.by_part:
-                M = self.array(q, M)
-            if wrong := self._wrong(M, shape):
-                self.wrong(name, q, f"returned {q}_{l + _first_layer(q)} {wrong}")
-                M = np.full(shape, np.nan, self.p.dtype)
-            entries[l] = M
-        return entries
-
-    def array(self, q: str, M: Any) -> Any:
-        """What NumPy takes for an array of numbers, as one of this dtype; all else as it is."""
-        with suppress(Exception):
-            found = np.asarray(M)
-            if found.dtype.kind in "fiu" and type(found) is np.ndarray:
-                self.plain |= {q} if isinstance(M, list) else set()
-                return found.astype(self.p.dtype)
-        return M
-
-    def entries(
-        self, name: str, q: str, returned: object, shapes: Sequence[Shape], expected: str
-    ) -> list[Any]:
-        """One entry for each layer; None for one that is missing. Raises TroubleError."""
-        if isinstance(returned, Mapping):  # keyed by the layer, as in refbp
-            keys = list(range(_first_layer(q), _first_layer(q) + len(shapes)))
-            got = sorted(returned, key=str)
-            if got == sorted(keys, key=str):
-                return [returned[k] for k in keys]
-            text = f"returned {q} with the layers {got}; expected {keys}."
-            self.wrong(name, q, text, "form" if len(got) >= len(keys) else "malformed")
-            if len(got) < len(keys):
-                return [returned.get(k) for k in keys]
-            returned = [returned[k] for k in got]
-        if self.harness.by_part and isinstance(returned, np.ndarray) and returned.ndim == 3:
-            returned = list(returned)
-        if not isinstance(returned, (list, tuple)):
-            what = _described(returned)
-            self.wrong(name, q, f"returned {q} as {what}; expected a list {expected}.")
-            return [None] * len(shapes)
-        if len(returned) == len(shapes):
-            return list(returned)
-        wrong = f"{len(returned)} entries; expected {len(shapes)}: {expected}."
-        complete = len(returned) > len(shapes) or (q == "Z" and len(returned) == len(shapes) - 1)
-        self.wrong(name, q, f"returned {q} with {wrong}", "form" if complete else "malformed")
-        return self.aligned(q, returned, shapes)
-
-    def aligned(self, q: str, returned: Sequence[Any], shapes: Sequence[Shape]) -> list[Any]:
-        """A list that is too short or too long: its beginning or its end, whichever has the shapes.
-
-        Where both have, as it was before; at first the end, since Z_0 and ∂L/∂W_1 are what is forgotten, and
-        what is too much is put in front.
-        """
-        k, m = len(returned), len(shapes)
-        first = [*returned[:m], *[None] * (m - k)]
-        last = [*[None] * (m - k), *returned[max(k - m, 0) :]]
-        fit = [
-            sum(_shape(M) == s for M, s in zip(some, shapes, strict=True)) for some in (first, last)
-        ]
-        if fit[0] != fit[1]:
-            self.harness.ends[q] = fit[1] > fit[0]
-        return last if self.harness.ends.get(q, True) else first
-
-    def _wrong(self, M: object, shape: Shape) -> str:
-        """What is wrong with the form of one matrix; "" where nothing is."""
-        if M is None and self.harness.by_part:
-            return "as None, or not at all."
-        if type(M) is not np.ndarray:
-            return f"as {_described(M)}; expected an array of shape {shape}."
-        if M.shape != shape:
-            return f"of shape {M.shape}; expected {shape}."
-        if M.dtype == self.p.dtype:
-            return ""
-        why = ": a NumPy scalar, or an array made without a dtype, makes float64 of what it meets."
-        end = why if M.dtype == np.float64 else "."
-        return f"of dtype {M.dtype}; expected {self.p.dtype}, as given{end}"
 
     def units(self, layers: list[Floats]) -> list[Any]:
         """A_l, Z_l, δ_l, ∂L/∂W_l or W_l, as JSON, without the column of the constant unit."""
@@ -410,10 +310,6 @@ class Attempt:
         """A_l or Z_l with the column of the constant unit."""
         L, bias = self.L, self.p.bias
         return [with_ones(M) if bias and l < L else M for l, M in sorted(layers.items())]
-
-
-def _first_layer(q: str) -> int:
-    return 0 if q == "Z" else 1
 
 
 def _listed(argument: Floats | list[Floats]) -> list[Floats]:
@@ -427,7 +323,7 @@ def _changed(given: Arguments, copies: Mapping[str, list[Any]]) -> Iterator[str]
         if len(before) != len(after):
             yield k
             continue
-        for l, (M, was) in enumerate(zip(after, before, strict=True), start=_first_layer(k)):
+        for l, (M, was) in enumerate(zip(after, before, strict=True), start=first_layer(k)):
             with suppress(Exception):
                 if np.asarray(M, was.dtype).tobytes() == was.tobytes():
                     continue
@@ -449,23 +345,6 @@ def _entries(layers: object) -> list[object]:
     if isinstance(layers, Mapping):
         return list(layers.values())
     return list(layers) if isinstance(layers, (list, tuple)) else []
-
-
-def _shape(M: Any) -> Shape | None:
-    """Its shape as an array; None where it has none."""
-    with suppress(Exception):
-        shape: Shape = np.shape(M)
-        return shape
-    return None
-
-
-def _described(x: object) -> str:
-    if isinstance(x, (list, tuple)):
-        return f"a {type(x).__name__} of {len(x)}"
-    if x is None:
-        return "None"
-    kind = type(x).__name__
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def main() -> None:

@@ -205,7 +205,7 @@ HOSTILE = {
     "forks a little bomb": Hostile(
         in_backward("""
             import os, time
-            for _ in range(50):
+            for _ in range(10):
                 if not os.fork():
                     time.sleep(99)
         """),
@@ -318,7 +318,9 @@ APART = {  # as another user; FOLDER is that of the grade
         ALL,
         "",
     ),
-    "becomes root": Hostile(in_backward("import os; os.setuid(0)"), NO_BACKWARD, "PermissionError"),
+    "becomes root": Hostile(
+        in_backward("import os; os.setuid(0)"), NO_BACKWARD, "backward_prop raised"
+    ),
     "has our group": Hostile(
         in_backward("import os; assert 0 not in (os.getgid(), *os.getgroups())"), ALL, ""
     ),

@@ -788,6 +788,7 @@ def test_nothing_of_the_environment_is_handed_down(monkeypatch: pytest.MonkeyPat
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tmp").mkdir()
+    reachable(tmp_path / "tmp")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     assert scores(graded(in_forward("open('left', 'w').write('x')"))) == [1, 1, 1, 1]
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -796,35 +797,14 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 # --- where another user can be chosen -------------------------------------------------------------
 
 
-def _as_root() -> list[str] | None:
-    """A Python that everybody may run, and that finds what this one finds."""
-    site = os.pathsep.join(p for p in sys.path if p)
-    paths = [str(ROOT), *(p for p in site.split(os.pathsep) if p.endswith("site-packages"))]
-    names = (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}")
-    for name in names if os.geteuid() == 0 else ():
-        if Path(name).exists():
-            command = [
-                "env",
-                f"PYTHONPATH={os.pathsep.join(paths)}",
-                name,
-                "-P",
-                "-m",
-                "conformance",
-                "grade",
-            ]
-            done = subprocess.run(
-                [*command, str(ROOT / "examples/student.py")], capture_output=True, text=True
-            )
-            if "as a user of its own" in done.stdout:
-                return command
-    return None
-
-
 @pytest.fixture(scope="module")
 def apart() -> Callable[..., Grade]:
     """Grade a source in a process that is another user's."""
-    command = _as_root()
-    if command is None:
+    command = [sys.executable, "-P", "-m", "conformance", "grade"]
+    done = subprocess.run(
+        [*command, str(ROOT / "examples/student.py")], capture_output=True, text=True
+    )
+    if os.geteuid() or "as a user of its own" not in done.stdout:
         pytest.skip("this is not root, or no Python here may be run by another user")
 
     def graded_apart(source: str, folder: Path) -> Grade:
@@ -835,7 +815,7 @@ def apart() -> Callable[..., Grade]:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         found: Grade = json.loads((folder / "grade.json").read_text())
-        assert found["isolation"] == "a process of its own, as a user of its own"
+        assert found["isolation"].startswith("a process of its own, as a user of its own")
         return found
 
     return graded_apart

@@ -19,6 +19,7 @@ __all__: list[str] = []
 
 FORMATS = ("gradescope", "json", "text")
 HINTS = ("none", "where", "what")
+ISOLATION = ("auto", "none")
 
 
 @main.command()
@@ -40,6 +41,12 @@ HINTS = ("none", "where", "what")
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, not here."
 )
 @click.option(
+    "--isolation",
+    type=click.Choice(ISOLATION),
+    default="auto",
+    help="none: run the file as this user, even if that is root (auto).",
+)
+@click.option(
     "--package",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -51,6 +58,7 @@ def grade(
     form: str,
     hints: str | None,
     output: Path | None,
+    isolation: str,
     package: Path | None,
 ) -> None:
     """Grade STUDENT, a file with forward_pass and backward_prop, or the folder that it was handed in in.
@@ -69,8 +77,10 @@ def grade(
         raise RefusedError("there is nothing to grade: expected STUDENT.py, or --package DIR.")
     _may_be_written(output, student, rubric_path)
     with ending_in_order():
-        text = _written(_graded(student, rubric, hints or ""), form)
-    deliver("grade", text, output, document=form != "text")
+        made = _graded(student, rubric, hints or "", isolation)
+    deliver("grade", _written(made, form), output, document=form != "text")
+    for flag in made["flags"]:
+        echo(f"for the grader alone: {flag}", err=True)
 
 
 def _may_be_written(output: Path | None, *inputs: Path | None) -> None:
@@ -80,7 +90,7 @@ def _may_be_written(output: Path | None, *inputs: Path | None) -> None:
         raise FileError(f"cannot write {output}: it is one of the files that are read.")
 
 
-def _graded(student: Path, rubric: Rubric, hints: str) -> Grade:
+def _graded(student: Path, rubric: Rubric, hints: str, isolation: str) -> Grade:
     """The grade of a file, or of the one file of its name in a folder; a grade of 0 where there is none."""
     from conformance.commands.grading.grade import grade as graded
     from conformance.commands.grading.grade import nothing
@@ -95,7 +105,7 @@ def _graded(student: Path, rubric: Rubric, hints: str) -> Grade:
             f"cannot read {student}: {e.strerror or e}; expected a Python file with forward_pass and "
             "backward_prop."
         ) from e
-    return graded(file, rubric, hints)
+    return graded(file, rubric, hints, isolation)
 
 
 def _written(grade: Grade, form: str) -> str:

@@ -21,7 +21,7 @@ def gradescope(g: Grade) -> dict[str, object]:
         "test_name_format": "text",
         "visibility": "visible",
         "stdout_visibility": "hidden",
-        "extra_data": {"isolation": g["isolation"]},
+        "extra_data": {"isolation": g["isolation"], "flags": g["flags"]},  # students do not see it
         "tests": [_row(i, t) for i, t in enumerate(g["tests"], start=1)],
     }
 

@@ -23,6 +23,7 @@ from conformance.commands.grading.steps import (
     twin_of,
 )
 from conformance.commands.grading.submission import File, Submission
+from conformance.commands.grading.suspicions import suspicions
 from conformance.model.results import SYMBOLS
 from conformance.tools.plain import without_sequences
 from conformance.tools.trouble import RefusedError, to_install
@@ -80,6 +81,7 @@ class Grade(TypedDict):
     hints: str
     isolation: str
     seconds: float
+    flags: list[str]  # for the grader alone: what in the file is not needed to do the work
     notes: list[str]  # shown to the student with any hints, `none` too
     remarks: list[str]  # what counts as right: steps that lose digits, inputs that are written to
     printed: str  # the end of what it printed for the first network for which it printed anything
@@ -88,8 +90,11 @@ class Grade(TypedDict):
     networks: list[Network]
 
 
-def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
-    """The grade of a file, whatever it does. Raises RefusedError for what this machine lacks."""
+def grade(file: File, rubric: Rubric, hints: str = "", isolation: str = "auto") -> Grade:
+    """The grade of a file, whatever it does. Raises RefusedError for what this machine lacks.
+
+    `isolation`: "auto", or "none" where the file may run as root.
+    """
     for name in rubric.allow:
         if find_spec(name) is None:
             raise RefusedError(
@@ -98,12 +103,12 @@ def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
     begun = time.monotonic()
     wanted = {case: None for t in _visible_first(rubric) for case in t.cases}
     update = any("W_new" in t.quantities for t in rubric.tests)
-    with Submission.of(file, rubric) as submission:
+    with Submission.of(file, rubric, isolation) as submission:
         asking = Asking(submission, rubric.seconds, rubric.total_seconds, update)
         answers = asking.all(wanted)
         stuck = {c: twin_of(c) for c, a in answers.items() if a.stuck}
         twins = asking.all(dict.fromkeys(stuck.values()))
-        isolation = submission.isolation
+        apart = submission.isolation
     judged_twins = {case: judged(case, answer) for case, answer in twins.items()}
     judged_cases = {
         case: judged(case, answer, judged_twins[stuck[case]] if case in stuck else None)
@@ -111,7 +116,8 @@ def grade(file: File, rubric: Rubric, hints: str = "") -> Grade:
     }
     made = _graded(rubric, hints or rubric.hints, judged_cases)
     notes = [_in_words(asking.dead)] if asking.dead else []
-    made["isolation"], made["seconds"] = isolation, round(time.monotonic() - begun, 2)
+    made["isolation"], made["seconds"] = apart, round(time.monotonic() - begun, 2)
+    made["flags"] = suspicions(file.data, rubric.allow)
     made["file"] = without_sequences(file.name, 100)
     made["notes"] = [without_sequences(n, 600) for n in notes]
     return _closed(made)
@@ -149,6 +155,7 @@ def _graded(rubric: Rubric, hints: str, judged_cases: Mapping[Case, Judged]) -> 
         hints=hints,
         isolation="",
         seconds=0.0,
+        flags=[],
         notes=[],
         remarks=list(dict.fromkeys(text for j in seen for text in _remarks(j))),
         printed=next((j.printed for j in seen if j.printed), ""),

@@ -154,8 +154,11 @@ def _about() -> dict[str, str]:
 
 
 def _pins(names: Iterable[str]) -> str:
-    """The version of everything that `names` need and that is installed here, as pip's constraints: the
-    autograder judges with what it was tried with. A local part (2.13.0+cpu) is left out: an index has its own."""
+    """The versions of what `names` need and is installed here, as pip's constraints.
+
+    The autograder judges with what it was tried with. A local part (2.13.0+cpu) is left out: each index has
+    its own.
+    """
     pins: dict[str, str] = {}
     ahead = list(names)
     while ahead:
@@ -169,7 +172,7 @@ def _pins(names: Iterable[str]) -> str:
         for requirement in requires(name) or []:
             if "extra ==" not in requirement or _of_extra(requirement):
                 ahead.append(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
-    del pins["refbp"]
+    pins.pop("refbp", None)
     return "".join(f"{name}=={pins[name]}\n" for name in sorted(pins))
 
 

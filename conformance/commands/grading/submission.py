@@ -3,6 +3,9 @@
 If the grader is root, that process runs as a user number that nobody else has, in none of the grader's
 groups: it cannot reach the grader, its files or its results, and is ended with everything that it started.
 Otherwise it runs as the same user, with only a process and a session of its own: see docs/grading.md.
+
+Python finds there its own library, NumPy, and a copy of the few modules that ask the file (`HARNESS`): σ, σ',
+the losses, and how JSON is read. No procedure of refbp is among them.
 """
 
 from __future__ import annotations
@@ -18,19 +21,32 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from conformance.commands.grading.rubric import Rubric
-from conformance.implementations.student import ENVIRONMENT, PROCESS, Student
+from conformance.implementations.student import ENVIRONMENT, HARNESS, Student
 from conformance.model.problem import Problem
 from conformance.tools.child import Child, Limits
+from conformance.tools.trouble import RefusedError
 
 __all__ = ["Submission", "SubmissionError", "find", "opened"]
 
 MOST = 2**20  # bytes of a student's file
 PROCESSES = 64  # of a user of its own, threads counted
 FILE_SIZE = 2**26  # bytes of a file that it writes, what it prints included
-HANDED_DOWN = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH")
+HANDED_DOWN = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+OFFLINE = ("unshare", "--user", "--map-current-user", "--net")  # where the system allows it
+START = """import sys
+sys.path += {more!r}
+from conformance.implementations.student_process import main
+main()
+"""
+ISOLATED = (
+    "-I",
+    "-S",
+    "-B",
+)  # no variable of the environment, no site-packages, nothing left behind
 OF_ITS_OWN = range(61184, 65520)  # user numbers that no distribution gives to a person or a service
 
 # Sets the limits, then runs the command. The kernel ends it first when memory runs out. The shell stays as
@@ -102,22 +118,28 @@ def _free_user() -> int | None:
     return random.SystemRandom().choice([u for u in OF_ITS_OWN if u not in taken])
 
 
-def _as(user: int, command: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Run a short command of ours as that user; whether it exits with 0."""
+def _as(user: int | None, command: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Run a short command of ours as that user, or this one; whether it exits with 0."""
     try:
         done = subprocess.run(
-            command, user=user, group=user, extra_groups=[], env=env, cwd="/", timeout=60,
-            stdin=subprocess.DEVNULL, capture_output=True,
+            command, user=user, group=user, extra_groups=None if user is None else [], env=env,
+            cwd="/", timeout=60, stdin=subprocess.DEVNULL, capture_output=True,
         )  # fmt: skip
     except (OSError, ValueError, subprocess.SubprocessError):
         return False
     return done.returncode == 0
 
 
-def _may_run(user: int, env: Mapping[str, str], path: Path) -> bool:
-    """Whether Python, NumPy, refbp and the file can be read by that user."""
-    code = "import sys, numpy, refbp, conformance.model.exchange; [open(p) for p in sys.argv[1:]]"
-    return _as(user, [sys.executable, "-P", "-c", code, str(PROCESS), str(path)], env)
+def _python(user: int | None, folder: Path, path: Path) -> str:
+    """A Python of this version with which that user can import NumPy and read the file; else ""."""
+    if user is None:
+        return sys.executable
+    code = "import sys; sys.path.append(sys.argv[1]); import numpy; open(sys.argv[2])"
+    for name in (sys.executable, f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}"):
+        command = [name, *ISOLATED, "-c", code, str(folder / "harness"), str(path)]
+        if _as(user, command, _environment(folder / "home")):
+            return name
+    return ""
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -127,15 +149,44 @@ def _environment(home: Path) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **kept, **ENVIRONMENT, **own}
 
 
-def _user(file: File, folder: Path) -> int | None:
-    """Lay out the folder. Returns the user that the file runs as; None for the user of this process."""
+def _harness(folder: Path, allow: Sequence[str]) -> None:
+    """Copy what runs the file into the folder `harness`, and link NumPy there."""
+    top = folder / "harness"
+    for name in HARNESS:
+        package, _, rest = name.partition("/")
+        source = Path(_origin(package)).parent / rest
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        for above in (top / name).relative_to(top).parents[:-1]:
+            (top / above / "__init__.py").touch()
+        shutil.copyfile(source, top / name)
+    (top / "numpy").symlink_to(Path(_origin("numpy")).parent, target_is_directory=True)
+    more = [str(Path(_origin(name)).parents[1]) for name in allow]
+    (top / "__main__.py").write_text(START.format(more=list(dict.fromkeys(more))))
+
+
+def _origin(package: str) -> str:
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RefusedError(f"{package} is not installed as files; expected a folder.")
+    return spec.origin
+
+
+def _user(file: File, folder: Path, isolation: str) -> tuple[int | None, str]:
+    """Lay out the folder. Returns the user that the file runs as, None for that of this process, and its
+    Python. Raises RefusedError where the file would run as root, unless `isolation` is "none"."""
     _put(file, folder)
     home = folder / "home"
-    user = _free_user()
-    if user is None or not _may_run(user, _environment(home), folder / file.name):
-        return None
-    os.chown(home, user, user)
-    return user
+    user = _free_user() if isolation != "none" else None
+    python = _python(user, folder, folder / file.name)
+    if not python or (user is None and os.geteuid() == 0 and isolation != "none"):
+        raise RefusedError(
+            f"this is root, and no other user can read Python, NumPy and {folder.parent}: the file would run "
+            "as root. Have them where others may read them (not under /root), or grade as another user; or "
+            "give --isolation none if you trust the file."
+        )
+    if user is not None:
+        os.chown(home, user, user)
+    return user, python
 
 
 def _put(file: File, folder: Path) -> None:
@@ -170,26 +221,36 @@ def _unreadable() -> Iterator[None]:
 class Submission(Student):
     """A student's file as an implementation. Made by `Submission.of`."""
 
-    def __init__(self, file: File, rubric: Rubric, folder: Path, user: int | None) -> None:
+    def __init__(
+        self, file: File, rubric: Rubric, folder: Path, user: int | None, python: str, offline: bool
+    ) -> None:
         path = folder / file.name
-        super().__init__(str(path), guarded=True)
-        self.file, self.path, self.user = file, path, user
+        super().__init__(str(path))
+        self.file, self.path, self.user, self.offline = file, path, user, offline
         home = folder / "home"
         limits = Limits(rubric.seconds, rubric.memory_mib * 2**20, user)
         apart = ["/bin/sh", "-c", GUARDIAN, "sh", str(FILE_SIZE // 512)]
         number = str(PROCESSES if user is not None else 0)
         allowed = [f"--allow={name}" for name in _with_parts(rubric.allow)]
-        command = [*apart, number, *self.command, *allowed]
+        ours = [python, *ISOLATED, str(folder / "harness"), str(path), "--guarded"]
+        command = [*apart, number, *(OFFLINE if offline else ()), *ours, *allowed]
         self.child = Child(command, limits, _environment(home), cwd=home, alone=True)
 
     @staticmethod
     @contextmanager
-    def of(file: File, rubric: Rubric) -> Iterator[Submission]:
-        """A copy in a temporary folder. Afterwards the folder and every process that it started are gone."""
+    def of(file: File, rubric: Rubric, isolation: str = "auto") -> Iterator[Submission]:
+        """A copy in a temporary folder. Afterwards the folder and every process that it started are gone.
+
+        Raises RefusedError where the file would run as root, unless `isolation` is "none".
+        """
         with tempfile.TemporaryDirectory(prefix="graded-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             folder.chmod(0o755)
-            submission = Submission(file, rubric, folder, _user(file, folder))
+            _harness(folder, rubric.allow)
+            user, python = _user(file, folder, isolation)
+            env = _environment(folder / "home")
+            offline = isolation != "none" and _as(user, [*OFFLINE, "true"], env)
+            submission = Submission(file, rubric, folder, user, python, offline)
             try:
                 with _unreadable():
                     yield submission
@@ -199,9 +260,8 @@ class Submission(Student):
     @property
     def isolation(self) -> str:
         """How far it is apart from the grader, in words for the teacher."""
-        if self.user is not None:
-            return "a process of its own, as a user of its own"
-        return "a process of its own, as the user of the grader"
+        user = "the user of the grader" if self.user is None else "a user of its own"
+        return f"a process of its own, as {user}, {'without' if self.offline else 'with'} network"
 
     def ready(self, problem: Problem, seconds: float) -> None:
         """Before each network: restore the copy, and limit the time and the size of the answer."""

@@ -29,4 +29,5 @@ PINS="$SOURCE/refbp-src/constraints.txt" # the versions that this was made and t
   echo "The versions in $PINS cannot be installed with $("$found" --version). Make the zip anew with a Python like it: conformance grade --package" >&2
   exit 1
 }
-chmod -R go+rX "$HOME_OF_PYTHON" # the student's file runs as another user
+chmod -R go+rX "$HOME_OF_PYTHON" # the student's file runs as another user,
+chmod -R go-rwx "$HOME_OF_PYTHON"/lib/python*/site-packages/{refbp,conformance} # who is to write the procedures

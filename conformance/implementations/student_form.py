@@ -1,0 +1,165 @@
+"""How the layers of a quantity are read from what a student's function returned.
+
+In one of two ways. Strictly: the first thing that is not as it should be is raised. `by_part`: it is told, a
+part that is missing or misshapen is NaN, and the other parts stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from conformance.model.problem import Floats
+
+__all__ = [
+    "Form",
+    "Shape",
+    "Trouble",
+    "TroubleError",
+    "described",
+    "first_layer",
+    "malformed",
+    "shape_of",
+]
+
+Trouble = dict[str, str]
+"""What went wrong: {"kind", "function", "text"}; of one quantity alone, "quantity" too. Of the kind "form":
+all of it is there, in another form than was asked for. Of the kind "note": it is as it was asked for."""
+Shape = tuple[int, ...]
+
+
+class TroubleError(Exception):
+    """What a procedure did instead of what it should."""
+
+    def __init__(self, kind: str, function: str, text: str, quantity: str = "") -> None:
+        super().__init__(text)
+        self.trouble: Trouble = {"kind": kind, "function": function, "text": text}
+        if quantity:
+            self.trouble["quantity"] = quantity
+
+
+def malformed(function: str, text: str) -> TroubleError:
+    return TroubleError("malformed", function, text)
+
+
+class Form:
+    """The form of what is returned for one problem. `ends`: for each quantity, whether a list of it that was too
+    short or too long fitted at its end, which is kept from problem to problem."""
+
+    def __init__(self, by_part: bool, dtype: np.dtype[Any], ends: dict[str, bool]) -> None:
+        self.by_part, self.dtype, self.ends = by_part, dtype, ends
+        self.troubles: list[Trouble] = []
+        self.plain: set[str] = set()  # the quantities that are returned as nested lists
+
+    def wrong(self, function: str, q: str, text: str, kind: str = "malformed") -> None:
+        """Something about a quantity is not as it should be. Raises TroubleError, or tells the first."""
+        if not self.by_part:
+            raise malformed(function, text)
+        e = TroubleError(kind, function, text, q)
+        if (kind, q) not in [(t["kind"], t.get("quantity")) for t in self.troubles]:
+            self.troubles.append(e.trouble)
+
+    def layers(
+        self, name: str, q: str, returned: object, shapes: Sequence[Shape], expected: str
+    ) -> list[Floats]:
+        """The layers of a quantity, checked; NaN for what is missing. Raises TroubleError."""
+        entries = self.entries(name, q, returned, shapes, expected)
+        for l, (M, shape) in enumerate(zip(entries, shapes, strict=True)):
+            if self.by_part:
+                M = self.array(q, M)
+            if wrong := self._wrong(M, shape):
+                self.wrong(name, q, f"returned {q}_{l + first_layer(q)} {wrong}")
+                M = np.full(shape, np.nan, self.dtype)
+            entries[l] = M
+        return entries
+
+    def array(self, q: str, M: Any) -> Any:
+        """What NumPy takes for an array of numbers, as one of this dtype; all else as it is."""
+        with suppress(Exception):
+            found = np.asarray(M)
+            if found.dtype.kind in "fiu" and type(found) is np.ndarray:
+                self.plain |= {q} if isinstance(M, list) else set()
+                return found.astype(self.dtype)
+        return M
+
+    def entries(
+        self, name: str, q: str, returned: object, shapes: Sequence[Shape], expected: str
+    ) -> list[Any]:
+        """One entry for each layer; None for one that is missing. Raises TroubleError."""
+        if isinstance(returned, Mapping):  # keyed by the layer, as in refbp
+            keys = list(range(first_layer(q), first_layer(q) + len(shapes)))
+            got = sorted(returned, key=str)
+            if got == sorted(keys, key=str):
+                return [returned[k] for k in keys]
+            text = f"returned {q} with the layers {got}; expected {keys}."
+            self.wrong(name, q, text, "form" if len(got) >= len(keys) else "malformed")
+            if len(got) < len(keys):
+                return [returned.get(k) for k in keys]
+            returned = [returned[k] for k in got]
+        if self.by_part and isinstance(returned, np.ndarray) and returned.ndim == 3:
+            returned = list(returned)
+        if not isinstance(returned, (list, tuple)):
+            what = described(returned)
+            self.wrong(name, q, f"returned {q} as {what}; expected a list {expected}.")
+            return [None] * len(shapes)
+        if len(returned) == len(shapes):
+            return list(returned)
+        wrong = f"{len(returned)} entries; expected {len(shapes)}: {expected}."
+        complete = len(returned) > len(shapes) or (q == "Z" and len(returned) == len(shapes) - 1)
+        self.wrong(name, q, f"returned {q} with {wrong}", "form" if complete else "malformed")
+        return self.aligned(q, returned, shapes)
+
+    def aligned(self, q: str, returned: Sequence[Any], shapes: Sequence[Shape]) -> list[Any]:
+        """A list that is too short or too long: its beginning or its end, whichever has the shapes.
+
+        Where both have, as it was before; at first the end, since Z_0 and ∂L/∂W_1 are what is forgotten, and
+        what is too much is put in front.
+        """
+        k, m = len(returned), len(shapes)
+        first = [*returned[:m], *[None] * (m - k)]
+        last = [*[None] * (m - k), *returned[max(k - m, 0) :]]
+        fit = [
+            sum(shape_of(M) == s for M, s in zip(some, shapes, strict=True))
+            for some in (first, last)
+        ]
+        if fit[0] != fit[1]:
+            self.ends[q] = fit[1] > fit[0]
+        return last if self.ends.get(q, True) else first
+
+    def _wrong(self, M: object, shape: Shape) -> str:
+        """What is wrong with the form of one matrix; "" where nothing is."""
+        if M is None and self.by_part:
+            return "as None, or not at all."
+        if type(M) is not np.ndarray:
+            return f"as {described(M)}; expected an array of shape {shape}."
+        if M.shape != shape:
+            return f"of shape {M.shape}; expected {shape}."
+        if M.dtype == self.dtype:
+            return ""
+        why = ": a NumPy scalar, or an array made without a dtype, makes float64 of what it meets."
+        end = why if M.dtype == np.float64 else "."
+        return f"of dtype {M.dtype}; expected {self.dtype}, as given{end}"
+
+
+def first_layer(q: str) -> int:
+    return 0 if q == "Z" else 1
+
+
+def shape_of(M: Any) -> Shape | None:
+    """Its shape as an array; None where it has none."""
+    with suppress(Exception):
+        shape: Shape = np.shape(M)
+        return shape
+    return None
+
+
+def described(x: object) -> str:
+    if isinstance(x, (list, tuple)):
+        return f"a {type(x).__name__} of {len(x)}"
+    if x is None:
+        return "None"
+    kind = type(x).__name__
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
