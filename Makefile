@@ -2,9 +2,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := torch==2.13.0
+TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extensions
+# Everything is installed by the hashes of constraints.txt, but for torch, and CUDA's packages where torch needs them:
+# an index has a build of its own of each version, for the CPU or for CUDA.
 unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would each compile every module anew
 
-.PHONY: help setup conformance faults test test-all docs screens check bench checkers mutants sensitivity accuracy clean
+.PHONY: help setup constraints conformance faults test test-all docs screens check bench checkers mutants sensitivity accuracy oldest clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -14,9 +19,16 @@ setup: .venv/installed ## create .venv and install the pinned versions; the othe
 .venv/installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; this is %d.%d. Name one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) --require-hashes --no-deps --only-binary :all: -r constraints.txt
+	$(PIP) $(TORCH)
+	$(PIP) --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
 	@touch $@
+
+constraints: setup ## resolve constraints.txt for every Python and platform, with hashes; UPGRADE=--upgrade takes the newest
+	printf '%s\n' $(TORCH_NEEDS) | $(BIN)/uv pip compile pyproject.toml - --universal --python-version 3.11 $(UPGRADE) \
+	  --extra conformance --extra jax --extra fuzz --extra test --extra docs --extra tools --generate-hashes --quiet \
+	  --no-emit-index-url --no-annotate --custom-compile-command 'make constraints' --output-file constraints.txt
 
 conformance: setup ## judge every implementation; writes reports/conformance.html and .json
 	@mkdir -p reports
@@ -56,7 +68,6 @@ checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd;
 	$(BIN)/python benchmarks/checkers.py --write
 
 mutants: setup ## mutation testing of what verdicts rest on; fails where a mutant survives that mutants.toml does not list
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mutmut
 	$(BIN)/python benchmarks/mutants.py
 
 sensitivity: setup ## the smallest relative error that each gate would see
@@ -69,7 +80,6 @@ reports/conformance.html:
 	$(MAKE) conformance
 
 docs: setup reports/faults.html reports/conformance.html ## the documentation site, with handouts, the audit and reports, in site/
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs-material 'mkdocstrings[python]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@mkdir -p site/reports
 	$(BIN)/conformance handout --all site/handouts
@@ -93,6 +103,10 @@ screens: setup ## look at the site with Chromium: a picture of each page in repo
 
 accuracy: setup ## measure what each σ and σ' loses, beside what accuracy.toml says
 	$(BIN)/python -m conformance.judge.measure
+
+OTHERS := $(foreach v,3.12 3.13,$(shell command -v python$(v) 2>/dev/null))
+oldest: setup ## the quick profile with the oldest versions declared, and on other Pythons: OTHERS='python3.12 python3.13'
+	$(BIN)/python tests/meta/oldest.py $(OTHERS)
 
 clean: ## remove what was made, .venv too
 	rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache htmlcov .coverage .coverage.* reports/conformance.html reports/conformance.json reports/faults.html reports/faults.json

@@ -59,7 +59,10 @@ def test_the_wheel_needs_numpy_alone(wheel: Path) -> None:
     assert metadata["License-Expression"] == "BSD-3-Clause"
     assert metadata["Requires-Python"] == ">=3.11"
     assert "conformance = conformance.__main__:main" in scripts
-    assert any(n.endswith("LICENSE") for n in names)
+    assert {n for n in names if "/licenses/" in n} == {
+        f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE",
+    }  # fmt: skip
+    assert not metadata.get_all("Project-URL")  # there is none yet
 
 
 def test_the_wheel_holds_all_that_is_not_python_too(wheel: Path) -> None:
