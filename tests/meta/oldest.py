@@ -2,10 +2,10 @@
 
     .venv/bin/python tests/meta/oldest.py [PYTHON …]
 
-Each environment is made anew in .venv/others by uv, from a wheel of this checkout: one with the lowest version
-of each direct requirement, and for each PYTHON that is named one with the pinned versions. It ends with 0 where
-each judges refbp, torch and JAX as it should; 1 where something deviates that is not in `KNOWN`; 2 where one
-cannot be made, or cannot run.
+Each environment is made anew in .venv/others by uv, from a wheel of this checkout: one with the lowest
+version of each direct requirement, and for each PYTHON that is named one with the pinned versions. It ends
+with 0 where each judges refbp, torch and JAX as it should; 1 where something deviates that is not in `KNOWN`;
+2 where one cannot be made, or cannot run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UV = [sys.executable, "-m", "uv"]
 EXTRAS = f"{ROOT}[conformance,torch,jax,fuzz]"
 
 KNOWN = {("oldest", "torch-cpu", "hardswish")}
-"""What deviates rightly: torch 2.4 takes hardswish' at ±3 from within, −1/2 and 3/2; later ones have 0 and 1."""
+"""What deviates rightly: hardswish' at ±3 is −1/2 and 3/2 in torch 2.4, as within; later 0 and 1."""
 
 
 def installs(python: str) -> Iterator[list[str]]:
