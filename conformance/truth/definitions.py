@@ -2,7 +2,8 @@
 
 An activation is one row: its pieces (one formula each, on Taylor balls) and the points between them.
 Derivatives are not written down anywhere: the formula, evaluated at a + t to second order, gives
-σ(a), σ'(a) and σ''(a)/2 with a proof, so that no slip in a derivative can hide here.
+σ(a), σ'(a) and σ''(a)/2 with a proof, so that no slip in a derivative can hide here. The same formula is
+evaluated on one ball (`__call__`), or on many numbers at a time (`at_pairs`).
 Where σ has a kink, no mathematics says what σ' is: the row states the convention (the frameworks'
 subgradient choice), and an implementation documented to choose another is a known difference.
 """
@@ -13,9 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from flint import arb, arb_series, fmpq
 
 from conformance.truth.balls import Ball, union
+from conformance.truth.pairs import Pairs
+from conformance.truth.series import Series
 
 __all__ = [
     "ACTIVATIONS",
@@ -28,7 +32,7 @@ __all__ = [
     "loss_at",
 ]
 
-Taylor: TypeAlias = Any  # flint.arb_series to order 2: [σ, σ', σ''/2]
+Taylor: TypeAlias = Any  # flint.arb_series, or Series of Pairs, to order 2: [σ, σ', σ''/2]
 ORDER = 3
 
 
@@ -62,6 +66,39 @@ class Definition:
             return self._piece(0, a)
         return self._combine(a, [self._piece(i, a) for i in self._touched(a)])
 
+    def at_pairs(self, a: Pairs) -> list[Pairs]:
+        """σ, σ' and σ'' at many numbers. Raises UnfitError where the side of a break is not known.
+
+        Of σ and σ' the norm of the errors as well: what is lost at the midpoints, and what the error of a
+        makes of that, by the mean value theorem.
+        """
+        whole = a.in_blocks(self._at_pairs)
+        if a.rad.any():
+            exact = Pairs(a.hi, a.lo, np.zeros(a.shape)).in_blocks(self._at_pairs)
+            for i in range(2):
+                slope = whole[i + 1].size_at_most.max(initial=0)
+                whole[i] = exact[i].with_error(float(slope) * a.norm, whole[i])
+        return whole
+
+    def _at_pairs(self, a: Pairs) -> list[Pairs]:
+        places = {*self.breaks, *map(float, self.kinks)}
+        exact = (a.lo == 0) & (a.rad == 0)
+        at_break = exact & np.isin(a.hi, list(places))
+        passed = sum(
+            ((a - b).positive().astype(np.intp) for b in self.breaks), np.zeros(a.shape, np.intp)
+        )
+        found = [Pairs.exactly(np.zeros(a.shape)) for _ in range(ORDER)]
+        for i, piece in enumerate(self.pieces):
+            if (here := (passed == i) & ~at_break).any():
+                s = piece(Series.at(a[here]))
+                for all_, part in zip(found, (s[0], s[1], s[2] * 2.0), strict=True):
+                    all_[here] = part
+        for b in places:
+            if (here := at_break & (a.hi == b)).any():
+                for all_, ball in zip(found, self(arb(b))[:3], strict=True):
+                    all_[here] = Pairs.of_balls([ball], ())
+        return found
+
     def _touched(self, a: Ball) -> Sequence[int]:
         """The pieces that a may lie in: one, or more where it touches a break."""
         first = sum(1 for b in self.breaks if a > b)
@@ -94,11 +131,21 @@ class Definition:
 
 def lift(x: Taylor, f: Ball, f1: Ball, f2: Ball) -> Taylor:
     """f(x) to second order from f, f' and f'' at x's constant term: the chain rule, once."""
-    return arb_series([f, f1 * x[1], f1 * x[2] + f2 * x[1] * x[1] / 2], ORDER)
+    return _series(x, f, f1 * x[1], f1 * x[2] + f2 * x[1] * x[1] / 2)
+
+
+def _series(x: Taylor, *coefficients: Any) -> Taylor:
+    """One of the kind of x."""
+    if isinstance(x, Series):
+        return x.with_coefficients(*coefficients)
+    return arb_series(list(coefficients), ORDER)
 
 
 def logistic(a: Ball) -> Ball:
     """1/(1 + e^−a), by whichever of its two forms does not overflow."""
+    if isinstance(a, Pairs):
+        e = (-abs(a)).exp()
+        return Pairs.where(a.positive(), 1 / (1 + e), e / (1 + e))
     e = (-abs(a)).exp()
     return 1 / (1 + e) if a.mid() > 0 else e / (1 + e) if a.mid() < 0 else 1 / (1 + (-a).exp())
 
@@ -121,8 +168,15 @@ def expm1(x: Taylor) -> Taylor:
 def softplus(x: Taylor) -> Taylor:
     """log(1 + e^x) = max(x, 0) + log(1 + e^−|x|), by whichever form does not overflow."""
     a, s, t = x[0], logistic(x[0]), logistic(-x[0])
-    value = a + (-a).exp().log1p() if a.mid() > 0 else a.exp().log1p()
-    return lift(x, value, s, s * t)
+    return lift(x, _softplus(a), s, s * t)
+
+
+def _softplus(a: Ball) -> Ball:
+    if isinstance(a, Pairs):
+        size = abs(a)
+        value = (-size).exp().log1p()
+        return Pairs.where(a.positive(), size + value, value)
+    return a + (-a).exp().log1p() if a.mid() > 0 else a.exp().log1p()
 
 
 def normal_cdf(x: Taylor) -> Taylor:
@@ -148,7 +202,7 @@ def _decimal(text: str) -> fmpq:
 
 
 def _constant(c: float) -> Callable[[Taylor], Taylor]:
-    return lambda x: arb_series([arb(c)], ORDER)
+    return lambda x: _series(x, arb(c))
 
 
 def _linear(slope: fmpq | int, at_zero: fmpq | int = 0) -> Callable[[Taylor], Taylor]:
@@ -200,21 +254,31 @@ def _shifted(row: Sequence[Ball]) -> list[Ball]:
     return [(a - top).exp() for a in row]
 
 
-def _softmax(row: Sequence[Ball]) -> list[Ball]:
-    """s_j = exp(a_j) / Σ_k exp(a_k)."""
+def _tops(rows: Pairs) -> Any:
+    return rows.hi.max(axis=-1, keepdims=True)
+
+
+def _softmax(row: Any) -> Any:
+    """s_j = exp(a_j) / Σ_k exp(a_k); of a list of balls, or of the rows of pairs."""
+    if isinstance(row, Pairs):
+        powers = (row - _tops(row)).exp()
+        return powers / powers.sum(-1)
     e = _shifted(row)
     total = sum(e, arb(0))
     return [x / total for x in e]
 
 
-def _log_softmax(row: Sequence[Ball]) -> list[Ball]:
+def _log_softmax(row: Any) -> Any:
     """a_j − log Σ_k exp(a_k)."""
+    if isinstance(row, Pairs):
+        below = row - _tops(row)
+        return below - below.exp().sum(-1).log()
     top = max(row, key=float).mid()
     log = sum(_shifted(row), arb(0)).log()
     return [a - top - log for a in row]
 
 
-ROW_WISE: Mapping[str, Callable[[Sequence[Ball]], list[Ball]]] = {
+ROW_WISE: Mapping[str, Callable[[Any], Any]] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
 }
@@ -223,7 +287,7 @@ ROW_WISE: Mapping[str, Callable[[Sequence[Ball]], list[Ball]]] = {
 def _minus_log(x: Taylor) -> Taylor:
     """−log z, which is +∞ at 0."""
     z = x[0]
-    if z.is_zero():
+    if not isinstance(z, Pairs) and z.is_zero():
         return arb_series([arb("inf"), arb("-inf"), arb("inf")], ORDER)
     return lift(x, -z.log(), -1 / z, 1 / (z * z))
 
@@ -231,7 +295,7 @@ def _minus_log(x: Taylor) -> Taylor:
 def _minus_log1m(x: Taylor) -> Taylor:
     """−log(1 − z)."""
     z, t = x[0], 1 - x[0]
-    if t.is_zero():
+    if not isinstance(t, Pairs) and t.is_zero():
         return arb_series([arb("inf"), arb("inf"), arb("inf")], ORDER)
     return lift(x, -(-z).log1p(), 1 / t, 1 / (t * t))
 

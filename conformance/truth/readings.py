@@ -8,7 +8,9 @@ from one into the next. A piece of which an operand was not given is not judged.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,10 @@ from conformance.truth.balls import (
     working_precision,
 )
 from conformance.truth.definitions import Definition, Point
-from conformance.truth.rounding import DRAWS, Model, Reals, rms, signed
-from conformance.truth.rules import LEAF, balls_of, exactly
+from conformance.truth.errorfree import exact_products
+from conformance.truth.pairs import BITS, Pairs, UnfitError
+from conformance.truth.rounding import DRAWS, EXACT, Arithmetic, Model, Reals, rms, signed
+from conformance.truth.rules import IN_PAIRS, LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
 
 __all__ = ["Memo", "Reading", "continued", "draws", "errors", "in_balls"]
@@ -81,9 +85,10 @@ def in_balls(
 ) -> Reading:
     """The truth of every mark; cut at the marks where `given` has what an implementation made of them.
 
-    Precision is raised until every mark is known far below a unit in the last place (`certified`), or what is
-    known is `enough`: a number that is exactly 0, by cancelling, is never known to a unit in its own. What no
-    mark depends on is not computed, and balls are let go once they are not asked for again.
+    Many numbers are read in pairs of floats first (`pairs.py`). Where that does not do, precision is raised
+    until every mark is known far below a unit in the last place (`certified`), or what is known is `enough`:
+    a number that is exactly 0, by cancelling, is never known to a unit in its own. What no mark depends on is
+    not computed, and balls are let go once they are not asked for again.
     """
     names = {i: key for key, i in tape.marks.items()}
     exact: dict[int, Any] = {
@@ -97,7 +102,7 @@ def in_balls(
     values: list[Any] = []
     readings: list[Reading] = []  # the last one, if `enough` was asked of it
 
-    def compute() -> tuple[Enclosure, ...]:
+    def compute(exactly: Callable[[Any], Any] = exactly) -> tuple[Enclosure, ...]:
         at.clear()
         values.clear()
         readings.clear()
@@ -106,15 +111,17 @@ def in_balls(
         for i, node in enumerate(tape.nodes):
             B = None
             operands = [env[j] for j in node.operands]
-            if i in last and all(x is not None for x in operands):
+            if node.rule is LEAF and i in last:
+                B = exactly(node.params["numbers"])
+            elif i in last and all(x is not None for x in operands):
                 context.floats = exact.get(node.operands[0]) if node.operands else None
                 B = node.rule.ball(context, *operands, **node.params)
-                if not isinstance(
-                    B, np.ndarray
-                ):  # NumPy hands on what stands in an array of no axes
-                    B = balls_of([B], ())
+                if not isinstance(B, np.ndarray | Pairs):
+                    B = balls_of([B], ())  # NumPy hands on what stands in an array of no axes
+                if isinstance(B, Pairs):
+                    B = B.fit()
             if i in names and B is not None:
-                at[names[i]] = enclosure(B.ravel().tolist(), B.shape)
+                at[names[i]] = _enclosed(B)
             if i in names and given is not None:
                 B = exactly(exact[i]) if i in exact else None
             values.append(_value(tape, i, B, exact, values))
@@ -129,6 +136,12 @@ def in_balls(
             readings.append(Reading(dict(at), list(values), context.decided))
         return readings[0]
 
+    if whole and _in_pairs(tape):
+        with suppress(UnfitError), np.errstate(all="ignore"), working_precision(BITS):
+            compute(Pairs.exactly)
+            own = _own(tape, values)
+            if all(_known(e, own[tape.marks[key]]) for key, e in at.items()):
+                return read()
     certified(compute, whole, None if enough is None else lambda: enough(read()))
     return read()
 
@@ -149,6 +162,53 @@ def continued(tape: Tape, env: list[Any], wanted: Sequence[int], bits: int = 128
                 B = B if isinstance(B, np.ndarray) else balls_of([B], ())
             env.append(B)
         return [midpoints(env[i].ravel().tolist(), env[i].shape) for i in wanted]
+
+
+KNOWN_ENOUGH = 2.0**-10  # of a rounding error: how far below it a value must be known
+
+
+def _known(e: Enclosure, s: Any) -> bool:
+    return bool((e.narrow() | (e.rad <= KNOWN_ENOUGH * s)).all())
+
+
+SUMMED = ("matmul", "sum", "softmax", "log_softmax")  # in which errors of one operand may cancel
+ADDED = ("add", "subtract", "onto", "total")  # in which those of one may cancel those of another
+
+
+def _own(tape: Tape, values: list[Any]) -> list[Any]:
+    """What each place is off by at least, on average, in float64: the roundings since the last sum."""
+    model = Model(Arithmetic.named("float64"), lambda name: EXACT, worst=False)
+    own: list[Any] = []
+    for node, y in zip(tape.nodes, values, strict=True):
+        rule, operands = node.rule, [values[j] for j in node.operands]
+        E = [own[j] if isinstance(own[j], float) else own[j][None] for j in node.operands]
+        size: Any = 0.0
+        if y is not None and all(x is not None for x in operands):
+            if rule.rounding is not None:
+                size = rule.rounding(model, y, operands, lambda k: 0.0, **node.params)
+            off = sum(not isinstance(e, float) for e in E)
+            if off and rule.name not in SUMMED and (off == 1 or rule.name not in ADDED):
+                carried = rule.carry(np.abs, E, y, operands, **node.params)
+                size = size + (carried if isinstance(carried, float) else carried[0])
+        own.append(size)
+    return own
+
+
+def _enclosed(B: Any) -> Enclosure:
+    return B.enclosure if isinstance(B, Pairs) else enclosure(B.ravel().tolist(), B.shape)
+
+
+PAIRED = (
+    300  # numbers at a primitive, on average, from which on pairs are quicker than FLINT's balls
+)
+
+
+def _in_pairs(tape: Tape) -> bool:
+    """Whether a tape is read in pairs first: it is large, every primitive of it can be, and the library that
+    multiplies matrices is as exact as they need it."""
+    numbers = sum(prod(node.shape) for node in tape.nodes)
+    able = (n.rule.moves or n.rule is LEAF or n.rule.name in IN_PAIRS for n in tape.nodes)
+    return numbers > PAIRED * len(tape.nodes) and all(able) and exact_products()
 
 
 def _last_uses(tape: Tape) -> dict[int, int]:
@@ -176,7 +236,7 @@ def _value(
         return None
     if node.rule.moves and all(values[j] is not None for j in node.operands):
         return node.rule.ball(None, *(values[j] for j in node.operands), **node.params)
-    return midpoints(B.ravel().tolist(), B.shape)
+    return B.hi if isinstance(B, Pairs) else midpoints(B.ravel().tolist(), B.shape)
 
 
 def draws(tape: Tape, reading: Reading, model: Model) -> dict[Key, Reals]:

@@ -19,6 +19,7 @@ __all__ = [
     "ALGEBRAIC",
     "DRAWS",
     "ENDS",
+    "EXACT",
     "ROUNDED",
     "Accuracy",
     "Arithmetic",
@@ -103,6 +104,10 @@ class Accuracy:
 
     def _within(self, x: Any) -> Any:
         return np.clip(x, -self.ends, self.ends)
+
+
+EXACT = Accuracy(0, 0, 0, 0, 0, 0)
+"""Of a function that loses nothing."""
 
 
 @dataclass(frozen=True)

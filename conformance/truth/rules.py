@@ -20,9 +20,11 @@ from flint import arb, arb_mat
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import ROW_WISE, Definition
 from conformance.truth.nodes import Rule, Shape, Value, op, rules
+from conformance.truth.pairs import Pairs, Stack
 from conformance.truth.rounding import Accuracy, Model, Reals, alike, along, keys
 
 __all__ = [
+    "IN_PAIRS",
     "LEAF",
     "Balls",
     "added",
@@ -33,6 +35,7 @@ __all__ = [
     "exactly",
     "hypot",
     "nothing",
+    "one_by_one",
     "same",
     "summed_to",
     "times",
@@ -135,6 +138,8 @@ def _product_shape(a: Shape, b: Shape) -> Shape:
 
 
 def _ball_product(_: Any, a: Balls, b: Balls) -> Balls:
+    if isinstance(a, Pairs):
+        return a @ b
     shape = _product_shape(a.shape, b.shape)
     stacked = shape[:-2]
     P = np.broadcast_to(a, stacked + a.shape[-2:]).reshape(-1, *a.shape[-2:])
@@ -216,6 +221,8 @@ def _last(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _ball_sum(_: Any, a: Balls, axes: tuple[int, ...]) -> Balls:
+    if isinstance(a, Pairs):
+        return a.moved(lambda x: _last(x, axes)).sum(-1)[..., 0]
     rows = _last(a, axes)
     shape = rows.shape[:-1]
     rows = rows.reshape(prod(shape), rows.shape[-1])
@@ -247,8 +254,17 @@ def _sum_keys(salt: int, y: Any, operands: Any, axes: tuple[int, ...]) -> Any:
 # --- functions of one variable --------------------------------------------------------------------
 
 
+def one_by_one(name: str, _: Any, a: Balls) -> Balls:
+    """A function of every element."""
+    if isinstance(a, Pairs):
+        return getattr(a, name)()
+    return balls_of((getattr(x, name)() for x in a.ravel().tolist()), a.shape)
+
+
 def _expanded(context: Any, a: Balls, sigma: Definition, name: str) -> Balls:
     """f, f' and f'' at every element, one after the other along a new first axis."""
+    if isinstance(a, Pairs):
+        return Stack(sigma.at_pairs(a))
     points = context.points(a, sigma)
     return balls_of((x for i in range(3) for x in (p[i] for p in points)), (3, *a.shape))
 
@@ -302,7 +318,9 @@ def _expansion_keys(salt: int, y: Any, operands: Any, **_: Any) -> Any:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def _rows(f: Callable[[list[Ball]], list[Ball]], _: Any, a: Balls) -> Balls:
+def _rows(f: Callable[[Any], Any], _: Any, a: Balls) -> Balls:
+    if isinstance(a, Pairs):
+        return f(a)
     rows = a.reshape(-1, a.shape[-1])
     return balls_of((z for row in rows for z in f(row.tolist())), a.shape)
 
@@ -412,8 +430,12 @@ def _exp_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 def _with_one(_: Any, a: Any) -> Any:
     """[a | 1]: the unit that the bias is the weight of."""
-    one = arb(1) if a.dtype == object else 1.0
-    return np.concatenate([a, np.full((*a.shape[:-1], 1), one, a.dtype)], axis=-1)
+    ones = np.ones((*a.shape[:-1], 1))
+    if isinstance(a, Pairs):
+        one: Any = Pairs.exactly(ones)
+    else:
+        one = exactly(ones) if a.dtype == object else ones
+    return np.concatenate([a, one], axis=-1)
 
 
 def _one_has_no_error(m: Any, E: Any, y: Any, operands: Any) -> Any:
@@ -422,6 +444,8 @@ def _one_has_no_error(m: Any, E: Any, y: Any, operands: Any) -> Any:
 
 
 def _weighed(_: Any, w: Balls, x: Balls) -> Balls:
+    if isinstance(w, Pairs):
+        return w * x
     w, x = np.broadcast_arrays(w, x)
     pairs = zip(w.ravel().tolist(), x.ravel().tolist(), strict=True)
     return balls_of((arb(0) if a.is_zero() else a * b for a, b in pairs), x.shape)
@@ -498,7 +522,7 @@ rules(
     Rule("negative", same, lambda _, a: -a,
          lambda g, y, a: (op.negative(g),),
          lambda m, E, y, o: m(-1.0) * E[0], None, None),
-    Rule("exp", same, lambda _, a: balls_of((x.exp() for x in a.ravel().tolist()), a.shape),
+    Rule("exp", same, partial(one_by_one, "exp"),
          lambda g, y, a: (op.multiply(g, y),),
          lambda m, E, y, o: by(np.expm1(E[0]), y), _exp_rounding, each),
     Rule("matmul", _product_shape, _ball_product,
@@ -546,6 +570,13 @@ rules(
          lambda m, E, y, o, shape: E[0].reshape(-1, *shape), None, None, moves=True),
 )
 # fmt: on
+
+
+IN_PAIRS = {
+    "add", "onto", "total", "subtract", "multiply", "hadamard", "weigh", "divide", "negative", "exp",
+    "matmul", "sum", "expand", "softmax", "again", "log_softmax",
+}  # fmt: skip
+"""Primitives whose `ball` takes `Pairs` as well, beside those that only move numbers about."""
 
 
 def elementwise(a: Value, sigma: Definition, name: str) -> Value:

@@ -1,0 +1,463 @@
+"""Real numbers with a proof, many at a time: two floats and a radius for each, in NumPy arrays.
+
+The exact value lies within hi + lo ± rad, as in an `Enclosure`: a ball whose midpoint has 106 bits. What an
+operation leaves out is known (`errorfree.py`), and goes into the radius. The radii are rounded as well:
+`OUTWARD` makes up for it.
+
+Whatever cannot be had so raises `UnfitError`: numbers that are very large or very small, a comparison that
+is not decided. FLINT's balls decide those. docs/tolerances.md has the derivation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from flint import arb, fmpq
+from numpy.typing import NDArray
+
+from conformance.truth.balls import Ball, Enclosure, enclosure, working_precision
+from conformance.truth.errorfree import (
+    BLOCK,
+    OUTWARD,
+    ROUNDING,
+    frobenius,
+    outward,
+    sliced_product,
+    spectral,
+    two_product,
+    two_sum,
+)
+
+__all__ = ["BITS", "Pairs", "Stack", "UnfitError"]
+
+Reals = NDArray[np.float64]
+
+LEAST, MOST = (
+    2.0**-400,
+    2.0**400,
+)  # of midpoints that are not 0: products and their errors are normal
+LOWEST = 2.0**-500  # of what a midpoint leaves
+BITS = 128  # in which FLINT evaluates what is not evaluated here
+PARTS = ("hi", "lo", "rad")
+
+
+class UnfitError(ArithmeticError):
+    """Two floats and a radius do not do here."""
+
+
+class Pairs:
+    """Arrays hi, lo and rad of one shape; hi is hi + lo, rounded.
+
+    `norm` is at least the Frobenius norm of the errors: through many products of matrices it grows with their
+    norms, as the errors do, and `rad` with the sums of their entries' sizes, √k times as much each time.
+    """
+
+    __array_ufunc__ = None  # NumPy's arrays leave operators to us
+    __slots__ = ("_norm", "hi", "lo", "rad")
+
+    def __init__(self, hi: Reals, lo: Reals, rad: Reals, norm: float | None = None) -> None:
+        self.hi, self.lo, self.rad, self._norm = hi, lo, rad, norm
+
+    @property
+    def norm(self) -> float:
+        if self._norm is None:
+            self._norm = frobenius(self.rad)
+        return self._norm
+
+    # --- from and to ------------------------------------------------------------------------------
+
+    @classmethod
+    def exactly(cls, numbers: Any) -> Pairs:
+        """Floats. Raises UnfitError where they are out of range."""
+        hi = np.asarray(numbers, np.float64)
+        return cls(hi, np.zeros(hi.shape), np.zeros(hi.shape)).fit()
+
+    @classmethod
+    def of_balls(cls, balls: Sequence[Ball], shape: tuple[int, ...]) -> Pairs:
+        """FLINT's balls, in row order."""
+        e = enclosure(balls, shape)
+        off = np.array([0.0 if b.is_exact() else 5e-324 for b in balls])  # a radius may be less
+        return cls(e.hi, e.lo, outward(e.rad + off.reshape(shape))).fit()
+
+    def balls(self) -> list[Ball]:
+        """FLINT's balls that hold the same, in row order."""
+        parts = (x.ravel().tolist() for x in (self.hi, self.lo, self.rad))
+        return [
+            (arb(h) + arb(l)) + arb(0, r) if r else arb(h) + arb(l)
+            for h, l, r in zip(*parts, strict=True)
+        ]
+
+    @property
+    def enclosure(self) -> Enclosure:
+        return Enclosure(self.hi, self.lo, self.rad)
+
+    def fit(self) -> Pairs:
+        """Itself, as an operand: of what is very small only that is known. Raises UnfitError where a midpoint
+        is very large, or nothing is known."""
+        size, left = np.abs(self.hi), np.abs(self.lo)
+        if not ((size <= MOST) & (self.rad < MOST)).all():
+            raise UnfitError("a number is too large.")
+        gone, small = (size < LEAST) & (size > 0), (left < LOWEST) & (left > 0)
+        if not (gone | small).any():
+            return self
+        hi, lo = np.where(gone, 0.0, self.hi), np.where(gone | small, 0.0, self.lo)
+        rad = self.rad + np.where(gone, size, 0.0) + np.where(gone | small, left, 0.0)
+        return Pairs(hi, lo, outward(rad))
+
+    # --- as an array ------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.hi.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.hi.ndim
+
+    @property
+    def size(self) -> int:
+        return self.hi.size
+
+    def moved(self, f: Callable[[Any], Any], once: bool = False) -> Pairs:
+        """What only moves numbers about, done to them; `once`: none of them stands there twice."""
+        return Pairs(f(self.hi), f(self.lo), f(self.rad), self._norm if once else None)
+
+    def __getitem__(self, key: Any) -> Pairs:
+        once = not isinstance(key, np.ndarray) or key.dtype == bool
+        return self.moved(lambda x: np.asarray(x[key]), once)
+
+    def __setitem__(self, key: Any, value: Pairs) -> None:
+        self.hi[key], self.lo[key], self.rad[key] = value.hi, value.lo, value.rad
+        self._norm = None
+
+    def in_blocks(self, f: Callable[[Pairs], Sequence[Pairs]]) -> list[Pairs]:
+        """What f makes of every number, some thousand at a time: what stays in the cache is quicker."""
+        if self.size <= BLOCK:
+            return list(f(self))
+        flat = self.reshape(-1)
+        parts = [f(flat[at : at + BLOCK]) for at in range(0, self.size, BLOCK)]
+        return [Pairs.joined(of).reshape(self.shape) for of in zip(*parts, strict=True)]
+
+    @staticmethod
+    def joined(of: Sequence[Pairs]) -> Pairs:
+        """One after another along the first axis."""
+        hi, lo, rad = (np.concatenate([getattr(x, part) for x in of]) for part in PARTS)
+        return Pairs(hi, lo, rad)
+
+    def reshape(self, *shape: Any) -> Pairs:
+        return self.moved(lambda x: x.reshape(*shape), once=True)
+
+    def __array_function__(self, f: Any, types: Any, args: Any, kwargs: Any) -> Pairs:
+        """np.concatenate, np.transpose and the like, part by part."""
+        hi, lo, rad = (f(*_parts(args, part), **kwargs) for part in PARTS)
+        found = Pairs(hi, lo, rad)
+        if f in (np.swapaxes, np.transpose):
+            found._norm = self._norm
+        return found
+
+    @staticmethod
+    def where(mask: Any, a: Pairs, b: Pairs) -> Pairs:
+        """a where the mask is True, else b."""
+        hi, lo, rad = (np.where(mask, getattr(a, part), getattr(b, part)) for part in PARTS)
+        return Pairs(hi, lo, rad)
+
+    def with_error(self, more: float, interval: Pairs) -> Pairs:
+        """The same with an error more, of at most that norm, which an `interval` holds as well."""
+        same = (self.hi == interval.hi) & (self.lo == interval.lo)
+        rad = outward(self.rad + more)
+        rad = np.where(same, np.minimum(rad, interval.rad), rad)
+        return Pairs(self.hi, self.lo, rad, (frobenius(self.rad) + more) * OUTWARD)
+
+    # --- arithmetic -------------------------------------------------------------------------------
+
+    def __neg__(self) -> Pairs:
+        return Pairs(-self.hi, -self.lo, self.rad, self._norm)
+
+    def __abs__(self) -> Pairs:
+        """Of what is 0 or whose sign is known. Raises UnfitError elsewhere."""
+        return Pairs.where(self.positive(), self, -self)
+
+    def __add__(self, other: Any) -> Pairs:
+        b = _pairs(other)
+        s, e = two_sum(self.hi, b.hi)
+        if b.lo.any() or self.lo.any():
+            t, f = two_sum(self.lo, b.lo)
+            e, g = two_sum(e, t)
+            own = np.abs(f) + np.abs(g)
+        else:
+            own = np.zeros(())
+        found = Pairs(*two_sum(s, e), outward(own + self.rad + b.rad))
+        if self.shape == b.shape:
+            found._norm = (self.norm + b.norm + frobenius(own)) * OUTWARD
+        return found
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Pairs:
+        return self + -_pairs(other)
+
+    def __rsub__(self, other: Any) -> Pairs:
+        return _pairs(other) - self
+
+    def __mul__(self, other: Any) -> Pairs:
+        b = _pairs(other)
+        p, e = two_product(self.hi, b.hi)
+        c, d = self.hi * b.lo, self.lo * b.hi
+        more = c + d
+        e, f = two_sum(e, more)
+        left = np.abs(f) + np.abs(self.lo * b.lo)
+        left = left + ROUNDING * (np.abs(c) + np.abs(d) + np.abs(more))
+        own = left
+        if self.rad.any() or b.rad.any():
+            size, other = self.size_at_most, b.size_at_most
+            left = left + size * b.rad + self.rad * other
+        found = Pairs(*two_sum(p, e), outward(left))
+        if own is not left and (self.shape == b.shape or b.size == 1):
+            carried = (
+                size.max(initial=0) * b.norm * (1 if self.shape == b.shape else np.sqrt(self.size))
+            )
+            found._norm = (
+                float(carried + other.max(initial=0) * self.norm + frobenius(own)) * OUTWARD
+            )
+        return found
+
+    __rmul__ = __mul__
+
+    @property
+    def size_at_most(self) -> Reals:
+        """Of the exact value."""
+        return (np.abs(self.hi) + np.abs(self.lo) + self.rad) * OUTWARD
+
+    @property
+    def size_at_least(self) -> Reals:
+        """Of the exact value, or 0."""
+        return np.maximum(np.abs(self.hi) * (1 - 2.0**-40) - self.rad * OUTWARD, 0.0)
+
+    def __truediv__(self, other: Any) -> Pairs:
+        """Two steps of long division; what is left of the dividend then, over the divisor, is the error."""
+        b = _pairs(other)
+        least = b.size_at_least
+        if not (least > 0).all():
+            raise UnfitError("a divisor may be 0.")
+        q = self.hi / b.hi
+        left = self - b * q
+        quotient = Pairs(*two_sum(q, left.hi / b.hi), np.zeros(left.shape))
+        left = self - b * quotient
+        return Pairs(quotient.hi, quotient.lo, outward(left.size_at_most / least))
+
+    def __rtruediv__(self, other: Any) -> Pairs:
+        return _pairs(other) / self
+
+    def scaled(self, power: Any) -> Pairs:
+        """Times 2^power, exactly."""
+        return self.moved(lambda x: np.ldexp(x, power))
+
+    def positive(self) -> NDArray[np.bool_]:
+        """Where the exact value is greater than 0; elsewhere it is at most that. Raises UnfitError where that
+        is not known."""
+        known = (np.abs(self.hi) * (1 - 2.0**-40) > self.rad) | ((self.hi == 0) & (self.rad == 0))
+        if not known.all():
+            raise UnfitError("a number may be on either side of another.")
+        return np.asarray(self.hi > 0)
+
+    def sum(self, axis: int) -> Pairs:
+        """Over an axis, which is kept, of length 1: by halves."""
+        found = self.moved(lambda x: np.moveaxis(x, axis, 0))
+        if not len(found.hi):
+            found = found.moved(lambda x: np.zeros((1, *x.shape[1:])))
+        while (n := len(found.hi)) > 1:
+            half, odd = n // 2, found[n - 1 :]
+            added = found[:half] + found[half : 2 * half]
+            found = Pairs.joined([added, odd]) if n % 2 else added
+        return found.moved(lambda x: np.moveaxis(x, 0, axis))
+
+    def __matmul__(self, other: Pairs) -> Pairs:
+        """As of arrays with two axes or more."""
+        hi, lo, rad = sliced_product((self.hi, self.lo), (other.hi, other.lo))
+        own, k = outward(rad), self.shape[-1]
+        if not (self.rad.any() or other.rad.any()):
+            return Pairs(hi, lo, own)
+        rad = self.size_at_most @ other.rad + self.rad @ other.size_at_most
+        found = Pairs(hi, lo, outward(own + rad * (1 + (k + 8) * 2.0**-52)))
+        if hi.ndim > 2:
+            return found
+        more = self.spectral * other.norm + other.spectral * self.norm
+        return Pairs(hi, lo, own).with_error(more, found)
+
+    @property
+    def spectral(self) -> float:
+        """At least the spectral norm of the exact matrix."""
+        return (spectral(self.hi) + frobenius(self.lo) + self.norm) * OUTWARD
+
+    # --- functions of one variable ----------------------------------------------------------------
+
+    def exp(self) -> Pairs:
+        """2^k e^{j/64 log 2} e^r, r at most log 2/128; of what is very small, that it is."""
+        n = np.rint(self.hi * (64 / np.log(2.0)))
+        if not (n < 64 * 399).all():
+            raise UnfitError("an exponential is too large.")
+        if (gone := n < -64 * 399).any():
+            tiny = Pairs(np.zeros(()), np.zeros(()), np.full((), 2 * LEAST))
+            return Pairs.where(gone, tiny, Pairs.where(gone, _ZERO, self).exp())
+        k = np.floor(n / 64)
+        j = (n - 64 * k).astype(np.intp)
+        r = self - _LOG2_64 * n
+        size = r.size_at_most
+        if not (size < 0.006).all():
+            raise UnfitError("an exponent is not known.")
+        found: Pairs = _POWERS[j] * (_taylor(r, size) * r + 1.0)
+        return found.scaled(k.astype(np.intp))
+
+    def expm1(self) -> Pairs:
+        """e^a − 1, by its series near 0."""
+        near = np.abs(self.hi) < 2.0**-7.5
+        small = Pairs.where(near, self, _ZERO)
+        series = _taylor(small, small.size_at_most) * small
+        if near.all():
+            return series
+        return Pairs.where(near, series, Pairs.where(near, _ZERO, self).exp() - 1.0)
+
+    def log1p(self) -> Pairs:
+        """log(1 + a). Any float y is the logarithm but for log((1 + a) e^−y), which is that of nearly 1."""
+        return _log(self + 1.0, self)
+
+    def log(self) -> Pairs:
+        """Of positive numbers. Raises UnfitError elsewhere."""
+        return _log(self, self - 1.0)
+
+    def tanh(self) -> Pairs:
+        """(1 − e^{−2|a|})/(1 + e^{−2|a|}), with the sign of a."""
+        positive = self.positive()
+        e = (Pairs.where(positive, -self, self) * 2.0).expm1()
+        size = -e / (e + 2.0)
+        return Pairs.where(positive, size, -size)
+
+    def sech(self) -> Pairs:
+        """2e^{−|a|}/(1 + e^{−2|a|})."""
+        e = (-abs(self)).exp()
+        return e * 2.0 / (e * e + 1.0)
+
+    def sqrt(self) -> Pairs:
+        """(a/y + y)/2 from a float y; y² − a, over what is there, is twice the error."""
+        if not (self.positive() | (self.hi == 0)).all():
+            raise UnfitError("the root of a negative number.")
+        zero = self.hi == 0
+        a = Pairs.where(zero, _ONE, self)
+        y = np.sqrt(a.hi)
+        root = Pairs(*two_sum(y, (a - _pairs(y) * y).hi / (2 * y)), np.zeros(y.shape))
+        left = (a - root * root).size_at_most / (y * (1 - 2.0**-40))
+        return Pairs.where(zero, self, Pairs(root.hi, root.lo, outward(left)))
+
+    def rsqrt(self) -> Pairs:
+        """1/√a."""
+        return _ONE / self.sqrt()
+
+    def by_flint(self, f: Callable[[Ball], Ball]) -> Pairs:
+        """f of each, by FLINT."""
+        with working_precision(BITS):
+            return Pairs.of_balls([f(b) for b in self.balls()], self.shape)
+
+    def erfc(self) -> Pairs:
+        return self.by_flint(lambda a: a.erfc())
+
+    def sin_cos(self) -> tuple[Pairs, Pairs]:
+        return self.by_flint(lambda a: a.sin()), self.by_flint(lambda a: a.cos())
+
+
+class Stack(Pairs):
+    """Some of one shape, along a new first axis."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Sequence[Pairs]) -> None:
+        hi, lo, rad = (np.stack([getattr(x, part) for x in of]) for part in PARTS)
+        super().__init__(hi, lo, rad)
+        self._of = of
+
+    def __getitem__(self, key: Any) -> Pairs:
+        return self._of[key] if isinstance(key, int) else super().__getitem__(key)
+
+
+def _parts(x: Any, part: str) -> Any:
+    """A part of each pair among some arguments."""
+    if isinstance(x, list | tuple):
+        return type(x)(_parts(each, part) for each in x)
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        raise TypeError("floats among pairs; expected Pairs.exactly of them.")
+    return getattr(x, part) if isinstance(x, Pairs) else x
+
+
+def _pairs(x: Any) -> Pairs:
+    """A number: of ours, a float, or a ball."""
+    if isinstance(x, Pairs):
+        return x
+    if isinstance(x, arb | fmpq):
+        with working_precision(BITS):
+            return Pairs.of_balls([arb(x)], ())
+    hi = np.asarray(x, np.float64)
+    zero = np.zeros(())
+    return Pairs(hi, np.broadcast_to(zero, hi.shape), np.broadcast_to(zero, hi.shape))
+
+
+_ZERO, _ONE = Pairs.exactly(0.0), Pairs.exactly(1.0)
+
+
+def _constants() -> tuple[Pairs, Pairs, list[Pairs]]:
+    """log 2/64, the powers e^{j/64 log 2}, and 1/n!."""
+    with working_precision(BITS):
+        step = arb(2).log() / 64
+        powers = Pairs.of_balls([(step * j).exp() for j in range(64)], (64,))
+        inverses, n = [], arb(1)
+        for i in range(1, 12):
+            n = n * i
+            inverses.append(Pairs.of_balls([1 / n], ()))
+        return Pairs.of_balls([step], ()), powers, inverses
+
+
+_LOG2_64, _POWERS, _INVERSES = _constants()
+
+
+def _taylor(r: Pairs, size: Reals) -> Pairs:
+    """(e^r − 1)/r = 1 + r/2 + r²/6 + …, |r| at most `size`, that at most 0.006.
+
+    From r⁵/6! on in floats, which are off by less than 2⁻⁵⁰ of the first term; what is left out, from
+    r¹⁰/11! on, is less than its first term, twice.
+    """
+    tail = np.zeros(r.shape)
+    for inverse in reversed(_INVERSES[6:10]):
+        tail = (tail + inverse.hi) * r.hi
+    tail = tail + _INVERSES[5].hi
+    off = 2.0**-50 * tail + np.abs(tail) * r.rad + 2 * size**5 * _INVERSES[10].hi
+    found = Pairs(tail, np.zeros(r.shape), outward(off))
+    for inverse in reversed(_INVERSES[:5]):
+        found = found * r + inverse
+    return found
+
+
+def _log_series(t: Pairs) -> Pairs:
+    """log(1 + t) = t − t²/2 + … + t⁵/5 − …; what is left out is less than t⁶. Raises UnfitError unless t is
+    small."""
+    size = t.size_at_most
+    if not (size < NEAR_1).all():
+        raise UnfitError("a logarithm is not known.")
+    found = t * _FIFTH
+    for c in (-0.25, _THIRD, -0.5, 1.0):
+        found = (found + c) * t
+    return Pairs(found.hi, found.lo, outward(found.rad + size**6))
+
+
+NEAR_1 = 2.0**-19
+_THIRD, _FIFTH = _pairs(fmpq(1, 3)), _pairs(fmpq(1, 5))
+
+
+def _log(a: Pairs, t: Pairs) -> Pairs:
+    """log a, a = 1 + t: of t, where that is small; else y + log(1 + (a e^−y − 1)), for any y near it."""
+    near = np.abs(t.hi) < NEAR_1 / 2
+    far = Pairs.where(near, _ONE, a)
+    if not far.positive().all():
+        raise UnfitError("the logarithm of what is not positive.")
+    y = np.log(far.hi)
+    rest = far * _pairs(-y).exp() - 1.0
+    return _log_series(Pairs.where(near, t, rest)) + y

@@ -1,0 +1,482 @@
+"""Two floats and a radius hold what they say: against FLINT's balls, on operands that are hard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from flint import arb, arb_mat
+from numpy.typing import NDArray
+
+from conformance.cases.profiles import cases
+from conformance.judge.subject import Subject
+from conformance.judge.tolerance import accuracy
+from conformance.model.problem import QUANTITIES, Problem
+from conformance.truth import readings
+from conformance.truth.balls import working_precision
+from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE, TERMS
+from conformance.truth.errorfree import exact_products, frobenius, spectral, two_product, two_sum
+from conformance.truth.network import Network
+from conformance.truth.nodes import RULES
+from conformance.truth.pairs import Pairs, UnfitError
+from conformance.truth.readings import in_balls
+from conformance.truth.rounding import Arithmetic
+from conformance.truth.rules import IN_PAIRS, LEAF
+from conformance.truth.series import Series
+
+Reals = NDArray[np.float64]
+draw = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _precise() -> Iterator[None]:
+    with working_precision(1200), np.errstate(all="ignore"):
+        yield
+
+
+def hard(n: int, scale: float = 1.0) -> Pairs:
+    """Numbers, most of them with a second float and a radius; some whole, equal, or powers of two."""
+    hi = draw.standard_normal(n) * scale
+    hi[: n // 8] = np.rint(2 * hi[: n // 8] / scale) * scale
+    hi[n // 8 : n // 4] = scale * 2.0 ** draw.integers(-3, 3, n // 4 - n // 8)
+    lo = hi * 2.0**-53 * draw.uniform(-0.5, 0.5, n) * draw.integers(0, 2, n)
+    rad = np.abs(hi) * 2.0 ** draw.uniform(-110, -70, n) * draw.integers(0, 2, n)
+    return Pairs(*two_sum(hi, lo), rad)
+
+
+def within(a: Pairs) -> list[arb]:
+    """Of each a number that it holds: an end, the middle, or between."""
+    at = draw.choice([-1.0, 0.0, 0.5, 1.0], a.size).tolist()
+    parts = zip(*(x.ravel().tolist() for x in (a.hi, a.lo, a.rad)), at, strict=True)
+    return [arb(h) + arb(l) + arb(r) * arb(t) for h, l, r, t in parts]
+
+
+def holds(found: Pairs, exact: list[arb]) -> bool:
+    parts = zip(*(x.ravel().tolist() for x in (found.hi, found.lo, found.rad)), exact, strict=True)
+    return all(abs(y - arb(h) - arb(l)) <= arb(r) for h, l, r, y in parts)
+
+
+def narrow(found: Pairs, bits: float, size: Any = None) -> bool:
+    size = np.abs(found.hi) if size is None else size
+    return bool((found.rad <= 2.0**-bits * size).all())
+
+
+def bare(a: Pairs) -> Pairs:
+    """The midpoints alone."""
+    return Pairs(a.hi, a.lo, np.zeros(a.shape))
+
+
+SCALES = (1.0, 1e-3, 30.0, 1e-15, 1e12)
+
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y,
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("scale", SCALES)
+def test_arithmetic(name: str, scale: float) -> None:
+    f, a, b = BINARY[name], hard(400, scale), hard(400)
+    b = b if name != "divide" else Pairs.where(b.hi == 0, Pairs.exactly(np.ones(400)), b)
+    b.hi[::7], b.lo[::7] = -a.hi[::7], a.lo[::7]  # what cancels
+    b = b if name != "divide" else Pairs.where(b.hi == 0, Pairs.exactly(np.ones(400)), b)
+    assert holds(f(a, b), [f(x, y) for x, y in zip(within(a), within(b), strict=True)])
+    size = np.abs(a.hi) + np.abs(b.hi) if name in ("add", "subtract") else None
+    assert narrow(f(bare(a), bare(b)), 99, size)
+
+
+def test_whole_numbers_are_exact() -> None:
+    a, b = Pairs.exactly(np.arange(-8.0, 8)), Pairs.exactly(np.full(16, 4.0))
+    M = Pairs.exactly(draw.integers(-9, 9, (5, 16)).astype(float))
+    for found in (a + b, a - b, a * b, a / b, a.sum(0), M @ a.reshape(16, 1), M.sum(-1)):
+        assert not found.lo.any()
+        assert not found.rad.any()
+    assert (a / b).hi.tolist() == (np.arange(-8, 8) / 4).tolist()
+
+
+def test_a_sum() -> None:
+    for shape in ((1, 7), (5, 1), (3, 8), (4, 33), (2, 0)):
+        a = hard(int(np.prod(shape))).reshape(*shape)
+        rows = np.array(within(a), object).reshape(shape)
+        assert holds(a.sum(-1), [sum(row.tolist(), arb(0)) for row in rows])
+
+
+UNARY = ("exp", "expm1", "log1p", "log", "tanh", "sech", "sqrt", "rsqrt", "erfc")
+
+
+@pytest.mark.parametrize("name", UNARY)
+@pytest.mark.parametrize("scale", SCALES)
+def test_functions(name: str, scale: float) -> None:
+    scale = 2.0 if scale > 20 and name not in ("log", "log1p", "sqrt", "rsqrt") else scale
+    a = hard(600, scale)
+    a = abs(a) if "log" in name or "sqrt" in name else a
+    a = Pairs.where(a.hi == 0, Pairs.exactly(np.full(a.shape, 0.5)), a)
+    a.rad = np.minimum(a.rad, np.abs(a.hi) * 2.0**-80)
+    assert holds(getattr(a, name)(), [getattr(x, name)() for x in within(a)])
+    assert narrow(getattr(bare(a), name)(), 80)
+
+
+@pytest.mark.parametrize(
+    "x", [0.0, 2.0**-20, 2.0**-7.5, -(2.0**-7.5), 1.0, 2.0**-19, np.log(2) / 128, 200.0]
+)
+@pytest.mark.parametrize("name", ["exp", "expm1", "log1p", "tanh", "sech", "sqrt"])
+def test_functions_where_their_formulas_meet(name: str, x: float) -> None:
+    beside = [x, np.nextafter(x, 1e9), np.nextafter(x, -1e9)]
+    values = np.array([b for b in beside if b == 0 or abs(b) > 1e-100])
+    values = np.abs(values) if name in ("sqrt", "log1p") else values
+    found = getattr(Pairs.exactly(values), name)()
+    assert holds(found, [getattr(arb(v), name)() for v in values.tolist()])
+
+
+def test_what_is_nearly_a_float_is_not_one() -> None:
+    """2 − 1e-393: FLINT's radius is below the smallest float."""
+    assert 0 < Pairs.exactly([-30.0]).erfc().rad.item() < 1e-200
+
+
+def test_what_saturates_is_known_to() -> None:
+    a = Pairs.exactly([-1000.0, -280, 0.5, 280, 1000])
+    assert holds(a.tanh(), [x.tanh() for x in within(a)])
+    assert holds((-abs(a)).exp(), [(-abs(x)).exp() for x in within(a)])
+    assert a.tanh().enclosure.narrow().all()
+
+
+def of_matrix(M: Pairs) -> Any:
+    made: Any = arb_mat
+    return made(*M.shape, within(M))
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 5), (6, 256, 7), (1, 1, 1), (4, 2, 3), (5, 1025, 2), (8, 3, 8)]
+)
+def test_a_product_of_matrices(shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    for scale in (1.0, 1e-9):
+        P, Q = hard(m * k).reshape(m, k), hard(k * n, scale).reshape(k, n)
+        P.hi[0], P.lo[0] = P.hi[0] * 2.0**40, P.lo[0] * 2.0**40  # rows of other sizes
+        P.rad[0] *= 2.0**40
+        assert holds(P @ Q, (of_matrix(P) * of_matrix(Q)).entries())
+        assert narrow(bare(P) @ bare(Q), 92, np.abs(P.hi) @ np.abs(Q.hi))
+        exact = Pairs.exactly(P.hi) @ Pairs.exactly(Q.hi)
+        assert narrow(exact, 90, np.abs(P.hi) @ np.abs(Q.hi))
+
+
+def test_a_product_of_numbers_of_one_sign_is_as_large_as_it_gets() -> None:
+    """Sums of slices reach the most that they may: 2⁵³ units are not exceeded."""
+    for k in (1, 2, 3, 4, 5, 128, 129, 4096):
+        P = Pairs.exactly(np.full((1, k), 2 - 2.0**-52))
+        Q = Pairs.exactly(np.full((k, 1), 2 - 2.0**-52))
+        assert holds(P @ Q, (of_matrix(P) * of_matrix(Q)).entries())
+        lo = np.full((1, k), (1 - 2.0**-30) * 2.0**-53)
+        assert holds(
+            Pairs(P.hi, lo, P.rad) @ Q, (of_matrix(Pairs(P.hi, lo, P.rad)) * of_matrix(Q)).entries()
+        )
+
+
+def test_rows_of_zeros_are_known_to_be_zero() -> None:
+    P, Q = hard(40).reshape(4, 10), hard(40).reshape(10, 4)
+    P.hi[1], P.lo[1], P.rad[1] = 0, 0, 0
+    found = P @ bare(Q)
+    assert not found.hi[1].any()
+    assert not found.rad[1].any()
+    P.hi[2], P.lo[2], P.rad[2] = np.where(np.arange(10) < 5, 2.0**-90, 0), 0, 0
+    P.hi[2, 0] = 1  # slices of this row are left out, beside numbers that are 0
+    Q.hi[:5], Q.lo[:5], Q.rad[:5] = 0, 0, 0
+    found = P @ bare(Q)
+    assert not found.rad[2].any()
+
+
+def test_stacks_of_matrices() -> None:
+    P, Q = hard(2 * 3 * 4).reshape(2, 3, 4), hard(20).reshape(4, 5)
+    found = P @ Q
+    for i in range(2):
+        assert holds(found[i], (of_matrix(bare(P)[i]) * of_matrix(bare(Q))).entries())
+
+
+def test_norms_are_bounds() -> None:
+    for shape in ((1, 1), (5, 3), (3, 50), (64, 64)):
+        M = draw.standard_normal(shape) * 2.0 ** draw.uniform(-30, 30, shape)
+        assert frobenius(M) >= np.linalg.norm(M)
+        assert np.linalg.norm(M, 2) <= spectral(M) <= 1.001 * np.linalg.norm(M)
+    assert spectral(np.zeros((2, 2))) == 0 == frobenius(np.zeros((0, 2)))
+    M = draw.standard_normal((256, 256)) / 16
+    assert spectral(M) < 4.5  # √k, the sum of a row's sizes, is 13
+
+
+def errors_of(found: Pairs, exact: list[arb]) -> float:
+    parts = zip(found.hi.ravel().tolist(), found.lo.ravel().tolist(), exact, strict=True)
+    return float(sum((abs(y - arb(h) - arb(l)) ** 2 for h, l, y in parts), arb(0)).sqrt())
+
+
+def test_the_norm_of_the_errors_is_carried_along() -> None:
+    """Through products, sums, and an activation, from errors as large as the radii."""
+    n = 12
+    P, Q = (hard(n * n).reshape(n, n) for _ in range(2))
+    P.rad, Q.rad = np.abs(P.hi) * 2.0**-60, np.abs(Q.hi) * 2.0**-70
+    x, y = of_matrix(P), of_matrix(Q)
+    exact = (x * y).entries()
+    found = P @ Q
+    assert 0 < errors_of(found, exact) <= found.norm
+    for more in (found + P, P + found):
+        assert (
+            errors_of(more, [a + b for a, b in zip(exact, x.entries(), strict=True)]) <= more.norm
+        )
+    times = found * P
+    assert errors_of(times, [a * b for a, b in zip(exact, x.entries(), strict=True)]) <= times.norm
+    twice = found * 2.0
+    assert errors_of(twice, [2 * a for a in exact]) <= twice.norm
+    for name in ("tanh", "silu", "softplus"):
+        value, slope, _ = ACTIVATIONS[name].at_pairs(found)
+        points = [ACTIVATIONS[name](a) for a in exact]
+        assert errors_of(value, [p.value for p in points]) <= value.norm
+        assert errors_of(slope, [p.first for p in points]) <= slope.norm
+        assert holds(value, [p.value for p in points])
+
+
+def test_a_norm_is_of_what_stands_there_once() -> None:
+    a = hard(8)
+    a.rad = np.full(8, 1e-30)
+    assert a[::2].norm <= a.norm == a.reshape(2, 4).norm
+    assert a[np.zeros(8, int)].norm >= np.sqrt(8) * 1e-30 * 0.999
+    a = bare(a)
+    a.rad[0] = 1e-30
+    assert a.norm > 0
+    assert a[np.zeros(8, int)].norm >= np.sqrt(8) * 1e-30 * 0.999
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: Pairs.exactly([1e300]),
+        lambda: Pairs.exactly([np.nan]),
+        lambda: Pairs.exactly([np.inf]),
+        lambda: Pairs.exactly([1000.0]).exp(),
+        lambda: Pairs.exactly([1e4]).exp(),
+        lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).log(),
+        lambda: Pairs(np.array([1e-6]), np.zeros(1), np.array([0.1])).log1p(),
+        lambda: Pairs.exactly([1.0]) / Pairs.exactly([0.0]),
+        lambda: Pairs.exactly([0.0]).log(),
+        lambda: Pairs.exactly([-1.0]).log(),
+        lambda: Pairs.exactly([-2.0]).log1p(),
+        lambda: Pairs.exactly([-2.0]).sqrt(),
+        lambda: abs(Pairs(np.array([1.0]), np.zeros(1), np.array([1.0]))),
+        lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).exp(),
+    ],
+)
+def test_what_does_not_fit_is_left_to_balls(bad: Callable[[], Pairs]) -> None:
+    with pytest.raises(UnfitError):
+        bad().fit()
+
+
+def test_what_is_left_of_a_midpoint_may_be_tiny() -> None:
+    found = Pairs(np.array([1.0]), np.array([1e-200]), np.zeros(1)).fit()
+    assert found.lo.tolist() == [0]
+    assert 1e-200 <= found.rad.item() < 1e-199
+    found = Pairs.exactly([1e-300, 1.0])
+    assert found.hi.tolist() == [0, 1]
+    assert 1e-300 <= found.rad[0] < 1e-269
+    assert found.rad[1] == 0
+
+
+def test_floats_among_pairs_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"expected Pairs\.exactly"):
+        np.concatenate([Pairs.exactly([1.0]), np.ones(1)])
+
+
+# --- definitions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *TERMS])
+def test_every_function_of_networks(name: str) -> None:
+    """σ, σ' and σ'' hold what balls hold; at kinks too."""
+    f = {**ACTIVATIONS, **TERMS}[name]
+    a = hard(300, 2.0)
+    a = abs(a) if name.startswith("minus_log") else a
+    if name == "minus_log1m":
+        a = 1.0 - (abs(a) + 1.0).log()
+        a = Pairs.where(a.hi == 1, Pairs.exactly(np.full(a.shape, 0.5)), a)
+    if name == "minus_log":
+        a = Pairs.where(a.hi == 0, Pairs.exactly(np.full(a.shape, 0.5)), a)
+    a = Pairs.where(np.abs(np.abs(a.hi) - 3) < 1e-9, Pairs.exactly(np.full(a.shape, 0.5)), a)
+    for b in (*f.breaks, -3, 3, -1, 1, 0, 6):
+        if not name.startswith("minus_log"):
+            a.hi[draw.integers(300)] = b
+            at = np.flatnonzero(a.hi == b)
+            a.lo[at] = a.rad[at] = 0
+    found = f.at_pairs(a)
+    points = [f(x) for x in within(a)]
+    for i in range(3):
+        known = [p[i] for p in points]
+        at_break = np.isin(a.hi, f.breaks) if i == 2 else np.zeros(a.shape, bool)
+        keep = np.flatnonzero(~at_break)  # where σ'' jumps both hold an interval
+        assert holds(found[i][keep], [known[k] for k in keep])
+    smooth = [bare(found[i]) for i in range(2)]
+    assert all(np.isfinite(s.hi).all() for s in smooth)
+
+
+def test_a_kink_within_reach_is_left_to_balls() -> None:
+    near = Pairs(np.array([1e-40]), np.zeros(1), np.array([1e-39]))
+    with pytest.raises(UnfitError):
+        ACTIVATIONS["relu"].at_pairs(near)
+
+
+@pytest.mark.parametrize("name", ROW_WISE)
+def test_functions_of_rows(name: str) -> None:
+    a = hard(60, 9.0).reshape(10, 6)
+    found = ROW_WISE[name](a)
+    rows = np.array(within(a), object).reshape(10, 6)
+    assert holds(found, [y for row in rows for y in ROW_WISE[name](row.tolist())])
+
+
+def test_quotients_and_constants_of_series() -> None:
+    a = hard(50)
+    x, t = Series.at(a), 3.0 - Series.at(a) / 2.0
+    found = (x - 1.0) / (x * x + t + 5.0)
+    exact = within(a)
+    value = [(b - 1) / (b * b + 3 - b / 2 + 5) for b in exact]
+    assert holds(found[0], value)
+    slope = [
+        (1 - v * (2 * b - arb(0.5))) / (b * b + 3 - b / 2 + 5)
+        for v, b in zip(value, exact, strict=True)
+    ]
+    assert holds(found[1], slope)
+
+
+# --- readings -------------------------------------------------------------------------------------
+
+
+def test_every_primitive_of_networks_is_read_in_pairs() -> None:
+    of_networks = {name for name, rule in RULES.items() if rule.ball.__module__.endswith("rules")}
+    own = {n for n in of_networks if not RULES[n].moves and n not in ("two_over_root_pi",)}
+    for loss in LOSSES:
+        for node in Network(problem(loss, "tanh")).tape.nodes:
+            assert node.rule.moves or node.rule is LEAF or node.rule.name in IN_PAIRS
+    assert own >= IN_PAIRS - {"softmax", "log_softmax", "exp"}
+
+
+def problem(loss: str, sigma: str, width: int = 7, n: int = 5, depth: int = 3) -> Problem:
+    normal = np.random.default_rng(len(loss) + len(sigma)).standard_normal
+    W = {l: normal((width + 1, width)) / np.sqrt(width) for l in range(1, depth + 1)}
+    Y = np.abs(normal((n, width))) / 4
+    of = dict.fromkeys(W, sigma)
+    last = {"cross_entropy": "softmax", "log_softmax_cross_entropy": "log_softmax"}
+    of[depth] = last.get(loss, "sigmoid" if loss == "binary_cross_entropy" else sigma)
+    if loss in last:
+        Y = np.eye(width)[np.arange(n) % width]
+    return Problem(W=W, X=normal((n, width)), Y=Y, sigma=of, loss=loss, bias=True, alpha=0.125)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Tapes of any size are read in pairs; whether each reading was in them."""
+    found: list[bool] = []
+    monkeypatch.setattr(readings, "PAIRED", 0)
+    real = readings._enclosed
+
+    def enclosed(B: Any) -> Any:
+        found.append(isinstance(B, Pairs))
+        return real(B)
+
+    monkeypatch.setattr(readings, "_enclosed", enclosed)
+    return found
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("sigma", ["tanh", "relu", "gelu"])
+def test_a_network_in_pairs_is_what_it_is_in_balls(
+    loss: str, sigma: str, counted: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = problem(loss, sigma)
+    found = in_balls(Network(p).tape)
+    assert all(counted)
+    monkeypatch.setattr(readings, "PAIRED", 10**9)
+    exact = in_balls(Network(p).tape)
+    assert found.at.keys() == exact.at.keys()
+    for key, e in exact.at.items():
+        apart = np.abs((found.at[key].hi - e.hi) + (found.at[key].lo - e.lo))
+        assert (apart <= found.at[key].rad * (1 + 1e-9) + e.rad).all()
+    for x, y in zip(found.values, exact.values, strict=True):
+        assert np.array_equal(x, y, equal_nan=True) if x is not None else y is None
+
+
+def test_a_network_out_of_range_is_read_in_balls(counted: list[bool]) -> None:
+    p = problem("mean_squared_error", "tanh")
+    p = replace(p, X=p.X * np.where(np.arange(7) == 1, 1e-200, 1.0))
+    found = in_balls(Network(p).tape)
+    assert not counted[-1]
+    assert all(e.narrow().all() for e in found.at.values())
+
+
+def test_what_is_not_known_well_enough_is_read_in_balls(
+    counted: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Pairs.__matmul__
+
+    def loose(a: Pairs, b: Pairs) -> Pairs:
+        found = real(a, b)
+        return Pairs(found.hi, found.lo, found.rad + 1e-12)
+
+    monkeypatch.setattr(Pairs, "__matmul__", loose)
+    in_balls(Network(problem("mean_squared_error", "tanh")).tape)
+    assert not counted[-1]
+
+
+def test_a_library_that_multiplies_inexactly_is_not_relied_on(
+    counted: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert exact_products()
+    assert not exact_products(lambda P, Q: P.astype(np.float32) @ Q.astype(np.float32))
+    tape = Network(problem("mean_squared_error", "tanh")).tape
+    assert readings._in_pairs(tape)
+    monkeypatch.setattr(readings, "exact_products", lambda: False)
+    assert not readings._in_pairs(tape)
+    in_balls(tape)
+    assert not any(counted)
+
+
+@pytest.mark.slow
+def test_verdicts_are_the_same_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each case of quick, its step gate and its truth, in both arithmetics: the same floats but for what the
+    radii are apart."""
+    from conformance.judge.start import started_now
+
+    ready = started_now("refbp").ready
+    assert ready is not None
+    for case in cases("quick")[::4]:
+        p = case.problem()
+        with np.errstate(under="ignore"):
+            t = ready.run(p)
+        of = partial(accuracy, "refbp", p.dtype.name)
+        for cut in (False, True):
+            read = []
+            for paired in (0, 10**9):
+                monkeypatch.setattr(readings, "PAIRED", paired)
+                s = Subject(case)
+                amended = s.amend(())
+                if cut:
+                    steps = s.network(amended).steps(t, Arithmetic.of(p.dtype), of, False)
+                    read.append({k: (e, np.asarray(b)) for k, (e, b) in steps.items()})
+                else:
+                    truth, spread = s.truth(amended), s.spread("refbp", amended)
+                    layers = [(q, l) for q in QUANTITIES for l in truth.layers(q)]
+                    whole = {(q, l): (truth.layers(q)[l], spread.layers(q)[l]) for q, l in layers}
+                    read.append({**whole, ("loss", 0): (truth.loss, np.asarray(spread.loss))})
+            for key, (e, bound) in read[1].items():
+                other, same = read[0][key]
+                assert np.array_equal(bound, same, equal_nan=True)
+                apart = np.abs((other.hi - e.hi) + (other.lo - e.lo))
+                known = ~np.isfinite(e.hi) | (apart <= other.rad * (1 + 1e-9) + e.rad)
+                assert known.all(), (case.id, key)
+
+
+def test_products_of_floats_and_their_errors() -> None:
+    a, b = (draw.standard_normal(500) * 2.0 ** draw.integers(-100, 100, 500) for _ in range(2))
+    for (x, e), f in ((two_sum(a, b), "__add__"), (two_product(a, b), "__mul__")):
+        for s, t, p, q in zip(x.tolist(), e.tolist(), a.tolist(), b.tolist(), strict=True):
+            assert getattr(arb(p), f)(arb(q)) == arb(s) + arb(t)
