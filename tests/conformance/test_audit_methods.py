@@ -143,6 +143,13 @@ def test_a_slip_is_caught_and_named(method: str, quantity: str, said: str) -> No
     assert found["cause"] == said
 
 
+def test_where_two_slips_give_the_same_both_are_named() -> None:
+    halved = slipping(SLIPS["weight decay", "dJ_dW"]["λ/2 W_l stands for λ W_l"])
+    assert verdict("weight decay", "dJ_dW_l", halved, only="n = 2")["cause"] == (
+        "λ/2 W_l stands for λ W_l, or λ/n W_l stands for λ W_l"
+    )
+
+
 def test_a_slip_in_columns_is_named_too() -> None:
     said = "λ is missing: W_l is added whole"
     form = slipping(SLIPS["weight decay", "W_new"][said], columns=True)

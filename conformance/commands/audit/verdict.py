@@ -88,11 +88,11 @@ def judge(tried: Sequence[Tried], index: Index) -> Verdict:
 
 
 def _cause(tried: Sequence[Tried]) -> str:
-    """The slip that gives what the equation gave in every wrong try; "" where none does."""
+    """The slip that gives what the equation gave in every wrong try, or the slips; "" where none does."""
     wrong = [t for t in tried if t.outcome != "right"]
     due = wrong[0].due
     known = slips(wrong[0].at.setting.method, due.quantity)
-    return next((words for words, slip in known if all(slipped(t, slip) for t in wrong)), "")
+    return ", or ".join(words for words, slip in known if all(slipped(t, slip) for t in wrong))
 
 
 FAILING = ("raises", "no-numbers")
