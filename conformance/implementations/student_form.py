@@ -26,8 +26,9 @@ __all__ = [
 ]
 
 Trouble = dict[str, str]
-"""What went wrong: {"kind", "function", "text"}; of one quantity alone, "quantity" too. Of the kind "form":
-all of it is there, in another form than was asked for. Of the kind "note": it is as it was asked for."""
+"""What went wrong: {"kind", "function", "text"}; of one quantity alone, "quantity" too. Kinds that cost less:
+"form", all of it is there, in another form than was asked for; "note", it is as it was asked for; "given",
+which the grader sets: it raised on the file's own A and Z, and did not on the right ones."""
 Shape = tuple[int, ...]
 
 
@@ -46,8 +47,11 @@ def malformed(function: str, text: str) -> TroubleError:
 
 
 class Form:
-    """The form of what is returned for one problem. `ends`: for each quantity, whether a list of it that was too
-    short or too long fitted at its end, which is kept from problem to problem."""
+    """The form of what is returned for one problem.
+
+    `ends`: whether a list that was too short or too long fitted at its end, for each quantity, kept from
+    problem to problem.
+    """
 
     def __init__(self, by_part: bool, dtype: np.dtype[Any], ends: dict[str, bool]) -> None:
         self.by_part, self.dtype, self.ends = by_part, dtype, ends

@@ -221,6 +221,8 @@ class Attempt:
                 answer["W_new"] = self.units(self.updated(dW))
         except TroubleError as e:
             self.form.troubles.append(e.trouble)
+            if given is None and e.trouble["function"] == "backward_prop":
+                answer["wants"] = self.form.by_part  # its A and Z may be what it cannot go on from
         return {**answer, "troubles": self.form.troubles}
 
     def forward(self) -> tuple[list[Floats], list[Floats]]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.commands.command import deliver, echo, ending_in_order, main, must_be_writable
+from conformance.commands.command import (
+    deliver,
+    echo,
+    ending_in_order,
+    main,
+    must_be_writable,
+    must_differ,
+    must_not_replace,
+)
 from conformance.tools.files import FileError
 from conformance.tools.trouble import RefusedError
 
@@ -20,6 +28,7 @@ __all__: list[str] = []
 FORMATS = ("gradescope", "json", "text")
 HINTS = ("none", "where", "what")
 ISOLATION = ("auto", "none")
+COLUMNS = ("all", "canvas", "moodle")
 
 
 @main.command()
@@ -41,6 +50,33 @@ ISOLATION = ("auto", "none")
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, not here."
 )
 @click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path),
+    metavar="F.csv",
+    help="Grade a class, one file or folder a student in the folder STUDENT: a row each.",
+)
+@click.option(
+    "--columns",
+    type=click.Choice(COLUMNS),
+    default="all",
+    help="Of --csv, for whom they are (all).",
+)
+@click.option(
+    "--feedback",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Grade a class: a Markdown and an HTML file for each student there.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="F.html",
+    help="Grade a class: a page for whoever teaches.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes that grade a class (cores).")
+@click.option("--resume", is_flag=True, help="Go on with a class, from F.csv.journal.")
+@click.option(
     "--isolation",
     type=click.Choice(ISOLATION),
     default="auto",
@@ -58,10 +94,17 @@ def grade(
     form: str,
     hints: str | None,
     output: Path | None,
+    csv_path: Path | None,
+    columns: str,
+    feedback: Path | None,
+    report: Path | None,
+    jobs: int | None,
+    resume: bool,
     isolation: str,
     package: Path | None,
 ) -> None:
-    """Grade STUDENT, a file with forward_pass and backward_prop, or the folder that it was handed in in.
+    """Grade STUDENT, a file with forward_pass and backward_prop, or the folder that it was handed in in; or,
+    with --csv, --feedback or --report, a class.
 
     Exit codes: 0, there is a grade, whatever it is; 2, there is none.
     """
@@ -75,6 +118,23 @@ def grade(
         return
     if student is None:
         raise RefusedError("there is nothing to grade: expected STUDENT.py, or --package DIR.")
+    if csv_path or feedback or report:
+        if output or form != "text" or not student.is_dir():
+            raise RefusedError(
+                "--csv, --feedback and --report are of a class: expected a folder with a file or a folder "
+                "for each student, and no --format or --output."
+            )
+        from conformance.commands.grading.whole import grade_class
+
+        must_differ([csv_path, report], feedback)
+        must_not_replace(list(filter(None, [rubric_path])), [csv_path, report])
+        grade_class(
+            student, rubric, hints or rubric.hints, isolation, jobs, resume,
+            csv_path=csv_path, columns=columns, feedback=feedback, report=report,
+        )  # fmt: skip
+        return
+    if resume:
+        raise RefusedError("--resume needs --csv F.csv, beside which F.csv.journal is.")
     _may_be_written(output, student, rubric_path)
     with ending_in_order():
         made = _graded(student, rubric, hints or "", isolation)

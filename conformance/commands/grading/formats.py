@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from conformance.commands.grading.grade import Grade, Mistake, TestGrade
 
-__all__ = ["FORMATS"]
+__all__ = ["FORMATS", "lines_of", "summary_of"]
 
 
 def gradescope(g: Grade) -> dict[str, object]:
     """results.json as Gradescope documents it: it adds up the tests' scores. No text in it is markup."""
     return {
         "execution_time": g["seconds"],
-        "output": "\n\n".join(_summary(g)),
+        "output": "\n\n".join(summary_of(g)),
         "output_format": "text",
         "test_output_format": "text",
         "test_name_format": "text",
@@ -34,14 +34,14 @@ def _row(i: int, t: TestGrade) -> dict[str, object]:
         "score": t["score"],
         "max_score": t["max_score"],
         "status": "passed" if t["passed"] else "failed",
-        "output": "\n\n".join(_lines(t)),
+        "output": "\n\n".join(lines_of(t)),
         "output_format": "text",
         "visibility": t["visibility"],
         "tags": t["quantities"],
     }
 
 
-def _lines(t: TestGrade) -> Iterator[str]:
+def lines_of(t: TestGrade) -> Iterator[str]:
     """The message about one test."""
     yield _share(t)
     yield from map(_mistake, t["mistakes"])
@@ -62,11 +62,16 @@ def _mistake(m: Mistake) -> str:
     return "\n".join([m["text"], *looks])
 
 
-def _summary(g: Grade) -> Iterator[str]:
+def summary_of(g: Grade) -> Iterator[str]:
     """The message to the student about the whole. It says nothing of hidden tests."""
     yield from g["notes"]
     if g["mistakes"] and not g["notes"]:
-        first, *others = dict.fromkeys(map(_mistake, g["mistakes"]))
+        # what is missing for one reason is told once
+        told = {
+            m["text"].partition(" in the network of ")[2] or m["text"]: m
+            for m in reversed(g["mistakes"])
+        }
+        first, *others = dict.fromkeys(map(_mistake, reversed(told.values())))
         yield "The first mistake: " + first
         yield from (f"Another: {text}" for text in others)
     if g["remarks"]:
@@ -91,7 +96,7 @@ def _screen(g: Grade) -> Iterator[str]:
         points = f"{t['score']:7.2f} of {t['max_score']:g}"
         yield f"  {t['name']:{width}}  {points:16}  {_share(t)}{shown}"
     yield f"  {'':{width}}  {g['score']:7.2f} of {g['max_score']:g}"
-    for part in _summary(g):
+    for part in summary_of(g):
         yield ""
         yield from (textwrap.fill(line, 100) for line in part.splitlines())
     yield ""

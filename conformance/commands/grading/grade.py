@@ -28,7 +28,7 @@ from conformance.model.results import SYMBOLS
 from conformance.tools.plain import without_sequences
 from conformance.tools.trouble import RefusedError, to_install
 
-__all__ = ["SCHEMA_VERSION", "Grade", "Mistake", "TestGrade", "grade", "nothing"]
+__all__ = ["SCHEMA_VERSION", "Grade", "Mistake", "TestGrade", "grade", "nothing", "shown"]
 
 SCHEMA_VERSION = 2
 
@@ -120,13 +120,13 @@ def grade(file: File, rubric: Rubric, hints: str = "", isolation: str = "auto") 
     made["flags"] = suspicions(file.data, rubric.allow)
     made["file"] = without_sequences(file.name, 100)
     made["notes"] = [without_sequences(n, 600) for n in notes]
-    return _closed(made)
+    return shown(made, made["hints"])
 
 
 def nothing(rubric: Rubric, reason: str, hints: str = "") -> Grade:
     """The grade, 0, where there is nothing to grade."""
     made = _graded(rubric, hints or rubric.hints, {})
-    return _closed({**made, "notes": [without_sequences(reason, 600)]})
+    return shown({**made, "notes": [without_sequences(reason, 600)]}, made["hints"])
 
 
 def _visible_first(rubric: Rubric) -> list[Test]:
@@ -168,15 +168,25 @@ def _graded(rubric: Rubric, hints: str, judged_cases: Mapping[Case, Judged]) -> 
 def _remarks(j: Judged) -> list[str]:
     """What is to be told and costs nothing; an input that is written to, whichever it is, once a function."""
     notes = {t["function"]: _in_words(t) for t in j.troubles if t["kind"] == "note"}
-    return [*(f"{text} It costs no points." for text in notes.values()), *j.lost]
+    given = [t for t in j.troubles if t["kind"] == "given"]
+    again = [f"On your own A and Z {_in_words(t)} It was given the right ones." for t in given]
+    return [*(f"{text} It costs no points." for text in notes.values()), *again[:1], *j.lost]
 
 
-def _closed(made: Grade) -> Grade:
-    """The grade without what the hints `none` keep back."""
-    if made["hints"] != "none":
+def shown(made: Grade, hints: str) -> Grade:
+    """The grade with what these hints tell, made with as many or more."""
+    if hints == "what":
+        return made
+    tests = [TestGrade({**t, "mistakes": _told(t["mistakes"], hints)}) for t in made["tests"]]
+    made = {**made, "hints": hints, "tests": tests, "mistakes": _told(made["mistakes"], hints)}
+    if hints == "where":
         return made
     networks = [Network({**n, "troubles": []}) for n in made["networks"]]
     return {**made, "remarks": [], "printed": "", "networks": networks}
+
+
+def _told(mistakes: Sequence[Mistake], hints: str) -> list[Mistake]:
+    return [] if hints == "none" else [Mistake({**m, "looks_like": []}) for m in mistakes]
 
 
 def _test(t: Test, on: Sequence[Judged], mistakes: Mapping[Turn, Mistake]) -> TestGrade:
@@ -274,7 +284,7 @@ def _text(j: Judged, w: Wrong) -> str:
 def _trouble(j: Judged, q: str) -> str:
     """Why a quantity, or a part of it, was not returned."""
     function = RETURNED_BY[q]
-    told = [t for t in j.troubles if t["kind"] not in ("form", "note")]
+    told = [t for t in j.troubles if t["kind"] not in ("form", "note", "given")]
     for of in ({"quantity": q}, {"function": function, "quantity": ""}, {"quantity": ""}):
         for t in told:
             if of.items() <= t.items():

@@ -126,7 +126,7 @@ def judged(case: Case, answer: Answer, twin: Judged | None = None) -> Judged:
         own = Trace()
         text = "its answer does not have the shapes of this network"
         troubles += ({"kind": "malformed", "function": "", "quantity": "", "text": text},)
-    mended = _mended(subject, own)
+    mended = _mended(subject, own, any(t["kind"] == "given" for t in troubles))
     forward = _Steps(subject, own)
     backward = forward if mended is own else _Steps(subject, mended, handed=True)
     form = {t["quantity"] for t in troubles if t["kind"] == "form"}
@@ -161,9 +161,10 @@ def _in_form(subject: Subject, t: Trace) -> Trace | None:
     return t
 
 
-def _mended(subject: Subject, t: Trace) -> Trace:
-    """The trace with the A and Z that backward_prop was given: the right ones where its own are unusable."""
-    if t.A and t.Z and all(_finite(M) for q in FORWARD for M in t.layers(q).values()):
+def _mended(subject: Subject, t: Trace, given: bool) -> Trace:
+    """The trace with the A and Z that backward_prop was given: the right ones where its own are unusable, or
+    where it raised on them (`given`)."""
+    if not given and t.A and t.Z and all(_finite(M) for q in FORWARD for M in t.layers(q).values()):
         return t
     right = implementation(LIKE).run(subject.problem.copy())
     return replace(t, A=right.A, Z=right.Z)
