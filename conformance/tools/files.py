@@ -40,10 +40,10 @@ def _cannot_write(path: Path, e: OSError) -> FileError:
     )
 
 
-def write_atomically(path: str | Path, text: str | Iterable[str]) -> None:
+def write_atomically(path: str | Path, text: str | bytes | Iterable[str]) -> None:
     """Write a file whole or not at all: a reader never sees half of it."""
     path = Path(path)
-    data = (text if isinstance(text, str) else "".join(text)).encode()
+    data = text if isinstance(text, bytes) else "".join(text).encode()
     if path.suffix == GZIP:
         data = gzip.compress(data, mtime=0)  # the same bytes for the same text
     try:

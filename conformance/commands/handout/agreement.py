@@ -73,7 +73,7 @@ def _balls(e: Enclosure) -> list[Ball]:
 
 
 def _between(e: Example, t: Truth, by: Numbers) -> Enclosures:
-    """σ'_l(A_l), ∂L/∂Z_L and the sums over rows, from the enclosures of A_l and Z_L."""
+    """σ'_l(A_l), ∂L/∂Z_l and the sums over rows, from the enclosures of A_l, δ_l and Z_L."""
     exact: Enclosures = {}
     with working_precision(256):
         for l, name in e.sigma.items():
@@ -87,11 +87,25 @@ def _between(e: Example, t: Truth, by: Numbers) -> Enclosures:
             for z, y in zip(Z, Y, strict=True)
         ]
         exact["G", e.L] = enclosure(G, e.Y.shape)
+        for l in range(1, e.L):
+            exact["G", l] = _through(t.delta[l + 1], e.W[l + 1], e.scale)
         if ("S", e.L) in by:
             soft = e.sigma[e.L] == "softmax"
             exact["S", e.L] = _sums(e, [g * z for g, z in zip(G, Z, strict=True)] if soft else G)
             exact["T", e.L] = _sums(e, [a.exp() for a in _balls(t.A[e.L])])
     return exact
+
+
+def _through(delta: Enclosure, W: Floats, scale: float) -> Enclosure:
+    """δ Wᵀ, over the loss's scale."""
+    n, width = delta.hi.shape
+    d = _balls(delta)
+    rows = [d[i * width : (i + 1) * width] for i in range(n)]
+    weights = [[scalar(float(w)) / int(scale) for w in row] for row in W]
+    sums = [
+        sum((x * w for x, w in zip(r, v, strict=True)), scalar(0.0)) for r in rows for v in weights
+    ]
+    return enclosure(sums, (n, len(W)))
 
 
 def _sums(e: Example, terms: list[Ball]) -> Enclosure:

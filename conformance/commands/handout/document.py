@@ -21,7 +21,9 @@ from conformance.commands.handout.agreement import (
     rounding_alone,
     truth,
 )
+from conformance.commands.handout.circuit import circuit
 from conformance.commands.handout.example import Example, HandoutError
+from conformance.commands.handout.followed import CHAIN, CHECK, chain, differences, weight
 from conformance.commands.handout.formulas import Num
 from conformance.commands.handout.graph import Figure
 from conformance.commands.handout.layout import Formula
@@ -49,6 +51,8 @@ __all__ = ["BOX", "FORMATS", "Handout", "Line", "Wish", "answered", "facts", "ma
 FORMATS = ("html", "tex", "md", "ipynb")
 BOX = r"\boxed{\phantom{00.0000}}"
 """A blank for a student to fill in, in LaTeX."""
+IN_CHECK = 10
+"""The least digits of finite differences: of those, the difference loses some."""
 PARTS_OF = {
     "all": tuple(PARTS),
     "forward": ("forward", "loss"),
@@ -64,6 +68,8 @@ class Wish:
     steps: str = "all"
     blanks: bool = False
     key: bool = False
+    scalar: str = ""  # a weight to follow through the scalar chain rule, "W_1[0,1]"
+    provenance: bool = True  # who agrees, and how certain the numbers are
 
 
 @dataclass(frozen=True)
@@ -105,24 +111,30 @@ def made(e: Example, wish: Wish | None = None, names: Sequence[str] = ASKED) -> 
     rounding_alone(e, by, exact)
     every = explained(steps(e, by), e) if e.show == "steps" else ()
     check(every, exact, e)
-    asked = answers(e, exact, wish.digits, names)
+    asked = answers(e, exact, wish.digits, names if wish.provenance else ())
     chosen = tuple(s for s in every if s.part in PARTS_OF[wish.steps])
     if wish.blanks and not chosen:
         raise HandoutError(f"{e.name} shows a plot and no steps: there is nothing to leave blank.")
-    marks = {
-        s.key: _mark(s, digits_of(s, exact, e, wish.digits), asked, wish.digits) for s in chosen
-    }
-    lines = _lines(chosen, wish, marks, wish.blanks)
+    marks = (
+        {}
+        if not wish.provenance
+        else {
+            s.key: _mark(s, digits_of(s, exact, e, wish.digits), asked, wish.digits) for s in chosen
+        }
+    )
+    lines = _lines(chosen, wish, marks, wish.blanks) + _followed(e, by, wish, chosen, wish.blanks)
     return Handout(
         example=e,
         wish=wish,
         givens=_givens(e, by, wish, every),
         definitions=definitions(e),
         sections=lines,
-        key=_lines(chosen, wish, marks, False) if wish.blanks and wish.key else (),
-        figures=_figures(e, wish.digits),
+        key=_lines(chosen, wish, marks, False) + _followed(e, by, wish, chosen, False)
+        if wish.blanks and wish.key
+        else (),
+        figures=_figures(e, by, wish.digits, {s.key for s in chosen} if wish.blanks else set()),
         plots=_plots(e, by, exact, wish.digits),
-        answers=asked,
+        answers=asked if wish.provenance else (),
         compared=compared(e, exact) if wish.key or not wish.blanks else (),  # they are the answers
         notes=_notes(
             e, by, chosen, wish, _certain(asked, chosen, any(marks.values()), wish.digits)
@@ -143,6 +155,25 @@ def _lines(
     )
 
 
+def _followed(
+    e: Example, by: Numbers, wish: Wish, chosen: Sequence[Step], blanks: bool
+) -> tuple[tuple[str, tuple[Line, ...]], ...]:
+    """The sections on one weight: the chain rule if it is asked for; finite differences with its gradient."""
+    w = weight(e, wish.scalar) if wish.scalar else weight(e)
+    parts: list[tuple[str, list[tuple[Step, str]]]] = []
+    if wish.scalar:
+        parts.append((CHAIN, [(s, "") for s in chain(e, by, w)]))
+    if any(s.key == ("dW", w.l) for s in chosen):
+        parts.append((CHECK, list(differences(e, by, w, max(wish.digits, IN_CHECK)))))
+    keys = [s.key for s in chosen] + [s.key for _, part in parts for s, _ in part]
+    hidden = set(keys) if blanks else set()
+    most = {CHAIN: wish.digits, CHECK: max(wish.digits, IN_CHECK)}
+    return tuple(
+        (title, tuple(_line(s, most[title], hidden, {s.key: mark}) for s, mark in part))
+        for title, part in parts
+    )
+
+
 def _line(s: Step, digits: int, hidden: set[tuple[str, int]], marks: Mapping[Key, str]) -> Line:
     def box(x: Num) -> str | None:
         return BOX if x.key in hidden else None
@@ -152,7 +183,7 @@ def _line(s: Step, digits: int, hidden: set[tuple[str, int]], marks: Mapping[Key
     if s.scalar:
         result = BOX if blank else latex(float(s.result[0, 0]), digits)
     filled = pieces(s.filled, digits, box)
-    return Line(s, s.left, s.symbols, filled, result, "" if blank else marks[s.key], blank)
+    return Line(s, s.left, s.symbols, filled, result, "" if blank else marks.get(s.key, ""), blank)
 
 
 def _mark(s: Step, digits: NDArray[np.int64], asked: Sequence[Answer], most: int) -> str:
@@ -194,9 +225,13 @@ def _givens(
     return tuple((g.left, written((block(g.value, g.key),), wish.digits)) for g in givens)
 
 
-def _figures(e: Example, digits: int) -> tuple[Figure, ...]:
+def _figures(e: Example, by: Numbers, digits: int, hidden: set[Key]) -> tuple[Figure, ...]:
     units = graph.units(e, digits)
-    return (units, graph.chain(e)) if e.show == "steps" else (units,)
+    if e.show != "steps":
+        return (units,)
+    between = {("G", l) for l in range(1, e.L)} if hidden else set()
+    drawn = circuit(e, by, hidden | between)
+    return (units, graph.chain(e), *([drawn] if drawn else []))
 
 
 def _plots(
@@ -255,7 +290,8 @@ def _notes(
         notes.append(_recounted(recount(e, by, chosen, wish.digits), wish.digits))
     else:
         notes.append(f"Numbers are shown with {wish.digits} significant digits.")
-    notes.append(certain)
+    if wish.provenance:
+        notes.append(certain)
     return tuple(notes)
 
 

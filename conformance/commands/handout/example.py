@@ -316,11 +316,6 @@ def _layer_fits(reader: Reader, e: Example, l: int, before: int, source: str) ->
             f"is {e.sigma[l]!r} before the last layer; expected one that goes by entries, such as "
             "'tanh'.",
         )  # fmt: skip
-    if e.sigma[l] in ROW_WISE and e.column:
-        raise reader.fail(
-            table, "activation",
-            f"is {e.sigma[l]!r}, which takes a whole row; expected it with convention = \"rows\".",
-        )  # fmt: skip
 
 
 def _loss_fits(reader: Reader, e: Example, y: str) -> None:
@@ -328,11 +323,10 @@ def _loss_fits(reader: Reader, e: Example, y: str) -> None:
     loss, last = LOSSES[e.loss], e.sigma[e.L]
     if loss.after and last not in loss.after:
         wanted = " or ".join(filter(None, (", ".join(loss.after[:-1]), loss.after[-1])))
-        rows = ' and convention = "rows"' if e.column and loss.targets == "rows" else ""
         raise reader.fail(
             "", "loss",
             f"is {e.loss!r} of what {last} gives, the activation of {e.table(e.L)}; expected {wanted} "
-            f"there{rows}, or another loss, such as {_instead(last)!r}.",
+            f"there, or another loss, such as {_instead(last)!r}.",
         )  # fmt: skip
     for i, j in np.argwhere((e.Y < 0) | (e.Y > 1)) if loss.targets else ():
         where = f"as number {j + 1}" if e.column else f"in row {i + 1}, column {j + 1}"
@@ -342,9 +336,10 @@ def _loss_fits(reader: Reader, e: Example, y: str) -> None:
             "probabilities.",
         )  # fmt: skip
     for (i,) in np.argwhere(np.abs(e.Y.sum(axis=1) - 1) > SUMS) if loss.targets == "rows" else ():
+        where, whole = ("", "it") if e.column else (f" in row {i + 1}", "a row")
         raise reader.fail(
             "", y,
-            f"has a sum of {e.Y[i].sum():.6g} in row {i + 1}; expected 1, as {e.loss} takes a row for "
+            f"has a sum of {e.Y[i].sum():.6g}{where}; expected 1, as {e.loss} takes {whole} for "
             "the probabilities of the classes, such as [0, 1].",
         )  # fmt: skip
 

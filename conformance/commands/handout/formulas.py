@@ -85,8 +85,8 @@ SIGMA: Mapping[str, tuple[str, str, str]] = {
     "gelu":        (r"@(a) \cdot \Phi(@a)", r"\Phi(@a) + @(a) \cdot \varphi(@a)",
                     "Φ(a) is the normal distribution, ½(1 + erf(a/√2)), φ(a) its density, e^(−a²/2)/√(2π)."),
     "gelu_tanh":   (r"@(a) \cdot s(@a)", r"s(@a) + @(z) \cdot p(@a)",
-                    "s(a) is 1/(1 + e^(−1.5957691216 a − 0.0713548163 a³)), p(a) is (1 − s(a)) (1.5957691216 + "
-                    "0.2140644488 a²)."),
+                    "s(a) is 1/(1 + e^(−1.5957691216 a − 0.0713548163 a³)), p(a) is (1 − s(a)) (1.5957691216 "
+                    "+ 0.2140644488 a²)."),
     "silu":        (r"@(a) \cdot s(@a)", r"s(@a)\,(1 + @(a) - @(z))", "s(a) is 1/(1 + e^−a)."),
     "softplus":    (r"\ln(1 + e^{@a})", "1 / (1 + e^{@-a})", ""),
     "softsign":    ("@a / (1 + |@a|)", "1 / (1 + |@a|)^2", ""),

@@ -20,7 +20,17 @@ from conformance.model.problem import Floats
 from conformance.report import svg
 from conformance.truth.definitions import ROW_WISE
 
-__all__ = ["Figure", "boundary", "chain", "data_uri", "links", "losses", "units"]
+__all__ = [
+    "Figure",
+    "arrow",
+    "boundary",
+    "chain",
+    "data_uri",
+    "links",
+    "losses",
+    "sub",
+    "units",
+]
 
 _SUB = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 270, 58, 506, 16, 226
@@ -47,6 +57,7 @@ STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#1c1e22}.paper{fill:#fff}.end{text-anchor:end}"
     ".middle{text-anchor:middle}.heading{font-weight:600;font-size:13px}.tick{fill:#5a5f67}"
     ".grid{stroke:#dcd8cf;fill:none}.axis,.edge{stroke:#5a5f67;fill:none}.node{fill:#fff;stroke:#1c1e22}"
+    ".value{fill:#1f5fa6}.grad{fill:#b4500a}"
     ".back{stroke:#b4500a;fill:none}.backs{fill:#b4500a}.heads{fill:#5a5f67}.goes{stroke-dasharray:3 3}"
     ".median{fill:none;stroke-width:2}.s0{stroke:#1f5fa6}.mark.s0,.region{fill:#1f5fa6;stroke:#fff}"
     ".mark.s1{fill:#b4500a;stroke:#fff}.region{opacity:.2;stroke:none}"
@@ -54,11 +65,12 @@ STYLE = (
 )
 
 
-def _sub(l: int) -> str:
+def sub(l: int) -> str:
+    """The number below the line."""
     return str(l).translate(_SUB)
 
 
-def _arrow(
+def arrow(
     x: float, y: float, u: float, v: float, back: bool = False, dashed: bool = False
 ) -> Iterator[Markup]:
     """A line from (x, y) to (u, v), with a head there."""
@@ -79,7 +91,7 @@ class _Net:
     def __init__(self, e: Example) -> None:
         self.e = e
         self.widths = (e.X.shape[1], *(W.shape[1] for W in e.W.values()))
-        self.labelled = max(self.widths) <= 3 and e.L <= 4
+        self.labelled = max(self.widths) <= 3 and e.L <= 8
         self.across = 150.0 if self.labelled else 96.0 if e.L <= 8 else 42.0
         self.down = 76.0 if self.labelled else 46.0
         self.top = 58.0
@@ -132,7 +144,7 @@ def _column(net: _Net, l: int, width: int, digits: int) -> Iterator[Markup]:
     z = "z" if e.column else "Z"
     few = e.L <= 8
     if few or l in (0, 1, e.L):
-        yield svg.text(x, 17, f"{z}{_sub(l)}", "middle heading")
+        yield svg.text(x, 17, f"{z}{sub(l)}", "middle heading")
         name = ("x" if e.column else "X") if not l else e.sigma[l]
         yield svg.text(x, 32, name if few or l != 1 else f"{name} …", "tick middle")
     for j in range(width):
@@ -151,15 +163,15 @@ def chain(e: Example) -> Figure:
     """z_0, a_1, z_1, …, the loss to the right; below, δ_L to δ_1 to the left, each with its ∂L/∂W_l."""
     step, top, low, lowest = 66.0, 42.0, 112.0, 172.0
     a, z = ("a", "z") if e.column else ("A", "Z")
-    names = [f"{z}{_sub(0)}"] + [f"{c}{_sub(l)}" for l in range(1, e.L + 1) for c in (a, z)] + ["ℒ"]
+    names = [f"{z}{sub(0)}"] + [f"{c}{sub(l)}" for l in range(1, e.L + 1) for c in (a, z)] + ["ℒ"]
     at = [36 + step * k for k in range(len(names))]
     parts: list[Markup] = []
     for l in range(1, e.L + 1):
-        parts += _arrow(at[2 * l - 2], top + 15, at[2 * l - 1] - 26, lowest - 15, dashed=True)
+        parts += arrow(at[2 * l - 2], top + 15, at[2 * l - 1] - 26, lowest - 15, dashed=True)
     for k, name in enumerate(names):
         if k:
-            parts += _arrow(at[k - 1] + 17, top, at[k] - 17, top)
-            over = "" if name == "ℒ" else f"W{_sub((k + 1) // 2)}" if k % 2 else f"σ{_sub(k // 2)}"
+            parts += arrow(at[k - 1] + 17, top, at[k] - 17, top)
+            over = "" if name == "ℒ" else f"W{sub((k + 1) // 2)}" if k % 2 else f"σ{sub(k // 2)}"
             parts.append(svg.text((at[k - 1] + at[k]) / 2, top - 8, over, "tick middle"))
         parts += _box(at[k], top, name)
     for l in range(e.L, 0, -1):
@@ -169,7 +181,7 @@ def chain(e: Example) -> Figure:
         f"Forward, from {names[0]} through "
         + ", ".join(names[1:-1])
         + " to the loss; backward, the links "
-        + ", ".join(f"δ{_sub(l)}" for l in range(e.L, 0, -1))
+        + ", ".join(f"δ{sub(l)}" for l in range(e.L, 0, -1))
         + ", each of which gives the gradient of its W."
     )
     caption = "The computation graph: forward above; below, the links δ go backward, each giving a gradient."
@@ -189,16 +201,16 @@ def _backward(
     top, low, lowest = rows
     x = at[2 * l - 1]
     if l == e.L:
-        yield from _arrow(at[-1], top + 15, at[-1], low - 15, back=True, dashed=True)
-        yield from _box(at[-1], low, f"∂ℒ/∂{'z' if e.column else 'Z'}{_sub(l)}", "node", 31.0)
+        yield from arrow(at[-1], top + 15, at[-1], low - 15, back=True, dashed=True)
+        yield from _box(at[-1], low, f"∂ℒ/∂{'z' if e.column else 'Z'}{sub(l)}", "node", 31.0)
     source = at[-1] - 14 if l == e.L else at[2 * l + 1]
-    yield from _arrow(source - 18, low, x + 18, low, back=True)
-    slope = f"J of σ{_sub(l)}" if e.sigma[l] in ROW_WISE else f"σ′{_sub(l)}"
-    over = slope if l == e.L else f"W{_sub(l + 1)}ᵀ, {slope}"
+    yield from arrow(source - 18, low, x + 18, low, back=True)
+    slope = f"J of σ{sub(l)}" if e.sigma[l] in ROW_WISE else f"σ′{sub(l)}"
+    over = slope if l == e.L else f"W{sub(l + 1)}ᵀ, {slope}"
     yield svg.text((source + x) / 2, low - 7, over, "tick middle halo")
-    yield from _arrow(x, low + 15, x, lowest - 15, back=True)
-    yield from _box(x, low, f"δ{_sub(l)}")
-    yield from _box(x, lowest, f"∂ℒ/∂W{_sub(l)}", "node", 33.0)
+    yield from arrow(x, low + 15, x, lowest - 15, back=True)
+    yield from _box(x, low, f"δ{sub(l)}")
+    yield from _box(x, lowest, f"∂ℒ/∂W{sub(l)}", "node", 33.0)
 
 
 # --- plots --------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from conformance.commands.handout import md
-from conformance.commands.handout.document import Handout, Line, answered
+from conformance.commands.handout.document import Handout, Line
 from conformance.commands.handout.formulas import LOSSES
+from conformance.commands.handout.steps import activated
 from conformance.commands.handout.vendored import cell
 from conformance.model.problem import Floats
 
@@ -65,7 +66,8 @@ def _cells(h: Handout) -> Iterable[Cell]:
         yield _text(f"## {title}")
         for line in lines:
             yield _text(md.step(line))
-            yield _code(_step(h, line))
+            if line.step.code:
+                yield _code(_step(h, line))
     for figure in h.plots:
         yield _text(md.figure(figure) + "\n\n" + md.table(figure.table))
     if h.example.training:
@@ -75,9 +77,8 @@ def _cells(h: Handout) -> Iterable[Cell]:
         yield _text("\n\n".join(md.answer(line) for _, lines in h.key for line in lines))
     if h.compared:
         yield _text("\n\n".join(md.compared(h)))
-    yield _text(
-        "## Who agrees\n\n" + md.table([("implementation", "versions", "verdict"), *answered(h)])
-    )
+    if h.answers:
+        yield _text("\n\n".join(md.agreement(h)))
 
 
 def _array(M: Floats) -> str:
@@ -143,7 +144,8 @@ def _forward(h: Handout) -> str:
     a, z = ("a", "z") if e.column else ("A", "Z")
     product = f"W[l] @ {z}[l - 1]" if e.column else f"{z}[l - 1] @ W[l]"
     bias = " + b[l]" if e.b else ""
-    return f"for l in range(1, L + 1):\n    {a}[l] = {product}{bias}\n    {z}[l] = sigma[l]({a}[l])"
+    sigma = activated(e, "l", f"{a}[l]", e.L)
+    return f"for l in range(1, L + 1):\n    {a}[l] = {product}{bias}\n    {z}[l] = {sigma}"
 
 
 def _step(h: Handout, line: Line) -> str:

@@ -12,6 +12,7 @@ from conformance.commands.handout.numbers import plain
 from conformance.commands.handout.text import md
 
 __all__ = [
+    "agreement",
     "answer",
     "compared",
     "conventions",
@@ -53,8 +54,7 @@ def _blocks(h: Handout) -> Iterable[str]:
         yield "## Answer key"
         yield from (answer(line) for _, lines in h.key for line in lines)
     yield from compared(h)
-    yield "## Who agrees"
-    yield table([("implementation", "versions", "verdict"), *answered(h)])
+    yield from agreement(h)
 
 
 def opening(h: Handout) -> Iterable[str]:
@@ -112,6 +112,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """A table, its first row a heading."""
     lines = ["| " + " | ".join(md(c) or " " for c in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def agreement(h: Handout) -> Iterable[str]:
+    """Who agrees."""
+    if h.answers:
+        yield "## Who agrees"
+        yield table([("implementation", "versions", "verdict"), *answered(h)])
 
 
 def compared(h: Handout) -> Iterable[str]:

@@ -84,7 +84,7 @@ def of_trace(e: Example, t: Trace) -> Numbers:
 
 
 def _between(e: Example, p: Problem, t: Trace, by_key: Numbers) -> None:
-    """Adds what no trace has: σ'_l(A_l), ∂L/∂Z_L, and the sums that a row-wise σ_L needs."""
+    """Adds what no trace has: σ'_l(A_l), ∂L/∂Z_l, and the sums that a row-wise σ_L needs."""
     for l, name in e.sigma.items():
         if isinstance(refbp.activation(name), refbp.Elementwise):
             by_key["D", l] = refbp.activation(name).derivative(t.A[l])
@@ -93,6 +93,8 @@ def _between(e: Example, p: Problem, t: Trace, by_key: Numbers) -> None:
             weighted = G * t.Z[l] if name == "softmax" else G
             by_key["S", l] = weighted.sum(axis=1, keepdims=True)
             by_key["T", l] = np.exp(t.A[l]).sum(axis=1, keepdims=True)
+        if l < e.L:
+            by_key["G", l] = by_key["delta", l + 1] @ e.W[l + 1].T
     by_key["G", e.L] = refbp.loss(p.loss).gradient(t.Z[e.L], p.Y) / e.scale
 
 

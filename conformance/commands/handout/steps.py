@@ -34,12 +34,14 @@ from conformance.commands.handout.layout import Formula, Piece
 from conformance.commands.handout.numbers import latex, shown, unit
 from conformance.commands.handout.passes import Key, Numbers, environment
 from conformance.model.problem import Floats
+from conformance.truth.definitions import ROW_WISE
 
 __all__ = [
     "PARTS",
     "Given",
     "Recount",
     "Step",
+    "activated",
     "block",
     "definitions",
     "given",
@@ -94,6 +96,12 @@ class Given:
 def block(M: Floats, key: Key) -> Grid:
     """A matrix of numbers."""
     return Grid(tuple(tuple((Num(float(x), key),) for x in row) for row in M))
+
+
+def activated(e: Example, index: str, of: str, l: int) -> str:
+    """σ_l in NumPy. Softmax takes rows: a column is turned for it, and back."""
+    turned = e.column and e.sigma[l] in ROW_WISE
+    return f"sigma[{index}](({of}).T).T" if turned else f"sigma[{index}]({of})"
 
 
 # --- as LaTeX -----------------------------------------------------------------------------------------
@@ -234,7 +242,7 @@ class _Writer:
         return Step(
             ("Z", l), "forward", f"The output of layer {l}, σ_{l} is {name}", self.v("Z", l),
             rf"\sigma_{{{l}}}({a})", self._sigma(l), self.M("Z", l),
-            f"{self.code('Z', l)} = sigma[{l}]({self.code('A', l)})",
+            f"{self.code('Z', l)} = {activated(self.e, str(l), self.code('A', l), l)}",
             note=_OF_A_ROW[name] if name in _OF_A_ROW else legend(name),
         )  # fmt: skip
 
@@ -244,29 +252,42 @@ class _Writer:
             return self._of_a_row(l)
         return (self.cells(lambda a: sigma_cell(name, a), ("A", l)),)
 
+    @property
+    def axis(self) -> int:
+        """The axis of an example's numbers."""
+        return 0 if self.e.column else 1
+
+    def summed(self, of: str) -> str:
+        """The sum over each example's numbers."""
+        return rf"\mathbf{{1}}^\top {of}" if self.e.column else rf"{of}\, \mathbf{{1}}"
+
     def _exponentials(self, l: int) -> Step:
         """The step of the sums that a softmax divides by, and of which a log-softmax takes the logarithm."""
-        A = self.v("A", l)
         cells = self.cells(lambda a: ("e^{", a, "}"), ("A", l))
+        filled: Parts = (r"\mathbf{1}^\top ", cells) if self.e.column else (cells, r"\,\mathbf{1}")
         return Step(
-            ("T", l), "forward", f"The sum of the exponentials of each row, layer {l}", r"\mathbf{t}",
-            rf"e^{{{A}}}\, \mathbf{{1}}", (cells, r"\,\mathbf{1}"), self.M("T", l),
-            f"T[{l}] = np.exp({self.code('A', l)}).sum(axis=1, keepdims=True)",
+            ("T", l), "forward", f"The sum of the exponentials{self.each}, layer {l}", self.v("T"),
+            self.summed(f"e^{{{self.v('A', l)}}}"), filled, self.M("T", l),
+            f"T[{l}] = np.exp({self.code('A', l)}).sum(axis={self.axis}, keepdims=True)",
         )  # fmt: skip
 
+    @property
+    def each(self) -> str:
+        return "" if self.e.column else " of each row"
+
     def _of_a_row(self, l: int) -> Parts:
-        """e^a / t, or a − ln t, with the row's own t."""
+        """e^a / t, or a − ln t, with the example's own t."""
         soft = self.e.sigma[l] == "softmax"
-        rows = []
-        for row, (t,) in zip(self.M("A", l), self.M("T", l), strict=True):
-            total = Num(float(t), ("T", l), wrapped=soft)
-            nums = [Num(float(a), ("A", l)) for a in row]
-            rows.append(
-                tuple(
-                    ("e^{", a, "} / ", total) if soft else (a, r" - \ln(", total, ")") for a in nums
-                )
-            )
-        return (Grid(tuple(rows)),)
+        A = self.M("A", l)
+        T = np.broadcast_to(self.M("T", l), A.shape)
+
+        def cell(a: float, t: float) -> Parts:
+            total = Num(t, ("T", l), wrapped=soft)
+            one = Num(a, ("A", l))
+            return ("e^{", one, "} / ", total) if soft else (one, r" - \ln(", total, ")")
+
+        rows = zip(A.tolist(), T.tolist(), strict=True)
+        return (Grid(tuple(tuple(map(cell, *row)) for row in rows)),)
 
     # the loss
 
@@ -348,30 +369,35 @@ class _Writer:
         yield self._delta(L, "last", symbols, filled, f"G[{L}] * D[{L}]")
 
     def _row_wise(self, name: str) -> Iterator[Step]:
-        """Where σ_L takes a row: its Jacobian instead of ⊙ σ'."""
-        L = self.e.L
-        G, Z = self.d(self.v("Z", L)), self.v("Z", L)
+        """Where σ_L takes all of an example's numbers: its Jacobian instead of ⊙ σ'."""
+        L, column = self.e.L, self.e.column
+        G, Z, s = self.d(self.v("Z", L)), self.v("Z", L), self.v("S")
         soft = name == "softmax"
-        inner = rf"\left({G} \odot {Z}\right) \mathbf{{1}}" if soft else rf"{G}\, \mathbf{{1}}"
+        inner = rf"\left({G} \odot {Z}\right)" if soft else G
         filled: Parts = (self.block("G", L),)
         if soft:
             filled = (r"\left(", self.block("G", L), ODOT, self.block("Z", L), r"\right)")
         code = f"(G[{L}] * {self.code('Z', L)})" if soft else f"G[{L}]"
+        ones = (r"\mathbf{1}^\top ", *filled) if column else (*filled, r" \mathbf{1}")
         yield Step(
-            ("S", L), "last", "Its sum over each row", r"\mathbf{s}", inner,
-            (*filled, r" \mathbf{1}"), self.M("S", L), f"S[{L}] = {code}.sum(axis=1, keepdims=True)",
-            note=f"{name} takes a whole row, so that the notes' ⊙ σ' does not hold: here is its Jacobian.",
+            ("S", L), "last", f"Its sum{self.each.replace('of', 'over')}", s, self.summed(inner), ones,
+            self.M("S", L), f"S[{L}] = {code}.sum(axis={self.axis}, keepdims=True)",
+            note=f"{name} takes all a of an example, so that the notes' ⊙ σ' does not hold: here is its "
+            "Jacobian.",
         )  # fmt: skip
+        all_ = rf"\mathbf{{1}}\, {s}" if column else rf"{s} \mathbf{{1}}^\top"
+        S = self.block("S", L)
+        spread = (r"\mathbf{1}\, ", S) if column else (S, r" \mathbf{1}^\top")
         if soft:
-            one = (MINUS, self.block("S", L), r" \mathbf{1}^\top")
-            symbols = rf"{Z} \odot \left({G} - \mathbf{{s}} \mathbf{{1}}^\top\right)"
-            filled = (self.block("Z", L), ODOT, r"\left(", self.block("G", L), *one, r"\right)")
+            symbols = rf"{Z} \odot \left({G} - {all_}\right)"
+            filled = (
+                self.block("Z", L), ODOT, r"\left(", self.block("G", L), MINUS, *spread, r"\right)",
+            )  # fmt: skip
             code = f"{self.code('Z', L)} * (G[{L}] - S[{L}])"
         else:
-            symbols = rf"{G} - \left(\mathbf{{s}} \mathbf{{1}}^\top\right) \odot e^{{{Z}}}"
+            symbols = rf"{G} - \left({all_}\right) \odot e^{{{Z}}}"
             powers = self.cells(lambda z: ("e^{", z, "}"), ("Z", L))
-            s = (MINUS, r"\left(", self.block("S", L), r" \mathbf{1}^\top\right)")
-            filled = (self.block("G", L), *s, ODOT, powers)
+            filled = (self.block("G", L), MINUS, r"\left(", *spread, r"\right)", ODOT, powers)
             code = f"G[{L}] - S[{L}] * np.exp({self.code('Z', L)})"
         step = self._delta(L, "last", symbols, filled, code)
         yield replace(step, note=self._meets())
@@ -381,8 +407,12 @@ class _Writer:
         sums = all(self.e.Y.sum(axis=1) == 1)
         over = "/n" if self.e.n > 1 else ""
         known = self.e.loss in ("cross_entropy", "log_softmax_cross_entropy")
-        p = "Z" if self.e.sigma[self.e.L] == "softmax" else "softmax(A)"
-        return f"It is ({p} − Y){over}, as the rows of Y sum to 1." if sums and known else ""
+        soft = self.e.sigma[self.e.L] == "softmax"
+        if self.e.column:
+            p, y, those = ("z" if soft else "softmax(a)"), "y", "the numbers of y"
+        else:
+            p, y, those = ("Z" if soft else "softmax(A)"), "Y", "the rows of Y"
+        return f"It is ({p} − {y}){over}, as {those} sum to 1." if sums and known else ""
 
     def _derivative(self, l: int, part: str) -> Step:
         name = self.e.sigma[l]
@@ -456,8 +486,9 @@ class _Writer:
         e = self.e
         b = "" if not e.b else " + b[l]" if e.fixed_biases else " + b_new[l]"
         product = "W_new[l] @ h" if e.column else "h @ W_new[l]"
+        layer = f"h = {activated(e, 'l', product + b, e.L)}"
         code = (
-            f"h = {self.code('Z', 0)}\nfor l in range(1, L + 1):\n    h = sigma[l]({product}{b})\n"
+            f"h = {self.code('Z', 0)}\nfor l in range(1, L + 1):\n    {layer}\n"
             f"loss_after = {self.loss_code('h')}"
         )
         return Step(
@@ -468,8 +499,8 @@ class _Writer:
 
 
 _OF_A_ROW = {
-    "softmax": "Each exponential is divided by the sum of its row.",
-    "log_softmax": "The logarithm of the sum of its row is taken from each a.",
+    "softmax": "Each exponential is divided by the sum of those of its example.",
+    "log_softmax": "The logarithm of the sum is taken from each a.",
 }
 
 
@@ -502,7 +533,8 @@ def definitions(e: Example) -> tuple[tuple[str, str], ...]:
         layers.setdefault(name, []).append(l)
     pairs = []
     for name, of in layers.items():
-        which = rf"{{{of[0]}}}" if len(of) == 1 else rf"{{{of[0]}, \dots, {of[-1]}}}"
+        few = len(of) <= 3
+        which = f"{{{', '.join(map(str, of))}}}" if few else rf"{{{of[0]}, \dots, {of[-1]}}}"
         for prime, template in zip(("", "'"), SIGMA.get(name, ())[:2], strict=False):
             by_z = r",\; z = \sigma(a)" if "z" in symbols(template) else ""
             pairs.append((rf"\sigma{prime}_{which}(a)", symbols(template) + by_z))

@@ -22,7 +22,7 @@ def count(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-_INDEX = re.compile(r"(?<![\w\\])([A-Za-zδσαℒ]{1,2}′?)_(?:\{([\w+−-]{1,5})\}|(\w))(?!\w)")
+_INDEX = re.compile(r"(?<![\w\\])([A-Za-zδσαℒ]{1,2}['′]?)_(?:\{([\w+−-]{1,5})\}|(\w))(?!\w)")
 
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:

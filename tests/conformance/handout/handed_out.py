@@ -77,6 +77,12 @@ def toml(name: str) -> str:
     return "\n".join([head, *layers, published])
 
 
+COLUMN = (  # softmax in the column convention, with the first example of "softmax"
+    "title = 'Softmax of a column'\ntext = \"σ'_2 and δ_{l-1}\"\nconvention = 'column'\nalpha = 0.5\n"
+    "loss = 'cross_entropy'\nx = [1.0, 2.0]\ny = [1, 0, 0]\n"
+    "[[layers]]\nW = [[0.5, 0.25], [-0.25, 0.75]]\nb = [0.0, 0.5]\nactivation = 'tanh'\n"
+    "[[layers]]\nW = [[0.4, -0.6], [-0.2, 0.3], [0.1, 0.8]]\nb = [0.1, 0.0, -0.1]\nactivation = 'softmax'\n"
+)
 DEEP = (
     'title = "Deep"\nconvention = "column"\nloss = "mean_squared_error"\nalpha = 0.1\nshow = "plot"\n'
     'x = [1, 2]\ny = [1, 0]\n[[layers]]\nW = [[0.9, 0.1], [0.2, 0.8]]\nactivation = "tanh"\nrepeat = 64\n'
@@ -85,7 +91,9 @@ DEEP = (
 
 @cache
 def wide(name: str, folder: Path) -> Example:
-    """One of WIDE, or "deep"."""
+    """One of WIDE, or "deep", or the softmax of a "column" and its logarithm."""
     path = folder / f"{name}.toml"
-    path.write_text(DEEP if name == "deep" else toml(name), encoding="utf-8")
+    log = COLUMN.replace("'softmax'", "'log_softmax'").replace("'cross", "'log_softmax_cross")
+    text = {"deep": DEEP, "column": COLUMN, "log-column": log}.get(name) or toml(name)
+    path.write_text(text, encoding="utf-8")
     return read(str(path))

@@ -196,7 +196,8 @@ KNOWN = {
     "endgroup", "emergencystretch", "allowdisplaybreaks", "postdisplaypenalty", "arraycolsep", "renewcommand",
     "arraystretch", "raggedright", "lineskip", "lineskiplimit", "displaystyle", "qquad", "hspace", "hline",
     "tabularnewline", "rule", "subsubsection", "vphantom", "cdots", "abovedisplayskip",
-    "abovedisplayshortskip",
+    "abovedisplayshortskip", "ifx", "else", "fi", "undefined", "tikzpicture", "node", "path", "sffamily",
+    "fontsize", "selectfont", "bfseries", "resizebox",
 }  # fmt: skip
 """Commands of LaTeX and amsmath that a fragment may use."""
 
@@ -340,6 +341,15 @@ def test_a_blank_gives_nothing_away(name: str) -> None:
     assert "Answer key" in key
     assert "Answer key" not in told
     assert "certified ·" not in told
+
+
+@pytest.mark.parametrize("name", ["softmax", "mazur"])
+def test_a_blank_graph_has_boxes_for_its_numbers(name: str) -> None:
+    plain_, blank = (worked(name, w).figures[-1].picture for w in (Wish(), BLANKS))
+    assert plain_.count("<text") - blank.count("<text") == blank.count("<rect")
+    results = [s for s in worked(name).steps if s.part != "update"]
+    boxes = sum(s.result.size for s in results if s.key[0] not in ("D", "S", "T"))
+    assert blank.count("<rect") == boxes + worked(name).example.n * 2  # ∂ℒ/∂z of the hidden layer
 
 
 def _result(name: str, key: tuple[str, int]) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handed_out import ALL, STEPPED, WIDE, shown, wide, worked
+from fast import fast
+from handed_out import ALL, NAMES, STEPPED, WIDE, shown, wide, worked
 
 from conformance.commands.handout import layout, tex
 from conformance.commands.handout.document import Wish, made
@@ -28,7 +29,10 @@ from conformance.commands.handout.layout import (
     whole,
     width,
 )
+from conformance.commands.handout.paper import article, pdf, slides
+from conformance.commands.handout.tikz import tikz
 
+KEY = Wish(blanks=True, key=True)
 needs_latex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on the PATH")
 DIGITS = (2, 6, 12, 15)
 KINDS = ((False, False), (True, False), (True, True))  # blanks, and the key
@@ -136,6 +140,82 @@ def test_widths_are_those_of_latex(tmp_path: Path) -> None:
     assert max(off)[0] < 0.6, max(off)
     over = [(width(x) / measured[k], x) for k, x in enumerate(of) if measured[k] > 10]
     assert max(over)[0] < 1.2, max(over)
+
+
+# --- documents ----------------------------------------------------------------------------------------
+
+
+def set_alone(folder: Path, document: str) -> str:
+    """The log of a whole document."""
+    (folder / "d.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "d.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    return (folder / "d.log").read_text(encoding="utf-8", errors="replace")
+
+
+def pages(log: str) -> int:
+    return int(re.findall(r"\((\d+) pages?,", log)[-1])
+
+
+SCALAR = Wish(scalar="W_1[0,1]")
+
+
+@needs_latex
+@pytest.mark.parametrize("name", fast(NAMES, "softmax", "vanishing-gradients"))
+def test_a_pdf_has_its_pictures_and_few_pages(name: str, tmp_path: Path) -> None:
+    h = worked(name, SCALAR if name in STEPPED else Wish())
+    document = article(h)
+    assert document.count(r"\begin{tikzpicture}") == len(h.plots) + min(len(h.figures), 2)
+    log = set_alone(tmp_path, document)
+    assert max(overfull(log), default=0) <= MOST
+    assert pages(log) <= (6 if name in ("three-hidden-layers", "xor") else 5)
+    if name == "softmax":  # 2–2–3
+        assert pages(set_alone(tmp_path, article(worked(name)))) <= 4
+
+
+@needs_latex
+def test_a_pdf_is_the_same_bytes_again() -> None:
+    assert pdf(worked("two-layers")) == pdf(worked("two-layers"))
+
+
+@needs_latex
+@pytest.mark.parametrize("name", fast(NAMES, "two-layers", "vanishing-gradients"))
+@pytest.mark.parametrize("wish", fast([Wish(), KEY], KEY), ids=str)
+def test_slides_have_a_step_each(name: str, wish: Wish, tmp_path: Path) -> None:
+    if name not in STEPPED:
+        wish = Wish()
+    h = worked(name, wish)
+    document = slides(h)
+    lines = [line for _, of in h.sections for line in of]
+    shown = [line for line in lines if not line.blank]
+    log = set_alone(tmp_path, document)
+    assert document.count(r"\begin{frame}") >= len(lines) + len(h.figures) + 2
+    assert pages(log) == document.count(r"\begin{frame}") + 1 + len(shown)  # asked, then answered
+    assert max(overfull(log), default=0) <= MOST
+
+
+@needs_latex
+def test_a_fragment_has_pictures_where_tikz_is_loaded(tmp_path: Path) -> None:
+    fragment = shown("xor", "tex")
+    body = rf"\begin{{document}}{fragment}\end{{document}}"
+    plain = r"\documentclass{article}\usepackage{amsmath}"
+    without = set_alone(tmp_path, plain + body)
+    with_tikz = set_alone(tmp_path, plain + r"\usepackage{tikz}" + body)
+    assert pages(with_tikz) > pages(without)
+    assert max(overfull(with_tikz), default=0) <= MOST
+
+
+def test_every_mark_of_a_picture_becomes_tikz() -> None:
+    """Lines, boxes, circles, squares and cells, with the text; and nothing is left of the SVG's own words."""
+    for f in (*worked("xor").figures, *worked("xor").plots, *worked("vanishing-gradients").plots):
+        drawn = tikz(f.picture, 345)
+        round_ = f.picture.count("<circle") + len(re.findall(r"0 1 0 \d+ 0a", f.picture))
+        assert drawn.count("circle (") + drawn.count("arc[") == round_
+        assert drawn.count("rectangle (") == f.picture.count("<rect")
+        assert drawn.count("\\node[") == f.picture.count("<text")
+        assert drawn.count("\\path[") == len(re.findall("<(?:circle|rect|path)", f.picture))
+        assert not re.search(r"[a-z]\d+ \d|svg|<", drawn.replace("text", ""))
 
 
 # --- the layout ---------------------------------------------------------------------------------------

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fast import fast
-from handed_out import ALL, ALL_STEPPED, NAMES, STEPPED, shown, worked
+from handed_out import ALL, ALL_STEPPED, NAMES, STEPPED, shown, wide, worked
 
 from conformance.commands.handout.checking import Check
 from conformance.commands.handout.document import Wish, made
 from conformance.commands.handout.example import read
 from conformance.commands.handout.formats import rendered
+from conformance.commands.handout.variants import variant
 from conformance.commands.handout.vendored import cell
 from conformance.judge.mistakes.table import FAULTS
 
@@ -95,6 +96,28 @@ def test_a_notebook_runs_and_agrees_with_refbp(name: str) -> None:
                 rtol=1e-12,
                 atol=1e-15,
             )
+
+
+@pytest.mark.parametrize("name", ["column", "log-column"])
+def test_a_softmax_of_a_column_runs_and_is_right(name: str, tmp_path: Path) -> None:
+    for wish in (Wish(), Wish(steps="backward")):
+        h = made(wide(name, tmp_path), wish, ("refbp",))
+        said, _ = run(rendered(h, "ipynb"))
+        assert said == {s.variable: "as refbp computes it." for s in h.steps}
+
+
+def test_a_variants_notebook_knows_its_own_numbers() -> None:
+    """The right lines are right in each, and one student's numbers are wrong for another."""
+    first, second = (variant(read("two-layers"), seed) for seed in (7, 8))
+    of = made(first, Wish(), ("refbp",)).steps
+    lines = {s.variable: s.code.partition(" = ")[2] for s in of if "\n" not in s.code}
+    copied = {s.variable: repr(s.result.tolist()) for s in of if s.variable.startswith("a[")}
+    for e in (first, second):
+        notebook = rendered(made(e, BLANKS, ("refbp",)), "ipynb")
+        said, _ = run(notebook, lines)
+        assert {said[v] for v in lines} == {"as refbp computes it."}
+        said, _ = run(notebook, copied)
+        assert (said["a[1]"] == "as refbp computes it.") is (e is first)
 
 
 @pytest.mark.slow

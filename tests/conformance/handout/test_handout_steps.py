@@ -6,16 +6,20 @@ import math
 import re
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
-from handed_out import ALL, ALL_STEPPED, NAMES, worked
+from handed_out import ALL, ALL_STEPPED, NAMES, wide, worked
 
 import refbp
 from conformance.commands.handout import agreement
 from conformance.commands.handout.agreement import check, digits_of, truth
+from conformance.commands.handout.circuit import circuit
 from conformance.commands.handout.document import Wish, made
 from conformance.commands.handout.example import Example, HandoutError, Published, names, read
+from conformance.commands.handout.followed import chain, differences, weight
+from conformance.commands.handout.formats import rendered
 from conformance.commands.handout.formulas import (
     LOSSES,
     SIGMA,
@@ -24,10 +28,12 @@ from conformance.commands.handout.formulas import (
     sigma_cell,
     sigma_prime_cell,
 )
+from conformance.commands.handout.graph import units
 from conformance.commands.handout.layout import whole
 from conformance.commands.handout.numbers import certified, latex, plain, shown, unit
 from conformance.commands.handout.passes import environment, numbers
 from conformance.commands.handout.steps import PARTS, pieces, recomputed, recount, steps, written
+from conformance.commands.handout.variants import _digits, _drawn, variant
 from conformance.commands.handout.why import WHY
 from conformance.truth.balls import Enclosure
 from refbp import single_example
@@ -304,6 +310,138 @@ def test_each_kind_of_step_says_why_once() -> None:
     assert "it is W_{l+1}" in batch
     assert "W_4 without its transpose" in one
     assert "not at z_2" in one
+
+
+@pytest.mark.parametrize("name", ["column", "log-column"])
+def test_the_softmax_of_a_column_is_that_of_a_row(name: str, tmp_path: Path) -> None:
+    """The same numbers as the same network has in a batch of one, and each line of NumPy gives them."""
+    e = wide(name, tmp_path)
+    h = made(e, Wish(), ("refbp",))
+    rows = {s.key: s.result for s in made(replace(e, convention="rows"), Wish(), ("refbp",)).steps}
+    names_ = environment(e, numbers(e))
+    for s in h.steps:
+        assert s.result.T.tolist() == rows[s.key].tolist()
+        np.testing.assert_allclose(recomputed(s, names_), s.result, rtol=1e-12)
+    assert any(s.note.startswith("It is (") for s in h.steps)
+
+
+def test_a_weight_is_followed_as_mazur_does() -> None:
+    """His own example, his own numbers: ∂E/∂w1 = 0.036350306 · 0.241300709 · 0.05, the last of a sum."""
+    e = read("mazur")
+    by = numbers(e)
+    steps_ = list(chain(e, by, weight(e, "W_1[0,0]")))
+    assert [float(f"{s.result[0, 0]:.6g}") for s in steps_] == [
+        0.138499, -0.0380982, 0.00877135, 0.000438568, 0.149781,
+    ]  # fmt: skip
+    shown_ = written(steps_[2].filled, 6)
+    assert shown_ == r"(0.138499 \cdot 0.4 + (-0.0380982) \cdot 0.5) \cdot 0.241301"
+    assert written(steps_[3].filled, 6) == r"0.00877135 \cdot 0.05"
+
+
+@pytest.mark.parametrize("name", ALL_STEPPED)
+def test_the_chain_rule_of_every_weight_ends_in_its_gradient(name: str) -> None:
+    """Each line, computed from the numbers in it, gives its result: of every weight of every layer."""
+    e = read(name)
+    by = numbers(e)
+    for l, W in e.W.items():
+        for j, k in np.ndindex(e.shaped(W).shape):
+            w = weight(e, f"W_{l}[{j},{k}]")
+            *_, last, new = chain(e, by, w)
+            assert last.result[0, 0] == e.shaped(by["dW", l])[j, k]
+            assert new.result[0, 0] == e.shaped(by["W_new", l])[j, k]
+            for s in chain(e, by, w):
+                if s.filled:
+                    value = by_hand("identity", written(s.filled, 15))
+                    assert value == pytest.approx(float(s.result[0, 0]), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ALL_STEPPED)
+def test_finite_differences_agree_with_the_gradient(name: str) -> None:
+    """ℒ by refbp with the weight moved; the quotient near the gradient, all of it certified to ten digits."""
+    e = read(name)
+    by = numbers(e)
+    w = weight(e)
+    (more, a), (less, b), (quotient, c) = differences(e, by, w, 10)
+    assert (a, b, c) == ("", "", "")
+    for s, h in ((more, 0.01), (less, -0.01)):
+        W = {l: M.copy() for l, M in e.W.items()}
+        W[w.l][w.row, w.column] += h
+        moved = numbers(replace(e, W=W))["loss", 0]
+        assert s.result[0, 0] == pytest.approx(moved[0, 0], rel=1e-14)
+    gradient = by["dW", w.l][w.row, w.column]
+    assert quotient.result[0, 0] == pytest.approx(gradient, rel=0.05, abs=1e-4)
+
+
+def test_a_wrong_gradient_does_not_agree_with_finite_differences() -> None:
+    e = read("mazur")
+    by = numbers(e)
+    by["dW", 1] = 1.01 * by["dW", 1]
+    (_, _), (_, _), (quotient, _) = differences(e, by, weight(e), 10)
+    assert quotient.note.startswith("The gradient of w, to 2 digits.")
+
+
+@pytest.mark.parametrize("name", ALL_STEPPED)
+def test_the_graph_has_every_number_above_and_its_gradient_below(name: str) -> None:
+    e = read(name)
+    by = numbers(e)
+    figure = circuit(e, by)
+    if figure is None:  # four layers of three units
+        assert name == "three-hidden-layers"
+        return
+    texts = {
+        k: re.findall(rf'class="middle {k}">([^<]+)<', figure.picture) for k in ("value", "grad")
+    }
+    of = {
+        "value": [
+            ("Z", 0),
+            *((q, l) for l in e.W for q in ("A", "Z", "W", *(["b"] if e.b else []))),
+        ],
+        "grad": [(q, l) for l in e.W for q in ("delta", "G", "dW")],
+    }
+    if e.b and not e.fixed_biases:
+        of["grad"] += [("db", l) for l in e.W]
+    of["value"] += [("loss", 0)]
+    for kind, keys in of.items():
+        assert sorted(texts[kind]) == sorted(
+            plain(float(x), 3) for k in keys for x in by[k].ravel()
+        )
+    hidden = circuit(e, by, {k for keys in of.values() for k in keys})
+    assert hidden is not None
+    assert not re.search('class="middle (value|grad)"', hidden.picture)
+
+
+def test_the_gradients_between_layers_are_certified() -> None:
+    """∂ℒ/∂z of a hidden layer is in the graph alone."""
+    e = read("softmax")
+    by, exact = numbers(e), truth(e, numbers(e))
+    assert (certified(by["G", 1], exact["G", 1], 6) == 6).all()
+
+
+def test_five_layers_show_their_weights() -> None:
+    W = {l: np.full((1, 1), l / 8) for l in range(1, 6)}
+    e = replace(read("two-layers"), W=W, b={}, X=np.ones((1, 1)), sigma=dict.fromkeys(W, "tanh"))
+    picture = units(e, 6).picture
+    assert all(f">{l / 8:g}<" in picture for l in W)
+
+
+def test_a_sigma_with_a_prime_in_free_text_has_its_index(tmp_path: Path) -> None:
+    h = made(wide("column", tmp_path), Wish(), ("refbp",))
+    assert "σ&#39;<sub>2</sub> and δ<sub>l-1</sub>" in rendered(h, "html")
+    assert r"$\sigma$'$_{2}$" in rendered(h, "tex")
+
+
+@pytest.mark.parametrize("name", ["two-layers", "three-hidden-layers", "softmax", "dead-relu"])
+def test_variants_differ_and_come_out_short(name: str) -> None:
+    """Shorter than most networks drawn like them; every step of each certified; the same for a seed."""
+    e = read(name)
+    made_ = [variant(e, seed) for seed in range(4)]
+    assert len({str(v.W) for v in made_}) == 4
+    assert str(variant(e, 2).W) == str(made_[2].W)
+    for v in made_:
+        made(v, Wish(), ("refbp",))
+        drawn = sorted(many for many, _ in _drawn(v, np.random.default_rng(99)))
+        mine = sum(_digits(float(x)) for s in steps(v, numbers(v)) for x in s.result.ravel())
+        assert mine < drawn[len(drawn) // 4]
 
 
 # --- planted mistakes ---------------------------------------------------------------------------------
