@@ -24,7 +24,7 @@ from test_grading import (
 )
 
 from conformance.commands.grading import course
-from conformance.commands.grading.course import graded, submitted
+from conformance.commands.grading.course import graded, submitted, told
 from conformance.commands.grading.grade import grade
 from conformance.commands.grading.pages import _escaped, feedback, page
 from conformance.commands.grading.pairs import alike
@@ -128,6 +128,7 @@ BAD = {
     "\u202e<b>x</b>/student.py".replace("/b", "∕b"): "def f(:\n",
     "Jo Doe_77_assignsubmission_file_/mine.py": RIGHT,
     "empty/notes.txt": "",
+    "notebook.ipynb": "{}",
     "two/a.py": RIGHT,
     "two/b.py": RIGHT,
 }  # fmt: skip
@@ -154,6 +155,9 @@ def test_a_bad_file_costs_only_itself(tmp_path: Path) -> None:
     assert (jo.student, jo.id) == ("Jo Doe", "77")
     assert "There is no file student.py" in found["empty"].result["notes"][0]
     assert "There is no file student.py" in found["two"].result["notes"][0]
+    assert found["notebook.ipynb"].result["notes"] == [
+        "notebook.ipynb is no Python file. Hand in student.py."
+    ]
 
     every = list(found.values())
     files = feedback(every, "what")
@@ -203,7 +207,7 @@ CLASS = {
 
 def test_the_command_grades_a_class(tmp_path: Path) -> None:
     folder = handed_in(tmp_path, CLASS)
-    (folder / "readme.txt").write_text("")
+    (folder / "__MACOSX").mkdir()
     (folder / ".hidden.py").write_text("")
     rubric(QUICK)
     files = {"csv": "g.csv", "feedback": "f", "report": "p.html"}
@@ -212,7 +216,7 @@ def test_the_command_grades_a_class(tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout) == (
         0,
         "3 submissions: mean 3.33, median 3 of 4 points; 1 to look at\n"
-        f"grades: {tmp_path}/g.csv\nfeedback: {tmp_path}/f\nreport: {tmp_path}/p.html\n",
+        f"\ngrades: {tmp_path}/g.csv\nfeedback: {tmp_path}/f\nreport: {tmp_path}/p.html\n",
     )
     assert done.stderr.splitlines()[-1] == "3 of 3 results"
     rows = list(csv.DictReader(io.StringIO((tmp_path / "g.csv").read_text())))
@@ -244,6 +248,16 @@ def test_the_command_grades_a_class(tmp_path: Path) -> None:
         "Poe</bdi> and <bdi>roe</bdi>: ",
     ):
         assert part in text
+
+
+def test_a_student_who_is_there_twice_is_told(tmp_path: Path) -> None:
+    every = whole(tmp_path, {"Doe_1_2_a.py": "", "Doe_1_3_b.py": "", "Poe_2_4_a.py": ""})
+    assert told(every).splitlines()[1:] == ["Doe has 2"]
+
+
+def test_a_folder_of_a_class_that_is_graded_as_one_is_told(tmp_path: Path) -> None:
+    done = run(handed_in(tmp_path, CLASS))
+    assert "a class is graded with --csv" in done.stderr
 
 
 def test_what_learning_platforms_import(tmp_path: Path) -> None:

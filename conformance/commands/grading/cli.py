@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -11,12 +12,16 @@ from conformance.commands.command import (
     deliver,
     echo,
     ending_in_order,
+    hand_over,
     main,
     must_be_writable,
     must_differ,
     must_not_replace,
+    progress_shown,
 )
-from conformance.tools.files import FileError
+from conformance.tools.files import FileError, write_atomically
+from conformance.tools.journal import Journal
+from conformance.tools.pool import processes
 from conformance.tools.trouble import RefusedError
 
 if TYPE_CHECKING:
@@ -124,14 +129,12 @@ def grade(
                 "--csv, --feedback and --report are of a class: expected a folder with a file or a folder "
                 "for each student, and no --format or --output."
             )
-        from conformance.commands.grading.whole import grade_class
-
         must_differ([csv_path, report], feedback)
         must_not_replace(list(filter(None, [rubric_path])), [csv_path, report])
-        grade_class(
-            student, rubric, hints or rubric.hints, isolation, jobs, resume,
-            csv_path=csv_path, columns=columns, feedback=feedback, report=report,
-        )  # fmt: skip
+        of = _Class(
+            student, rubric, hints or rubric.hints, isolation, csv_path, columns, feedback, report
+        )
+        _grade_class(of, processes(jobs), resume)
         return
     if resume:
         raise RefusedError("--resume needs --csv F.csv, beside which F.csv.journal is.")
@@ -141,6 +144,73 @@ def grade(
     deliver("grade", _written(made, form), output, document=form != "text")
     for flag in made["flags"]:
         echo(f"for the grader alone: {flag}", err=True)
+    if student.is_dir() and made["notes"] and not made["isolation"]:
+        echo(
+            "for the grader alone: a class is graded with --csv, --feedback or --report.", err=True
+        )
+
+
+class _Class(NamedTuple):
+    """What of a class is graded, how, and where it is written."""
+
+    folder: Path
+    rubric: Rubric
+    hints: str
+    isolation: str
+    csv: Path | None
+    columns: str
+    feedback: Path | None
+    report: Path | None
+
+
+def _grade_class(c: _Class, jobs: int, resume: bool) -> None:
+    """Grade every submission in a folder, and write what was asked for. Raises RefusedError, FileError."""
+    from conformance.commands.grading.course import graded, submitted, told
+    from conformance.commands.grading.pages import feedback, page
+    from conformance.commands.grading.sheet import as_csv
+
+    every = list(submitted(c.folder, c.rubric))
+    if not every:
+        raise RefusedError(
+            f"there is nothing to grade in {c.folder}: expected a file or a folder for each student."
+        )
+    if resume and c.csv is None:
+        raise RefusedError("--resume needs --csv F.csv, beside which F.csv.journal is.")
+    for path in (c.csv, c.report):
+        must_be_writable(path)
+    if c.feedback:
+        _must_be_a_folder(c.feedback, c.folder)
+    with ExitStack() as stack:
+        stack.enter_context(ending_in_order())
+        journal = Journal(c.csv.with_name(f"{c.csv.name}.journal")) if c.csv else None
+        if journal:
+            stack.enter_context(journal)
+        with progress_shown() as progress:
+            every = graded(every, c.rubric, c.isolation, jobs, progress, journal, resume)
+
+        def write_feedback(folder: Path) -> None:
+            for name, text in feedback(every, c.hints).items():
+                write_atomically(folder / name, text)
+
+        hand_over(
+            lambda: echo(told(every)),
+            "",
+            ("grades", c.csv, lambda path: write_atomically(path, as_csv(every, c.columns))),
+            ("feedback", c.feedback, write_feedback),
+            ("report", c.report, lambda path: write_atomically(path, page(every))),
+        )
+        if journal:
+            journal.remove()
+
+
+def _must_be_a_folder(path: Path, submissions: Path) -> None:
+    """Make the folder for the feedback if need be. Raises FileError."""
+    if path.resolve() == submissions.resolve():
+        raise FileError(f"cannot write to {path}: the submissions are there. Name another folder.")
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as e:
+        raise FileError(f"cannot write to the folder {path}: {e.strerror or e}.") from e
 
 
 def _may_be_written(output: Path | None, *inputs: Path | None) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import statistics
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
@@ -25,7 +27,7 @@ from conformance.tools.plain import without_sequences
 from conformance.tools.pool import pools
 from conformance.tools.trouble import RefusedError
 
-__all__ = ["Submitted", "graded", "submitted"]
+__all__ = ["Submitted", "graded", "submitted", "told"]
 
 HINTS = "what"  # for the grader's page; students are told less, if the rubric says so
 MORE = (
@@ -57,27 +59,29 @@ class Submitted:
 
 
 def submitted(folder: Path, rubric: Rubric) -> Iterator[Submitted]:
-    """What was handed in, by name. What is neither a folder nor a Python file is left out."""
+    """What is in the folder, by name: each is a student's; what is no Python file has a reason instead."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")) or not (path.is_dir() or path.suffix == ".py"):
+        if path.name.startswith((".", "__")):
             continue
         named = next((m for p in LEARNING if (m := p.fullmatch(path.name))), None)
         name, id = (named["name"], named["id"]) if named else (path.name.removesuffix(".py"), "")
-        student = without_sequences(name, 100) or "?"
+        s = Submitted(path.name, without_sequences(name, 100) or "?", id, None)
         try:
-            file = opened(_file(path, rubric.file))
-        except (SubmissionError, OSError) as e:
-            yield Submitted(path.name, student, id, None, str(e) or type(e).__name__)
-            continue
-        yield Submitted(path.name, student, id, replace(file, name=rubric.file))
+            yield replace(s, file=replace(opened(_file(path, rubric.file)), name=rubric.file))
+        except SubmissionError as e:
+            yield replace(s, reason=str(e))
+        except OSError as e:
+            yield replace(s, reason=f"It cannot be read: {e.strerror}.")
 
 
 def _file(path: Path, name: str) -> Path:
     """A student's file: of that name in a folder, or the only Python file there. Raises SubmissionError."""
     if path.is_symlink():
         raise SubmissionError(f"{path.name} is a link. Hand in the file itself.")
-    if path.is_file():
+    if path.is_file() and path.suffix == ".py":
         return path
+    if not path.is_dir():
+        raise SubmissionError(f"{path.name} is no Python file. Hand in {name}.")
     found = [p for p in path.rglob("*.py") if p.is_file() and not p.is_symlink()]
     return found[0] if len(found) == 1 else find(path, name)
 
@@ -115,6 +119,19 @@ def graded(
                 journal.add([[_key(s), done[s.entry]]])
             progress(len(done), len(every), s.entry)
     return [replace(s, grade=done[s.entry]) for s in every]
+
+
+def told(every: list[Submitted]) -> str:
+    """The class in a few words, and who is there twice."""
+    scores = [s.result["score"] for s in every]
+    flagged = sum(bool(s.result["flags"]) for s in every)
+    told = (
+        f"{len(every)} submissions: mean {statistics.fmean(scores):.2f}, median "
+        f"{statistics.median(scores):g} of {every[0].result['max_score']:g} points; {flagged} to look at"
+    )
+    number = Counter((s.student, s.id) for s in every)
+    twice = [f"{student} has {n}" for (student, _), n in number.items() if n > 1]
+    return "\n".join([told, *twice])
 
 
 def _grade(file: File | None, reason: str, rubric: Rubric, isolation: str) -> Grade:
