@@ -390,6 +390,13 @@ TWO = {  # two mistakes at once, and what each looks like
         [("loss.gradient", "-loss.gradient"), ("* sigma[l].derivative(A[l])", "")],
         ["the sign is the other one", "σ' is missing"],
     ),
+    "one that is not known": (
+        [
+            ("loss.gradient", "-loss.gradient"),
+            ("(delta[l + 1] @ W[l + 1].T)", "1.37 * (delta[l + 1] @ W[l + 1].T)"),
+        ],
+        ["the sign is the other one", "it is 1.37 times what it should be"],
+    ),
     "in two quantities": (
         [("W[l + 1].T", "W[l].T"), ("Z[l].T @ delta[l]", "-Z[l].T @ delta[l]")],
         ["W_l is used where W_{l+1} belongs", "the sign is turned around"],

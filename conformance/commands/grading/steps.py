@@ -237,7 +237,7 @@ def looks_like(quantity: str, on: Sequence[Judged]) -> list[str]:
     from conformance.judge.mistakes.table import FAULTS
 
     explained: dict[str, set[tuple[str, int]]] = {}
-    patterns = []
+    patterns: dict[str, set[tuple[str, int]]] = {}
     for j in on[:MOST_NETWORKS]:
         for f in _findings(quantity, j):
             steps = {s["layer"] for s in f["steps"] if s["quantity"] == quantity}
@@ -247,14 +247,19 @@ def looks_like(quantity: str, on: Sequence[Judged]) -> list[str]:
                 explained.setdefault(name, set()).update(layers)
             if not f["fault"]:
                 # a finding has the pattern of the error in its text alone, after these words of the diagnosis
-                patterns.append(f["text"].rpartition("no known mistake; ")[2].rstrip("."))
+                text = f["text"].rpartition("no known mistake; ")[2].rstrip(".")
+                patterns.setdefault(text, set()).update(layers)
     left = {layer for layers in explained.values() for layer in layers}
     named = []
     while left:
         named.append(max(explained, key=lambda name: len(explained[name] & left)))
         left -= explained[named[-1]]
     whats = [FAULTS[part].what for name in named for part in name.split(" + ")]
-    return list(dict.fromkeys(whats)) or patterns[:1]
+    known = {layer for layers in explained.values() for layer in layers}
+    unknown = {layer for layers in patterns.values() for layer in layers} - known
+    if len({case for case, _ in unknown}) > 1 or not whats:  # in one network alone it may be chance
+        whats += [next((p for p in patterns if patterns[p] & unknown), "")]
+    return list(dict.fromkeys(filter(None, whats)))
 
 
 def _findings(quantity: str, j: Judged) -> list[Finding]:
