@@ -230,8 +230,7 @@ def _figures(e: Example, by: Numbers, digits: int, hidden: set[Key]) -> tuple[Fi
     if e.show != "steps":
         return (units,)
     between = {("G", l) for l in range(1, e.L)} if hidden else set()
-    drawn = circuit(e, by, hidden | between)
-    return (units, graph.chain(e), *([drawn] if drawn else []))
+    return (units, circuit(e, by, hidden | between))
 
 
 def _plots(

@@ -1,4 +1,4 @@
-"""The pictures: the units, the computation graph, the sizes of the links, and the results of a training.
+"""The pictures: the units, the sizes of the links, and the results of a training.
 
 They are SVG, made by `report.svg`: the same bytes for the same numbers; the page's style sheet colours them.
 """
@@ -18,13 +18,11 @@ from conformance.commands.handout.passes import Trained
 from conformance.commands.handout.text import count
 from conformance.model.problem import Floats
 from conformance.report import svg
-from conformance.truth.definitions import ROW_WISE
 
 __all__ = [
     "Figure",
     "arrow",
     "boundary",
-    "chain",
     "data_uri",
     "links",
     "losses",
@@ -58,7 +56,7 @@ STYLE = (
     ".middle{text-anchor:middle}.heading{font-weight:600;font-size:13px}.tick{fill:#5a5f67}"
     ".grid{stroke:#dcd8cf;fill:none}.axis,.edge{stroke:#5a5f67;fill:none}.node{fill:#fff;stroke:#1c1e22}"
     ".value{fill:#1f5fa6}.grad{fill:#b4500a}"
-    ".back{stroke:#b4500a;fill:none}.backs{fill:#b4500a}.heads{fill:#5a5f67}.goes{stroke-dasharray:3 3}"
+    ".heads{fill:#5a5f67}"
     ".median{fill:none;stroke-width:2}.s0{stroke:#1f5fa6}.mark.s0,.region{fill:#1f5fa6;stroke:#fff}"
     ".mark.s1{fill:#b4500a;stroke:#fff}.region{opacity:.2;stroke:none}"
     ".halo{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}"
@@ -70,16 +68,14 @@ def sub(l: int) -> str:
     return str(l).translate(_SUB)
 
 
-def arrow(
-    x: float, y: float, u: float, v: float, back: bool = False, dashed: bool = False
-) -> Iterator[Markup]:
+def arrow(x: float, y: float, u: float, v: float) -> Iterator[Markup]:
     """A line from (x, y) to (u, v), with a head there."""
     r = math.hypot(u - x, v - y) or 1.0
     c, s = (u - x) / r, (v - y) / r
     neck = (u - 6 * c, v - 6 * s)
     wings = [(u, v), (neck[0] - 3.2 * s, neck[1] + 3.2 * c), (neck[0] + 3.2 * s, neck[1] - 3.2 * c)]
-    yield svg.path([(x, y), neck], ("back" if back else "edge") + (" goes" if dashed else ""))
-    yield svg.path(wings, "backs" if back else "heads", close=True)
+    yield svg.path([(x, y), neck], "edge")
+    yield svg.path(wings, "heads", close=True)
 
 
 # --- the units ----------------------------------------------------------------------------------------
@@ -154,63 +150,6 @@ def _column(net: _Net, l: int, width: int, digits: int) -> Iterator[Markup]:
             yield svg.text(u, v + 4, str(j + 1), "middle")
         if net.labelled and l and e.b:
             yield svg.text(u, v + 27, f"b {plain(float(e.b[l][j]), digits)}", "tick middle halo")
-
-
-# --- the computation graph ----------------------------------------------------------------------------
-
-
-def chain(e: Example) -> Figure:
-    """z_0, a_1, z_1, …, the loss to the right; below, δ_L to δ_1 to the left, each with its ∂L/∂W_l."""
-    step, top, low, lowest = 66.0, 42.0, 112.0, 172.0
-    a, z = ("a", "z") if e.column else ("A", "Z")
-    names = [f"{z}{sub(0)}"] + [f"{c}{sub(l)}" for l in range(1, e.L + 1) for c in (a, z)] + ["ℒ"]
-    at = [36 + step * k for k in range(len(names))]
-    parts: list[Markup] = []
-    for l in range(1, e.L + 1):
-        parts += arrow(at[2 * l - 2], top + 15, at[2 * l - 1] - 26, lowest - 15, dashed=True)
-    for k, name in enumerate(names):
-        if k:
-            parts += arrow(at[k - 1] + 17, top, at[k] - 17, top)
-            over = "" if name == "ℒ" else f"W{sub((k + 1) // 2)}" if k % 2 else f"σ{sub(k // 2)}"
-            parts.append(svg.text((at[k - 1] + at[k]) / 2, top - 8, over, "tick middle"))
-        parts += _box(at[k], top, name)
-    for l in range(e.L, 0, -1):
-        parts += _backward(e, l, at, (top, low, lowest))
-    width, height = int(at[-1] + 36), int(lowest + 34)
-    words = (
-        f"Forward, from {names[0]} through "
-        + ", ".join(names[1:-1])
-        + " to the loss; backward, the links "
-        + ", ".join(f"δ{sub(l)}" for l in range(e.L, 0, -1))
-        + ", each of which gives the gradient of its W."
-    )
-    caption = "The computation graph: forward above; below, the links δ go backward, each giving a gradient."
-    return Figure(svg.plot("chain", width, height, "The computation graph", words, parts), caption)
-
-
-def _box(
-    x: float, y: float, name: str, class_: str = "node", wide: float = 17.0
-) -> Iterator[Markup]:
-    yield svg.el("rect", x=x - wide, y=y - 14, width=2 * wide, height=28.0, rx=5.0, class_=class_)
-    yield svg.text(x, y + 4.5, name, "middle heading")
-
-
-def _backward(
-    e: Example, l: int, at: Sequence[float], rows: tuple[float, float, float]
-) -> Iterator[Markup]:
-    top, low, lowest = rows
-    x = at[2 * l - 1]
-    if l == e.L:
-        yield from arrow(at[-1], top + 15, at[-1], low - 15, back=True, dashed=True)
-        yield from _box(at[-1], low, f"∂ℒ/∂{'z' if e.column else 'Z'}{sub(l)}", "node", 31.0)
-    source = at[-1] - 14 if l == e.L else at[2 * l + 1]
-    yield from arrow(source - 18, low, x + 18, low, back=True)
-    slope = f"J of σ{sub(l)}" if e.sigma[l] in ROW_WISE else f"σ′{sub(l)}"
-    over = slope if l == e.L else f"W{sub(l + 1)}ᵀ, {slope}"
-    yield svg.text((source + x) / 2, low - 7, over, "tick middle halo")
-    yield from arrow(x, low + 15, x, lowest - 15, back=True)
-    yield from _box(x, low, f"δ{sub(l)}")
-    yield from _box(x, lowest, f"∂ℒ/∂W{sub(l)}", "node", 33.0)
 
 
 # --- plots --------------------------------------------------------------------------------------------

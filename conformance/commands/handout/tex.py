@@ -68,7 +68,9 @@ class Setter:
             [(tex(k), _ragged(v)) for k, v in facts(e)], r"lp{0.7\linewidth}", headed=False
         )
         yield _paragraph("Conventions") + "\n\n".join(map(tex, h.notes)) + "\n"
-        yield from self.pictures(h)
+        for figure in h.figures:
+            yield rf"\par\medskip\noindent {self.picture(figure)}"
+            yield rf"\par\noindent{{\small {tex(figure.caption)}}}\par"
         yield r"\subsection*{Given}"
         yield from self.pairs(h.givens)
         yield from self.pairs(h.definitions)
@@ -148,41 +150,10 @@ class Setter:
             yield self.display(left, [(Piece(right),)])
         yield from _run(run)
 
-    def pictures(self, h: Handout) -> Iterable[str]:
-        """The pictures, where TikZ is loaded; without it, the computation graph as arrows."""
-        drawn = (
-            [f for f in h.figures if "chain" not in f.picture[:300]]
-            if len(h.figures) > 2
-            else h.figures
-        )
-        yield r"\ifx\tikzpicture\undefined"
-        if h.example.show == "steps":
-            yield self.chain(h)
-        yield r"\else"
-        for figure in drawn:
-            yield rf"\par\medskip\noindent {self.picture(figure)}"
-            yield rf"\par\noindent{{\small {tex(figure.caption)}}}\par"
-        yield r"\fi"
-
     def picture(self, figure: Figure) -> str:
         """A picture as wide as a line at most; nothing, where TikZ is not loaded."""
         drawn = tikz(figure.picture, 10 * self.line)
-        return rf"\ifx\tikzpicture\undefined\else{'%'}" + f"\n{drawn}\n" + r"\fi"
-
-    def chain(self, h: Handout) -> str:
-        """The computation graph as two rows of arrows: forward and backward."""
-        e = h.example
-        a, z = (r"\mathbf{a}", r"\mathbf{z}") if e.column else (r"\mathbf{A}", r"\mathbf{Z}")
-        forward, backward = [Piece(f"{z}_0")], [Piece(rf"\partial\mathcal{{L}}/\partial {z}_{e.L}")]
-        for l in range(1, e.L + 1):
-            forward.append(Piece(rf" \xrightarrow{{\mathbf{{W}}_{l}}} {a}_{l}"))
-            forward.append(Piece(rf" \xrightarrow{{\sigma_{l}}} {z}_{l}"))
-        for l in range(e.L, 0, -1):
-            over = "" if l == e.L else rf"\mathbf{{W}}_{l + 1}^\top\!,\;"
-            backward.append(Piece(rf" \xrightarrow{{{over}\sigma'_{l}}} \delta_{l}"))
-        forward.append(Piece(r" \to \mathcal{L}"))
-        lines = [*packed(tuple(forward), self.line - 2), *packed(tuple(backward), self.line - 2)]
-        return "\\begin{gather*}\n" + " \\\\\n".join(lines) + "\n\\end{gather*}"
+        return "\\ifx\\tikzpicture\\undefined\\else%\n" + f"{drawn}\n" + r"\fi"
 
     def numbers(self, table: Sequence[Sequence[str]]) -> str:
         """A table of numbers, its first row a heading, in as many runs as its height takes."""

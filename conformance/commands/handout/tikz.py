@@ -18,8 +18,8 @@ BLUE, ORANGE, GREY, LIGHT = (
 )
 STYLES = {
     "value": BLUE, "grad": ORANGE, "tick": GREY, "edge": f"draw={GREY}", "axis": f"draw={GREY}",
-    "grid": f"draw={LIGHT}", "node": "draw=black,fill=white", "back": f"draw={ORANGE}",
-    "backs": f"fill={ORANGE}", "heads": f"fill={GREY}", "goes": "dashed", "median": f"draw={BLUE},thick",
+    "grid": f"draw={LIGHT}", "node": "draw=black,fill=white",
+    "heads": f"fill={GREY}", "median": f"draw={BLUE},thick",
     "mark s0": f"fill={BLUE}", "mark s1": f"fill={ORANGE}", "region": f"fill={BLUE},opacity=0.2",
 }  # fmt: skip
 """What a class of the style sheet is in TikZ; of text, its colour."""

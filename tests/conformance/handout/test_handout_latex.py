@@ -166,7 +166,7 @@ SCALAR = Wish(scalar="W_1[0,1]")
 def test_a_pdf_has_its_pictures_and_few_pages(name: str, tmp_path: Path) -> None:
     h = worked(name, SCALAR if name in STEPPED else Wish())
     document = article(h)
-    assert document.count(r"\begin{tikzpicture}") == len(h.plots) + min(len(h.figures), 2)
+    assert document.count(r"\begin{tikzpicture}") == len(h.plots) + len(h.figures)
     log = set_alone(tmp_path, document)
     assert max(overfull(log), default=0) <= MOST
     assert pages(log) <= (6 if name in ("three-hidden-layers", "xor") else 5)
