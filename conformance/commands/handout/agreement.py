@@ -13,7 +13,7 @@ from conformance.commands.handout.example import Example, Published
 from conformance.commands.handout.formulas import LOSSES
 from conformance.commands.handout.numbers import certified
 from conformance.commands.handout.passes import Key, Numbers, after, moved, of_trace, updated_first
-from conformance.commands.handout.steps import Step
+from conformance.commands.handout.step import Step
 from conformance.judge.result import judged_by
 from conformance.judge.start import started
 from conformance.judge.subject import Subject

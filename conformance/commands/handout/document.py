@@ -29,19 +29,9 @@ from conformance.commands.handout.graph import Figure
 from conformance.commands.handout.layout import Formula
 from conformance.commands.handout.numbers import certified, latex, plain
 from conformance.commands.handout.passes import Key, Numbers, numbers, train
-from conformance.commands.handout.steps import (
-    PARTS,
-    Given,
-    Recount,
-    Step,
-    block,
-    definitions,
-    given,
-    pieces,
-    recount,
-    steps,
-    written,
-)
+from conformance.commands.handout.recount import Recount, recount
+from conformance.commands.handout.step import Given, Step, block, pieces, written
+from conformance.commands.handout.steps import PARTS, definitions, given, steps
 from conformance.commands.handout.text import count
 from conformance.commands.handout.why import explained
 from conformance.truth.balls import Enclosure

@@ -12,7 +12,7 @@ from conformance.commands.handout.example import Example, HandoutError
 from conformance.commands.handout.formulas import MINUS, Num, Parts
 from conformance.commands.handout.numbers import certified
 from conformance.commands.handout.passes import Numbers
-from conformance.commands.handout.steps import Step
+from conformance.commands.handout.step import Step
 from conformance.model.problem import Floats
 from conformance.truth.balls import Ball, Enclosure, enclosure, interval, scalar, working_precision
 from conformance.truth.network import Network

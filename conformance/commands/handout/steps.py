@@ -1,14 +1,14 @@
 """The worked steps as data, in the notes' order: one list that every format shows.
 
 A step has its equation in symbols, the same with numbers, the result, and the line of NumPy that computes it,
-which the notebook shows and `recomputed` runs. An example is displayed as a column (a_l = W_l z_{l-1}, W_l
+which the notebook shows and `recount` runs. An example is displayed as a column (a_l = W_l z_{l-1}, W_l
 d_l×d_{l-1}), or a batch as rows (A_l = Z_{l-1} W_l).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,7 +21,6 @@ from conformance.commands.handout.formulas import (
     PLUS,
     PRODUCT,
     SIGMA,
-    Break,
     Grid,
     Num,
     Parts,
@@ -30,27 +29,12 @@ from conformance.commands.handout.formulas import (
     sigma_prime_cell,
     symbols,
 )
-from conformance.commands.handout.layout import Formula, Piece
-from conformance.commands.handout.numbers import latex, shown, unit
-from conformance.commands.handout.passes import Key, Numbers, environment
+from conformance.commands.handout.passes import Key, Numbers
+from conformance.commands.handout.step import Given, Step, block
 from conformance.model.problem import Floats
 from conformance.truth.definitions import ROW_WISE
 
-__all__ = [
-    "PARTS",
-    "Given",
-    "Recount",
-    "Step",
-    "activated",
-    "block",
-    "definitions",
-    "given",
-    "pieces",
-    "recomputed",
-    "recount",
-    "steps",
-    "written",
-]
+__all__ = ["PARTS", "activated", "definitions", "given", "steps"]
 
 PARTS = {
     "forward": "Step 0: propagate the input forward",
@@ -63,91 +47,10 @@ PARTS = {
 """The parts of the handout, named as the notes name them."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One equation: left = symbols = filled = result."""
-
-    key: Key
-    part: str
-    says: str  # in words
-    left: str
-    symbols: str
-    filled: Parts  # the symbols with numbers for them; empty if that would add nothing
-    result: Floats  # as displayed
-    code: str
-    note: str = ""
-    scalar: bool = False
-
-    @property
-    def variable(self) -> str:
-        """What its line of NumPy assigns to."""
-        return self.code.splitlines()[-1].partition(" = ")[0]
-
-
-@dataclass(frozen=True)
-class Given:
-    """A matrix or vector that is given."""
-
-    key: Key
-    left: str
-    value: Floats
-
-
-def block(M: Floats, key: Key) -> Grid:
-    """A matrix of numbers."""
-    return Grid(tuple(tuple((Num(float(x), key),) for x in row) for row in M))
-
-
 def activated(e: Example, index: str, of: str, l: int) -> str:
     """σ_l in NumPy. Softmax takes rows: a column is turned for it, and back."""
     turned = e.column and e.sigma[l] in ROW_WISE
     return f"sigma[{index}](({of}).T).T" if turned else f"sigma[{index}]({of})"
-
-
-# --- as LaTeX -----------------------------------------------------------------------------------------
-
-Blank = Callable[[Num], str | None]
-"""What is shown instead of a number; None: the number itself."""
-
-
-def _number(x: Num, digits: int, blank: Blank) -> str:
-    box = blank(x)
-    if box is not None:
-        return f"-{box}" if x.minus else box
-    value = -x.value if x.minus else x.value
-    number = latex(value, digits)
-    wrapped = x.wrapped and (number.startswith("-") or r"\times" in number)
-    return f"({number})" if wrapped else number
-
-
-def written(parts: Parts, digits: int, blank: Blank = lambda _: None) -> str:
-    """A formula as LaTeX, its numbers to so many digits."""
-    return "".join(_part(p, digits, blank) for p in parts)
-
-
-def pieces(parts: Parts, digits: int, blank: Blank = lambda _: None) -> Formula:
-    """The same as pieces, between which a line may end."""
-    row = [Piece("")]
-    for p in parts:
-        if isinstance(p, Break):
-            row.append(Piece("", p.within, p.begins))
-        else:
-            row[-1] = row[-1]._replace(latex=row[-1].latex + _part(p, digits, blank))
-    return tuple(row) if parts else ()
-
-
-def _part(p: str | Num | Grid | Break, digits: int, blank: Blank) -> str:
-    if isinstance(p, str):
-        return p
-    if isinstance(p, Break):
-        return p.within
-    if isinstance(p, Num):
-        return _number(p, digits, blank)
-    rows = (" & ".join(written(cell, digits, blank) for cell in row) for row in p.rows)
-    return r"\begin{bmatrix} " + r" \\ ".join(rows) + r" \end{bmatrix}"
-
-
-# --- the steps of an example -----------------------------------------------------------------------------
 
 
 class _Writer:
@@ -539,45 +442,3 @@ def definitions(e: Example) -> tuple[tuple[str, str], ...]:
             by_z = r",\; z = \sigma(a)" if "z" in symbols(template) else ""
             pairs.append((rf"\sigma{prime}_{which}(a)", symbols(template) + by_z))
     return tuple(pairs)
-
-
-# --- what the lines of NumPy give ---------------------------------------------------------------------
-
-
-def recomputed(step: Step, names: Mapping[str, object]) -> Floats:
-    """The result of a step's own line of NumPy, from these numbers."""
-    known = {k: dict(v) if isinstance(v, dict) else v for k, v in names.items()}
-    exec(step.code, known)  # our own lines: nothing of a TOML file is in them
-    return np.atleast_2d(np.asarray(eval(step.variable, known), dtype=float))
-
-
-@dataclass(frozen=True)
-class Recount:
-    """How the steps come out, recomputed from rounded numbers."""
-
-    numbers: int
-    differ: int  # how many come out with another last digit
-    worst: int  # the most that one of these is off, in units of its last digit
-    lost: int = 0  # how many do not come out at all, as a number rounded to 0 is divided by
-
-
-def recount(e: Example, by: Numbers, of: tuple[Step, ...], digits: int) -> Recount:
-    """How the steps come out for a reader with a calculator, who carries no more digits than are shown."""
-    rounded = {
-        k: np.vectorize(lambda x: float(shown(x, digits)), otypes=[float])(M) for k, M in by.items()
-    }
-    names = environment(e, rounded)
-    off: list[int] = []
-    lost = 0
-    for step in of:
-        with np.errstate(all="ignore"):
-            got = recomputed(step, names)
-        for x, y in zip(step.result.ravel(), got.ravel(), strict=True):
-            if not np.isfinite(y):
-                lost += 1
-                continue
-            want, have = (float(shown(float(v), digits)) for v in (x, y))
-            off.append(
-                0 if want == have else max(1, round(abs(want - have) / (unit(want, digits) or 1)))
-            )
-    return Recount(len(off) + lost, sum(1 for k in off if k), max(off, default=0), lost)

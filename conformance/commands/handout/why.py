@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conformance.commands.handout.example import Example
-from conformance.commands.handout.steps import Step
+from conformance.commands.handout.step import Step
 
 __all__ = ["explained"]
 

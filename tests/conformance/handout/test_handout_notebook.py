@@ -434,7 +434,7 @@ def test_an_answer_by_hand_from_the_numbers_shown_is_right(digits: int) -> None:
     """Each step computed from what the handout shows, and written down as it shows it."""
     from conformance.commands.handout.numbers import shown as as_shown
     from conformance.commands.handout.passes import environment, numbers
-    from conformance.commands.handout.steps import recomputed
+    from conformance.commands.handout.recount import recomputed
 
     for name in ("two-layers-batch", "softmax", "mazur"):
         e, wish = read(name), Wish(digits, blanks=True)

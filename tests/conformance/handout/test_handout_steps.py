@@ -32,7 +32,9 @@ from conformance.commands.handout.graph import units
 from conformance.commands.handout.layout import whole
 from conformance.commands.handout.numbers import certified, latex, plain, shown, unit
 from conformance.commands.handout.passes import environment, numbers
-from conformance.commands.handout.steps import PARTS, pieces, recomputed, recount, steps, written
+from conformance.commands.handout.recount import recomputed, recount
+from conformance.commands.handout.step import pieces, written
+from conformance.commands.handout.steps import PARTS, steps
 from conformance.commands.handout.variants import _digits, _drawn, variant
 from conformance.commands.handout.why import WHY
 from conformance.truth.balls import Enclosure
