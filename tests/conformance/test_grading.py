@@ -198,6 +198,18 @@ def test_what_numpy_takes_for_an_array_is_taken() -> None:
     assert scores(graded("import numpy as np\n" + stacked, square)) == [1, 1, 1, 1]
 
 
+def test_an_output_that_the_loss_refuses_costs_the_output_alone() -> None:
+    """Without σ_L a cross entropy gets what is no probability, and raises within backward_prop."""
+    text = QUICK.replace("typical/tanh/L3/n7", "heads/tanh>sigmoid+binary_cross_entropy/L3/n7")
+    change, _, _ = MISTAKES["no σ in Z"]
+    g = graded(with_(*change), text)
+    assert scores(g) == [1, 0, 1, 1]
+    assert len(g["mistakes"]) == 1
+    (told,) = g["remarks"]
+    assert told.startswith("On your own A and Z backward_prop raised InputError: Z_L[0, 0] is ")
+    assert told.endswith("It was given the right ones.")
+
+
 def test_an_input_that_is_written_to_is_told_and_costs_nothing() -> None:
     asked = QUICK + '[[tests]]\nquantities = ["W_new"]\npoints = 1\n'
     in_place = RIGHT + (

@@ -201,6 +201,7 @@ def test_a_file_that_does_its_own_work_has_no_flag(source: str) -> None:
         ("x.__globals__", "uses __globals__"),
         ("x.gi_frame", "uses gi_frame"),
         ("x._os", "uses _os"),
+        ("np.sys", "uses sys"),
         ("y = __file__", "uses __file__"),
         ("y = f'{x}__globals__'", "has the text '__globals__'"),
         ("y = b'import refbp'", "has the text 'import refbp'"),
@@ -248,9 +249,13 @@ def test_the_file_is_asked_by_what_is_copied_alone(tmp_path: Path) -> None:
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith(("refbp", "conf")):
                 assert f"{str(node.module).replace('.', '/')}.py" in HARNESS
     assert not any("algorithm" in name or "network" in name for name in HARNESS)
-    where = "import sys\nraise ValueError([p for p in sys.path if 'site-packages' in p or 'main' in p], "
-    g = graded(where + "[m for m in sys.modules if 'algorithm' in m])")
-    assert "ValueError: ([], [])" in said(g)
+    g = graded(
+        """
+import sys
+raise ValueError(sys.flags.isolated, sys.flags.no_site, [p for p in sys.path if "packages" in p or ROOT in p])
+""".replace("ROOT", repr(str(ROOT)))
+    )
+    assert "ValueError: (1, 1, [])" in said(g)
 
 
 def test_root_is_refused_unless_it_is_wanted(
@@ -283,8 +288,10 @@ def test_no_network_where_the_system_allows_that() -> None:
         raise ValueError(f"networks: {names}")
     """
     g = graded(in_forward(code))
-    if "without network" not in g["isolation"]:
+    user = None if os.geteuid() else 61000
+    if not submission._as(user, [*submission.OFFLINE, "true"], {"PATH": os.environ["PATH"]}):
         pytest.skip("this system gives a process no network of its own (unshare --user --net)")
+    assert "without network" in g["isolation"]
     assert "ValueError: networks: ['lo']" in said(g)
 
 
