@@ -16,6 +16,7 @@ main.where = {
     "grade": (f"{HERE}.grading.cli", "Grade a student's forward and backward pass."),
     "handout": (f"{HERE}.handout.cli", "Work an example out, step by step."),
     "list": (f"{HERE}.run", "What there is: implementations, profiles, cases."),
+    "merge": (f"{HERE}.run", "Put the parts of a run together (run --shard)."),
     "module": (f"{HERE}.module.cli", "Are all gradients of this torch or JAX network right?"),
     "report": (f"{HERE}.run", "Write the HTML report of results again."),
     "run": (f"{HERE}.run", "Judge implementations on networks of a profile."),

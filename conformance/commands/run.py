@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -151,6 +151,13 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     is_flag=True,
     help="Go on with a run that was interrupted: with what is in F.json.journal, beside --json.",
 )
+@click.option(
+    "--shard",
+    "shard",
+    default="",
+    metavar="I/N",
+    help="Part I of N of the run alone; `conformance merge` puts the --json of all together.",
+)
 @apply
 def run(
     profile: str,
@@ -171,12 +178,15 @@ def run(
     write_baseline: Path | None,
     timeout: float,
     resume: bool,
+    shard: str,
+    parts: tuple[Path, ...] = (),
 ) -> int:
     """Run the implementations on a profile of cases and judge every quantity of every layer.
 
     What the command line does not say, [tool.conformance] in pyproject.toml may: profile, select,
     implementations, require, strict, baseline.
     """
+    from conformance.judge.parts import part_of
     from conformance.judge.runner import run as run_profile
 
     gc.disable()  # a million values without a cycle: collections would take time and find nothing
@@ -188,16 +198,25 @@ def run(
     must_differ(outputs_, folder)
     must_not_replace([p for p in (baseline, trials, arrays, settings.FILE) if p], outputs_)
     must_not_replace_code([*implementations, *required], outputs_)
+    must_not_replace(parts, outputs_)
+    part = part_of(shard) if shard else None
+    if part and (arrays or trials or baseline or write_baseline):
+        raise RefusedError(
+            "--shard is a part of a run: give --data not at all, and the others to merge."
+        )
     known = read_baseline(baseline) if baseline else None
     if known:
         must_be_of(known, "own" if networks else profile, wanted)
     planted = read_trials(trials) if trials else None
     own = _own(networks, arrays, wanted)
-    with _kept(json_path, resume) as kept:
+    with _kept(None if parts else json_path, resume) as kept:
         with progress_shown() as progress:
             results = run_profile(
-                profile, implementations, wanted, jobs, progress, required, own, timeout, kept
-            )
+                profile, implementations, wanted, jobs, progress, required, own, timeout, kept, part,
+                [read(p) for p in parts],
+            )  # fmt: skip
+        if "part" in results:
+            results["part"]["networks"] = list(networks)
         if planted:
             results["faults"] = planted
         named = [*implementations, *required]
@@ -219,6 +238,41 @@ def run(
         for line in ci.github_annotations(results, worse):
             echo_document(f"{line}\n")  # commands that are meant: the text in them is quoted
     return held.exit_code if held else exit_code(results, strict)
+
+
+@main.command()
+@click.argument("parts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@outputs("results")
+@html_dir
+@strict_option
+@ci_options
+def merge(parts: tuple[Path, ...], **options: Any) -> int:
+    """Put the PARTS of a run (`run --shard I/N --json`) together, to what one run gives.
+
+    A part that is not given is exit code 2.
+    """
+    from conformance.judge.parts import NO_PART
+
+    first = read(parts[0])
+    of = first.get("part")
+    if of is None:
+        raise RefusedError(NO_PART.format(1))
+    words = {
+        "profile": of["profile"], "implementations": tuple(of["implementations"]),
+        "required": tuple(of["require"]), "networks": tuple(of["networks"]),
+        "wanted": first["profile"]["select"],
+    }  # fmt: skip
+    others = {
+        "arrays": None,
+        "trials": None,
+        "jobs": None,
+        "timeout": 300.0,
+        "resume": False,
+        "shard": "",
+    }
+    assert run.callback is not None
+    code: int = run.callback(**words, **others, **options, parts=parts)
+    return code
 
 
 def _add(path: Path, text: str) -> None:

@@ -28,10 +28,11 @@ from conformance.implementations import IMPLEMENTATIONS, OBJECT, Implementation,
 from conformance.judge.abilities import Abilities, made
 from conformance.judge.gates import judge_exception
 from conformance.judge.known_differences import known_differences
+from conformance.judge.parts import lacking, of_part, put_together, rows_of, without
 from conformance.judge.result import judged
 from conformance.judge.start import RunError, name_of, new_row, row_of, started, started_now
 from conformance.judge.summary import difference, environment, families, left_out, summary
-from conformance.model.results import SCHEMA_VERSION, Profile, Result, Results
+from conformance.model.results import SCHEMA_VERSION, Part, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.code import beside, digest
 from conformance.tools.files import FileError
@@ -62,15 +63,18 @@ class Kept(NamedTuple):
     resumed: bool
 
 
-def _resumed(kept: Kept, names: Sequence[str], pairs: Sequence[Pair]) -> list[Result]:
-    """The results that are there already, of the same cases, implementations, files and versions."""
+def _key(names: Sequence[str], pairs: Sequence[Pair]) -> str:
+    """What a run is of: its cases, implementations, files and versions."""
     theirs = [path for n in names if n not in IMPLEMENTATIONS for path in beside(n)]
     ours = [*Path(__file__).parents[1].rglob("*.py"), *beside("refbp")]
     versions = environment(0, 0)["packages"]
     asked = [[c.id, c.digest, *of] for c, of in pairs]
-    key = hashlib.sha256(
-        json.dumps([asked, digest(theirs), digest(ours), versions]).encode()
-    ).hexdigest()
+    text = json.dumps([asked, digest(theirs), digest(ours), versions])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _resumed(kept: Kept, key: str) -> list[Result]:
+    """The results that are there already, of the same run."""
     try:
         return [fitting(r, Result) for r in kept.journal.begin(key, kept.resumed)]
     except MisfitError as e:
@@ -96,10 +100,12 @@ def _chunks(pairs: Sequence[Pair]) -> list[list[Pair]]:
         while chunk := list(islice(group, CHUNK)):
             chunks.append(chunk)
 
-    def work(chunk: list[Pair]) -> int:
-        return sum(sum(c.widths) * (c.batch + 10) * len(names) for c, names in chunk)
+    return sorted(chunks, key=_work, reverse=True)
 
-    return sorted(chunks, key=work, reverse=True)
+
+def _work(chunk: Sequence[Pair]) -> int:
+    """About how much there is to do."""
+    return sum(sum(c.widths) * (c.batch + 10) * len(names) for c, names in chunk)
 
 
 @contextmanager
@@ -248,6 +254,8 @@ def run(
     own: Sequence[Case] = (),
     timeout: float = TIMEOUT,
     kept: Kept | None = None,
+    shard: tuple[int, int] | None = None,
+    parts: Sequence[Results] = (),
 ) -> Results:
     """Run implementations, or all of ours, on the cases of a profile, or the `wanted` of them; or on `own`.
 
@@ -255,8 +263,11 @@ def run(
     runs in this process. `required` are run as well. Where one of them, or of the implementations named, does
     not run, there is no verdict (exit code 2). `jobs` is the number of worker processes: None is one for each
     core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and is given up
-    where it took longer `PATIENCE` times. Results are `kept` as they come, if that is asked for. Raises
-    RunError and CaseError for what does not exist, FileError for a journal that cannot be kept.
+    where it took longer `PATIENCE` times. Results are `kept` as they come, if that is asked for.
+
+    `shard`, (i, n), runs part i of n alone; from the `parts`, of the same run, results are taken instead of
+    made (`judge/parts.py`). Raises RefusedError for parts that are not of this run, RunError and CaseError
+    for what does not exist, FileError for a journal that cannot be kept.
     """
     objects = {name_of(i): i for i in implementations if not isinstance(i, str)}
     asked = [i if isinstance(i, str) else i.name for i in implementations]
@@ -268,7 +279,9 @@ def run(
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
     with given(objects):
         jobs = 0 if objects else jobs
-        return _run(profile, asked, required, wanted, jobs, progress, own, timeout, kept)
+        return _run(
+            profile, asked, required, wanted, jobs, progress, own, timeout, kept, shard, parts
+        )
 
 
 def _abilities(names: Sequence[str], jobs: int) -> dict[str, Abilities]:
@@ -351,6 +364,8 @@ def _run(
     own: Sequence[Case],
     timeout: float,
     kept: Kept | None,
+    shard: tuple[int, int] | None,
+    parts: Sequence[Results],
 ) -> Results:
     begun = time.monotonic()
     names = _names(asked, required)
@@ -369,7 +384,17 @@ def _run(
         if not own:
             pairs = _within(able, pairs, made_too=not wanted)
             chosen = [c for c, _ in pairs]
-        results = [] if kept is None else _resumed(kept, names, pairs)
+        whole, key = pairs, _key(names, pairs) if kept or shard or parts else ""
+        if shard:
+            mine = dict(of_part(_chunks(pairs), _work, *shard))
+            pairs = [(c, of) for c, of in pairs if c in mine]
+            chosen, everybodys = ([c for c in of if c in mine] for of in (chosen, everybodys))
+            key = f"{key} {shard[0]}/{shard[1]}"
+        results = [] if kept is None else _resumed(kept, key)
+        absent: list[str] = []
+        lost: list[Result] = []
+        if parts:
+            results, absent = put_together(parts, key)
         there = {(r["case"], r["implementation"]) for r in results}
         of_case = ((c, tuple(n for n in of if (c.id, n) not in there)) for c, of in pairs)
         left = [(c, of) for c, of in of_case if of]
@@ -382,7 +407,11 @@ def _run(
                 recorded = len(results)
             progress(done, total, case)
 
-        if jobs == 0:
+        if parts:
+            rows = rows_of(parts, names)
+            lost = without(whole, results, rows)
+            results += lost
+        elif jobs == 0:
             rows = _in_this_process(names, left, progressed, results)
         else:
             rows = _in_parallel(names, left, jobs, progressed, timeout, results)
@@ -398,9 +427,18 @@ def _run(
     meant = {n: [c for c, of in pairs if n in of] if n in able else everybodys for n in names}
     rows = [_finished(r, results, meant[r["name"]]) for r in rows]
     differences = [difference(d, results) for d in known_differences()]
-    return Results(
+    answer = summary(
+        rows,
+        results,
+        differences,
+        {*asked, *required},
+        {} if shard else _unjudged(able, results, chosen),
+    )
+    found = Results(
         schema_version=SCHEMA_VERSION,
-        environment=environment(time.monotonic() - begun, jobs),
+        environment=environment(
+            time.monotonic() - begun + sum(p["environment"].get("seconds", 0) for p in parts), jobs
+        ),
         profile=Profile(
             name="own" if own else profile,
             description=OWN.why if own else _description(profile, chosen),
@@ -412,7 +450,16 @@ def _run(
         cases=[c.row() for c in chosen],
         results=results,
         known_differences=differences,
-        summary=summary(
-            rows, results, differences, {*asked, *required}, _unjudged(able, results, chosen)
-        ),
+        summary=lacking(answer, absent, lost) if absent or lost else answer,
     )
+    if shard:
+        found["part"] = Part(
+            key=key.partition(" ")[0],
+            number=shard[0],
+            of=shard[1],
+            profile=profile,
+            implementations=list(asked),
+            require=list(required),
+            networks=[],  # which whoever made cases of them knows
+        )
+    return found

@@ -27,6 +27,7 @@ __all__ = [
     "Dialled",
     "FaultRow",
     "GateCell",
+    "Part",
     "Results",
     "Trials",
     "number",
@@ -219,6 +220,18 @@ class Profile(TypedDict):
     cases: Count
 
 
+class Part(TypedDict):
+    """Which part of which run a file is, where it is not all of it."""
+
+    key: str  # of the whole run: its cases, implementations, code and versions
+    number: Positive
+    of: Positive
+    profile: str  # the words of the run, which putting its parts together asks again
+    implementations: list[str]
+    require: list[str]
+    networks: list[str]
+
+
 class Blocks(TypedDict):
     """Everything but the results. Two runs differ only in `environment`."""
 
@@ -230,6 +243,7 @@ class Blocks(TypedDict):
     cases: list[CaseRow]
     known_differences: list[KnownDifference]
     summary: Summary
+    part: NotRequired[Part]
     faults: NotRequired[Trials]  # of `conformance faults`, where they were put in
 
 
