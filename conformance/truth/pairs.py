@@ -359,6 +359,9 @@ class Pairs:
         with working_precision(BITS):
             return Pairs.of_balls([f(b) for b in self.balls()], self.shape)
 
+    def erf(self) -> Pairs:
+        return self.by_flint(lambda a: a.erf())
+
     def erfc(self) -> Pairs:
         return self.by_flint(lambda a: a.erfc())
 

@@ -23,8 +23,10 @@ from flint import arb
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import logistic
 from conformance.truth.nodes import Rule, Shape, Value, op, rules
+from conformance.truth.pairs import Pairs
 from conformance.truth.rounding import Model
 from conformance.truth.rules import (
+    IN_PAIRS,
     LEAF,
     Balls,
     balls_of,
@@ -178,10 +180,13 @@ def _bell(a: Value, sign: int) -> Value:
 
 
 def _root_pi(_: Any, a: Balls, sign: int) -> Balls:
-    return balls_of([2 * sign / arb.pi().sqrt()], (1,) * a.ndim)
+    made = Pairs.of_balls if isinstance(a, Pairs) else balls_of
+    return made([2 * sign / arb.pi().sqrt()], (1,) * a.ndim)
 
 
-def _one_by_one(f: Callable[[Ball], Ball], _: Any, a: Balls) -> Balls:
+def _one_by_one(f: Callable[[Any], Any], _: Any, a: Balls) -> Balls:
+    if isinstance(a, Pairs):
+        return f(a)
     return balls_of(map(f, a.ravel().tolist()), a.shape)
 
 
@@ -252,6 +257,25 @@ def _paired(f: Callable[[Any, Ball, Ball], Ball], context: Any, a: Balls, b: Bal
     return balls_of((f(context, x, z) for x, z in pairs), a.shape)
 
 
+def _greater(context: Any, a: Balls, b: Balls) -> Balls:
+    if isinstance(a, Pairs):
+        return Pairs.exactly((a - b).positive())
+    return _paired(_is_greater, context, a, b)
+
+
+def _maximum(context: Any, a: Balls, b: Balls) -> Balls:
+    if isinstance(a, Pairs):
+        return Pairs.where((a - b).positive(), a, b)
+    return _paired(lambda _, x, z: _greatest(x, z), context, a, b)
+
+
+def _sides(context: Any, a: Balls, b: Balls, half: float) -> Balls:
+    if isinstance(a, Pairs):
+        greater, less = (a - b).positive(), (b - a).positive()
+        return Pairs.exactly(np.where(greater, 1.0, np.where(less, 0.0, half)))
+    return _paired(partial(_side, arb(half)), context, a, b)
+
+
 def _is_greater(context: Any, a: Ball, b: Ball) -> Ball:
     if a > b:
         return ONE
@@ -318,6 +342,12 @@ def _sign(context: Any, a: Ball) -> Ball:
     return (-ONE).union(ONE)
 
 
+def _signs(context: Any, a: Balls) -> Balls:
+    if isinstance(a, Pairs):
+        return Pairs.exactly(a.positive() * 1.0 - (-a).positive())
+    return balls_of((_sign(context, x) for x in a.ravel().tolist()), a.shape)
+
+
 def _sign_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     near = np.abs(operands[0]) <= model.reach * np.asarray(s(0))
     model.straddling += int(near.sum())
@@ -325,6 +355,8 @@ def _sign_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _chosen(_: Any, m: Balls, a: Balls, b: Balls) -> Balls:
+    if isinstance(m, Pairs):
+        return Pairs.where(m.hi == 1, a, b)
     m, a, b = np.broadcast_arrays(m, a, b)
     of = zip(m.ravel().tolist(), a.ravel().tolist(), b.ravel().tolist(), strict=True)
     return balls_of(
@@ -468,7 +500,7 @@ def _floor_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 def _taken(_: Any, a: Any, index: Any) -> Any:
     """The elements at these places of a, flattened; 0 for the place −1."""
-    zero = ZERO if a.dtype == object else 0.0
+    zero = ZERO if isinstance(a, np.ndarray) and a.dtype == object else 0.0
     return np.append(a.reshape(-1), [zero])[index]
 
 
@@ -563,14 +595,13 @@ rules(
     Rule("power", same, lambda c, a, b: _paired(lambda _, x, z: _power(x, z), c, a, b),
          _power_reverse,
          _power_carried, _power_rounding, each),
-    Rule("greater", same, partial(_paired, _is_greater),
+    Rule("greater", same, _greater,
          _no_reverse(2),
          nothing, _comparison_rounding, each),
     Rule("equal", same, partial(_paired, _is_equal),
          _no_reverse(2),
          nothing, _comparison_rounding, each),
-    Rule("side", same,
-         lambda c, a, b, half: _paired(partial(_side, arb(half)), c, a, b),
+    Rule("side", same, _sides,
          _no_reverse(2),
          nothing, _side_rounding, each),
     Rule("either_of", same, lambda _, a, b: a + b - a * b,  # of masks
@@ -585,13 +616,13 @@ rules(
     Rule("where", same, _chosen,
          _chosen_reverse,
          _chosen_carried, None, None),
-    Rule("maximum", same, lambda c, a, b: _paired(lambda _, x, z: _greatest(x, z), c, a, b),
+    Rule("maximum", same, _maximum,
          partial(_maximum_reverse, 0.5),
          _maximum_carried, None, None),
-    Rule("absolute", same, lambda _, a: balls_of(map(abs, a.ravel().tolist()), a.shape),
+    Rule("absolute", same, partial(_one_by_one, abs),
          lambda g, y, a: (op.multiply(g, op.sign(a)),),
          _absolute_carried, None, None),
-    Rule("sign", same, lambda c, a: balls_of((_sign(c, x) for x in a.ravel().tolist()), a.shape),
+    Rule("sign", same, _signs,
          _no_reverse(1),
          nothing, _sign_rounding, each),
     Rule("floor", same, lambda _, a: balls_of((x.floor() for x in a.ravel().tolist()), a.shape),
@@ -624,3 +655,20 @@ rules(
          lambda m, E, y, o: E[0], None, None, moves=True),
 )
 # fmt: on
+
+IN_PAIRS.update(
+    (
+        "expm1",
+        "log",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "square",
+        "tanh",
+        "sigmoid",
+        "softplus",
+    ),
+    ("erf", "erfc", "two_over_root_pi", "quotient", "cast"),
+    ("greater", "where", "side", "maximum", "absolute", "sign"),
+)
