@@ -235,6 +235,9 @@ def test_the_command_grades_a_class(tmp_path: Path) -> None:
     told = (tmp_path / "f" / "Poe_LATE_12_22_student.md").read_text()
     assert "**3 of 4 points**" in told
     assert "∂L/∂W\\_1 is wrong in the network of" in told
+    for ending in ("md", "html"):
+        of_Poe = (tmp_path / "f" / f"Poe_LATE_12_22_student.{ending}").read_text()
+        assert "0 of 6 layers are right, in 3 networks" in of_Poe
     assert "2 times" not in told  # the rubric's hints are `where`
     assert (
         "imports os"

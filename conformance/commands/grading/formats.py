@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from conformance.commands.grading.grade import Grade, Mistake, TestGrade
 
-__all__ = ["FORMATS", "lines_of", "summary_of"]
+__all__ = ["FORMATS", "share_of", "summary_of"]
 
 
 def gradescope(g: Grade) -> dict[str, object]:
@@ -34,20 +34,21 @@ def _row(i: int, t: TestGrade) -> dict[str, object]:
         "score": t["score"],
         "max_score": t["max_score"],
         "status": "passed" if t["passed"] else "failed",
-        "output": "\n\n".join(lines_of(t)),
+        "output": "\n\n".join(_lines(t)),
         "output_format": "text",
         "visibility": t["visibility"],
         "tags": t["quantities"],
     }
 
 
-def lines_of(t: TestGrade) -> Iterator[str]:
+def _lines(t: TestGrade) -> Iterator[str]:
     """The message about one test."""
-    yield _share(t)
+    yield share_of(t)
     yield from map(_mistake, t["mistakes"])
 
 
-def _share(t: TestGrade) -> str:
+def share_of(t: TestGrade) -> str:
+    """How much of a test is right, in a sentence."""
     on = f"in {t['networks']} networks" if t["networks"] > 1 else "in one network"
     each = (f"{q} {n:g} of {of:g}" for q, (n, of) in t["right"].items())
     (n, of), *more = t["right"].values()
@@ -94,7 +95,7 @@ def _screen(g: Grade) -> Iterator[str]:
     for t in g["tests"]:
         shown = "" if t["visibility"] == "visible" else f"  ({t['visibility']})"
         points = f"{t['score']:7.2f} of {t['max_score']:g}"
-        yield f"  {t['name']:{width}}  {points:16}  {_share(t)}{shown}"
+        yield f"  {t['name']:{width}}  {points:16}  {share_of(t)}{shown}"
     yield f"  {'':{width}}  {g['score']:7.2f} of {g['max_score']:g}"
     for part in summary_of(g):
         yield ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
 from conformance.commands.grading.course import Submitted
-from conformance.commands.grading.formats import lines_of, summary_of
+from conformance.commands.grading.formats import share_of, summary_of
 from conformance.commands.grading.grade import Grade, shown
 from conformance.commands.grading.pairs import alike
 from conformance.model.results import SYMBOLS
@@ -41,7 +41,7 @@ def feedback(every: Sequence[Submitted], hints: str) -> dict[str, str]:
         facts = {
             "student": s.student,
             "title": g["title"],
-            "tests": [(t["name"], t["score"], t["max_score"], lines_of(t)) for t in tests],
+            "tests": [(t["name"], t["score"], t["max_score"], share_of(t)) for t in tests],
             "score": round(sum(t["score"] for t in tests), 2),
             "most": round(sum(t["max_score"] for t in tests), 2),
             "parts": list(summary_of(g)),
@@ -68,8 +68,8 @@ def _markdown(f: Mapping[str, object]) -> str:
     tests = f["tests"]
     assert isinstance(tests, list)
     rows += [f"**{f['score']:g} of {f['most']:g} points**", ""]
-    for name, score, most, lines in tests:
-        rows += [f"- **{_escaped(name)}**: {score:g} of {most:g}. {_escaped(next(iter(lines)))}"]
+    for name, score, most, share in tests:
+        rows += [f"- **{_escaped(name)}**: {score:g} of {most:g}. {_escaped(share)}"]
     parts = f["parts"]
     assert isinstance(parts, list)
     for part in parts:
@@ -124,12 +124,12 @@ def _bins(scores: Sequence[float], most: float) -> list[tuple[float, float, int]
 
 
 def _mistakes(every: Sequence[Submitted]) -> list[tuple[str, list[str]]]:
-    """(mistake, who made it), what most made first."""
+    """(mistake, who made it), what most made first, and of these what has a name."""
     who: dict[str, list[str]] = defaultdict(list)
     for s in every:
         for what in dict.fromkeys(_whats(s.result)):
             who[what].append(s.student)
-    return sorted(who.items(), key=lambda row: (-len(row[1]), row[0]))
+    return sorted(who.items(), key=lambda row: (-len(row[1]), ": " not in row[0], row[0]))
 
 
 def _whats(g: Grade) -> list[str]:
