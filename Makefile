@@ -9,7 +9,7 @@ TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extension
 # an index has a build of its own of each version, for the CPU or for CUDA.
 unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would each compile every module anew
 
-.PHONY: help setup constraints conformance faults test test-all docs screens check bench checkers mutants sensitivity accuracy oldest clean
+.PHONY: help setup constraints conformance faults test test-all docs screens check bench scale checkers mutants sensitivity accuracy oldest clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ check: setup ## ruff (lint and format), mypy (strict) and import-linter
 bench: setup ## refbp against torch eager and jitted JAX, and a verdict against gradcheck, as ratios
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/verdicts.py --large
+
+scale: setup ## time and memory of a verdict by width, batch, depth and number of cases; writes docs/scale.md
+	$(BIN)/python benchmarks/scale.py --write
 
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from pebble import ProcessPool
 
@@ -26,8 +27,23 @@ ENDED_WITH_0 = 190
 
 
 def processes(jobs: int | None) -> int:
-    """The number of processes: as many as asked for, or one for each core."""
-    return (os.cpu_count() or 1) if jobs is None else jobs
+    """The number of processes: as many as asked for, or one for each core that this process may use."""
+    return _cores() if jobs is None else jobs
+
+
+QUOTA = Path(
+    "/sys/fs/cgroup/cpu.max"
+)  # of a container under Linux: "200000 100000" is two cores, "max" is all
+
+
+def _cores() -> int:
+    able = getattr(os, "sched_getaffinity", None)
+    cores = len(able(0)) if able else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text("ascii").split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no quota
+        return cores
 
 
 @contextmanager

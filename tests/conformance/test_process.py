@@ -27,6 +27,7 @@ from conformance.judge.runner import run
 from conformance.judge.start import started
 from conformance.model.exchange import trace_json
 from conformance.model.problem import Problem
+from conformance.tools import pool
 from conformance.tools.child import Child, ChildError, Limits
 
 PATIENT = Limits(seconds=60.0)  # where the limit is not what is tested
@@ -316,3 +317,26 @@ def test_an_interpreter_that_ends_says_nothing_of_a_child_that_is_still_there() 
     assert (done.returncode, done.stderr) == (0, "")
     with pytest.raises(ProcessLookupError):
         os.kill(int(done.stdout), 0)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("200000 100000", 2),
+        ("50000 100000", 1),
+        ("350000 100000", 3),
+        ("max 100000", 8),
+        ("", 8),
+        ("9900000 100000", 8),
+    ],
+)
+def test_as_many_workers_as_cores_that_may_be_used(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(pool, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert pool.processes(None) == cores
+    assert pool.processes(5) == 5
+    monkeypatch.setattr(pool, "QUOTA", tmp_path / "none")
+    assert pool.processes(None) == 8
