@@ -156,9 +156,10 @@ def _ball_product(_: Any, a: Balls, b: Balls) -> Balls:
 def _carried_product(m: Any, E: Any, y: Any, operands: Any) -> Any:
     """(a + E)(b + F) − ab."""
     (a, b), (e, f) = operands, (_stacked(x, y.ndim) for x in E)
-    left = 0.0 if isinstance(e, float) else e @ (m(b) + f)
-    right = 0.0 if isinstance(f, float) else m(a) @ f
-    return left + right
+    if isinstance(e, float):
+        return 0.0 if isinstance(f, float) else m(a) @ f
+    left = e @ (m(b) + f)
+    return left if isinstance(f, float) else _plus(left, m(a) @ f)
 
 
 def _stacked(e: Any, ndim: int) -> Any:
