@@ -37,7 +37,7 @@ from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.code import beside, digest
 from conformance.tools.files import FileError
 from conformance.tools.journal import Journal
-from conformance.tools.pool import ENDED_WITH_0, pools, processes
+from conformance.tools.pool import ENDED_WITH_0, kept_from_ending, pools, processes
 from conformance.tools.trouble import MisfitError
 from conformance.tools.typed import fitting
 
@@ -222,6 +222,13 @@ def _how_it_ended(name: str, e: BaseException, timeout: float) -> str:
 
 
 def _in_this_process(
+    names: Sequence[str], pairs: Sequence[Pair], progress: Progress, results: list[Result]
+) -> list[ImplementationRow]:
+    with kept_from_ending():
+        return _one_after_another(names, pairs, progress, results)
+
+
+def _one_after_another(
     names: Sequence[str], pairs: Sequence[Pair], progress: Progress, results: list[Result]
 ) -> list[ImplementationRow]:
     rows = [started_now(n).row for n in names]

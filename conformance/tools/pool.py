@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pebble import ProcessPool
 
 from conformance.tools.orphan import end_with
 
-__all__ = ["ENDED_WITH_0", "ONE_THREAD", "pools", "processes"]
+__all__ = ["ENDED_WITH_0", "ONE_THREAD", "kept_from_ending", "pools", "processes"]
 
 ONE_THREAD: Mapping[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -83,6 +84,27 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def kept_from_ending() -> Iterator[None]:
+    """Code that calls os._exit in this process ends it still, but not with the 0 of a run that was right."""
+    leave, this = os._exit, os.getpid()
+
+    def leave_with_2(code: int) -> None:
+        if os.getpid() == this:
+            sys.stderr.write(
+                f"conformance: what was run ended this process (os._exit({code})); expected a trace. "
+                "With --jobs 1 it has a process of its own.\n"
+            )
+            sys.stderr.flush()
+        leave(2 if os.getpid() == this else code)
+
+    os._exit = leave_with_2  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def _start_worker(parent: int) -> None:

@@ -340,3 +340,25 @@ def test_as_many_workers_as_cores_that_may_be_used(
     assert pool.processes(5) == 5
     monkeypatch.setattr(pool, "QUOTA", tmp_path / "none")
     assert pool.processes(None) == 8
+
+
+def test_what_ends_this_process_does_not_end_it_well(tmp_path: Path) -> None:
+    """With --jobs 0 os._exit(0) was a run without a mistake."""
+    (tmp_path / "leaves.py").write_text(
+        "import os\nclass Leaves:\n    name = 'leaves'\n    def run(self, p):\n        os._exit(0)\n"
+    )
+    words = [
+        "run",
+        "--profile",
+        "quick",
+        "--select",
+        "family=typical,activation=tanh",
+        "--jobs",
+        "0",
+    ]
+    words += ["--implementation", f"{tmp_path / 'leaves.py'}:Leaves"]
+    done = subprocess.run(
+        [sys.executable, "-m", "conformance", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "what was run ended this process (os._exit(0)); expected a trace" in done.stderr
