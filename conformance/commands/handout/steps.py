@@ -169,7 +169,7 @@ class _Writer:
         cells = self.cells(lambda a: ("e^{", a, "}"), ("A", l))
         filled: Parts = (r"\mathbf{1}^\top ", cells) if self.e.column else (cells, r"\,\mathbf{1}")
         return Step(
-            ("T", l), "forward", f"The sum of the exponentials{self.each}, layer {l}", self.v("T"),
+            ("T", l), "forward", f"The sum of the exponentials{self.each}, layer {l}", r"\mathbf{t}",
             self.summed(f"e^{{{self.v('A', l)}}}"), filled, self.M("T", l),
             f"T[{l}] = np.exp({self.code('A', l)}).sum(axis={self.axis}, keepdims=True)",
         )  # fmt: skip
@@ -274,7 +274,7 @@ class _Writer:
     def _row_wise(self, name: str) -> Iterator[Step]:
         """Where σ_L takes all of an example's numbers: its Jacobian instead of ⊙ σ'."""
         L, column = self.e.L, self.e.column
-        G, Z, s = self.d(self.v("Z", L)), self.v("Z", L), self.v("S")
+        G, Z, s = self.d(self.v("Z", L)), self.v("Z", L), r"\mathbf{s}"
         soft = name == "softmax"
         inner = rf"\left({G} \odot {Z}\right)" if soft else G
         filled: Parts = (self.block("G", L),)
