@@ -108,7 +108,7 @@ def decided(x: Value) -> NDArray[np.float64]:
     Raises UndecidedBranchError where they are not, or where a comparison in them is not decided.
     """
     tape = Tape(nodes=x.tape.nodes[: x.index + 1], marks={"asked": x.index})
-    reading = in_balls(tape)
+    reading = in_balls(tape, pairs=False)  # to the last digit
     found = reading.at["asked"]
     if not reading.decided or not bool(found.narrow().all()):
         raise UndecidedBranchError(

@@ -32,7 +32,7 @@ from conformance.truth.rounding import DRAWS, EXACT, Arithmetic, Model, Reals, r
 from conformance.truth.rules import IN_PAIRS, LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
 
-__all__ = ["Memo", "Reading", "continued", "draws", "errors", "in_balls"]
+__all__ = ["KNOWN_ENOUGH", "Memo", "Reading", "continued", "draws", "errors", "in_balls"]
 
 Memo = dict[tuple[Definition, int], dict[float, Point]]
 """f at floats already seen, a precision: implementations often agree on A_l to the last bit."""
@@ -82,10 +82,11 @@ def in_balls(
     given: Given | None = None,
     memo: Memo | None = None,
     enough: Callable[[Reading], bool] | None = None,
+    pairs: bool = True,
 ) -> Reading:
     """The truth of every mark; cut at the marks where `given` has what an implementation made of them.
 
-    Many numbers are read in pairs of floats first (`pairs.py`). Where that does not do, precision is raised
+    Many numbers are read in `pairs` of floats first (`pairs.py`). Where that does not do, precision is raised
     until every mark is known far below a unit in the last place (`certified`), or what is known is `enough`:
     a number that is exactly 0, by cancelling, is never known to a unit in its own. What no mark depends on is
     not computed, and balls are let go once they are not asked for again.
@@ -136,7 +137,7 @@ def in_balls(
             readings.append(Reading(dict(at), list(values), context.decided))
         return readings[0]
 
-    if whole and _in_pairs(tape):
+    if pairs and whole and _in_pairs(tape):
         with suppress(UnfitError), np.errstate(all="ignore"), working_precision(BITS):
             compute(Pairs.exactly)
             own = _own(tape, values)

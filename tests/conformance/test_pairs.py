@@ -17,7 +17,7 @@ from conformance.judge.subject import Subject
 from conformance.judge.tolerance import accuracy
 from conformance.model.problem import QUANTITIES, Problem
 from conformance.truth import readings
-from conformance.truth.arrays import apply, join, mean, permute, taken
+from conformance.truth.arrays import apply, decided, join, matmul, mean, permute, taken
 from conformance.truth.balls import working_precision
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE, TERMS
 from conformance.truth.errorfree import exact_products, frobenius, spectral, two_product, two_sum
@@ -315,7 +315,7 @@ def test_every_function_of_networks(name: str) -> None:
     found = f.at_pairs(a)
     points = [f(x) for x in within(a)]
     for i in range(3):
-        known = [p[i] for p in points]
+        known: list[Any] = [p[i] for p in points]
         at_break = np.isin(a.hi, f.breaks) if i == 2 else np.zeros(a.shape, bool)
         keep = np.flatnonzero(~at_break)  # where σ'' jumps both hold an interval
         assert holds(found[i][keep], [known[k] for k in keep])
@@ -341,7 +341,7 @@ def test_quotients_and_constants_of_series() -> None:
     a = hard(50)
     x, t = Series.at(a), 3.0 - Series.at(a) / 2.0
     found = (x - 1.0) / (x * x + t + 5.0)
-    exact = within(a)
+    exact: list[Any] = within(a)
     value: list[Any] = [(b - 1) / (b * b + 3 - b / 2 + 5) for b in exact]
     assert holds(found[0], value)
     slope = [
@@ -441,6 +441,16 @@ def test_a_function_and_its_gradients_in_pairs(
     for key, e in exact.at.items():
         apart = np.abs((found.at[key].hi - e.hi) + (found.at[key].lo - e.lo))
         assert (apart <= found.at[key].rad * (1 + 1e-9) + e.rad).all()
+
+
+def test_what_code_branches_on_is_read_in_balls(counted: list[bool]) -> None:
+    """All of it must be known to the last digit, not only as tolerances need it."""
+    t = Tape()
+    x = apply("multiply", t.leaf(draw.standard_normal((20, 20))), t.leaf(0.1))
+    difference = apply("subtract", matmul(x, x), 0.3)
+    assert decided(apply("greater", difference, 0.0)).shape == (20, 20)
+    assert decided(difference).shape == (20, 20)
+    assert not any(counted)
 
 
 def test_a_network_out_of_range_is_read_in_balls(counted: list[bool]) -> None:

@@ -21,7 +21,7 @@ from conformance.judge.tolerance import LAMBDA
 from conformance.truth.balls import Enclosure
 from conformance.truth.nodes import Node, Value
 from conformance.truth.primitives import SHARED, WAYS
-from conformance.truth.readings import Reading, draws, errors, in_balls
+from conformance.truth.readings import KNOWN_ENOUGH, Reading, draws, errors, in_balls
 from conformance.truth.rounding import ROUNDED, Accuracy, Arithmetic, Model, Reals
 from conformance.truth.rules import LEAF
 from conformance.truth.tape import Alter, Tape
@@ -30,8 +30,6 @@ __all__ = ["Certificate", "Precision", "Sums"]
 
 Quantity = tuple[str, str]
 """("y", its name) of an output, ("d", its name) of an input's gradient."""
-
-KNOWN_ENOUGH = 2.0**-10  # of s: how far below a rounding error a value must be known
 
 
 @dataclass(frozen=True)
