@@ -214,13 +214,16 @@ HOSTILE = {
     ),
     "forks, and both answer": Hostile(in_backward("import os; os.fork()"), ALL, ""),
     "deletes itself": Hostile(
-        on_top("import os; os.remove(__file__)", in_backward("os._exit(1)")),
+        on_top(
+            "import os, contextlib\nwith contextlib.suppress(OSError): os.remove(__file__)",
+            in_backward("os._exit(1)"),
+        ),
         NO_BACKWARD,
         "backward_prop ended its process (exit code 1)",
     ),
     "is a folder afterwards": Hostile(
         on_top(
-            "import os; os.remove(__file__); os.mkdir(__file__)",
+            "import os, contextlib\nwith contextlib.suppress(OSError): os.remove(__file__); os.mkdir(__file__)",
             in_backward("os._exit(1)"),
         ),
         NO_BACKWARD,

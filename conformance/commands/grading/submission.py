@@ -27,7 +27,7 @@ from pathlib import Path
 from conformance.commands.grading.rubric import Rubric
 from conformance.implementations.student import ENVIRONMENT, HARNESS, Student
 from conformance.model.problem import Problem
-from conformance.tools.child import Child, Limits
+from conformance.tools.child import Child, Limits, NotStartedError
 from conformance.tools.trouble import RefusedError
 
 __all__ = ["Submission", "SubmissionError", "find", "opened"]
@@ -127,8 +127,10 @@ def _as(user: int | None, command: Sequence[str], env: Mapping[str, str]) -> boo
             command, user=user, group=user, extra_groups=None if user is None else [], env=env,
             cwd="/", timeout=60, stdin=subprocess.DEVNULL, capture_output=True,
         )  # fmt: skip
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except (PermissionError, FileNotFoundError, ValueError, subprocess.SubprocessError):
         return False
+    except OSError as e:  # this machine starts no process: nobody's file is at fault
+        raise NotStartedError(f"no process could be started: {e.strerror or e}.") from e
     return done.returncode == 0
 
 
