@@ -103,8 +103,14 @@ def made(e: Example, wish: Wish | None = None, names: Sequence[str] = ASKED) -> 
     check(every, exact, e)
     asked = answers(e, exact, wish.digits, names if wish.provenance else ())
     chosen = tuple(s for s in every if s.part in PARTS_OF[wish.steps])
-    if wish.blanks and not chosen:
-        raise HandoutError(f"{e.name} shows a plot and no steps: there is nothing to leave blank.")
+    if (wish.blanks or wish.scalar) and not chosen:
+        raise HandoutError(
+            f"{e.name} shows a plot and no steps: there is nothing to leave blank or to follow."
+        )
+    if wish.scalar and wish.steps == "forward":
+        raise HandoutError(
+            "--scalar follows a weight on the way back; expected no --steps forward."
+        )
     marks = (
         {}
         if not wish.provenance

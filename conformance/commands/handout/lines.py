@@ -92,7 +92,8 @@ class Network:
 
     def turned(self, M: Any) -> Floats:
         """From one convention to the other: an example as a column, or as a row."""
-        return np.asarray(M, float).T if self.column else np.asarray(M, float)
+        held = np.array(M, float)  # a copy: what a student does to W must not change what is right
+        return held.T if self.column else held
 
     def value(self, Z: Floats) -> Floats:
         """The loss, 1×1."""

@@ -458,3 +458,37 @@ def test_a_wrong_answer_is_never_taken_for_a_right_one() -> None:
             assert said["A[1]"].startswith("not what refbp computes: ")
         said, _ = run(notebook, {"A[1]": f"{A} * (1 + 1e-13)"})
         assert said["A[1]"] == "as refbp computes it."
+
+
+GARBAGE = (
+    "None", "'x'", "np.nan", "np.inf", "1e308", "0", "[]", "[[1e200]]", "-1e-320", "{}", "np.ones((2, 2))",
+    "np.ones((3, 2)) * 1e160", "np.zeros((1, 2))", "np.full((3, 1), 1e-300)", "W[1]", "lambda: 1", "10 ** 400",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["two-layers-batch", "softmax"])
+def test_whatever_stands_in_the_blanks_nothing_is_raised(name: str) -> None:
+    """Each in all of them, so that each line has it for its operands too."""
+    variables = [s.variable for s in worked(name).steps]
+    notebook = shown(name, "ipynb", BLANKS)
+    for garbage in GARBAGE:
+        said, _ = run(notebook, dict.fromkeys(variables, garbage))
+        assert set(said) == set(variables)
+
+
+def test_a_name_that_a_student_takes_for_himself_harms_no_check() -> None:
+    """A and delta bound to something else, and W changed in place, between two checks."""
+    _, names = run(
+        shown("two-layers-batch", "ipynb", BLANKS), {"A[1]": A, "Z[1]": "sigma[1](A[1])"}
+    )
+    check = names["check"]
+    names |= {"A": 3, "delta": None, "D": np.ones(2)}
+    names["W"][1] *= 0
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        check("Z[1]", names["Z"][1])
+        check("dW[1]", names["right"]["dW[1]"])
+        check("dW[2]", names["right"]["dW[2]"] * 2)
+    first, second, third = printed.getvalue().splitlines()
+    assert first == "Z[1]: as refbp computes it."
+    assert second == "dW[1]: as refbp computes it."
+    assert third.startswith("dW[2]: not what refbp computes: it is 2 times as much")
