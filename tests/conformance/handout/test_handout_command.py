@@ -72,7 +72,7 @@ def test_all_of_them(tmp_path: Path) -> None:
         (("--all", "/no/such/folder/f"), "cannot write /no/such/folder/f: No such file or directory."),
         (("vanishing-gradients", "--blanks"), "there is nothing to leave blank or to follow."),
         (("vanishing-gradients", "--scalar", "W_1[0,0]"), "there is nothing to leave blank or to follow."),
-        (("mazur", "--scalar", "W_1[0,0]", "--steps", "forward"), "--scalar follows a weight on the way back"),
+        (("mazur", "--scalar", "W_1[0,0]", "--steps", "forward"), "--scalar follows a weight on the way"),
         (("mazur", "--student", "S"), "--student DIR has the blanks; expected --key DIR too"),
         (("mazur", "--key", "K"), "--key K is the folder of the keys; expected --student DIR too."),
         (("mazur", "--variants", "2"), "--variants are files; expected --student DIR and --key DIR too."),
