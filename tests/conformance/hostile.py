@@ -223,7 +223,8 @@ HOSTILE = {
     ),
     "is a folder afterwards": Hostile(
         on_top(
-            "import os, contextlib\nwith contextlib.suppress(OSError): os.remove(__file__); os.mkdir(__file__)",
+            "import os, contextlib as c\n"
+            "with c.suppress(OSError): os.remove(__file__); os.mkdir(__file__)",
             in_backward("os._exit(1)"),
         ),
         NO_BACKWARD,
