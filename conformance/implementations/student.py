@@ -25,7 +25,6 @@ HARNESS = (
     "conformance/implementations/student_process.py",
     "conformance/model/exchange.py",
     "conformance/model/problem.py",
-    "conformance/tools/orphan.py",
     *(f"refbp/{m}.py" for m in ("activations", "bias", "checks", "losses", "special", "types")),
 )
 """All that the process imports, but for NumPy."""

@@ -6,6 +6,10 @@ import csv
 import io
 import os
 import re
+import select
+import signal
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from test_grading import (
     QUICK,
     SHORT,
     _a_place_for_rubrics,  # noqa: F401   a fixture for all tests here
+    reachable,
     refused,
     rubric,
     run,
@@ -299,6 +304,27 @@ def test_an_interrupted_class_is_resumed(tmp_path: Path, monkeypatch: pytest.Mon
         pytest.raises(Exception, match="is of another run"),
     ):
         graded(every, other, "auto", 1, stop, journal, resumed=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_file_that_hangs_ends_with_whoever_asks_it(tmp_path: Path, how: signal.Signals) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    reachable(tmp_path)
+    source = f"import os\nheld = os.open({str(pipe)!r}, os.O_WRONLY)\nos.write(held, b'x')\n"
+    source += "while True: pass\n"
+    folder = handed_in(tmp_path, {"a.py": source})
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    command = [sys.executable, "-m", "conformance", "grade", folder, "--csv", tmp_path / "g.csv"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not select.select([reading], [], [], 60.0)[0] or os.read(reading, 1) != b"x":
+        assert running.poll() is None
+    running.send_signal(how)
+    running.wait()
+    assert select.select([reading], [], [], 60.0)[0]
+    assert os.read(reading, 1) == b""  # nobody is left who holds it
+    os.close(reading)
 
 
 def test_what_the_command_refuses_of_a_class(tmp_path: Path) -> None:

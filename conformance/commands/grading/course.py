@@ -18,6 +18,7 @@ from typing import cast
 
 from pebble import ProcessExpired
 
+from conformance.commands.command import ending_in_order
 from conformance.commands.grading.grade import Grade, grade, nothing
 from conformance.commands.grading.rubric import Rubric
 from conformance.commands.grading.submission import File, SubmissionError, find, opened
@@ -138,7 +139,8 @@ def _grade(file: File | None, reason: str, rubric: Rubric, isolation: str) -> Gr
     """What a worker does."""
     if file is None:
         return nothing(rubric, reason, HINTS)
-    return grade(file, rubric, HINTS, isolation)
+    with ending_in_order():  # so that the file's process and folder end with an interrupted class
+        return grade(file, rubric, HINTS, isolation)
 
 
 def _key(s: Submitted) -> str:
