@@ -354,9 +354,10 @@ def _end_with(source: int) -> None:
     """End this process when nobody is left who asks it, even if the file never returns."""
     asked = select.poll()
     asked.register(source, 0)  # nothing but that the other end is closed
-    while not asked.poll(1000):
+    while not (told := asked.poll(1000)):
         pass
-    os._exit(1)
+    if not told[0][1] & select.POLLNVAL:  # else the file itself has closed it
+        os._exit(1)
 
 
 def main() -> None:
