@@ -51,6 +51,7 @@ IN_FULL = {  # what they print is shown
 EXIT_CODE = {  # else 0
     "conformance activation --torch leaky.py:PReLU --dtype float32 --no-network": 1,
     "conformance audit my_notes.py": 1,
+    "conformance audit our_notes.py": 1,
     "conformance function norms.py:rms_norm --vjp norms.py:rms_norm_vjp --inputs 'x=16x32, g=32'": 1,
     "conformance function examples/rms_norm.py:rms_norm --vjp examples/rms_norm.py:rms_norm_vjp "
     "--inputs 'x=16x32, g=32'": 1,
@@ -184,6 +185,8 @@ class Reader:
                     json.loads(line.replace("[…]", "[]"))
             case "toml":
                 assert tomllib.loads(block.text)
+                if named := re.match(r"# file: (\S+)\n", block.text):
+                    Path(named[1]).write_text(block.text, encoding="utf-8")
             case "" | "text":
                 pass  # what was printed: test_what_a_page_shows...
             case other:
