@@ -29,7 +29,7 @@ Reals = NDArray[np.float64]
 
 ROUNDING = 2.0**-53
 OUTWARD = 1 + 2.0**-40  # a bound is made of fewer than 8,000 operations, each off by 2⁻⁵³
-UNDERFLOW = 2.0**-900  # more than all that underflows on the way may come to
+UNDERFLOW = 2.0**-500  # more than all that underflows; a radius that is not 0 is at least as large
 SPLIT = 2.0**27 + 1
 SLICES = 5
 BLOCK = 2**14  # numbers at a time: what stays in the cache is quicker

@@ -252,7 +252,8 @@ class Pairs:
 
     def scaled(self, power: Any) -> Pairs:
         """Times 2^power, exactly."""
-        return self.moved(lambda x: np.ldexp(x, power))
+        hi, lo, rad = (np.ldexp(x, power) for x in (self.hi, self.lo, self.rad))
+        return Pairs(hi, lo, outward(rad))
 
     def positive(self) -> NDArray[np.bool_]:
         """Where the exact value is greater than 0; elsewhere it is at most that. Raises UnfitError where that

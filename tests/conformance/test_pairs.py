@@ -140,7 +140,11 @@ def test_functions_where_their_formulas_meet(name: str, x: float) -> None:
 
 def test_what_is_nearly_a_float_is_not_one() -> None:
     """2 − 1e-393: FLINT's radius is below the smallest float."""
-    assert 0 < Pairs.exactly([-30.0]).erfc().rad.item() < 1e-200
+    nearly_2 = Pairs.exactly([-30.0]).erfc()
+    assert 0 < nearly_2.rad.item() < 2.0**-499
+    tiny = Pairs.exactly([2.0**-390])
+    for product in (nearly_2 * tiny, tiny * nearly_2, nearly_2[None] @ tiny[None]):
+        assert product.rad.item() > 0  # however small: what underflows is not taken for exact
 
 
 def test_what_saturates_is_known_to() -> None:
@@ -280,10 +284,10 @@ def test_what_does_not_fit_is_left_to_balls(bad: Callable[[], Pairs]) -> None:
 def test_what_is_left_of_a_midpoint_may_be_tiny() -> None:
     found = Pairs(np.array([1.0]), np.array([1e-200]), np.zeros(1)).fit()
     assert found.lo.tolist() == [0]
-    assert 1e-200 <= found.rad.item() < 1e-199
+    assert 1e-200 <= found.rad.item() < 2.0**-499
     found = Pairs.exactly([1e-300, 1.0])
     assert found.hi.tolist() == [0, 1]
-    assert 1e-300 <= found.rad[0] < 1e-269
+    assert 1e-300 <= found.rad[0] < 2.0**-499
     assert found.rad[1] == 0
 
 
