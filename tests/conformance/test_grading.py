@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from fast import fast
 from hostile import APART, HANGS, HOSTILE, RIGHT, SECONDS, UPDATE, in_backward, in_forward, with_
 from jsonschema import Draft202012Validator
 
@@ -349,16 +350,21 @@ def everything_expected() -> set[str]:
     return {x for x in found if len(x) > 4}
 
 
+OF_NUMBERS = ["twice the gradient", "σ' of Z", "a wrong A", "no σ in Z", "no loss"]
+"""Mistakes in which every array has its form: of another form it is said which was expected."""
+
+
 @pytest.mark.parametrize("hints", ["none", "where", "what"])
-@pytest.mark.parametrize("name", ["twice the gradient", "σ' of Z", "a wrong A", "no loss"])
+@pytest.mark.parametrize("name", fast(MISTAKES, *OF_NUMBERS))
 def test_no_hint_gives_a_number_or_a_formula_away(name: str, hints: str) -> None:
     change, _, first = MISTAKES[name]
     g = graded(with_(*change), hints=hints)
     for form in FORMATS.values():
         text = form(g)
         assert not any(x in text for x in everything_expected())
-        assert "expected" not in text
-        assert (first in text) == (hints != "none")
+        if name in OF_NUMBERS:
+            assert "expected" not in text
+            assert (first in text) == (hints != "none")
     assert hints == "what" or all(not m["looks_like"] for t in g["tests"] for m in t["mistakes"])
 
 
