@@ -110,7 +110,9 @@ def _digest(x: Any) -> list[float]:
 def _rounded(truth: Truth, dtype: np.dtype[Any]) -> Trace:
     """The truth as a perfect implementation returns it: the steps are read at numbers that no BLAS rounds."""
     with np.errstate(over="ignore"):  # infinite in float32
-        layered = {q: {l: e.hi.astype(dtype) for l, e in truth.layers(q).items()} for q in QUANTITIES}
+        layered = {
+            q: {l: e.hi.astype(dtype) for l, e in truth.layers(q).items()} for q in QUANTITIES
+        }
         return Trace(**layered, loss=truth.loss.hi.astype(dtype))
 
 
