@@ -92,7 +92,7 @@ def pdf(h: Handout) -> bytes:
     if not latex:
         raise RefusedError(
             "there is no pdflatex on the PATH, which makes a PDF; expected TeX Live (on Debian "
-            "texlive-latex-base), or --to tex for a file to compile elsewhere."
+            "texlive-latex-recommended and texlive-pictures), or --to tex for a file to compile elsewhere."
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
@@ -111,5 +111,6 @@ def pdf(h: Handout) -> bytes:
         if done.returncode:
             log = (path / "handout.log").read_text(encoding="utf-8", errors="replace")
             why = next((x for x in log.splitlines() if x.startswith("! ")), "! it says no more")
-            raise RefusedError(f"pdflatex failed: {why[2:]} Try --to tex, to see where.")
+            more = " Its packages are amsmath and tikz." if "not found" in why else ""
+            raise RefusedError(f"pdflatex failed: {why[2:]}{more} Try --to tex, to see where.")
         return (path / "handout.pdf").read_bytes()

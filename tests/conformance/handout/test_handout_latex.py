@@ -33,7 +33,14 @@ from conformance.commands.handout.paper import article, pdf, slides
 from conformance.commands.handout.tikz import tikz
 
 KEY = Wish(blanks=True, key=True)
-needs_latex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on the PATH")
+
+LACKS = "no pdflatex on the PATH"
+if shutil.which("pdflatex"):
+    SETS = {"amsmath.sty", "beamer.cls", "tikz.sty"}
+    has = subprocess.run(["kpsewhich", *SETS], capture_output=True, text=True).stdout.split()
+    lacking = sorted(SETS - {Path(line).name for line in has})
+    LACKS = f"pdflatex has no {', '.join(lacking)}" if lacking else ""
+needs_latex = pytest.mark.skipif(bool(LACKS), reason=LACKS)
 DIGITS = (2, 6, 12, 15)
 KINDS = ((False, False), (True, False), (True, True))  # blanks, and the key
 WISHES = [Wish(d, s, *k) for d, s, k in product(DIGITS, ("all", "forward", "backward"), KINDS)]
