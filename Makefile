@@ -83,7 +83,7 @@ reports/conformance.html:
 	$(MAKE) conformance
 
 docs: setup reports/faults.html reports/conformance.html ## the documentation site, with handouts, the audit and reports, in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	$(BIN)/zensical build --strict --clean
 	@mkdir -p site/reports
 	$(BIN)/conformance handout --all site/handouts
 	$(BIN)/conformance audit --to html --output site/audit.html

@@ -1,7 +1,7 @@
 """The bias b absorbed into W, as the notes assume, so that no line of the algorithm changes.
 
 A constant unit, always 1, is appended to every layer but the last, as its LAST column: Z̃ = [Z | 1].
-Then b_l is one more row of W_l, since [Z_{l-1} | 1] [[W_l], [b_l]] = Z_{l-1} W_l + b_l, and
+Then b_l is one more row of W_l, since `[Z_{l-1} | 1] [[W_l], [b_l]]` = Z_{l-1} W_l + b_l, and
 
     W̃_l = [[W_l, 0],      (d_{l-1}+1)×(d_l+1)  for l < L,      W̃_L = [[W_L],      (d_{L-1}+1)×d_L.
            [b_l, 1]]                                                   [b_L]]

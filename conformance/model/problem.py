@@ -39,7 +39,7 @@ class Problem:
     """A network with its data, as floats of one dtype. Nobody may write to them here; what they were made
     of stays writable.
 
-    `W` is {1: W_1, …, L: W_L}; where the network has a bias, the rows of W_l are [W_l; b_l], as the notes
+    `W` is {1: W_1, …, L: W_L}; where the network has a bias, the rows of W_l are `[W_l; b_l]`, as the notes
     absorb it. `sigma` is {1: "tanh", …}, the names of σ_1 … σ_L. `loss` is the name of a loss, and `alpha`
     the rate of the update W_l − α ∂L/∂W_l.
 
