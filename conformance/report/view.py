@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from conformance.model.results import CaseRow, Implementation, Record, Result, Results
 from conformance.report.numbers import size
+from conformance.tools.names import brief
 
 __all__ = [
     "DTYPES",
@@ -92,6 +94,11 @@ class View:
     def ran(self) -> list[Implementation]:
         """The implementations with something to show, in the order of the file."""
         return [i for i in self.results["implementations"] if i["status"] == "ran"]
+
+    @cached_property
+    def called(self) -> Mapping[str, str]:
+        """What each implementation is called: a file without its folders, which stand under "Ran"."""
+        return brief(i["name"] for i in self.results["implementations"])
 
     @property
     def gates(self) -> list[str]:

@@ -24,7 +24,6 @@ from functools import cache
 from conformance.model.results import VERDICTS, CaseRow, Number, Record, Results
 from conformance.report.common import FAILING
 from conformance.report.view import GATES, QUANTITIES, Judged, View, in_order
-from conformance.tools.names import brief
 
 __all__ = ["context", "digits", "pack"]
 
@@ -127,7 +126,7 @@ def _results(view: View, whole: set[int], full: set[int]) -> dict[str, object]:
         ]
         for j in view.judged
     ]
-    called = list(brief(names).values())
+    called = [view.called[name] for name in names]
     return {"implementations": names, "called": called, "shapes": list(shapes), "results": rows}
 
 

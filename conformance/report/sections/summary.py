@@ -9,7 +9,6 @@ from conformance.report import svg
 from conformance.report.explain import headlines
 from conformance.report.numbers import over, short, size
 from conformance.report.view import View, isolate, where
-from conformance.tools.names import brief
 
 __all__ = ["context"]
 
@@ -26,7 +25,6 @@ def context(view: View) -> dict[str, object]:
             i["name"]: {v: summary["verdicts"].get(i["name"], {}).get(v, 0) for v in VERDICTS}
             for i in view.results["implementations"]
         },
-        "brief": brief(i["name"] for i in view.results["implementations"]),
         "worst": {(w["implementation"], w["gate"]): w for w in worst},
         "largest": max(worst, key=lambda w: size(w["ratio"]), default=None),
         "nearest": _nearest(view),
@@ -49,7 +47,6 @@ def _nearest(view: View) -> dict[str, object] | None:
 def _limit(view: View, worst: list[Worst]) -> Markup:
     """Every gate's largest error over tolerance: linear up to the limit, beyond it by magnitude."""
     names = [i["name"] for i in view.ran]
-    called = brief(names)
     beyond = svg.LogAxis.around((float(w["ratio"]) for w in worst), (0, 1), LIMIT + 6, RIGHT)
 
     def x(ratio: Number) -> float:
@@ -66,7 +63,7 @@ def _limit(view: View, worst: list[Worst]) -> Markup:
         parts.append(svg.text(x(tick), bottom + 15, f"{tick:g}", "tick middle"))
     for row, name in enumerate(names):
         y = 6 + ROW * (row + 0.5)
-        parts.append(svg.name(LEFT - 14, y + 4, called[name], "label end"))
+        parts.append(svg.name(LEFT - 14, y + 4, view.called[name], "label end"))
         parts.append(svg.path([(LEFT, y), (RIGHT, y)], "grid"))
         for n, gate in enumerate(view.gates):
             lane = y + 5.5 * (n - (len(view.gates) - 1) / 2)
