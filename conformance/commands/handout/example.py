@@ -83,6 +83,7 @@ class Example:
     training: Training | None = None
     published: tuple[Published, ...] = ()
     credit: str = ""
+    lang: str = "en"  # of title, text and credit
     repeated: tuple[tuple[int, int], ...] = ()  # the first and last layer of each table
     reader: Reader | None = field(default=None, compare=False, repr=False)  # knows line numbers
 
@@ -189,6 +190,7 @@ def _example(reader: Reader, table: Table, name: str) -> Example:
         show=values.get("show", "steps"),
         training=_training(reader, values, len(X)),
         credit=values.get("credit", ""),
+        lang=values.get("lang", "en"),
         repeated=repeated,
         reader=reader,
     )  # fmt: skip

@@ -119,6 +119,14 @@ def _tables(name: str) -> Callable[[object], list[object]]:
     return check
 
 
+def _language(x: object) -> str:
+    if not isinstance(x, str) or not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", x):
+        raise UnfitError(
+            f'is {told(x)}; expected a language tag (BCP 47), such as "de" or "pt-BR".'
+        )
+    return x
+
+
 # --- fields -------------------------------------------------------------------------------------------
 
 _LOSS = one_of(
@@ -135,6 +143,7 @@ EXAMPLE: Fields = {
     "title": text(200),
     "text": text(6000),
     "credit": text(500),
+    "lang": _language,
     "convention": one_of("convention", CONVENTIONS, col="column", batch="rows"),
     "loss": _LOSS,
     "alpha": number(0, 1000),
@@ -172,7 +181,7 @@ HOMES: Sequence[tuple[str, Fields]] = (
     ("below [training]", TRAINING), ("below a [[published]]", PUBLISHED),
 )  # fmt: skip
 SAME = {
-    "name": "title", "description": "text", "lr": "alpha", "learningrate": "alpha", "eta": "alpha",
+    "name": "title", "description": "text", "lr": "alpha", "language": "lang", "learningrate": "alpha", "eta": "alpha",
     "input": "x", "target": "y", "targets": "Y", "inputs": "X", "layer": "layers",
     "weights": "W", "weight": "W", "bias": "b", "biases": "b", "sigma": "activation", "act": "activation",
     "times": "repeat", "batch": "batch_size",

@@ -76,7 +76,7 @@ BAD = {  # the file, what is replaced in it, by what, and what is said after the
     "alpha in hex": (RIGHT, "alpha = 0.1", "alpha = 0x"+"f"*5000, ", line 5: alpha is a whole number of thousands of digits; expected a number from 0 to 1000."),
     "flag in hex": (RIGHT, "alpha = 0.1", "alpha = 0.1\nfixed_biases = 0x"+"f"*5000, ", line 6: fixed_biases is a whole number of thousands of digits; expected true or false."),
     # the fields
-    "unknown field": (RIGHT, "alpha = 0.1", "alpha = 0.1\nalpa = 1", ", line 6: alpa is an unknown field 'alpa'. Did you mean 'alpha'? There are: title, text, credit, convention, loss, alpha, x, y, X, Y, fixed_biases, show, layers, training, published."),
+    "unknown field": (RIGHT, "alpha = 0.1", "alpha = 0.1\nalpa = 1", ", line 6: alpa is an unknown field 'alpa'. Did you mean 'alpha'? There are: title, text, credit, lang, convention, loss, alpha, x, y, X, Y, fixed_biases, show, layers, training, published."),
     "another's field": (RIGHT, "alpha = 0.1", "learning_rate = 0.1", ", line 5: learning_rate is an unknown field 'learning_rate'. Did you mean 'alpha'?"),
     "small w": (RIGHT, "W = [[1, 2]]", "w = [[1, 2]]", ", line 13: layers[2].w is an unknown field 'w'. Did you mean 'W'?"),
     "unknown in layer": (RIGHT, 'activation = "tanh"', 'activation = "tanh"\nactivatoin = 1', ", line 12: layers[1].activatoin is an unknown field 'activatoin'. Did you mean 'activation'? There are: W, b, activation, repeat."),
@@ -99,6 +99,7 @@ BAD = {  # the file, what is replaced in it, by what, and what is said after the
     "title true": (RIGHT, '"T"', 'true', ", line 2: title is true; expected a text in quotes."),
     "title long": (RIGHT, '"T"', '"'+"T"*201+'"', ", line 2: title has 201 characters; expected 200 at most."),
     "title a date": (RIGHT, '"T"', '2020-01-31', ", line 2: title is 2020-01-31; expected a text in quotes."),
+    "lang": (RIGHT, '"T"', '"T"\nlang = "de\\" x=\\""', ", line 3: lang is 'de\" x=\"'; expected a language tag (BCP 47), such as \"de\" or \"pt-BR\"."),
     "convention": (RIGHT, '"column"', '"colum"', ", line 3: convention is an unknown convention 'colum'. Did you mean 'column'? There are: column, rows."),
     "loss": (RIGHT, '"mean_squared_error"', '"mse"', ", line 4: loss is an unknown loss 'mse'. Did you mean 'mean_squared_error'?"),
     "loss mistyped": (RIGHT, '"mean_squared_error"', '"mean_sqared_eror"', ", line 4: loss is an unknown loss 'mean_sqared_eror'. Did you mean 'mean_squared_error'? There are: mean_squared_error, half_squared_error, cross_entropy, log_softmax_cross_entropy, binary_cross_entropy, mean_absolute_error, huber."),

@@ -150,6 +150,14 @@ def test_a_page_is_well_formed_and_has_no_script(name: str, wish: Wish) -> None:
     assert not any(link.startswith("http") for link in page.links)
 
 
+def test_a_teachers_own_texts_say_their_language() -> None:
+    h = made(replace(hostile("Wie weit?"), lang="de"), Wish(), ("refbp",))
+    assert (
+        rendered(h, "html").count(' lang="de"><bdi>Wie weit?') == 4
+    )  # title, two paragraphs, credit
+    assert ' lang="de"' not in shown("two-layers", "html", Wish())
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_no_latex_reaches_a_page(name: str) -> None:
     page = Page(shown(name, "html"))
