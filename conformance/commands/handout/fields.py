@@ -181,8 +181,8 @@ HOMES: Sequence[tuple[str, Fields]] = (
     ("below [training]", TRAINING), ("below a [[published]]", PUBLISHED),
 )  # fmt: skip
 SAME = {
-    "name": "title", "description": "text", "lr": "alpha", "language": "lang", "learningrate": "alpha", "eta": "alpha",
-    "input": "x", "target": "y", "targets": "Y", "inputs": "X", "layer": "layers",
+    "name": "title", "description": "text", "lr": "alpha", "learningrate": "alpha", "eta": "alpha",
+    "language": "lang", "input": "x", "target": "y", "targets": "Y", "inputs": "X", "layer": "layers",
     "weights": "W", "weight": "W", "bias": "b", "biases": "b", "sigma": "activation", "act": "activation",
     "times": "repeat", "batch": "batch_size",
 }  # fmt: skip
