@@ -5,7 +5,8 @@
 Each row is one network, judged by itself in a process of its own: the forward and backward pass of
 refbp, the truth, the tolerances, and the gate `step`. Beside it stand the truth in FLINT's balls alone,
 where that ends in half a minute, and torch's gradcheck with all numbers as inputs, where there are few.
-With --write the tables go between the markers of docs/scale.md. Timings are printed, never judged.
+With --write the tables go between the markers of docs/scale.md, and docs/scale.svg is drawn of them. Timings
+are printed, never judged.
 """
 
 from __future__ import annotations
@@ -188,6 +189,66 @@ def table_of_cases(counts: tuple[int, ...]) -> str:
     return "\n".join(lines)
 
 
+STYLE = """
+text { font: 13px sans-serif; fill: #333 } .grid { stroke: #ddd } .line { fill: none; stroke-width: 2 }
+.a { stroke: #3f51b5; fill: #3f51b5 } .b { stroke: #c62828; fill: #c62828 } .c { stroke: #777; fill: #777 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #ccc } .grid { stroke: #444 } .a { stroke: #9fa8da; fill: #9fa8da }
+  .b { stroke: #ef9a9a; fill: #ef9a9a } .c { stroke: #aaa; fill: #aaa }
+}
+path.line { fill: none } .middle { text-anchor: middle } .end { text-anchor: end }
+"""
+
+
+def drawn(text: str) -> str:
+    """Seconds by the numbers of a network: a verdict, truth in balls alone, the pass itself; as SVG.
+
+    text: the tables, as `table` has them.
+    """
+    from conformance.report import svg
+
+    rows = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines() if " ms |" in line
+    ]
+    networks = [r for r in rows if len(r) == 14 and r[3] == "float64"]
+    series = {  # column of the table, class, marker
+        "a verdict": (10, "a", "circle"),
+        "its truth in balls alone": (7, "b", "diamond"),
+        "gradcheck": (12, "b", "square"),
+        "the pass itself": (5, "c", "triangle"),
+    }
+
+    def seconds_of(cell: str) -> float:
+        if not cell or cell.startswith(">"):
+            return 0.0
+        value, unit = cell.split()
+        return float(value.replace(",", "")) / (1e3 if unit == "ms" else 1)
+
+    at = {
+        name: [(float(r[4].replace(",", "")), t) for r in networks if (t := seconds_of(r[column]))]
+        for name, (column, _, _) in series.items()
+    }
+    points = [p for of in at.values() for p in of]
+    x = svg.LogAxis.around((n for n, _ in points), (3, 6), 60, 620)
+    y = svg.LogAxis.around((t for _, t in points), (-4, 2), 330, 20)
+    parts = [svg.el("style", STYLE)]
+    for tick, label in x.ticks():
+        parts += [svg.path([(tick, 20), (tick, 330)], "grid"), svg.text(tick, 350, label, "middle")]
+    for tick, label in y.ticks():
+        parts += [svg.path([(60, tick), (620, tick)], "grid"), svg.text(52, tick + 4, label, "end")]
+    parts += [
+        svg.text(340, 374, "numbers: weights and inputs", "middle"),
+        svg.text(8, 12, "seconds"),
+    ]
+    for i, (name, (_, class_, shape)) in enumerate(series.items()):
+        parts.append(svg.marks(shape, [(x(n), y(t)) for n, t in at[name]], class_))
+        parts += [svg.mark(shape, 440, 250 + 20 * i, class_), svg.text(452, 254 + 20 * i, name)]
+    title, desc = "What a verdict costs", "Seconds by the numbers of a network, both by magnitude."
+    return str(svg.plot("scale", 640, 384, title, desc, parts)).replace(
+        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1
+    )
+
+
 def main() -> None:
     """Measure, print, and write the tables where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -209,6 +270,7 @@ def main() -> None:
         before, rest = page.split(BEGIN)
         _, after = rest.split(END)
         DOC.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
+        DOC.with_suffix(".svg").write_text(drawn(text) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
