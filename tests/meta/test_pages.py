@@ -352,11 +352,14 @@ def test_a_page_can_be_followed(path: Path) -> None:
             shown.append(block.text)
     for text in shown:
         asserted = all(part in SENTENCES for part in flat(text).rstrip(".").split(". "))
-        assert asserted or flat(text) in flat(reader.printed), f"no command prints:\n{text}"
+        if not asserted and flat(text) not in flat(reader.printed):
+            lacking = [line for line in text.splitlines() if flat(line) not in flat(reader.printed)]
+            pytest.fail("no command prints these lines, or not together:\n" + "\n".join(lacking))
 
 
 def flat(text: str) -> str:
-    return " ".join(text.split())
+    """In one line; which part of its tolerance a right number is off by, the processor says."""
+    return re.sub(r"(?<=at most 0\.)\d+(?= of the tolerance)", "…", " ".join(text.split()))
 
 
 def test_the_pages_have_something_to_run() -> None:
