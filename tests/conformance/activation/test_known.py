@@ -190,4 +190,5 @@ def test_the_erfc_form_of_gelu_is_right_and_known_by_what_it_computes() -> None:
 
     c = check_activation(gelu, prime, torch=F.gelu, autodiff=("jax",), network=False)
     assert c["verdict"] == "right", c["message"]
-    assert not [f["kind"] for f in c["findings"] if f["severity"] != "note"]
+    said = [(f["of"], f["kind"]) for f in c["findings"] if f["severity"] != "note"]
+    assert said in ([], [("torch", "overflow-value")])  # with AVX-512 torch's is inf from 2.7e38 on
