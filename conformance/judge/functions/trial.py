@@ -517,8 +517,12 @@ def _message(
     names = list(dict.fromkeys(j["quantity"] for j in bad))
     names = [*names[:MOST], f"{len(names) - MOST} more"] if len(names) > MOST + 1 else names
     where = len({(j["family"], j["cotangent"]) for j in bad})
-    told = {"deviates": "is wrong", "inaccurate": "loses digits", "undecided": "is undecided"}[
-        verdict
-    ]
-    text = f"{', '.join(names)} {told} on {where} of {len(places)} sets of data"
+    one, several = {
+        "deviates": ("is wrong", "are wrong"),
+        "inaccurate": ("loses digits", "lose digits"),
+        "undecided": ("is undecided", "are undecided"),
+    }[verdict]
+    *first, last = names
+    subject = f"{', '.join(first)} and {last} {several}" if first else f"{last} {one}"
+    text = f"{subject} on {where} of {len(places)} sets of data"
     return f"{text}: {mistake}." if mistake else f"{text}."
