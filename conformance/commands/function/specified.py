@@ -233,11 +233,12 @@ def _recorder(
     either = function if reference is None else reference
     assert either is not None  # one of the two is there
     f: Function = either
-    if framework == "torch" and not _of_numpy(f):
+    numpys = reference is not None and _of_numpy(f)
+    if framework == "torch" and not numpys:
         from conformance.judge.functions.torch_.record import record as record_torch
 
         return lambda inputs, dtype: record_torch(f, inputs, dtype, params)
-    if framework == "jax" and not _of_numpy(f):
+    if framework == "jax" and not numpys:
         from conformance.judge.functions import from_jax
 
         return lambda inputs, dtype: from_jax.record(f, inputs, dtype, params)
@@ -261,12 +262,13 @@ def _first(f: Function) -> Function:
 
 
 def _of_numpy(f: Any) -> bool:
-    """Whether code is of NumPy: of the modules that it names itself, or else of those that its file knows,
-    NumPy is one, and no framework."""
+    """Whether code is of NumPy: of the modules that it names or imports itself, or else of those that its
+    file knows, NumPy is one, and no framework."""
     known = {n: x for n, x in getattr(f, "__globals__", {}).items() if type(x).__name__ == "module"}
-    own = [known[n] for n in getattr(f, "__code__", _of_numpy.__code__).co_names if n in known]
+    named = getattr(f, "__code__", _of_numpy.__code__).co_names
+    own = [known[n] for n in named if n in known]
     modules = {x.__name__.partition(".")[0] for x in own or known.values()}
-    return "numpy" in modules and not modules & {"torch", "jax"}
+    return "numpy" in modules and not {*modules, *named} & {"torch", "jax"}
 
 
 def _candidate(

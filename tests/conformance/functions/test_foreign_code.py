@@ -187,3 +187,17 @@ def test_a_row_in_the_tail_loses_digits_and_a_clip_is_a_mistake(dtype: str) -> N
     asked = {"inputs": "x=6x5", "dtype": dtype}
     assert check_function(sigmoid, vjp=by_the_output, **asked)["verdict"] == "inaccurate"
     assert check_function(sigmoid, vjp=clipped, **asked)["verdict"] == "deviates"
+
+
+def test_code_that_imports_its_framework_itself_is_of_that_framework() -> None:
+    """Its file imports NumPy alone, above: the code was recorded as NumPy's, and could not be."""
+    pytest.importorskip("torch")
+
+    def layer(x: Array, W: Array) -> Array:
+        import torch
+
+        return torch.tanh(x @ W)
+
+    for more in ({}, {"reference": layer}):
+        found = check_function(layer, inputs="x=3x4, W=4x2", framework="torch", **more)
+        assert found["verdict"] == "conforms", found["message"]
