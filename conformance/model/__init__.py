@@ -1,1 +1,1 @@
-"""What passes between the rooms: a problem, its trace, results and their file."""
+"""The data that the packages exchange: a problem, its trace, results and their file."""

@@ -1,9 +1,9 @@
-"""The records of a result as the file puts them: columns, beside a layout that many results share.
+"""The records of a result as the file stores them: in columns, with a layout that many results share.
 
-A layout is the quantity, layer and gate of each record. The error of a record is its ratio times its
-tolerance, to three digits or so; where it is not, the result has a column of errors. An index [row, column]
-is one number, as in the matrix written out row by row; anything else is a list. What is empty in a result is
-left out.
+A layout is the list of the quantity, layer and gate of each record. The error of a record is its ratio times
+its tolerance, to three digits or so; where that does not hold, the result has a column of errors. An index
+[row, column] is one number, as in the matrix written out row by row; any other index is a list. Empty fields
+of a result are left out.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ Layout = list[tuple[Quantity, Count, Gate]]
 
 
 class Spot(TypedDict):
-    """The worst element of a record: an Element, without what stands in the record."""
+    """The worst element of a record: an Element without the fields that the record itself has."""
 
-    record: Count  # its place among the records, from 0
-    quantity: NotRequired[Quantity]  # where they are not the record's: at the gate `repeat`
+    record: Count  # index of the record, from 0
+    quantity: NotRequired[Quantity]  # if not the record's: at the gate `repeat`
     layer: NotRequired[Count]
     error: Size
     got: Number
@@ -49,12 +49,12 @@ class Spot(TypedDict):
 
 
 class Row(TypedDict):
-    """A result."""
+    """A result, as the file stores it."""
 
     case: str
     implementation: str
     verdict: Verdict
-    layout: Count  # its place among the layouts, from 0; then a column of each
+    layout: Count  # index of its layout, from 0; then one column for each field
     tolerance: list[Size]
     ratio: list[Size]
     ulps: list[Size]
@@ -82,7 +82,7 @@ SPOTS = ("first_deviation", "worst")
 
 
 def empty() -> dict[str, Any]:
-    """What a result has that says nothing: it is left out of the file."""
+    """The fields of a result that the file leaves out, with the value that each then has."""
     return {
         "message": "", "first_deviation": None, "worst": None, "known_differences": [],
         "straddling": 0, "not_returned": [], "blame": [], "diagnosis": [],
@@ -93,7 +93,7 @@ def empty() -> dict[str, Any]:
 
 
 def compact(results: Results) -> dict[str, Any]:
-    """Results as they are written."""
+    """Results as the file stores them."""
     widths = {case["id"]: case["widths"] for case in results["cases"]}
     layouts: dict[tuple[Any, ...], int] = {}
     rows = []
@@ -125,7 +125,7 @@ def _error(ratio: Number, tolerance: Number) -> Number:
 
 
 def _spot(e: Element, records: Sequence[Record]) -> Spot:
-    """At the gate `repeat` the one record is of all quantities, and its element of one."""
+    """The gate `repeat` has one record, of all quantities; its worst element is of one of them."""
     at = next(
         k
         for k, r in enumerate(records)
@@ -148,8 +148,8 @@ def _flat(index: list[int], layer: int, widths: Sequence[int]) -> int | list[int
 
 
 def expanded(found: Compact) -> Results:
-    """Results as they are worked with. Raises MisfitError where a column is not as long as its layout, or a
-    place is of nothing."""
+    """Results as the program works with them. Raises MisfitError where a column is not as long as its layout,
+    or an index points to no layout or no record."""
     widths = {case["id"]: case["widths"] for case in found["cases"]}
     results: Any = {key: value for key, value in found.items() if key != "layouts"}
     results["results"] = [
@@ -210,7 +210,7 @@ def _element(spot: Spot, at: str, records: Sequence[Record]) -> Element:
 
 
 def _index(index: int | list[int], layer: int, widths: Sequence[int]) -> list[int]:
-    """Of a layer that there is not nobody will see it: the file contradicts itself, and is refused."""
+    """An index as a list. A layer that does not exist gets any number: `contradictions` refuses the file."""
     if isinstance(index, list):
         return index
     return list(divmod(index, widths[layer] if layer < len(widths) else 1))

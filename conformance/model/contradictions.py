@@ -1,9 +1,9 @@
-"""What the parts of a results file say of each other, and must not say differently.
+"""Contradictions between the parts of a results file.
 
-The counts and largest ratios of the summary are counted again, and its verdict and exit code are held to
-them. A run may have ended worse than its results: what was asked for and did not run, or an answer that could
-not be used, is exit code 2 and stands nowhere else. It cannot have ended better. (In older files an error, or
-a known difference that is stale, is exit code 1.)
+The counts and largest ratios of the summary are computed again, and its verdict and exit code are compared
+with them. A run may have ended worse than its results: exit code 2 also means that something asked for did
+not run, or that an answer could not be used, and the file says so nowhere else. It cannot have ended better.
+(In older files an error, or a known difference that is stale, is exit code 1.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Counts = Mapping[str, Counter[str]]  # implementation -> verdict -> results
 
 
 def contradictions(found: Results) -> Iterator[str]:
-    """Each in a sentence, with its place, of what is otherwise as the types have it."""
+    """A sentence for each contradiction, with its place, in a file that already fits the types."""
     yield from too_deep(found["environment"], "environment")
     parts: Any = found
     for part, key in NAMED.items():
@@ -44,7 +44,7 @@ def contradictions(found: Results) -> Iterator[str]:
 
 
 def of_trials(found: Trials, at: str = "") -> Iterator[str]:
-    """The same of what `conformance faults` found."""
+    """A sentence for each contradiction in what `conformance faults` wrote."""
     yield from too_deep(found["environment"], f"{at}environment")
     yield from _twice(f"{at}faults", "name", [row["name"] for row in found["faults"]])
     verdicts = {row["verdict"] for row in found["faults"]}
@@ -88,7 +88,8 @@ def _of_results(found: Results) -> Iterator[str]:
 
 
 def _of_verdict(at: str, r: Result) -> Iterator[str]:
-    """A result that conforms has no error above its tolerance, and its worst is the worst of its records."""
+    """A result that conforms must have no error above its tolerance; its worst ratio must be that of its
+    records."""
     ratios = [size(record["ratio"]) for record in r["records"]]
     if r["verdict"] == "conforms":
         for k, ratio in enumerate(ratios):
@@ -105,7 +106,7 @@ def _of_verdict(at: str, r: Result) -> Iterator[str]:
 
 
 def _steps(r: Result) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Everything that is said of a layer, with where it stands."""
+    """Every part of a result that names a layer: its place in the result, and its rows."""
     yield "records[{}]", r["records"]
     yield "blame[{}]", r["blame"]
     yield "first_deviation", [r["first_deviation"]] if r["first_deviation"] else []
@@ -140,7 +141,7 @@ def _of_summary(found: Results) -> Iterator[str]:
 
 
 def _answer(found: Results, counts: Counts) -> tuple[Verdict, int]:
-    """The verdict and exit code of a run by its results alone: as `summary.summary` has them of a run in
+    """The verdict and exit code of a run by its results alone: those that `summary.summary` gives a run in
     which no implementation was asked for by name."""
     total = sum(counts.values(), Counter())
     stale = any(d["status"] == "stale" for d in found["known_differences"])

@@ -1,9 +1,9 @@
-"""Problems and traces as JSON, for programs in any language: every number a hexadecimal float.
+"""Problems and traces as JSON, for programs in any language: every number is a hexadecimal float.
 
-A problem is one object, a trace another; docs/vectors.md and schema/ describe both. Layers are lists:
-the first entry is layer 1. Numbers are written as C's %a and Python's float.hex have them, which is
-exact; read is also a JSON number, taken as the float nearest to it. A decimal in a string is refused:
-"1.5" might be meant in either base.
+A problem is one object, a trace another; docs/vectors.md and schema/ describe both. Layers are lists: the
+first entry is layer 1. Numbers are written as C's %a and Python's float.hex write them, which is exact. A
+JSON number is read too, as the float nearest to it. A decimal in a string is refused: "1.5" might be meant in
+either base.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 VERSION = 1
-"""Of problems and answers as they stand in docs/vectors.md."""
+"""The version of problems and answers, as docs/vectors.md describes them."""
 
 Json = dict[str, Any]
 DTYPES = ("float64", "float32")
@@ -41,7 +41,7 @@ HEXADECIMAL = re.compile(
 
 
 class ExchangeError(ValueError):
-    """What was written is no problem or no trace: what was got, what was expected, and where."""
+    """The value is not a problem or not a trace: what was got, what was expected, and where."""
 
 
 def hexed(M: Any) -> Any:
@@ -56,7 +56,7 @@ def _layers(of: Mapping[int, Floats]) -> list[Any]:
 
 
 def problem_json(p: Problem, id: str = "") -> Json:
-    """A problem as an object: what a program is given."""
+    """A problem as the object that a program is given."""
     return {
         "id": id,
         "dtype": p.dtype.name,
@@ -71,7 +71,7 @@ def problem_json(p: Problem, id: str = "") -> Json:
 
 
 def trace_json(t: Trace) -> Json:
-    """A trace as an object; what it leaves out is left out."""
+    """A trace as an object, without the quantities that the trace leaves out."""
     found: Json = {q: _layers(t.layers(q)) for q in QUANTITIES if t.layers(q)}
     return found if t.loss is None else {**found, "loss": hexed(float(t.loss))}
 
@@ -99,7 +99,7 @@ def problem_from(said: Any) -> Problem:
 
 
 def _fits(p: Problem) -> None:
-    """Whether one layer leads to the next, from X to Y. Raises ExchangeError."""
+    """Check that the shapes fit, layer by layer, from X to Y. Raises ExchangeError."""
     n, width = p.X.shape
     if len(p.sigma) != p.depth:
         raise ExchangeError(f"sigma has {len(p.sigma)} entries; expected {p.depth}, as W has.")
@@ -173,7 +173,7 @@ def _number(x: Any, where: str) -> float:
             return float.fromhex(x)
         if isinstance(x, (int, float)) and not isinstance(x, bool):
             return float(x)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError):  # too large for a float: refused below
         pass
     raise ExchangeError(f'{where} is {_shown(x)}; expected a hexadecimal float such as "0x1.8p+1".')
 
@@ -192,7 +192,7 @@ def _matrix(rows: Any, dtype: np.dtype[Any], where: str) -> Floats:
 
 
 def _float(M: Floats, dtype: np.dtype[Any], where: str) -> Floats:
-    """The numbers in their dtype, which must hold them."""
+    """The numbers in their dtype. Raises ExchangeError if the dtype cannot represent one of them."""
     with np.errstate(over="ignore"):
         cast = M.astype(dtype)
     lost = (cast != M) & ~np.isnan(M)
@@ -205,12 +205,12 @@ def _float(M: Floats, dtype: np.dtype[Any], where: str) -> Floats:
 
 
 def line(said: Json) -> str:
-    """One object, one line of JSON."""
+    """One object as one line of JSON."""
     return json.dumps(said, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def read_line(text: str) -> Any:
-    """The object of one line. Raises ExchangeError."""
+    """The object in one line of JSON. Raises ExchangeError."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as e:

@@ -1,4 +1,4 @@
-"""What every implementation is given, and what it gives back."""
+"""What every implementation is given, and what it returns."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ QUANTITIES = ("A", "Z", "delta", "dW", "W_new")
 """The layered quantities of a trace: A_l, Z_l, δ_l, ∂L/∂W_l and W_l − α ∂L/∂W_l."""
 
 SCALES = ("mean", "half", "sum", "half-sum", "mean-over-all", "half-over-all")
-"""What the terms of a loss, n×d_L of them, are divided by: n (the notes), 2n, 1, 2, n·d_L, 2n·d_L."""
+"""The divisors of the sum of a loss's n×d_L terms: n (the notes), 2n, 1, 2, n·d_L, 2n·d_L."""
 
 
 def with_ones(Z: Floats) -> Floats:
-    """z̃ = [z | 1]: the unit that the bias is the weight of."""
+    """z̃ = [z | 1]: the bias is the weight of the constant unit."""
     return np.hstack([Z, np.ones((Z.shape[0], 1), Z.dtype)])
 
 
 def _read_only(M: Any) -> Any:
-    """The same numbers, not to be written to. What is no array is for `check_problem` to refuse."""
+    """A read-only view of an array. Anything else is returned as it is: `check_problem` refuses it."""
     if not isinstance(M, np.ndarray):
         return M
     view = M.view()
@@ -36,8 +36,8 @@ def _read_only(M: Any) -> Any:
 
 @dataclass(frozen=True)
 class Problem:
-    """A network with its data, as floats of one dtype. Nobody may write to them here; what they were made
-    of stays writable.
+    """A network with its data, as floats of one dtype. Its arrays are read-only views; those that they were
+    made from stay writable.
 
     `W` is {1: W_1, …, L: W_L}; where the network has a bias, the rows of W_l are `[W_l; b_l]`, as the notes
     absorb it. `sigma` is {1: "tanh", …}, the names of σ_1 … σ_L. `loss` is the name of a loss, and `alpha`
@@ -70,13 +70,13 @@ class Problem:
 
     @property
     def depth(self) -> int:
-        """L."""
+        """L, the number of layers."""
         return len(self.W)
 
     @property
     def divisors(self) -> tuple[int, int]:
-        """What the sum of the loss's terms is divided by: before the backward pass, and in the loss and
-        ∂L/∂W_l alone."""
+        """The two divisors of the sum of the loss's terms: one that enters before the backward pass, and one
+        that enters in the loss and ∂L/∂W_l alone."""
         n, width = self.Y.shape
         by = {"mean": n, "half": 2 * n, "sum": 1, "half-sum": 2}
         by |= {"mean-over-all": n * width, "half-over-all": 2 * n * width}
@@ -86,7 +86,7 @@ class Problem:
         )
 
     def operand(self, Z: Floats) -> Floats:
-        """What W_l is multiplied by: Z_{l-1}, with the constant unit where there is a bias."""
+        """The left operand of W_l: Z_{l-1}, with the constant unit where there is a bias."""
         return with_ones(Z) if self.bias else Z
 
     def weights(self, l: int) -> Floats:
@@ -94,12 +94,12 @@ class Problem:
         return self.W[l][:-1] if self.bias else self.W[l]
 
     def copy(self) -> Problem:
-        """The same numbers in other memory: what an implementation does to them is its own affair."""
+        """The same numbers in other memory, which an implementation may overwrite."""
         W = {l: M.copy() for l, M in self.W.items()}
         return replace(self, W=W, X=self.X.copy(), Y=self.Y.copy(), sigma=dict(self.sigma))
 
     def changed(self, since: Problem) -> str:
-        """The first of X, Y, W_l and σ that is not what it was; "" where all is."""
+        """The first of X, Y, W_l and σ that has changed; "" if none has."""
         now, was = (
             {"X": p.X, "Y": p.Y, **{f"W_{l}": M for l, M in p.W.items()}} for p in (self, since)
         )
@@ -109,7 +109,7 @@ class Problem:
         return next(different, "" if self.sigma == since.sigma else "σ")
 
     def another_batch(self) -> Problem:
-        """The same network with other numbers: X/2, and X and Y each one example further."""
+        """The same network with other numbers: X/2, and the rows of X and Y each moved on by one example."""
         X, Y = (np.roll(M, 1, axis=0) for M in (self.X, self.Y))
         return replace(self, X=X / 2, Y=Y)
 
@@ -120,10 +120,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one implementation computed: n×d_l each, dW and W_new shaped like `Problem.W`.
+    """What one implementation computed: n×d_l each, except dW and W_new, which are shaped like `Problem.W`.
 
-    All of `Problem.dtype`, keyed by the layer, 1 to L. What an implementation does not return is left
-    out whole, and is not judged.
+    All are of `Problem.dtype`, keyed by the layer, 1 to L. A quantity that an implementation does not return
+    is left out in all layers, and is not judged.
     """
 
     A: Mapping[int, Floats] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class Trace:
         return of_layers if self.loss is not None else (*of_layers, "loss")
 
     def copy(self) -> Trace:
-        """The same numbers in other memory: an implementation may use its buffers again."""
+        """The same numbers in other memory, since an implementation may reuse its buffers."""
         layered = {q: {l: M.copy() for l, M in self.layers(q).items()} for q in QUANTITIES}
         return Trace(**layered, loss=None if self.loss is None else np.array(self.loss))
 
@@ -154,7 +154,8 @@ class Trace:
 class Runs:
     """What one implementation computed for one case, in this order.
 
-    `first`; `between`, another batch; `again`, the first one once more; `alone`, one example of it.
+    `first`: the batch; `between`: another batch; `again`: the first batch once more; `alone`: one example of
+    it.
     """
 
     first: Trace

@@ -1,12 +1,12 @@
 """The results file: what a run found, and everything that is shown of it.
 
-Whatever comes after a run (report, terminal, exit code) reads only this, so that an old file renders
-again on a machine with no framework installed. All numbers are finite: where a value was NaN or
-infinite, the string "nan", "inf" or "-inf" stands.
+Whatever comes after a run (report, terminal, exit code) reads only this, so that an old file can be rendered
+again on a machine without any framework. All numbers are finite: NaN and infinities are the strings "nan",
+"inf" and "-inf".
 
-The types here are also what msgspec holds a file to when it is read: keys that they do not name are let be, a
-later program may write more; everything else must be as they have it, and the parts must not contradict each
-other. How the file puts the records of a result, `compact.py` has.
+When a file is read, msgspec checks it against the types here. Keys that the types do not name are ignored,
+since a later program may write more. Everything else must fit, and the parts must not contradict each other.
+`compact.py` has the form in which the file stores the records of a result.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ VERDICTS: tuple[Verdict, ...] = (
     "not-run",
     "conforms",
 )
-"""The seven answers, the worst first. They are never merged."""
+"""The seven verdicts, the worst first. They are never merged."""
 
 VerdictName = Annotated[str, among(*VERDICTS)]
 
 SYMBOLS = {"A": "A", "Z": "Z", "delta": "δ", "dW": "∂L/∂W", "W_new": "new W", "loss": "the loss"}
-"""The quantities, in the order in which they are computed, as they are written for a reader."""
+"""The quantities, in the order in which they are computed, with their symbols for a reader."""
 RETURNED = {**SYMBOLS, "Z_L": "Z of the last layer"}
-"""What an implementation may leave out."""
+"""The quantities that an implementation may leave out."""
 
 Number = float | Annotated[str, among("nan", "inf", "-inf")]
 """A finite float, or "nan", "inf", "-inf"."""
@@ -66,27 +66,27 @@ Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
 ExitCode = Annotated[int, among(0, 1, 2)]
 Quantity = Annotated[str, among(*SYMBOLS, "all")]
-"""In the order in which they are computed; "all" for the gate `repeat`."""
+"""A quantity; "all" is for the gate `repeat`."""
 GATES = ("step", "end-to-end", "exact", "row", "repeat")
-"""In the order in which they are explained."""
+"""The gates, in the order in which they are explained."""
 Gate = Annotated[str, among(*GATES)]
 
 
 class Record(TypedDict):
-    """One quantity, layer and gate: the worst element of it, by error over tolerance."""
+    """One quantity of one layer at one gate: its worst element, by error over tolerance."""
 
     quantity: Quantity
     layer: Count  # 1 … L; the loss stands at L; "all" at 0
     gate: Gate
     error: Size  # |value − truth| of the worst element
-    tolerance: Size  # what that element may be off
+    tolerance: Size  # how far that element may be off
     ratio: Size  # error over tolerance; conforms while ≤ 1
     ulps: Size  # largest error of all elements, in ulps (of the case's dtype) of the largest truth
     index: list[Count]  # of the worst element, counted from 0: [row, column], [] for the loss
 
 
 class Element(TypedDict):
-    """One number, held against its truth: the worst element of a record."""
+    """One number beside its truth: the worst element of a record."""
 
     quantity: Quantity
     layer: Count
@@ -125,23 +125,23 @@ class Result(TypedDict):
     implementation: str
     verdict: Verdict
     message: str
-    first_deviation: Element | None  # of the first record that does not conform, in order
+    first_deviation: Element | None  # of the first record, in order, that does not conform
     worst: Element | None  # of the record with the largest ratio
-    known_differences: list[str]  # the ids of the rows without which it would deviate
+    known_differences: list[str]  # ids of the known differences without which it would deviate
     straddling: Count  # entries so near a kink that either one-sided derivative was accepted
-    not_returned: list[Annotated[str, among(*RETURNED)]]  # left out: not judged
+    not_returned: list[Annotated[str, among(*RETURNED)]]  # quantities left out: not judged
     blame: list[Step]  # the steps that are wrong given their own operands, not their consequences
     diagnosis: list[Finding]
     records: list[Record]
 
 
 class Implementation(TypedDict):
-    """Something that ran, or the reason why it did not."""
+    """An implementation that ran, or the reason why it did not."""
 
     name: str
     description: str
     status: Literal["ran", "not-run", "error"]
-    reason: str  # why not, or what was left out; "" where there is nothing to say
+    reason: str  # why not, or what was left out; "" if there is no reason to give
     versions: dict[str, str]
     device: str
     dtypes: list[str]
@@ -204,7 +204,7 @@ class Worst(TypedDict):
 class Summary(TypedDict):
     """The answer."""
 
-    verdict: Verdict  # the worst there is among those asked for
+    verdict: Verdict  # the worst verdict of the implementations asked for
     exit_code: ExitCode
     message: str
     verdicts: dict[str, dict[VerdictName, Count]]  # implementation -> verdict -> count
@@ -221,12 +221,13 @@ class Profile(TypedDict):
 
 
 class Part(TypedDict):
-    """Which part of which run a file is, where it is not all of it."""
+    """Which part of which run a file holds, if it does not hold the whole run."""
 
-    key: str  # of the whole run: its cases, implementations, code and versions
+    key: str  # names the whole run by its cases, implementations, code and versions
     number: Positive
     of: Positive
-    profile: str  # the words of the run, which putting its parts together asks again
+    # this and the next fields are options of the run; a merge of its parts uses them again
+    profile: str
     implementations: list[str]
     require: list[str]
     networks: list[str]
@@ -244,11 +245,11 @@ class Blocks(TypedDict):
     known_differences: list[KnownDifference]
     summary: Summary
     part: NotRequired[Part]
-    faults: NotRequired[Trials]  # of `conformance faults`, where they were put in
+    faults: NotRequired[Trials]  # what `conformance faults` wrote, if it was put in
 
 
 class Results(Blocks):
-    """All that a run found; and a whole file of version 2."""
+    """All that a run found. A file of version 2 has this form."""
 
     results: list[Result]
 
@@ -257,11 +258,11 @@ class Results(Blocks):
 
 
 class GateCell(TypedDict):
-    """What one gate makes of one fault."""
+    """How one gate judged one fault."""
 
-    caught: Count  # cases
-    smallest: Size  # of the largest errors over tolerance in those cases, the smallest; 0 for none
-    case: str  # where that is
+    caught: Count  # cases in which the gate caught it
+    smallest: Size  # the smallest of those cases' largest errors over tolerance; 0 for none
+    case: str  # the case of that smallest one
 
 
 class FaultRow(TypedDict):
@@ -271,18 +272,18 @@ class FaultRow(TypedDict):
     what: str
     shows: Quantity
     where: Annotated[str, among("L", "<L", ">1", "any")]
-    gate: Gate  # that must catch it
+    gate: Gate  # the gate that must catch it
     hint: str
     equals: str
     changes: Count  # cases in which it changes a number
     caught: Count
-    below: Count  # cases in which it changes numbers by less than rounding
-    misplaced: Count  # caught, but first seen in another quantity or layer than it is in
-    raised: Count  # cases in which it makes refbp itself refuse a value
-    gates: Annotated[dict[Gate, GateCell], Meta(min_length=len(GATES))]  # all of them
-    named: Count  # of those caught, those that the diagnosis names, alone or beside another
-    alike: Count  # named another fault, whose outcome in that case is the same
-    other: dict[str, Count]  # what else it was taken for
+    below: Count  # cases in which it changes numbers by less than rounding does
+    misplaced: Count  # caught, but first seen in another quantity or layer than the fault's own
+    raised: Count  # cases in which it makes refbp itself reject a value
+    gates: Annotated[dict[Gate, GateCell], Meta(min_length=len(GATES))]  # one for every gate
+    named: Count  # caught cases in which the diagnosis names it, alone or beside another fault
+    alike: Count  # caught cases in which another fault is named, whose outcome there is the same
+    other: dict[str, Count]  # other faults that it was taken for
     verdict: Annotated[str, among("caught", "survives", "not shown")]
 
 
@@ -300,7 +301,7 @@ class Dialled(TypedDict):
 
 
 class Trials(TypedDict):
-    """Everything that is found out: what `conformance faults --json` writes."""
+    """What `conformance faults --json` writes."""
 
     schema_version: Annotated[int, among(TRIALS_VERSION)]
     environment: dict[str, Any]
@@ -315,23 +316,23 @@ class Trials(TypedDict):
 
 
 def size(x: Number) -> float:
-    """A number for ordering: a NaN is as bad as it gets."""
+    """A number to sort by: NaN counts as infinite."""
     v = float(x)
     return math.inf if math.isnan(v) else v
 
 
 def badness(verdict: Verdict, ratio: Number | None) -> float:
-    """How far beyond its tolerance; ∞ where there is no number to say so, and −1 where it was not judged."""
+    """Error over tolerance; ∞ if there is no such number, and −1 if the result was not judged."""
     if ratio is None:
         return -1.0 if verdict == "not-run" else math.inf
     return size(ratio)
 
 
 def number(x: float, digits: int = 4) -> Number:
-    """x to `digits` significant digits, or its name where JSON has no number for it."""
+    """x to `digits` significant digits; "nan", "inf" or "-inf" where JSON has no number for it."""
     if math.isnan(x):
         return "nan"
     if math.isinf(x):
         return "inf" if x > 0 else "-inf"
     rounded = float(f"{x:.{digits - 1}e}")
-    return rounded if math.isfinite(rounded) else x  # the largest floats are rounded up to infinity
+    return rounded if math.isfinite(rounded) else x  # rounding makes the largest floats infinite

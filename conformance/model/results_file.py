@@ -1,8 +1,8 @@
-"""The results file, read and written: JSON, one result a line, and refused where it is not as the types say.
+"""Reads and writes the results file: JSON, one result a line. A file that does not fit the types is refused.
 
-Keys that the types do not name are passed over, since a later program may write more. Everything else must
-be as they have it, and the parts must not contradict each other. Version 3 has the records in columns
-(`compact.py`); version 2 had them as they are in memory.
+Keys that the types do not name are ignored, since a later program may write more. Everything else must fit,
+and the parts must not contradict each other. Version 3 has the records in columns (`compact.py`); version 2
+had them as they are in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def _lines(results: Results) -> Iterator[str]:
-    """Valid JSON, one result a line, so that a diff of two runs reads."""
+    """The parts of a JSON text with one result a line, so that a diff of two runs can be read."""
     before = "{"
     for key, value in compact(results).items():
         rows = ",\n".join(map(_json, value)) if isinstance(value, list) else ""
@@ -55,23 +55,24 @@ WRITERS: dict[str, tuple[str, ...]] = {
     "conformance grade --to json": ("tests", "max_score", "networks"),
     "conformance vectors export": ("format", "problems", "files"),
 }
-"""The commands that write JSON, and keys that no other has all of: whose file it is, when it is not ours."""
+"""The commands that write JSON, with keys that only that command's files have all of: they identify a file
+that was written by another command."""
 
 
 def read(path: str | Path) -> Results:
-    """Read a results file: whole, as the types have it, and without a contradiction. Raises FileError,
-    in one line, for whatever is wrong with it."""
+    """Read a results file. Raises FileError, in one line, unless it is complete, fits the types and does not
+    contradict itself."""
     return _read(path, RUN, (1, 2, SCHEMA_VERSION), _results, contradictions)
 
 
 def read_trials(path: str | Path) -> Trials:
-    """Read what `conformance faults --json` wrote, as strictly. Raises FileError."""
+    """Read what `conformance faults --json` wrote, with the same checks. Raises FileError."""
     return _read(path, FAULTS, (TRIALS_VERSION,), lambda data: fitting(data, Trials), of_trials)
 
 
 def _results(data: dict[str, Any]) -> Results:
-    """The results in a file of any version. Version 1 had neither blame nor diagnosis, nor traces that leave
-    something out."""
+    """The results in a file of any version. Version 1 had no blame and no diagnosis, and its traces left
+    nothing out."""
     if data["schema_version"] == SCHEMA_VERSION:
         return expanded(fitting(data, Compact))
     if data["schema_version"] == 1 and isinstance(data.get("results"), list):
@@ -81,7 +82,8 @@ def _results(data: dict[str, Any]) -> Results:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the collector: a tree of a million values has no cycle, and is walked again and again."""
+    """Pause the garbage collector: a tree of a million values has no cycle, and the collector would walk it
+    again and again."""
     paused = gc.isenabled()
     gc.disable()
     try:
@@ -117,7 +119,7 @@ def _read(
 
 
 def _of_another(data: Any, command: str) -> str:
-    """What a file is that the command did not write; "" for what it may have written."""
+    """What a file is that `command` did not write; "" for a file that it may have written."""
     if not isinstance(data, dict):
         return f"it is {as_json(data)}"
     for writer, keys in WRITERS.items():
