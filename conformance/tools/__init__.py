@@ -1,1 +1,1 @@
-"""What knows no networks: files, names, TOML, child processes, messages."""
+"""Code that knows nothing of networks: files, names, TOML, child processes, messages."""

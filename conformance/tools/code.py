@@ -1,5 +1,5 @@
-"""The files of somebody's code, by the name it is given: what must not be written over, and what a change of
-makes another run."""
+"""The files of a user's code, by the name that a command is given. Output must not be written over them, and
+a run after a change to them is another run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 __all__ = ["beside", "digest", "named"]
 
-MOST = 500  # files beside it that are read
+MOST = 500  # at most so many files of a folder are read
 COMMAND = "cmd:"
 
 
 def named(name: str) -> list[Path]:
-    """The files that F.py, F.py:NAME, module:NAME or cmd:PROGRAM names; none for what is no file."""
+    """The files that F.py, F.py:NAME, module:NAME or cmd:PROGRAM names; none if it names no file."""
     if name.startswith(COMMAND):
         try:
             words = shlex.split(name.removeprefix(COMMAND))
@@ -31,7 +31,7 @@ def named(name: str) -> list[Path]:
 
 
 def _module(parts: list[str]) -> list[Path]:
-    """The file of a module, of which nothing is imported."""
+    """The file of a module, found without importing it."""
     top, inner = parts[0], parts[1:]
     places = [Path(top)]
     try:
@@ -50,7 +50,7 @@ def _module(parts: list[str]) -> list[Path]:
 
 
 def beside(name: str) -> list[Path]:
-    """Those, and the Python files in their folders, which they may import."""
+    """The files that the name names, and the Python files in their folders, which they may import."""
     files = named(name)
     for folder in {path.parent for path in files}:
         files += islice(sorted(folder.glob("*.py")), MOST)
@@ -58,7 +58,7 @@ def beside(name: str) -> list[Path]:
 
 
 def digest(files: Iterable[Path]) -> str:
-    """A checksum of what is in them."""
+    """A checksum of the contents of files."""
     found = hashlib.sha256()
     for path in sorted({path.resolve() for path in files}):
         try:
@@ -71,5 +71,5 @@ def digest(files: Iterable[Path]) -> str:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # ValueError: a null character in the path
         return False

@@ -24,7 +24,8 @@ GZIP = ".gz"
 
 
 def contents(path: Path) -> bytes:
-    """What is in a file. Raises OSError, and MisfitError where it is no gzip though its name ends in .gz."""
+    """The bytes of a file, decompressed if its name ends in .gz. Raises OSError, and MisfitError if it then
+    is not gzip."""
     data = path.read_bytes()
     if path.suffix != GZIP:
         return data
@@ -45,7 +46,7 @@ def write_atomically(path: str | Path, text: str | bytes | Iterable[str]) -> Non
     path = Path(path)
     data = text if isinstance(text, bytes) else "".join(text).encode()
     if path.suffix == GZIP:
-        data = gzip.compress(data, mtime=0)  # the same bytes for the same text
+        data = gzip.compress(data, mtime=0)  # no time: the same bytes for the same text
     try:
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
@@ -64,7 +65,7 @@ def write_atomically(path: str | Path, text: str | bytes | Iterable[str]) -> Non
 
 
 def try_to_write(path: Path) -> None:
-    """Whether a file could be written there, without doing it."""
+    """Check that a file could be written there, without writing it. Raises FileError."""
     try:
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:

@@ -1,7 +1,8 @@
-"""A file that records are added to as they come, so that an end at any moment costs the last few alone.
+"""A file to which records are added as they come, so that a process that ends at any moment loses only the
+last few.
 
-The first line has a key: what the records are of. Each line begins with the checksum of what follows; from
-the first line on that does not fit its own, what wrote it was interrupted, and nothing is read.
+The first line has a key: what the records are of. Each line begins with the checksum of the rest of it. The
+first line whose checksum is wrong was interrupted while it was written; reading stops there.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ __all__ = ["Journal"]
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where two runs on one path are not kept apart
+except ImportError:  # not on Windows: nothing keeps two runs on one path apart there
     fcntl = None  # type: ignore[assignment]
 
 
 class Journal:
-    """The journal at a path. `with journal:` holds it: a second process that wants to is refused."""
+    """The journal at a path. `with journal:` locks it: a second process that tries to lock it is refused."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,15 +61,16 @@ class Journal:
             return
         with suppress(OSError):
             if self.path.is_file() and self.path.stat().st_size == 0:
-                self.remove()  # nothing was begun
-        with suppress(OSError):  # of a full disk, which `add` has told
+                self.remove()  # nothing was written
+        with suppress(OSError):  # the disk is full: `add` has raised that
             self.file.close()
         self.file = None
 
     def begin(self, key: str, resumed: bool) -> list[Any]:
-        """What is there already under this key, if that is to be `resumed`; otherwise it begins anew.
+        """The records already there under this key, if the journal is to be `resumed`; otherwise begin it
+        anew.
 
-        Raises FileError where something is there under another key.
+        Raises FileError where the file is no journal, or where the journal to be resumed has another key.
         """
         assert self.file is not None
         self.file.seek(0)
@@ -97,7 +99,7 @@ class Journal:
         return []
 
     def _was_begun(self) -> bool:
-        """Whether there is nothing, or the part of a first line."""
+        """Whether the file is empty, or holds part of a first line."""
         assert self.file is not None
         self.file.seek(0)
         return (
@@ -105,7 +107,7 @@ class Journal:
         )
 
     def add(self, records: Iterable[Any]) -> None:
-        """Write records, all or, at an interruption, the first of them. Raises FileError."""
+        """Write records: all of them, or at an interruption the first of them. Raises FileError."""
         assert self.file is not None
         lines = b"".join(map(_line, records))
         try:
@@ -116,7 +118,7 @@ class Journal:
             raise FileError(f"cannot write {self.path}: {e.strerror or e}.") from e
 
     def remove(self) -> None:
-        """Delete it: what was to come of it is there."""
+        """Delete the journal, which is no longer needed."""
         with suppress(FileNotFoundError):
             self.path.unlink()
 

@@ -1,4 +1,5 @@
-"""Loads a user's function or object by `path.py:name` or `package.module:name`, where it is to run."""
+"""Loads a user's function or object by `path.py:name` or `package.module:name`, in the process that runs
+it."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ __all__ = ["LoadError", "load", "split", "user_lines"]
 
 
 Loaded: TypeAlias = Any
-"""A user's object: nothing is known of it until it is used."""
+"""A user's object; nothing is known about it before it is used."""
 
 
 class LoadError(RefusedError):
@@ -36,7 +37,8 @@ def split(spec: str, folder: str = "") -> tuple[str, str]:
 
 
 def load(spec: str, folder: str = "") -> Loaded:
-    """The object; a relative path starts at the folder. A method is that of an object made without arguments.
+    """The object that `spec` names; a relative path starts at the folder. A method is bound to an instance of
+    its class that is made without arguments.
 
     Raises LoadError, or whatever importing its file raises.
     """
@@ -50,13 +52,13 @@ def load(spec: str, folder: str = "") -> Loaded:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise LoadError(f"{where} has no {name!r}.{hint}")
         if isinstance(loaded, type) and isfunction(getattr_static(loaded, part)):
-            loaded = loaded()  # whose method it is
+            loaded = loaded()  # an instance, for its method
         loaded = getattr(loaded, part)
     return loaded
 
 
 def _from_name(where: str, spec: str) -> ModuleType:
-    if "" not in sys.path:  # the folder where the command was given, as for `python -m`
+    if "" not in sys.path:  # "": the folder where the command was given, as for `python -m`
         sys.path.insert(0, "")
     try:
         return import_module(where)
@@ -67,7 +69,8 @@ def _from_name(where: str, spec: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    """The file as a module, loaded once. It can import what lies beside it, as when it is run itself."""
+    """The file as a module, loaded once. It can import what is in its folder, as when it is run as a
+    script."""
     path = path.resolve()
     name = f"_under_test_{path.stem}_{abs(hash(path)):x}"
     if name in sys.modules:
@@ -96,11 +99,11 @@ OURS = Path(__file__).resolve().parents[1]
 
 
 def user_lines(e: BaseException) -> list[str]:
-    """The lines of the user's own files through which it was raised: 'my.py:12 in mish: return 1 / 0'."""
+    """The lines of the user's own files in the traceback: 'my.py:12 in mish: return 1 / 0'."""
     return [
         f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}"
         for f in traceback.extract_tb(e.__traceback__)
         if not Path(f.filename).is_relative_to(OURS)
         and not any(s in f.filename for s in ("site-packages", "/lib/python"))
-        and not f.filename.startswith("<")  # frozen, or made of a string
+        and not f.filename.startswith("<")  # frozen, or made from a string
     ]

@@ -1,4 +1,4 @@
-"""Names: the message for one that does not exist, and a short form of those that are files."""
+"""Names: the message for one that is unknown, and short forms of file names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["brief", "unknown"]
 
 
 def unknown(kind: str, name: str, among: Iterable[str]) -> str:
-    """“unknown …”, with the nearest name, and all of them where they are 40 or fewer."""
+    """“unknown …”, with the nearest name, and all names if they are 40 or fewer."""
     names = list(among)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -19,7 +19,7 @@ def unknown(kind: str, name: str, among: Iterable[str]) -> str:
 
 
 def brief(names: Iterable[str]) -> Mapping[str, str]:
-    """Each name, of files without their folders; as it is where two would be the same."""
+    """Each name with its short form: without the folder, unless two names would then be the same."""
     names = list(names)
     short = {name: name.rpartition("/")[2] for name in names}
     often = Counter(short.values())

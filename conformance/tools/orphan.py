@@ -10,8 +10,8 @@ __all__ = ["end_with"]
 
 
 def end_with(parent: int) -> None:
-    """End this process when `parent`, which started it, has ended for whatever reason: a process that was
-    killed cannot end its children itself."""
+    """End this process when `parent`, which started it, has ended for any reason: a process that was killed
+    cannot end its children itself."""
 
     def watch() -> None:
         while os.getppid() == parent:

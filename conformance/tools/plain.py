@@ -15,8 +15,8 @@ from typing import Any
 __all__ = ["plain", "plain_values", "without_sequences"]
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode's categories of characters that are not seen: controls, formats (bidi overrides among them), halves
-of surrogate pairs, private and unassigned ones, and the separators of lines and paragraphs."""
+"""Unicode's categories of invisible characters: controls, formats (bidi overrides among them), halves of
+surrogate pairs, private and unassigned characters, and separators of lines and paragraphs."""
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
 
@@ -35,7 +35,7 @@ def plain(text: str, lines: bool = False) -> str:
 
 
 def plain_values(x: Any) -> Any:
-    """A value of JSON with every text in it, keys included, made `plain`."""
+    """A JSON value with every text in it, keys included, made `plain`."""
     if isinstance(x, str):
         return plain(x, lines=True)
     if isinstance(x, Mapping):

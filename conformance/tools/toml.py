@@ -1,7 +1,7 @@
-"""Reads TOML files that people write by hand, strictly: a misfit is reported with its line and field.
+"""Reads TOML files that people write by hand, strictly: an error names its line and field.
 
 A check takes a value and returns it, converted where needed, or raises `UnfitError`; a `Reader` applies
-checks to the fields of a file, and adds to the error where in the file the field stands.
+checks to the fields of a file, and adds the field's place in the file to the error.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = [
 ]
 
 Fields = Mapping[str, Callable[[Any], Any]]
-"""The check of each field, from the value in TOML to the value that is wanted."""
+"""The check of each field, which turns the value in TOML into the value that is wanted."""
 T = TypeVar("T")
 
 
 class UnfitError(ValueError):
-    """What a value is and what was expected; a `Reader` adds where it stands."""
+    """What a value is and what was expected; a `Reader` adds its place in the file."""
 
 
 def told(x: object) -> str:
@@ -47,7 +47,7 @@ def told(x: object) -> str:
         return str(x)
     try:
         return f"{x!r:.60}"
-    except ValueError:  # Python writes no integer of thousands of digits
+    except ValueError:  # Python refuses to write so many digits
         return "a whole number of thousands of digits"
 
 
@@ -121,7 +121,7 @@ def as_it_is(x: T) -> T:
 
 
 class Reader:
-    """One file, and where in it each field stands."""
+    """One file, and the line of each of its fields."""
 
     def __init__(self, name: str, text: str, error: type[ValueError]) -> None:
         self.name, self.error, self.places = name, error, Places(text)

@@ -1,8 +1,8 @@
 """The text of a TOML file: on which line each field stands, and what is wrong with its syntax.
 
-tomllib says where its parser stopped. Whoever wrote the file wants to know which field is wrong, on which
-line, and what to write there: `parsed` reports a mistake in the syntax as `tools.toml.Reader` reports one
-in a value.
+tomllib says where its parser stopped. The author of the file wants to know which field is wrong, on which
+line, and what to write there: `parsed` reports a mistake in the syntax as `tools.toml.Reader` reports one in
+a value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from conformance.tools.plain import plain
 __all__ = ["Places", "parsed"]
 
 
-# --- where things stand -------------------------------------------------------------------------------
+# --- the lines of fields ------------------------------------------------------------------------------
 
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*|.', re.DOTALL
@@ -40,7 +40,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 class Places:
-    """On which line of a file each field stands: `layers[2].W` is the W of the second [[layers]]."""
+    """The line of each field of a file: `layers[2].W` is the W of the second [[layers]]."""
 
     def __init__(self, text: str) -> None:
         self.lines: dict[tuple[str, str], int] = {}  # by table and field
@@ -54,7 +54,7 @@ class Places:
                 table = self._entered(header[1] == "[[", _bare(header[2]), counted, line)
                 self.headers.setdefault(table, line)
                 self.stated.append((line, table))
-            elif statement.startswith("["):  # a header that is not closed
+            elif statement.startswith("["):  # a header without its closing bracket
                 self.stated.append((line, _bare(statement)))
             elif key := _KEY.match(statement):
                 field = _bare(key[1])
@@ -76,7 +76,7 @@ class Places:
         return table
 
     def line(self, table: str, field: str) -> int:
-        """The line of a field; else that of its table; else one where it could stand."""
+        """The line of a field; else that of its table; else a line where the field could be."""
         name = table.partition("[")[0]
         outer, _, inner = table.rpartition(".")  # if it is an inline table, the field that holds it
         keys = (table, field), (table, ""), (outer, inner), ("", name), ("", name.partition(".")[0])
@@ -99,11 +99,11 @@ def _bare(key: str) -> str:
     return ".".join(plain(part.strip().strip("\"'"))[:60] for part in key.split("."))
 
 
-# --- what is no TOML ----------------------------------------------------------------------------------
+# --- errors of syntax ---------------------------------------------------------------------------------
 
 Rows = Sequence[tuple[str, str]]
-"""A pattern, and our message for it: {got} is what matched, {first} is ", after line N" if the field stands
-on an earlier line, {table} an example of a header."""
+"""Patterns, each with our message. In a message {got} is the text that matched, {first} is ", after line N"
+if the field is also on an earlier line, and {table} is an example of a header."""
 
 _OF_VALUE: Rows = (
     (r"^(?=#|$)", "has no value; expected a number, a text in quotes, true, false or a list in brackets."),
@@ -120,7 +120,7 @@ _OF_VALUE: Rows = (
     (r"^[A-Za-z_][\w-]*", 'has {got} without quotes; expected quotes around a text: "{got}".'),
     (r"^\S{1,20}", "has {got} where a value is to stand; expected a number, a text in quotes or a list."),
 )  # fmt: skip
-"""What stands where a value is to begin."""
+"""Messages by the text that is found where a value should begin."""
 _OF_END: Rows = (
     (r"^,\s*\d", "has a decimal comma, or a list without brackets; expected 0.5 for 0,5, or [0, 5]."),
     (r"^\.", "has a point with no digit after it, or two; expected 5.0 for 5., and one point in a number."),
@@ -130,7 +130,7 @@ _OF_END: Rows = (
     (r"^\\(u\w{4}|x\w{2})", "has a character that is not seen, {got}; expected none: delete it."),
     (r"^\S{1,20}", "has {got} after its value; expected a new line there."),
 )  # fmt: skip
-"""What stands where a line is to end."""
+"""Messages by the text that is found where a line should end."""
 _OF_MESSAGE: Rows = (
     (r"Unclosed array", "misses a comma, or its closing bracket; expected [1, 2], or [[1, 2], [3, 4]]."),
     (r"Unclosed inline table", "misses a comma, or its closing brace; expected such as {epochs = 10}."),
@@ -145,7 +145,7 @@ _OF_MESSAGE: Rows = (
     (r"Invalid initial character", "has no name where one is to stand; expected field = value."),
     (r"Invalid statement", "is no name in plain letters; expected field = value, or a header: {table}."),
 )  # fmt: skip
-"""A pattern of tomllib's message, which is all that tells its errors apart, and ours."""
+"""Messages by tomllib's own message, which is all that distinguishes its errors."""
 
 
 def parsed(name: str, text: str, error: type[ValueError], table: str) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def parsed(name: str, text: str, error: type[ValueError], table: str) -> dict[st
         message = _ours(str(e), rest, places.field(line) in places.headers)
     except RecursionError:
         line, message = _deepest(text), "is a list in too many lists; expected rows of numbers."
-    except ValueError:  # Python's own limit on the digits of an integer
+    except ValueError:  # more digits than Python reads as one integer
         line, digits = _longest(text)
         message = f"has a number of {digits:,} digits; expected numbers of a million at most."
     field, line = places.field(line) or "what stands there", places.begins(line)

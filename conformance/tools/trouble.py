@@ -1,8 +1,8 @@
-"""Errors that keep the tool from its job become one sentence on standard error, and exit code 2.
+"""Errors that stop the tool become one sentence on standard error, and exit code 2.
 
 Exit code 1 means that something deviates. But Python exits with 1 for any exception, and click for an
-interrupt. So every command runs within `ending`, from the first import on, and this module imports the
-standard library alone.
+interrupt. So every command runs within `ending`, from the first import on, and this module imports nothing
+but the standard library and `plain`.
 """
 
 from __future__ import annotations
@@ -32,25 +32,26 @@ OURS = ("click", "flint", "jinja2", "latex2mathml", "markupsafe", "msgspec", "pe
 
 
 class MisfitError(ValueError):
-    """Where something in a file does not fit, what it is and what was expected."""
+    """A value in a file that does not fit: its place, what it is and what was expected."""
 
 
 class RefusedError(ValueError):
-    """What was asked for cannot be done: why, in one sentence, and what to do instead."""
+    """A request cannot be carried out: why, in one sentence, and what to do instead."""
 
 
 def reason(e: BaseException) -> str:
     """An exception on one line: its type and its message."""
     try:
         message = str(e).strip() or "no message"
-    except Exception:  # a user's exception may have any __str__
+    except Exception:  # a user's exception may have any __str__, even one that raises
         message = "a message that cannot be read"
     return plain(f"{type(e).__name__}: {message}".replace("\n", " "))
 
 
 def not_installed(e: BaseException) -> str:
-    """The top-level module that is not installed, if that is what was raised; else "". A module that exists
-    and cannot be imported is broken, and one of the standard library cannot be installed: "" for both."""
+    """The top-level module that an import did not find; "" for any other exception. Also "" for a module that
+    exists and cannot be imported (it is broken), and for one of the standard library (it cannot be
+    installed)."""
     name = (getattr(e, "name", None) or "").partition(".")[0]
     if not isinstance(e, ModuleNotFoundError) or name in {"", *sys.stdlib_module_names}:
         return ""
@@ -66,7 +67,7 @@ def to_install(module: str) -> str:
 
 
 def sentence(e: BaseException) -> str:
-    """What happened, in a sentence for whoever gave the command."""
+    """What happened, in a sentence for the user who gave the command."""
     if isinstance(e, RefusedError):
         return str(e)
     if isinstance(e, KeyboardInterrupt):
@@ -83,19 +84,20 @@ def sentence(e: BaseException) -> str:
 
 
 def tell(text: str) -> None:
-    """Write a sentence to standard error, where that can be written to."""
+    """Write a sentence to standard error, if it is open."""
     with suppress(OSError, ValueError):  # ValueError: it is closed
         print(f"conformance: {plain(text)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Whatever is raised within, SystemExit too, becomes a sentence on standard error and exit code 2."""
+    """Turn any exception raised within into a sentence on standard error and exit code 2; SystemExit too,
+    except one for a signal."""
     try:
         yield
     except BaseException as e:
         if isinstance(e, SystemExit) and isinstance(e.code, int) and e.code > 128:
-            raise  # ended by a signal: whoever sent it knows why
+            raise  # ended by a signal: its sender knows why
         if sys.flags.dev_mode:
             traceback.print_exception(e)
         tell(sentence(e))

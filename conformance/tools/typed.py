@@ -1,7 +1,7 @@
-"""Values from JSON, held to annotations by msgspec: what does not fit is said with its place.
+"""Checks values from JSON against annotations, by msgspec. An error names the place of what does not fit.
 
-msgspec says whether a value fits. Which part of it does not is found by asking again of each part in turn. A
-key that no annotation names is let be: a later program may have written it.
+msgspec says whether a value fits. Which part does not fit is found by checking each part in turn. A key that
+no annotation names is ignored: a later program may have written it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from conformance.tools.trouble import MisfitError
 
 __all__ = ["LARGEST", "among", "as_json", "fitting", "parsed", "too_deep"]
 
-LARGEST = 2**53  # of the whole numbers: beyond, other readers of JSON round
-TORN = re.compile("[\ud800-\udfff]")  # JSON can write half of a pair, and no file can hold it
-DEEPEST = 20  # lists and objects within each other, where nothing is said of what they hold
+LARGEST = 2**53  # the largest whole number: other readers of JSON round larger ones
+TORN = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: valid in JSON, not in a file
+DEEPEST = 20  # levels of lists and objects, where no type says what they hold
 MISSING = object()
 T = TypeVar("T")
 
 
 def among(*values: str | int) -> msgspec.Meta:
-    """Of a text, or of a whole number: one of these, which follow each other."""
+    """The limits of a text, or of a whole number, that must be one of these values; numbers must be
+    consecutive."""
     said = {"among": values}
     numbers = [x for x in values if isinstance(x, int)]
     if numbers:
@@ -48,15 +49,15 @@ def among(*values: str | int) -> msgspec.Meta:
 
 
 def as_json(x: Any) -> str:
-    """A value as a file has it, in a few words."""
+    """A value as JSON writes it, cut short; a list or an object only by its kind."""
     if isinstance(x, dict | list):
         return "an object" if isinstance(x, dict) else "a list"
-    said = json.dumps(x)  # in ASCII, so that nothing in it steers a terminal
+    said = json.dumps(x)  # in ASCII: no character of it controls a terminal
     return said if len(said) <= 60 else f"{said[:56]} …"
 
 
 def too_deep(x: Any, place: str, left: int = DEEPEST + 1) -> Iterator[str]:
-    """What is deeper than whoever shows it can go, in a sentence each."""
+    """A sentence for each value that is nested too deeply to be shown."""
     if left < 0:
         yield f"{place} is {as_json(x)}; expected at most {DEEPEST} lists and objects within each other."
     else:
@@ -65,7 +66,7 @@ def too_deep(x: Any, place: str, left: int = DEEPEST + 1) -> Iterator[str]:
 
 
 def _inside(x: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """What stands in a list or an object, and where."""
+    """The entries of a list or an object, each with its place."""
     if isinstance(x, dict):
         yield from ((place + _step(key), inner) for key, inner in x.items())
     elif isinstance(x, list):
@@ -85,7 +86,8 @@ def _said(place: str, x: Any, expected: str) -> str:
 
 
 def parsed(raw: bytes) -> Any:
-    """What JSON says. Raises MisfitError, with the place, for what is none and for what no file can hold."""
+    """The value of a JSON text. Raises MisfitError, with the place, if it is not JSON or holds what no file
+    of ours can."""
     try:
         return msgspec.json.decode(raw)
     except RecursionError as e:
@@ -95,7 +97,7 @@ def parsed(raw: bytes) -> Any:
 
 
 def _unreadable(raw: bytes) -> str:
-    """Why msgspec cannot read it. Python's reader knows the place, and takes more than msgspec does."""
+    """Why msgspec cannot read a text. Python's reader knows the place, and accepts more than msgspec does."""
     try:
         text = raw.decode("utf-8")
         return next(_unwritable(json.loads(text), ""), "it is not JSON; expected JSON.")
@@ -104,12 +106,12 @@ def _unreadable(raw: bytes) -> str:
         return f"it is not UTF-8 text, in line {line}; expected JSON."
     except json.JSONDecodeError as e:
         return f"it is {_broken(text.rstrip(), e)}; expected JSON."
-    except ValueError:  # Python reads no longer ones
+    except ValueError:  # more digits than Python reads as one integer
         return "it has a number of thousands of digits; expected fewer."
 
 
 def _broken(text: str, e: json.JSONDecodeError) -> str:
-    """Where text ends to be JSON."""
+    """In words, where the text stops being valid JSON."""
     if not text:
         return "empty"
     begun = text.startswith(("{", "[")) and not text.endswith(("}", "]"))
@@ -120,7 +122,8 @@ def _broken(text: str, e: json.JSONDecodeError) -> str:
 
 
 def _unwritable(x: Any, place: str) -> Iterator[str]:
-    """What JSON can say and no file of ours can: NaN, infinity, half of a surrogate pair."""
+    """A sentence for each value that JSON can express and our files cannot: NaN, infinity, half of a
+    surrogate pair."""
     whole = "text, without halves of surrogate pairs"
     if isinstance(x, str) and TORN.search(x):
         yield _said(place, x, whole)
@@ -137,7 +140,8 @@ def _unwritable(x: Any, place: str) -> Iterator[str]:
 
 
 def fitting(x: Any, hint: type[T]) -> T:
-    """A value as an annotation has it. Raises MisfitError, with the place of what is not."""
+    """A value converted to an annotation. Raises MisfitError, with the place of the part that does not
+    fit."""
     try:
         return msgspec.convert(x, hint)
     except msgspec.ValidationError as e:
@@ -145,7 +149,7 @@ def fitting(x: Any, hint: type[T]) -> T:
 
 
 def _misfit(x: Any, hint: Any, place: str) -> str:
-    """The first part that does not fit; where every part does, the whole."""
+    """The message for the first part that does not fit; if every part fits, for the value as a whole."""
     for where, inner, part in _parts(x, hint, place):
         if inner is MISSING:
             return _said(where, inner, _expected(part))
@@ -160,7 +164,7 @@ def _misfit(x: Any, hint: Any, place: str) -> str:
 
 
 def _parts(x: Any, hint: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """What stands in a list or an object, where, and what should."""
+    """The entries of a list or an object: the place, value and annotation of each."""
     for kind, _ in _members(hint):
         origin, arguments = get_origin(kind), get_args(kind)
         if is_typeddict(kind) and isinstance(x, dict):
@@ -181,7 +185,7 @@ def _parts(x: Any, hint: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _members(hint: Any) -> Iterator[tuple[Any, msgspec.Meta]]:
-    """The kinds of what may stand there, each with its limits."""
+    """The alternatives of an annotation, each with its limits."""
     if get_origin(hint) in (Union, UnionType):
         for member in get_args(hint):
             yield from _members(member)
@@ -200,7 +204,7 @@ WORDS = {
 
 
 def _expected(hint: Any) -> str:
-    """What may stand there, in words."""
+    """What an annotation allows, in words."""
     words: list[str] = []
     for kind, meta in _members(hint):
         if meta.extra:
