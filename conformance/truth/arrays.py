@@ -1,9 +1,9 @@
-"""Array code on a tape: what people write, put together from primitives.
+"""Array code on a tape: the operations that people write, composed of primitives.
 
-Operands are `Value`s, or numbers and NumPy arrays, which are constants. What only moves numbers about is said
-by what it does to their places: `moved(a, np.flip)` takes whatever `np.flip` puts where. So indexing,
-padding,
-pooling and convolution need no rule of their own. Axes are counted as NumPy counts them.
+Operands are `Value`s, or numbers and NumPy arrays, which are constants. An operation that only moves numbers
+about is described by what it does to their positions: `moved(a, np.flip)` moves the elements of a as np.flip
+moves positions. So indexing, padding, pooling and convolution need no rule of their own. Axes are counted as
+NumPy counts them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from conformance.truth import primitives as primitives  # known from here on
+from conformance.truth import primitives as primitives  # the import registers its rules
 from conformance.truth.nodes import Nodes, Shape, Value, op
 from conformance.truth.readings import in_balls
 from conformance.truth.rounding import ROUNDED
@@ -53,16 +53,17 @@ Axis: TypeAlias = "int | Sequence[int] | None"
 
 
 class UndecidedBranchError(ValueError):
-    """The code branches on a number whose side is not known, however precisely it is computed."""
+    """The code branches on a number whose side is not known, at any precision."""
 
 
 def tape_of(*operands: Any) -> Nodes:
-    """That on which the first recorded operand stands."""
+    """The tape of the first recorded operand."""
     return next(x.tape for x in operands if isinstance(x, Value))
 
 
 def constant(tape: Nodes, numbers: ArrayLike) -> Value:
-    """Numbers that the code has; what the dtype of now rounds is off by that, for whoever keeps more."""
+    """A constant of the code. If the current dtype rounds it, a cast is recorded: code that keeps more digits
+    differs by that rounding."""
     M = np.asarray(numbers, np.float64)
     leaf = tape.record(LEAF, numbers=M)
     rounded = ROUNDED.get(tape.dtype or "")
@@ -86,7 +87,7 @@ def apply(name: str, *operands: Operand, **params: Any) -> Value:
 
 
 def power(a: Operand, b: Operand) -> Value:
-    """a^b; a square, a root, a reciprocal as what they are."""
+    """a^b; a square, a root or a reciprocal is recorded as such."""
     if isinstance(a, Value) and not isinstance(b, Value) and np.ndim(b) == 0:
         exponent = float(np.asarray(b))
         simple = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(exponent)
@@ -103,12 +104,12 @@ def where(mask: Operand, a: Operand, b: Operand) -> Value:
 
 
 def decided(x: Value) -> NDArray[np.float64]:
-    """What the code must know to go on: the numbers themselves, where they are known exactly.
+    """The numbers on which the code branches, where they are known exactly.
 
     Raises UndecidedBranchError where they are not, or where a comparison in them is not decided.
     """
     tape = Tape(nodes=x.tape.nodes[: x.index + 1], marks={"asked": x.index})
-    reading = in_balls(tape, pairs=False)  # to the last digit
+    reading = in_balls(tape, pairs=False)  # balls are exact to the last digit
     found = reading.at["asked"]
     if not reading.decided or not bool(found.narrow().all()):
         raise UndecidedBranchError(
@@ -123,12 +124,12 @@ def decided(x: Value) -> NDArray[np.float64]:
 
 
 def moved(a: Value, f: Callable[[Any], Any]) -> Value:
-    """Whatever f does to an array of this shape."""
+    """a with its elements moved as f moves those of an array of that shape."""
     return taken(a, f(np.arange(product(a.shape)).reshape(a.shape)))
 
 
 def taken(a: Value, index: Any) -> Value:
-    """The elements of a, flattened, at these places; 0 for −1."""
+    """The elements of the flattened a at these indices; 0 for the index −1."""
     index = np.asarray(index, np.intp)
     if index.shape == a.shape and np.array_equal(index.ravel(), np.arange(index.size)):
         return a
@@ -136,12 +137,12 @@ def taken(a: Value, index: Any) -> Value:
 
 
 def reshape(a: Value, shape: Shape) -> Value:
-    """The same numbers in another shape, row by row."""
+    """The same numbers in another shape, in row-major order."""
     return a if a.shape == shape else op.reshape(a, shape=shape)
 
 
 def permute(a: Value, axes: Sequence[int]) -> Value:
-    """Axis i of what comes is axis axes[i] of a."""
+    """a with permuted axes: axis i of the result is axis axes[i] of a."""
     n = len(a.shape)
     order = tuple(i % n for i in axes)
     return a if order == tuple(range(n)) else op.permute(a, axes=order)
@@ -153,7 +154,7 @@ def broadcast(a: Value, shape: Shape) -> Value:
 
 
 def join(operands: Sequence[Operand], axis: int = 0) -> Value:
-    """One after another along an axis that there is."""
+    """The operands, one after another along an existing axis."""
     tape = tape_of(*operands)
     of = [_recorded(tape, x) for x in operands]
     ndim = len(of[0].shape)
@@ -161,7 +162,7 @@ def join(operands: Sequence[Operand], axis: int = 0) -> Value:
 
 
 def put(a: Operand, key: Any, value: Operand, add: bool = False) -> Value:
-    """a with a[key] = value; with `add`, a[key] += value, where one place may be met more than once."""
+    """a with a[key] = value; with `add`, a[key] += value, where the same element may occur more than once."""
     tape = tape_of(a, value)
     a, value = _recorded(tape, a), _recorded(tape, value)
     places = np.arange(product(a.shape)).reshape(a.shape)
@@ -183,7 +184,7 @@ def put(a: Operand, key: Any, value: Operand, add: bool = False) -> Value:
 
 
 def _axes(a: Value, axis: Axis) -> tuple[int, ...]:
-    """Counted from the last, so that axes in front do not matter."""
+    """Axes counted from the last, so that more axes in front do not matter."""
     n = len(a.shape)
     chosen = range(n) if axis is None else (axis,) if isinstance(axis, int | np.integer) else axis
     for i in chosen:
@@ -206,23 +207,23 @@ def _dropped(kept: Value, axes: Sequence[int]) -> Value:
 
 
 def sum(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
-    """Over some axes, or all."""
+    """The sum over some axes, or all."""
     return _reduced("sum", a, axis, keepdims)
 
 
 def mean(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
-    """The sum over the number of terms."""
+    """The sum divided by the number of terms."""
     n = product(a.shape[i] for i in _axes(a, axis))
     return apply("quotient", sum(a, axis, keepdims), float(n))
 
 
 def largest(a: Value, axis: Axis = None, keepdims: bool = False) -> Value:
-    """The greatest; of equals, each has its share of the cotangent."""
+    """The greatest element; equal ones share the cotangent."""
     return _reduced("largest", a, axis, keepdims)
 
 
 def cumulative(a: Value, axis: int, name: str = "sum", reverse: bool = False) -> Value:
-    """Sums, or products, of the elements so far."""
+    """Cumulative sums or products along an axis."""
     n = a.shape[axis]
     rows = permute(a, [*[i for i in range(len(a.shape)) if i != axis % len(a.shape)], axis])
     if name == "sum":
@@ -240,7 +241,7 @@ def cumulative(a: Value, axis: int, name: str = "sum", reverse: bool = False) ->
 
 
 def matmul(a: Operand, b: Operand) -> Value:
-    """As `@`: matrices in the last two axes, a vector a row at the left and a column at the right."""
+    """As `@`: matrices are in the last two axes; a vector is a row at the left and a column at the right."""
     tape = tape_of(a, b)
     a, b = _recorded(tape, a), _recorded(tape, b)
     row, column = len(a.shape) == 1, len(b.shape) == 1
@@ -265,7 +266,7 @@ def contract(
     over: tuple[Sequence[int], Sequence[int]],
     batch: tuple[Sequence[int], Sequence[int]] = ((), ()),
 ) -> Value:
-    """Summed over pairs of axes; the axes of what comes: batch, the others of a, the others of b."""
+    """The sum over pairs of axes. The axes of the result are batch, the others of a, the others of b."""
     tape = tape_of(a, b)
     a, b = _recorded(tape, a), _recorded(tape, b)
     stacks, free_a, free_b = (
@@ -291,7 +292,7 @@ def _rest(x: Value, *used: Sequence[int]) -> list[int]:
 
 
 def einsum(spec: str, *operands: Operand) -> Value:
-    """Two operands at a time, from the left. An ellipsis stands for axes in front."""
+    """np.einsum, two operands at a time from the left. An ellipsis means further axes in front."""
     tape = tape_of(*operands)
     of = [_recorded(tape, x) for x in operands]
     inputs, output = _spelt_out(spec, of)
@@ -339,7 +340,7 @@ def _spelt_out(spec: str, of: Sequence[Value]) -> tuple[list[str], str]:
 
 
 def _diagonal(a: Value, letters: str) -> tuple[Value, str]:
-    """A letter that stands twice is a diagonal."""
+    """The diagonal for each letter that occurs twice."""
     unique = "".join(dict.fromkeys(letters))
     if unique == letters:
         return a, letters
@@ -358,8 +359,8 @@ def windows(
     shape: Sequence[int], size: Sequence[int], stride: Sequence[int], pads: Sequence[tuple[int, int]],
     dilation: Sequence[int], spread: Sequence[int] | None = None,
 ) -> NDArray[np.intp]:  # fmt: skip
-    """out×size: where each element of each window stands in an array of that shape, flattened; −1 in what is
-    padded, and in the gaps of an array whose elements are `spread` apart."""
+    """out×size: the index of each element of each window in the flattened array of that shape; −1 in the
+    padding, and in the gaps of an array whose elements are `spread` apart."""
     apart = spread or (1,) * len(shape)
     found: Any = np.zeros((), np.intp)
     inside: Any = np.ones((), np.bool_)
@@ -384,7 +385,8 @@ def convolve(
     x: Value, w: Operand, stride: Sequence[int], pads: Sequence[tuple[int, int]], dilation: Sequence[int],
     groups: int = 1, spread: Sequence[int] | None = None,
 ) -> Value:  # fmt: skip
-    """Of a batch×channels×… array and an out×(channels/groups)×… kernel, which is not flipped."""
+    """The convolution of a batch×channels×… array with an out×(channels/groups)×… kernel, which is not
+    flipped."""
     kernel = _recorded(x.tape, w)
     n, channels, *space = x.shape
     out, _, *size = kernel.shape

@@ -1,9 +1,9 @@
-"""Real numbers with a proof: balls, and what is handed on of them as NumPy arrays.
+"""Real numbers with a proof: balls, and NumPy arrays that carry what balls enclose.
 
-A ball is a midpoint and a radius (python-flint's `arb`, Johansson 2017): the exact value lies within.
-A float is a ball of radius zero, so that whatever is computed from floats encloses what those floats
-mean. Working precision is global in FLINT and set here alone; `certified` raises it until every value
-is known far below a unit in the last place of float64.
+A ball is a midpoint and a radius (python-flint's `arb`, Johansson 2017): the exact value lies within. A float
+is a ball of radius zero, so that a computation with floats encloses the exact result for those floats.
+Working precision is global in FLINT, and only this module sets it; `certified` raises it until every value is
+known far more closely than a unit in the last place of float64.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ __all__ = [
 Ball: TypeAlias = Any  # flint.arb: python-flint ships no types
 Balls: TypeAlias = Any  # flint.arb_mat
 
+# bits, tried in this order until the value is known closely enough
 PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
-NARROW = 2.0**-20  # of a unit in the last place of float64: how far below it a value must be known
+NARROW = 2.0**-20  # in units in the last place of float64: how closely a value must be known
 
 
 @dataclass(frozen=True)
 class Enclosure:
     """The exact values lie within hi + lo ± rad, elementwise; float64 arrays of one shape.
 
-    hi is the midpoint rounded to float64, lo what that rounding left. Where the midpoint exceeds the
+    hi is the midpoint rounded to float64, lo what that rounding left over. Where the midpoint exceeds the
     range of float64, hi is ±inf; a radius below 5e-324, the smallest number, may be 0.
     """
 
@@ -71,7 +72,7 @@ class Enclosure:
 
 @contextmanager
 def working_precision(bits: int) -> Any:
-    """That many bits, within."""
+    """Set the working precision to that many bits in a `with` block."""
     before = flint.ctx.prec
     flint.ctx.prec = bits
     try:
@@ -90,10 +91,11 @@ def certified(
     finite: bool = True,
     enough: Callable[[], bool] | None = None,
 ) -> tuple[Enclosure, ...]:
-    """`compute` at the first precision at which all it returns is narrow, or `enough`, else at the last.
+    """`compute` at the first precision at which all that it returns is narrow, or at which `enough()` holds;
+    else at the last.
 
-    What is not narrow even then is not guessed: `Enclosure.narrow` says where, and whoever judges
-    calls it undecided. Unless what it starts from is `finite`, no number is as narrow as it can be.
+    What is not narrow even then is not guessed: `Enclosure.narrow` says where, and the judge calls it
+    undecided. If what `compute` starts from is not `finite`, a NaN counts as narrow.
     """
     for bits in PRECISIONS:
         with working_precision(bits):
@@ -106,7 +108,7 @@ def certified(
 
 
 def scalar(x: float) -> Ball:
-    """The float x as a ball of radius zero. np.float32 is refused by `arb`: hence float()."""
+    """The float x as a ball of radius zero. `arb` refuses np.float32: hence float()."""
     return arb(float(x))
 
 
@@ -130,7 +132,7 @@ def union(balls: Iterable[Ball]) -> Ball:
 
 
 def enclosure(balls: Sequence[Ball], shape: tuple[int, ...]) -> Enclosure:
-    """Balls, in row order, as an Enclosure of that shape. The rounding of lo goes into rad."""
+    """Balls, in row-major order, as an Enclosure of that shape. The rounding of lo is added to rad."""
     hi = midpoints(balls, (len(balls),))
     finite = np.isfinite(hi)  # else beyond the range of float64, or not a number at all
     left = _row(balls) - _row(np.where(finite, hi, 0.0).tolist())
@@ -147,7 +149,7 @@ def enclosure(balls: Sequence[Ball], shape: tuple[int, ...]) -> Enclosure:
 
 
 def midpoints(balls: Sequence[Ball], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The midpoints of balls, rounded to float64: for what a tolerance is made of, which needs no proof."""
+    """The midpoints of balls, rounded to float64, for tolerances, which need no proof."""
     return np.array(list(map(float, balls)), np.float64).reshape(shape)
 
 

@@ -33,11 +33,12 @@ __all__ = [
 ]
 
 Taylor: TypeAlias = Any  # flint.arb_series, or Series of Pairs, to order 2: [σ, σ', σ''/2]
-ORDER = 3
+ORDER = 3  # number of coefficients
 
 
 class Point(NamedTuple):
-    """σ at one point: value, first and second derivative, and the jump of σ' if it is not known."""
+    """σ at one point: value, first and second derivative. `decided` is False where the point may lie on
+    either side of a break."""
 
     value: Ball
     first: Ball
@@ -49,9 +50,9 @@ class Point(NamedTuple):
 class Definition:
     """An elementwise σ: `pieces[i]` holds between `breaks[i-1]` and `breaks[i]`.
 
-    `kinks` gives σ' at single points, by convention: at the breaks where the one-sided derivatives
-    differ. `poles` are where σ is infinite. `steeper(a)` is how much σ may change besides
-    σ', of a function as somebody built it, whose derivative is another's.
+    `kinks` gives σ' at single points, by convention: at the breaks where the one-sided derivatives differ.
+    `poles` are where σ is infinite. `steeper(a)` is how much σ may change beyond what σ' says, for a σ that
+    an implementation built and whose derivative is that of another function.
     """
 
     pieces: tuple[Callable[[Taylor], Taylor], ...]
@@ -69,8 +70,8 @@ class Definition:
     def at_pairs(self, a: Pairs) -> list[Pairs]:
         """σ, σ' and σ'' at many numbers. Raises UnfitError where the side of a break is not known.
 
-        Of σ and σ' the norm of the errors as well: what is lost at the midpoints, and what the error of a
-        makes of that, by the mean value theorem.
+        For σ and σ' the norm of the errors is bounded as well: the error at the midpoints, and what the error
+        of a makes of it, by the mean value theorem.
         """
         whole = a.in_blocks(self._at_pairs)
         if a.rad.any():
@@ -100,7 +101,7 @@ class Definition:
         return found
 
     def _touched(self, a: Ball) -> Sequence[int]:
-        """The pieces that a may lie in: one, or more where it touches a break."""
+        """The pieces that a may lie in: one, or more if it touches a break."""
         first = sum(1 for b in self.breaks if a > b)
         last = sum(1 for b in self.breaks if not (a < b))
         return range(first, last + 1)
@@ -121,7 +122,7 @@ class Definition:
         return Point(value, first, second, decided=False)  # a ball across a break: either side
 
     def jumps(self) -> Mapping[float, float]:
-        """How far σ' jumps at each break: what an entry nearby may be off if it took the other side."""
+        """How far σ' jumps at each break: how far an entry nearby may be off if it took the other side."""
         found = {}
         for i, b in enumerate(self.breaks):
             left, right = (self._piece(j, arb(b)).first for j in (i, i + 1))
@@ -135,7 +136,7 @@ def lift(x: Taylor, f: Ball, f1: Ball, f2: Ball) -> Taylor:
 
 
 def _series(x: Taylor, *coefficients: Any) -> Taylor:
-    """One of the kind of x."""
+    """A series of the same type as x."""
     if isinstance(x, Series):
         return x.with_coefficients(*coefficients)
     return arb_series(list(coefficients), ORDER)
@@ -249,7 +250,8 @@ ACTIVATIONS: Mapping[str, Definition] = {
 
 
 def _shifted(row: Sequence[Ball]) -> list[Ball]:
-    """e^{a_j − M}, M the midpoint of the largest: the same quotients and differences for every M."""
+    """e^{a_j − M}, where M is the midpoint of the largest: quotients and differences are the same for every
+    M."""
     top = max(row, key=float).mid()
     return [(a - top).exp() for a in row]
 
@@ -259,7 +261,7 @@ def _tops(rows: Pairs) -> Any:
 
 
 def _softmax(row: Any) -> Any:
-    """s_j = exp(a_j) / Σ_k exp(a_k); of a list of balls, or of the rows of pairs."""
+    """s_j = exp(a_j) / Σ_k exp(a_k), for a list of balls or for the rows of pairs."""
     if isinstance(row, Pairs):
         powers = (row - _tops(row)).exp()
         return powers / powers.sum(-1)
@@ -312,11 +314,11 @@ TERMS: Mapping[str, Definition] = {
     "minus_log":   Definition((_minus_log,), poles=(0,)),
     "minus_log1m": Definition((_minus_log1m,), poles=(1,)),
 }
-"""What losses are sums of."""
+"""The functions that losses are sums of."""
 
 
 class Term(NamedTuple):
-    """A part of a loss at one entry, made of f: f(z − y), or y f(z), or (1 − y) f(z)."""
+    """A part of a loss at one entry, made from f: f(z − y), or y f(z), or (1 − y) f(z)."""
 
     f: str
     of: str  # "difference", "target" or "rest"
@@ -337,7 +339,8 @@ LOSSES: Mapping[str, tuple[Term, ...]] = {
 def loss_at(
     name: str, z: Ball, y: Ball, terms: Mapping[str, Callable[[Ball], Point]] = TERMS
 ) -> Point:
-    """A loss's terms at one entry, and their derivatives in z; 0·∞ is 0, where a target makes nothing of it."""
+    """A loss's terms at one entry, and their derivatives in z. A term whose weight is 0 is left out, even if
+    f is infinite: 0·∞ is 0."""
     total, decided = [arb(0)] * 3, True
     for term in LOSSES[name]:
         difference = term.of == "difference"

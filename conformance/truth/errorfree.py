@@ -1,6 +1,6 @@
-"""Sums and products of floats without an error, or with one that is known.
+"""Sums and products of floats without an error, or with a known one.
 
-What a sum of two floats is off by is a float, and so is what a product is off by, if nothing over- or
+The error of a rounded sum of two floats is a float, and so is that of a product, if nothing overflows or
 underflows and every operation is rounded to nearest. Matrices are multiplied in slices of so few bits that
 every sum of products is exact, by any BLAS and in any order.
 """
@@ -27,12 +27,12 @@ __all__ = [
 
 Reals = NDArray[np.float64]
 
-ROUNDING = 2.0**-53
-OUTWARD = 1 + 2.0**-40  # a bound is made of fewer than 8,000 operations, each off by 2⁻⁵³
+ROUNDING = 2.0**-53  # unit roundoff of float64
+OUTWARD = 1 + 2.0**-40  # a bound takes fewer than 8,000 operations, each off by 2⁻⁵³
 UNDERFLOW = 2.0**-500  # more than all that underflows; a radius that is not 0 is at least as large
-SPLIT = 2.0**27 + 1
+SPLIT = 2.0**27 + 1  # Dekker's factor: it splits 53 bits into halves of 26
 SLICES = 5
-BLOCK = 2**14  # numbers at a time: what stays in the cache is quicker
+BLOCK = 2**14  # numbers at a time: they stay in the cache, which is faster
 
 
 def two_sum(a: Reals, b: Reals) -> tuple[Reals, Reals]:
@@ -55,7 +55,7 @@ def two_product(a: Reals, b: Reals) -> tuple[Reals, Reals]:
 
 
 def outward(rad: Reals) -> Reals:
-    """Something at least as large; what is 0 is exact, and stays so."""
+    """A radius at least as large; 0 is exact, and stays 0."""
     return np.where(rad > 0, rad * OUTWARD + UNDERFLOW, 0.0)
 
 
@@ -67,13 +67,13 @@ def frobenius(M: Reals) -> float:
     top = float(np.abs(M).max(initial=0))
     if top == 0:
         return 0.0
-    squares = float(np.square(M / top).sum())  # at least 1: what underflows is nothing beside it
+    squares = float(np.square(M / top).sum())  # at least 1: what underflows is negligible
     return top * float(np.sqrt(squares * (1 + M.size * 2.0**-52))) * OUTWARD
 
 
 def spectral(M: Reals) -> float:
-    """At least the spectral norm: ‖M‖₂⁴ = ‖(MᵀM)²‖₂ is at most ‖(MᵀM)²‖_F; what the two products are off by,
-    k·2⁻⁵³ of those of the entries' sizes at most, is added."""
+    """An upper bound of the spectral norm: ‖M‖₂⁴ = ‖(MᵀM)²‖₂ is at most ‖(MᵀM)²‖_F. The error of the two
+    products is added: at most k·2⁻⁵³ of the same products of absolute values."""
     top = float(np.abs(M).max(initial=0))
     if top == 0:
         return 0.0
@@ -90,8 +90,8 @@ def spectral(M: Reals) -> float:
 
 @cache
 def exact_products(multiply: Callable[[Reals, Reals], Reals] = np.matmul) -> bool:
-    """Whether NumPy's library multiplies matrices of whole numbers exactly, where every sum is below 2⁵³: one
-    that takes fewer bits, or rounds otherwise, does not, and is not relied on."""
+    """Whether NumPy's library multiplies matrices of whole numbers exactly, where every sum is below 2⁵³. A
+    library that uses fewer bits, or rounds otherwise, does not, and is not relied on."""
     draw = np.random.default_rng(0).integers
     for k in (3, 64, 129):
         top = 2 ** ((53 - k.bit_length()) // 2)
@@ -102,11 +102,11 @@ def exact_products(multiply: Callable[[Reals, Reals], Reals] = np.matmul) -> boo
 
 
 def _slices(hi: Reals, lo: Reals, axis: int, bits: int) -> tuple[list[Reals], Reals, bool]:
-    """hi + lo in slices of so many bits, along an axis from the greatest number there; that number, as a
-    power of two; and whether anything is left.
+    """hi + lo in slices of so many bits, along an axis from its greatest number down; the size of that
+    number, as a power of two; and whether a remainder is left.
 
-    Adding 3·2^(m−1) to a number of less than 2^(m−1) and taking it away again rounds it to a multiple of
-    2^(m−52); what is left is exact (Ozaki, Ogita, Oishi and Rump 2012).
+    Adding 3·2^(m−1) to a number of less than 2^(m−1) and subtracting it again rounds the number to a multiple
+    of 2^(m−52); the remainder is exact (Ozaki, Ogita, Oishi and Rump 2012).
     """
     size = np.abs(hi).max(axis=axis, keepdims=True, initial=0)
     top = np.ldexp(1.0, np.frexp(size)[1])
@@ -116,7 +116,7 @@ def _slices(hi: Reals, lo: Reals, axis: int, bits: int) -> tuple[list[Reals], Re
     more = bool(left.any())
     while more and len(slices) < SLICES:
         shift = 1.5 * 2.0**52 * grid
-        slice_ = (left + shift) - shift
+        slice_ = (left + shift) - shift  # rounds `left` to a multiple of `grid`
         slices.append(slice_)
         left, rest = two_sum(left - slice_, rest)
         grid = grid * 2.0**-bits
@@ -127,8 +127,8 @@ def _slices(hi: Reals, lo: Reals, axis: int, bits: int) -> tuple[list[Reals], Re
 def sliced_product(P: tuple[Reals, Reals], Q: tuple[Reals, Reals]) -> tuple[Reals, Reals, Reals]:
     """hi, lo and rad of the product of two matrices, or stacks of them, each of which is hi + lo.
 
-    Products of slices are sums of whole numbers below 2⁵³, in units of one power of two for each entry. Those
-    that are too small to matter are left out, and bounded.
+    Products of slices are sums of whole numbers below 2⁵³, in units of one power of two for each entry.
+    Products that are too small to matter are left out, and bounded.
     """
     k = P[0].shape[-1]
     bits = (53 - max(k - 1, 1).bit_length()) // 2
@@ -142,7 +142,7 @@ def sliced_product(P: tuple[Reals, Reals], Q: tuple[Reals, Reals]) -> tuple[Real
     ]
     dropped = more_p or more_q or len(kept) < len(left) * len(right)
     hi, lo, rad = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    rows = max(1, BLOCK // max(1, shape[-1]))  # at a time: what stays in the cache is quicker
+    rows = max(1, BLOCK // max(1, shape[-1]))  # at a time: they stay in the cache, which is faster
     for at in range(0, shape[-2], rows):
         part = (..., slice(at, at + rows), slice(None))
         h, l, r = hi[part], lo[part], rad[part]

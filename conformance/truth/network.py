@@ -3,7 +3,8 @@
     A_l = Z̃_{l−1} W_l      Z_l = σ_l(A_l)      L = (1/n) Σ terms(Z_L, Y)      W_l − α ∂L/∂W_l
 
 Where the network has a bias, the rows of W_l are [W_l; b_l] and z̃ = [z | 1] multiplies them. δ_l = ∂L/∂A_l
-and ∂L/∂W_l are what the sweep finds at A_l and at W_l. Every quantity is a mark, by its name and layer.
+and ∂L/∂W_l are the cotangents that the sweep finds at A_l and at W_l. Every quantity is a mark, by its name
+and layer.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Layered(Generic[T]):
-    """One of each quantity of a network, by its layer."""
+    """Every quantity of a network, by its layer."""
 
     A: Mapping[int, T]
     Z: Mapping[int, T]
@@ -59,7 +60,7 @@ class Layered(Generic[T]):
 
 @dataclass(frozen=True)
 class Truth(Layered[Enclosure]):
-    """Enclosures; `decided` is False where the side of a kink is not known, and they hold either."""
+    """Enclosures; `decided` is False where the side of a kink is not known, and they hold both sides."""
 
     decided: bool = True
 
@@ -99,8 +100,8 @@ class Network:
     ) -> Spread:
         """The root mean square error of every quantity, when rounding errors have random signs.
 
-        `accuracy(name)` is what an evaluation of σ may lose; a kink within `reach` of them is within reach.
-        `afresh`: the backward pass evaluates softmax again.
+        `accuracy(name)` is what an evaluation of σ may lose; `reach` is the number of errors within which a
+        kink counts as reached. `afresh`: the backward pass evaluates softmax again.
         """
         model = Model(arithmetic, _typical(accuracy), reach=reach, afresh=afresh)
         found = errors(self.tape, self._exact, model)
@@ -113,10 +114,10 @@ class Network:
         accuracy: Callable[[str], Accuracy],
         unrounded: bool,
     ) -> dict[Step, tuple[Enclosure, Reals]]:
-        """Each equation of the notes alone, on the operands that `t` holds: its exact value, and a bound on
-        what it may be off by. `unrounded`: an operand may have been handed on before it was rounded.
+        """Each equation of the notes alone, on the operands in `t`: its exact value, and a bound on its
+        error. `unrounded`: an operand may have been passed on before it was rounded.
 
-        What depends on a quantity that `t` leaves out is not there.
+        A quantity that depends on one that `t` leaves out is not in the result.
         """
         given = {(q, l): M for q in QUANTITIES for l, M in t.layers(q).items()}
         if t.loss is not None:
@@ -128,7 +129,7 @@ class Network:
 
 
 def _typical(accuracy: Callable[[str], Accuracy]) -> Callable[[str], Accuracy]:
-    """Of the terms of a loss half of what they may lose: their root mean square."""
+    """For the terms of a loss, half of what they may lose: their root mean square."""
 
     def found(name: str) -> Accuracy:
         of = accuracy(name)
@@ -148,7 +149,7 @@ def _by_layer(found: Mapping[Any, T]) -> dict[str, Any]:
 
 
 def _recorded(p: Problem, maths: Mathematics) -> Tape:
-    """The forward pass, the loss, the reverse sweep, the update."""
+    """Record the forward pass, the loss, the reverse sweep and the update."""
     tape, L = Tape(), p.depth
     W = {l: tape.leaf(M) for l, M in p.W.items()}
     Z = tape.leaf(p.X)
@@ -167,7 +168,7 @@ def _recorded(p: Problem, maths: Mathematics) -> Tape:
 def _differentiated(
     tape: Tape, Z: Value, W: Mapping[int, Value], p: Problem, maths: Mathematics
 ) -> dict[int, Value]:
-    """The loss of Z_L and the reverse sweep; ∂L/∂W_l."""
+    """Record the loss of Z_L and the reverse sweep; return ∂L/∂W_l."""
     before, after = (float(n) for n in p.divisors)
     divisor = tape.leaf(before)
     total = op.sum(_terms(Z, tape.leaf(p.Y), p.loss, maths), axes=(-2, -1))
@@ -180,7 +181,7 @@ def _differentiated(
     tape.mark(op.divide(loss, n), ("loss", p.depth))
     sums = tape.gradients([(loss, tape.leaf(1.0))], [(W[l], l) for l in W])
     for l in W:
-        del tape.marks[l]  # nobody returns them
+        del tape.marks[l]  # no implementation returns them
     return {l: tape.mark(op.divide(sums[l], n), ("dW", l)) for l in W}
 
 

@@ -1,4 +1,4 @@
-"""What a tape is made of: primitives, in the order in which they were recorded."""
+"""The parts of a tape: primitives, in the order in which they were recorded."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class Rule(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One primitive on the tape, with the places of its operands."""
+    """One primitive on the tape, with the indices of its operands."""
 
     rule: Rule
     operands: tuple[int, ...]
     params: Mapping[str, Any]
     shape: Shape
-    dtype: str | None = None  # what it is rounded to, where a tape has more than one
-    line: str = ""  # of the code that it comes from
+    dtype: str | None = None  # the dtype that it is rounded to, if a tape has more than one
+    line: str = ""  # the line of the code that it comes from
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A place on a tape."""
+    """The value of one node of a tape."""
 
     tape: Nodes
     index: int
@@ -63,14 +63,14 @@ class Value:
 
 @dataclass(eq=False)
 class Nodes:
-    """The list."""
+    """The list of nodes, and what the next node gets."""
 
     nodes: list[Node] = field(default_factory=list)
     dtype: str | None = None  # of what is recorded now
     line: str = ""  # of the code that is recorded now
 
     def record(self, rule: Rule, *operands: Value, **params: Any) -> Value:
-        """One primitive more."""
+        """Append one primitive."""
         shape = rule.shape(*(x.shape for x in operands), **params)
         self.nodes.append(
             Node(rule, tuple(x.index for x in operands), params, shape, self.dtype, self.line)
@@ -83,7 +83,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rules(*rows: Rule) -> None:
-    """Make primitives known."""
+    """Register primitives by their names."""
     for rule in rows:
         if rule.name in RULES:
             raise ValueError(f"there are two rules of the name {rule.name!r}.")

@@ -1,11 +1,11 @@
 """Real numbers with a proof, many at a time: two floats and a radius for each, in NumPy arrays.
 
-The exact value lies within hi + lo ± rad, as in an `Enclosure`: a ball whose midpoint has 106 bits. What an
-operation leaves out is known (`errorfree.py`), and goes into the radius. The radii are rounded as well:
+The exact value lies within hi + lo ± rad, as in an `Enclosure`: a ball whose midpoint has 106 bits. The error
+of each operation is known (`errorfree.py`), and is added to the radius. The radii are rounded as well:
 `OUTWARD` makes up for it.
 
-Whatever cannot be had so raises `UnfitError`: numbers that are very large or very small, a comparison that
-is not decided. FLINT's balls decide those. docs/tolerances.md has the derivation.
+Whatever cannot be computed in this way raises `UnfitError`: numbers that are very large or very small, a
+comparison that is not decided. FLINT's balls decide those. docs/tolerances.md has the derivation.
 """
 
 from __future__ import annotations
@@ -37,24 +37,25 @@ Reals = NDArray[np.float64]
 LEAST, MOST = (
     2.0**-400,
     2.0**400,
-)  # of midpoints that are not 0: products and their errors are normal
-LOWEST = 2.0**-500  # of what a midpoint leaves
-BITS = 128  # in which FLINT evaluates what is not evaluated here
+)  # of midpoints other than 0: products and their errors are then normal numbers
+LOWEST = 2.0**-500  # of lo
+BITS = 128  # precision of FLINT for what is not evaluated here
 PARTS = ("hi", "lo", "rad")
 
 
 class UnfitError(ArithmeticError):
-    """Two floats and a radius do not do here."""
+    """Two floats and a radius are not enough here."""
 
 
 class Pairs:
     """Arrays hi, lo and rad of one shape; hi is hi + lo, rounded.
 
-    `norm` is at least the Frobenius norm of the errors: through many products of matrices it grows with their
-    norms, as the errors do, and `rad` with the sums of their entries' sizes, √k times as much each time.
+    `norm` is at least the Frobenius norm of the errors. Through many products of matrices it grows with the
+    matrices' norms, as the errors do; `rad` grows with the sums of their entries' sizes, √k times as much
+    each time.
     """
 
-    __array_ufunc__ = None  # NumPy's arrays leave operators to us
+    __array_ufunc__ = None  # makes NumPy's arrays leave operators to this class
     __slots__ = ("_norm", "hi", "lo", "rad")
 
     def __init__(self, hi: Reals, lo: Reals, rad: Reals, norm: float | None = None) -> None:
@@ -70,19 +71,20 @@ class Pairs:
 
     @classmethod
     def exactly(cls, numbers: Any) -> Pairs:
-        """Floats. Raises UnfitError where they are out of range."""
+        """Floats, without an error. Raises UnfitError where they are out of range."""
         hi = np.asarray(numbers, np.float64)
         return cls(hi, np.zeros(hi.shape), np.zeros(hi.shape)).fit()
 
     @classmethod
     def of_balls(cls, balls: Sequence[Ball], shape: tuple[int, ...]) -> Pairs:
-        """FLINT's balls, in row order."""
+        """Pairs that hold FLINT's balls, given in row-major order."""
         e = enclosure(balls, shape)
-        off = np.array([0.0 if b.is_exact() else 5e-324 for b in balls])  # a radius may be less
+        # a radius so small may be 0 in e
+        off = np.array([0.0 if b.is_exact() else 5e-324 for b in balls])
         return cls(e.hi, e.lo, outward(e.rad + off.reshape(shape))).fit()
 
     def balls(self) -> list[Ball]:
-        """FLINT's balls that hold the same, in row order."""
+        """FLINT's balls that hold the same, in row-major order."""
         parts = (x.ravel().tolist() for x in (self.hi, self.lo, self.rad))
         return [
             (arb(h) + arb(l)) + arb(0, r) if r else arb(h) + arb(l)
@@ -94,8 +96,8 @@ class Pairs:
         return Enclosure(self.hi, self.lo, self.rad)
 
     def fit(self) -> Pairs:
-        """Itself, as an operand: of what is very small only that is known. Raises UnfitError where a midpoint
-        is very large, or nothing is known."""
+        """The pairs as an operand: very small parts become 0, and their size is added to the radius. Raises
+        UnfitError where a midpoint is very large, or where nothing is known."""
         size, left = np.abs(self.hi), np.abs(self.lo)
         if not ((size <= MOST) & (self.rad < MOST)).all():
             raise UnfitError("a number is too large.")
@@ -121,7 +123,7 @@ class Pairs:
         return self.hi.size
 
     def moved(self, f: Callable[[Any], Any], once: bool = False) -> Pairs:
-        """What only moves numbers about, done to them; `once`: none of them stands there twice."""
+        """The pairs after f has moved their numbers about; `once`: no number occurs twice in the result."""
         return Pairs(f(self.hi), f(self.lo), f(self.rad), self._norm if once else None)
 
     def __getitem__(self, key: Any) -> Pairs:
@@ -133,7 +135,7 @@ class Pairs:
         self._norm = None
 
     def in_blocks(self, f: Callable[[Pairs], Sequence[Pairs]]) -> list[Pairs]:
-        """What f makes of every number, some thousand at a time: what stays in the cache is quicker."""
+        """f of every number, `BLOCK` at a time: they stay in the cache, which is faster."""
         if self.size <= BLOCK:
             return list(f(self))
         flat = self.reshape(-1)
@@ -142,7 +144,7 @@ class Pairs:
 
     @staticmethod
     def joined(of: Sequence[Pairs]) -> Pairs:
-        """One after another along the first axis."""
+        """One after another along the first axis, as np.concatenate."""
         hi, lo, rad = (np.concatenate([getattr(x, part) for x in of]) for part in PARTS)
         return Pairs(hi, lo, rad)
 
@@ -150,7 +152,7 @@ class Pairs:
         return self.moved(lambda x: x.reshape(*shape), once=True)
 
     def __array_function__(self, f: Any, types: Any, args: Any, kwargs: Any) -> Pairs:
-        """np.concatenate, np.transpose and the like, part by part."""
+        """np.concatenate, np.transpose and the like, for each part."""
         hi, lo, rad = (f(*_parts(args, part), **kwargs) for part in PARTS)
         found = Pairs(hi, lo, rad)
         if f in (np.swapaxes, np.transpose):
@@ -164,7 +166,7 @@ class Pairs:
         return Pairs(hi, lo, rad)
 
     def with_error(self, more: float, interval: Pairs) -> Pairs:
-        """The same with an error more, of at most that norm, which an `interval` holds as well."""
+        """The pairs with one more error, of at most that norm; `interval` holds the exact values too."""
         same = (self.hi == interval.hi) & (self.lo == interval.lo)
         rad = outward(self.rad + more)
         rad = np.where(same, np.minimum(rad, interval.rad), rad)
@@ -176,7 +178,7 @@ class Pairs:
         return Pairs(-self.hi, -self.lo, self.rad, self._norm)
 
     def __abs__(self) -> Pairs:
-        """Of what is 0 or whose sign is known. Raises UnfitError elsewhere."""
+        """|a|, where a is 0 or its sign is known. Raises UnfitError elsewhere."""
         return Pairs.where(self.positive(), self, -self)
 
     def __add__(self, other: Any) -> Pairs:
@@ -227,16 +229,16 @@ class Pairs:
 
     @property
     def size_at_most(self) -> Reals:
-        """Of the exact value."""
+        """An upper bound of the size of the exact value."""
         return (np.abs(self.hi) + np.abs(self.lo) + self.rad) * OUTWARD
 
     @property
     def size_at_least(self) -> Reals:
-        """Of the exact value, or 0."""
+        """A lower bound of the size of the exact value, or 0."""
         return np.maximum(np.abs(self.hi) * (1 - 2.0**-40) - self.rad * OUTWARD, 0.0)
 
     def __truediv__(self, other: Any) -> Pairs:
-        """Two steps of long division; what is left of the dividend then, over the divisor, is the error."""
+        """Two steps of long division; the remainder over the divisor is the error."""
         b = _pairs(other)
         least = b.size_at_least
         if not (least > 0).all():
@@ -256,15 +258,15 @@ class Pairs:
         return Pairs(hi, lo, outward(rad))
 
     def positive(self) -> NDArray[np.bool_]:
-        """Where the exact value is greater than 0; elsewhere it is at most that. Raises UnfitError where that
-        is not known."""
+        """Where the exact value is greater than 0; elsewhere it is 0 or less. Raises UnfitError where the
+        sign is not known."""
         known = (np.abs(self.hi) * (1 - 2.0**-40) > self.rad) | ((self.hi == 0) & (self.rad == 0))
         if not known.all():
             raise UnfitError("a number may be on either side of another.")
         return np.asarray(self.hi > 0)
 
     def sum(self, axis: int) -> Pairs:
-        """Over an axis, which is kept, of length 1: by halves."""
+        """The sum over an axis, which is kept with length 1; terms are added by halves."""
         found = self.moved(lambda x: np.moveaxis(x, axis, 0))
         if not len(found.hi):
             found = found.moved(lambda x: np.zeros((1, *x.shape[1:])))
@@ -275,7 +277,7 @@ class Pairs:
         return found.moved(lambda x: np.moveaxis(x, 0, axis))
 
     def __matmul__(self, other: Pairs) -> Pairs:
-        """As of arrays with two axes or more."""
+        """The product of arrays with two axes or more."""
         hi, lo, rad = sliced_product((self.hi, self.lo), (other.hi, other.lo))
         own, k = outward(rad), self.shape[-1]
         if not (self.rad.any() or other.rad.any()):
@@ -295,9 +297,9 @@ class Pairs:
     # --- functions of one variable ----------------------------------------------------------------
 
     def exp(self) -> Pairs:
-        """2^k e^{j/64 log 2} e^r, r at most log 2/128; of what is very small, that it is."""
+        """2^k e^{j/64 log 2} e^r, |r| at most log 2/128; a very small result is only bounded."""
         n = np.rint(self.hi * (64 / np.log(2.0)))
-        if not (n < 64 * 399).all():
+        if not (n < 64 * 399).all():  # else the result may exceed MOST, 2^400
             raise UnfitError("an exponential is too large.")
         if (gone := n < -64 * 399).any():
             tiny = Pairs(np.zeros(()), np.zeros(()), np.full((), 2 * LEAST))
@@ -306,7 +308,7 @@ class Pairs:
         j = (n - 64 * k).astype(np.intp)
         r = self - _LOG2_64 * n
         size = r.size_at_most
-        if not (size < 0.006).all():
+        if not (size < 0.006).all():  # log 2/128 is 0.0054; the rest is the radius of `self`
             raise UnfitError("an exponent is not known.")
         found: Pairs = _POWERS[j] * (_taylor(r, size) * r + 1.0)
         return found.scaled(k.astype(np.intp))
@@ -321,11 +323,11 @@ class Pairs:
         return Pairs.where(near, series, Pairs.where(near, _ZERO, self).exp() - 1.0)
 
     def log1p(self) -> Pairs:
-        """log(1 + a). Any float y is the logarithm but for log((1 + a) e^−y), which is that of nearly 1."""
+        """log(1 + a) = y + log((1 + a) e^−y), for any float y near it: the argument is then nearly 1."""
         return _log(self + 1.0, self)
 
     def log(self) -> Pairs:
-        """Of positive numbers. Raises UnfitError elsewhere."""
+        """The logarithm of positive numbers. Raises UnfitError elsewhere."""
         return _log(self, self - 1.0)
 
     def tanh(self) -> Pairs:
@@ -341,7 +343,7 @@ class Pairs:
         return e * 2.0 / (e * e + 1.0)
 
     def sqrt(self) -> Pairs:
-        """(a/y + y)/2 from a float y; y² − a, over what is there, is twice the error."""
+        """(a/y + y)/2 from a float y; the remainder a − root², over y, is about twice the error."""
         if not (self.positive() | (self.hi == 0)).all():
             raise UnfitError("the root of a negative number.")
         zero = self.hi == 0
@@ -356,7 +358,7 @@ class Pairs:
         return _ONE / self.sqrt()
 
     def by_flint(self, f: Callable[[Ball], Ball]) -> Pairs:
-        """f of each, by FLINT."""
+        """f of each number, by FLINT."""
         with working_precision(BITS):
             return Pairs.of_balls([f(b) for b in self.balls()], self.shape)
 
@@ -371,7 +373,7 @@ class Pairs:
 
 
 class Stack(Pairs):
-    """Some of one shape, along a new first axis."""
+    """Pairs of one shape, stacked along a new first axis."""
 
     __slots__ = ("_of",)
 
@@ -385,7 +387,7 @@ class Stack(Pairs):
 
 
 def _parts(x: Any, part: str) -> Any:
-    """A part of each pair among some arguments."""
+    """One part of each `Pairs` among some arguments."""
     if isinstance(x, list | tuple):
         return type(x)(_parts(each, part) for each in x)
     if isinstance(x, np.ndarray) and x.dtype.kind == "f":
@@ -394,7 +396,7 @@ def _parts(x: Any, part: str) -> Any:
 
 
 def _pairs(x: Any) -> Pairs:
-    """A number: of ours, a float, or a ball."""
+    """A number as pairs: one of ours, a float, or a ball."""
     if isinstance(x, Pairs):
         return x
     if isinstance(x, arb | fmpq):
@@ -424,10 +426,10 @@ _LOG2_64, _POWERS, _INVERSES = _constants()
 
 
 def _taylor(r: Pairs, size: Reals) -> Pairs:
-    """(e^r − 1)/r = 1 + r/2 + r²/6 + …, |r| at most `size`, that at most 0.006.
+    """(e^r − 1)/r = 1 + r/2 + r²/6 + …, for |r| of at most `size`, which is at most 0.006.
 
-    From r⁵/6! on in floats, which are off by less than 2⁻⁵⁰ of the first term; what is left out, from
-    r¹⁰/11! on, is less than its first term, twice.
+    The terms from r⁵/6! on are summed in floats, which are off by less than 2⁻⁵⁰ of the first of them; the
+    terms that are left out, from r¹⁰/11! on, are less than twice the first of them.
     """
     tail = np.zeros(r.shape)
     for inverse in reversed(_INVERSES[6:10]):
@@ -441,8 +443,8 @@ def _taylor(r: Pairs, size: Reals) -> Pairs:
 
 
 def _log_series(t: Pairs) -> Pairs:
-    """log(1 + t) = t − t²/2 + … + t⁵/5 − …; what is left out is less than t⁶. Raises UnfitError unless t is
-    small."""
+    """log(1 + t) = t − t²/2 + … + t⁵/5 − …; the terms that are left out are less than t⁶. Raises UnfitError
+    unless t is small."""
     size = t.size_at_most
     if not (size < NEAR_1).all():
         raise UnfitError("a logarithm is not known.")
@@ -457,7 +459,7 @@ _THIRD, _FIFTH = _pairs(fmpq(1, 3)), _pairs(fmpq(1, 5))
 
 
 def _log(a: Pairs, t: Pairs) -> Pairs:
-    """log a, a = 1 + t: of t, where that is small; else y + log(1 + (a e^−y − 1)), for any y near it."""
+    """log a for a = 1 + t: from t where that is small; else y + log(1 + (a e^−y − 1)), for any y near it."""
     near = np.abs(t.hi) < NEAR_1 / 2
     far = Pairs.where(near, _ONE, a)
     if not far.positive().all():

@@ -1,14 +1,14 @@
-"""The primitives that functions of any kind are made of, beside those of networks (`rules.py`).
+"""The primitives of functions of any kind, besides those of networks (`rules.py`).
 
 A function in array code is arithmetic, functions of one variable, comparisons, sums and products, and moving
-numbers about; everything else is put together from these in `arrays.py`: a convolution is `take` and
-`matmul`. Derivatives of first order are written once, as the reverse rule; what an error of the operand does
-(`carry`) is exact where that is as short, and else of first order with the second beside it as rounding.
+numbers about; everything else is composed of these in `arrays.py`: a convolution is `take` and `matmul`.
+First derivatives are written once, as the reverse rule. What an error of the operand does (`carry`) is exact
+where that is as short to write; else it is of first order, and the second order counts as rounding.
 
-**Kinks and ties.** A comparison is 1 or 0, and ½ in balls where its side is not known at the highest
-precision. Where rounding may decide it, it may be off by 1: that much over `reach`, so that the tolerance,
-`reach` times the root mean square, is the whole jump, and either side is accepted. Equal operands are such a
-place: no mathematics says which side a tie is on.
+**Kinks and ties.** A comparison is 1 or 0; in balls it is [0, 1] where its side is not known at the highest
+precision. Where rounding may decide it, it may be off by 1. Its error is therefore 1 over `reach`, so that
+the tolerance, `reach` times the root mean square, is the whole jump, and either side is accepted. Equal
+operands are such a place: no mathematics says which side a tie is on.
 """
 
 from __future__ import annotations
@@ -49,9 +49,11 @@ EITHER = ZERO.union(ONE)
 
 
 class Unary(NamedTuple):
-    """f: a ball of f, f' in floats from (a, y), the cotangent recorded from (g, y, a), and |f''| at most.
+    """f: a ball of f, f' in floats from (a, y), the cotangent recorded from (g, y, a), and a bound of
+    |f''|/2.
 
-    `exact(e, a, y)` is f(a + e) − f(a), where it has a short form; else it is f'e, and f'' is `bend`.
+    `exact(e, a, y)` is f(a + e) − f(a), where that has a short form; else f'e is used, and `bend` bounds
+    |f''|/2.
     """
 
     ball: Callable[[Ball], Ball]
@@ -62,7 +64,7 @@ class Unary(NamedTuple):
 
 
 def _c(of: Value, x: float) -> Value:
-    """A constant beside it."""
+    """A constant on the tape of `of`."""
     return of.tape.record(LEAF, numbers=float(x))
 
 
@@ -84,7 +86,7 @@ _SQRT_PI = float(np.sqrt(np.pi))
 # fmt: off
 UNARY: dict[str, Unary] = {
     # f: its ball, f'(a, y) in floats,
-    #     its reverse, f(a + e) − f(a) or None, |f''| at most where that is None
+    #     its reverse, f(a + e) − f(a) or None, a bound of |f''|/2 where that is None
     "expm1": Unary(lambda a: a.expm1(),
         lambda a, y: np.exp(a),
         lambda g, y, a: op.multiply(g, op.exp(a)),
@@ -175,7 +177,7 @@ UNARY: dict[str, Unary] = {
 
 
 def _bell(a: Value, sign: int) -> Value:
-    """±2/√π e^{−a²}; √π is that of mathematics, not the float nearest to it."""
+    """±2/√π e^{−a²}, with the exact √π, not the float nearest to it."""
     return op.multiply(op.exp(op.negative(op.square(a))), op.two_over_root_pi(a, sign=sign))
 
 
@@ -217,14 +219,15 @@ def _quotient_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 
 
 def _power(a: Ball, b: Ball) -> Ball:
-    """a^b; of a negative number, where b is a whole one."""
+    """a^b; a may be negative where b is a whole number."""
     if b.is_integer() and b.is_exact():
         return a ** int(b.unique_fmpz())
     return ZERO if a.is_zero() and b > 0 else a**b
 
 
 def _power_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
-    """a^b(b E/a + log a F), to first order; of a = 0 the operand's own error."""
+    """a^b(b E/a + log a F), to first order; at a = 0, E where b is 1 (`_power_rounding` adds its size for
+    every b)."""
     (a, b), (e, f) = operands, E
     safe = np.where(a == 0, 1.0, a)
     slope = np.where(a == 0, np.where(b == 1, 1.0, 0.0), b * y / safe)
@@ -290,7 +293,7 @@ def _undecided(context: Any) -> Ball:
 
 
 def _same_ball(a: Ball, b: Ball) -> bool:
-    """Equal beyond doubt: the same computation, or the same number."""
+    """Whether two balls are certainly equal: the same computation, or the same number."""
     return a is b or (a == b) is True
 
 
@@ -299,7 +302,7 @@ def _is_equal(context: Any, a: Ball, b: Ball) -> Ball:
 
 
 def _side(half: Ball, context: Any, a: Ball, b: Ball) -> Ball:
-    """1 where a is the greater, 0 where b is, `half` where they are equal."""
+    """1 where a is greater, 0 where b is, `half` where they are equal."""
     if a > b:
         return ONE
     return half if _same_ball(a, b) else ZERO if a < b else _undecided(context)
@@ -311,18 +314,18 @@ def _side_rounding(model: Model, y: Any, operands: Any, s: Any, half: float) -> 
 
 
 def _greatest(a: Ball, b: Ball) -> Ball:
-    """The greater of the two, itself where that is decided."""
+    """The greater of two balls: one of them, where it is decided which."""
     return a if a is b or a >= b else b if b >= a else a.max(b)
 
 
 def _near(a: Any, b: Any, s: Any, reach: float) -> Any:
-    """Where rounding may decide which is the greater; and where they are equal."""
+    """Where rounding may decide which is greater, and where they are equal."""
     return np.abs(a - b) <= reach * np.hypot(s(0), s(1))
 
 
 def _either(model: Model) -> float:
-    """What a comparison is off by that may go either way: λ of it is the whole difference, and some roundings
-    of the other side."""
+    """The error of a comparison that may go either way: λ times it is the whole difference, and some
+    roundings for the other side."""
     return (1 + 16 * model.u) / model.reach if model.sides else 0.0
 
 
@@ -387,7 +390,7 @@ def _maximum_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 
 
 def _maximum_reverse(half: float, g: Value, y: Value, a: Value, b: Value) -> tuple[Value, Value]:
-    """To the greater; to a that part of it where they are equal."""
+    """The cotangent goes to the greater operand; where they are equal, the part `half` of it goes to a."""
     return (
         summed_to(op.multiply(g, op.side(a, b, half=half)), a),
         summed_to(op.multiply(g, op.side(b, a, half=1 - half)), b),
@@ -402,11 +405,11 @@ def _absolute_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
     return np.where(a == 0, np.abs(e), np.sign(a) * e)
 
 
-# --- over axes, counted from the last, which are kept ---------------------------------------------
+# --- over axes, which are counted from the last and kept ------------------------------------------
 
 
 def _over(a: Any, axes: tuple[int, ...]) -> Any:
-    """a with those axes as one at the end."""
+    """a with those axes merged into one at the end."""
     kept = [i for i in range(a.ndim) if i - a.ndim not in axes]
     gone = [i for i in range(a.ndim) if i - a.ndim in axes]
     return np.transpose(a, (*kept, *gone)).reshape(*(a.shape[i] for i in kept), -1)
@@ -444,12 +447,13 @@ SHARED: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "largest": {way: partial(_largest_reverse, way) for way in WAYS},
 }
-"""Reverse rules as good as those below: of equal numbers each gets another part of the gradient, or the first
-or the last gets it all."""
+"""Reverse rules that are as right as those below: equal numbers get different parts of the gradient, or the
+first or the last of them gets all of it."""
 
 
 def _share(context: Any, a: Balls, y: Balls, axes: tuple[int, ...], way: str) -> Balls:
-    """1/t for the t elements that are the largest, or as much as their places say; 0 for the others."""
+    """The shares of the elements that are the largest: 1/t for each of t, or by `way` another part; 0 for the
+    others."""
     found: Any = np.empty(a.shape, object)
     rows, tops, places = (
         _over(a, axes),
@@ -499,7 +503,7 @@ def _floor_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _taken(_: Any, a: Any, index: Any) -> Any:
-    """The elements at these places of a, flattened; 0 for the place −1."""
+    """The elements of the flattened a at these indices; 0 for the index −1."""
     zero = ZERO if isinstance(a, np.ndarray) and a.dtype == object else 0.0
     return np.append(a.reshape(-1), [zero])[index]
 
@@ -512,7 +516,8 @@ def _taken_carried(m: Any, E: Any, y: Any, operands: Any, index: Any) -> Any:
 
 
 def inverse_of(index: Any, size: int) -> Any:
-    """size×k: for each place, where in `index` it stands; −1 beyond. k is how often one stands at most."""
+    """size×k: for each element, the positions in `index` where it occurs, filled up with −1. k is the largest
+    number of occurrences."""
     flat = index.ravel()
     there = np.flatnonzero(flat >= 0)
     order = there[np.argsort(flat[there], kind="stable")]
@@ -524,7 +529,7 @@ def inverse_of(index: Any, size: int) -> Any:
 
 
 def _taken_reverse(g: Value, y: Value, a: Value, index: Any) -> tuple[Value]:
-    """Each element gathers the cotangents of the places that it was taken to."""
+    """Each element gets the sum of the cotangents at the positions that it was taken to."""
     size = int(np.prod(a.shape))
     found = op.take(g, index=inverse_of(index, size))
     if found.shape[-1] > 1:
@@ -564,7 +569,7 @@ def _joined_reverse(g: Value, y: Value, *operands: Value, axis: int) -> tuple[Va
 
 
 def _cast_back(g: Value, a: Value) -> Value:
-    """A cotangent in the dtype of its operand."""
+    """The cotangent g in the dtype of its operand a."""
     before, g.tape.dtype = g.tape.dtype, a.tape.nodes[a.index].dtype
     found = op.cast(g)
     g.tape.dtype = before
@@ -572,7 +577,7 @@ def _cast_back(g: Value, a: Value) -> Value:
 
 
 def _no_reverse(count: int) -> Callable[..., tuple[None, ...]]:
-    """The derivative is 0 wherever there is one."""
+    """A reverse rule without cotangents: the derivative is 0 wherever there is one."""
     return lambda g, y, *operands, **_: (None,) * count
 
 
@@ -584,7 +589,8 @@ rules(
     *(Rule(name, same, partial(_one_by_one, f.ball),
            partial(lambda f, g, y, a: (f.reverse(g, y, a),), f),
            partial(_unary_carried, f), partial(_unary_rounding, name, f), each) for name, f in UNARY.items()),
-    Rule("two_over_root_pi", lambda a, sign: (1,) * len(a), _root_pi,  # as many axes: errors have one more
+    # as many axes as a: errors have one more
+    Rule("two_over_root_pi", lambda a, sign: (1,) * len(a), _root_pi,
          _no_reverse(1),
          nothing, lambda model, y, o, s, sign: model.u * np.abs(y),
          lambda salt, y, o, sign: each(salt, y, [y])),
@@ -644,7 +650,7 @@ rules(
          lambda _, *of, axis: np.concatenate(of, axis=axis),
          _joined_reverse,
          _joined_carried, None, None, moves=True),
-    Rule("stop", same, lambda _, a: a,  # its value, and no gradient: detach, stop_gradient
+    Rule("stop", same, lambda _, a: a,  # its value, without a gradient: detach, stop_gradient
          _no_reverse(1),
          lambda m, E, y, o: E[0], None, None, moves=True),
     Rule("cast", same, lambda _, a: a,  # to a narrower dtype

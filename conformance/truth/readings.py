@@ -1,8 +1,9 @@
 """A tape, read: in balls, which is the truth, and in errors, which are its tolerance.
 
-Either reading may be *cut* at marks. Then what stands at a mark is compared, and what goes on from there is
-the number that an implementation gave: its pieces are judged each on its own operands, and no error goes
-from one into the next. A piece of which an operand was not given is not judged.
+Either reading may be *cut* at marks. The value at a mark is then compared with an implementation's number,
+and the tape continues with that number: each piece between marks is judged on its own operands, and no error
+passes from one piece to the next. A piece is not judged if the implementation did not return one of its
+operands.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from conformance.truth.tape import Key, Tape
 __all__ = ["KNOWN_ENOUGH", "Memo", "Reading", "continued", "draws", "errors", "in_balls"]
 
 Memo = dict[tuple[Definition, int], dict[float, Point]]
-"""f at floats already seen, a precision: implementations often agree on A_l to the last bit."""
+"""f at floats already seen, for each f and precision: implementations often agree on A_l to the last bit."""
 
 Given = Mapping[Any, NDArray[Any]]
 
@@ -44,21 +45,22 @@ Given = Mapping[Any, NDArray[Any]]
 class Reading:
     """Enclosures at the marks, and at every place the midpoint as a float, or None where nothing is known.
 
-    `decided` is False where the side of a kink is not known: what depends on it holds either.
+    `decided` is False where the side of a kink is not known: what depends on it encloses both sides.
     """
 
     at: Mapping[Key, Enclosure]
     values: list[Any]
     decided: bool
-    keys: dict[int, Any] = field(default_factory=dict)  # of roundings: the same for everybody
+    # of roundings; they do not depend on the model
+    keys: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass
 class _Context:
-    """What a rule may want to know while it is read in balls."""
+    """What a rule may need while it is read in balls."""
 
     memo: Memo = field(default_factory=dict)
-    floats: Any = None  # the operand, where it is exact
+    floats: Any = None  # the operand in floats, where it is exact
     decided: bool = True
 
     def points(self, a: Any, sigma: Definition) -> list[Point]:
@@ -84,12 +86,12 @@ def in_balls(
     enough: Callable[[Reading], bool] | None = None,
     pairs: bool = True,
 ) -> Reading:
-    """The truth of every mark; cut at the marks where `given` has what an implementation made of them.
+    """The truth of every mark; cut at the marks for which `given` has an implementation's numbers.
 
-    Many numbers are read in `pairs` of floats first (`pairs.py`). Where that does not do, precision is raised
-    until every mark is known far below a unit in the last place (`certified`), or what is known is `enough`:
-    a number that is exactly 0, by cancelling, is never known to a unit in its own. What no mark depends on is
-    not computed, and balls are let go once they are not asked for again.
+    Many numbers are read in `pairs` of floats first (`pairs.py`). Where that does not suffice, precision is
+    raised until every mark is known far more closely than a unit in the last place (`certified`), or until
+    `enough` accepts the reading: a number that is exactly 0, by cancelling, is never known to a unit in its
+    own last place. What no mark depends on is not computed, and balls are dropped after their last use.
     """
     names = {i: key for key, i in tape.marks.items()}
     exact: dict[int, Any] = {
@@ -101,7 +103,7 @@ def in_balls(
     context = _Context(memo={} if memo is None else memo)
     last = _last_uses(tape)
     values: list[Any] = []
-    readings: list[Reading] = []  # the last one, if `enough` was asked of it
+    readings: list[Reading] = []  # the last one, if `enough` was given it
 
     def compute(exactly: Callable[[Any], Any] = exactly) -> tuple[Enclosure, ...]:
         at.clear()
@@ -118,7 +120,7 @@ def in_balls(
                 context.floats = exact.get(node.operands[0]) if node.operands else None
                 B = node.rule.ball(context, *operands, **node.params)
                 if not isinstance(B, np.ndarray | Pairs):
-                    B = balls_of([B], ())  # NumPy hands on what stands in an array of no axes
+                    B = balls_of([B], ())  # from an array without axes NumPy returns the element
                 if isinstance(B, Pairs):
                     B = B.fit()
             if i in names and B is not None:
@@ -148,8 +150,8 @@ def in_balls(
 
 
 def continued(tape: Tape, env: list[Any], wanted: Sequence[int], bits: int = 128) -> list[Reals]:
-    """The midpoints of the wanted places, read once at a precision; `env` has the balls of the first places,
-    and gets those of the others that are needed."""
+    """The midpoints of the wanted places, read once at a precision. `env` has the balls of the first places;
+    those of the others that are needed are appended."""
     needed = set(wanted)
     for i in range(len(tape.nodes) - 1, len(env) - 1, -1):
         if i in needed:
@@ -165,19 +167,20 @@ def continued(tape: Tape, env: list[Any], wanted: Sequence[int], bits: int = 128
         return [midpoints(env[i].ravel().tolist(), env[i].shape) for i in wanted]
 
 
-KNOWN_ENOUGH = 2.0**-10  # of a rounding error: how far below it a value must be known
+KNOWN_ENOUGH = 2.0**-10  # in rounding errors: how closely a value must be known
 
 
 def _known(e: Enclosure, s: Any) -> bool:
     return bool((e.narrow() | (e.rad <= KNOWN_ENOUGH * s)).all())
 
 
-SUMMED = ("matmul", "sum", "softmax", "log_softmax")  # in which errors of one operand may cancel
-ADDED = ("add", "subtract", "onto", "total")  # in which those of one may cancel those of another
+SUMMED = ("matmul", "sum", "softmax", "log_softmax")  # in these, errors of one operand may cancel
+# in these, errors of one operand may cancel those of another
+ADDED = ("add", "subtract", "onto", "total")
 
 
 def _own(tape: Tape, values: list[Any]) -> list[Any]:
-    """What each place is off by at least, on average, in float64: the roundings since the last sum."""
+    """The least error of each place, on average, in float64: that of the roundings since the last sum."""
     model = Model(Arithmetic.named("float64"), lambda name: EXACT, worst=False)
     own: list[Any] = []
     for node, y in zip(tape.nodes, values, strict=True):
@@ -199,21 +202,19 @@ def _enclosed(B: Any) -> Enclosure:
     return B.enclosure if isinstance(B, Pairs) else enclosure(B.ravel().tolist(), B.shape)
 
 
-PAIRED = (
-    300  # numbers at a primitive, on average, from which on pairs are quicker than FLINT's balls
-)
+PAIRED = 300  # numbers per primitive, on average, above which pairs are faster than FLINT's balls
 
 
 def _in_pairs(tape: Tape) -> bool:
-    """Whether a tape is read in pairs first: it is large, every primitive of it can be, and the library that
-    multiplies matrices is as exact as they need it."""
+    """Whether a tape is read in pairs first: it is large, pairs can read every primitive of it, and the
+    library that multiplies matrices is as exact as pairs need it."""
     numbers = sum(prod(node.shape) for node in tape.nodes)
     able = (n.rule.moves or n.rule is LEAF or n.rule.name in IN_PAIRS for n in tape.nodes)
     return numbers > PAIRED * len(tape.nodes) and all(able) and exact_products()
 
 
 def _last_uses(tape: Tape) -> dict[int, int]:
-    """Of what some mark depends on: the last place that asks for it."""
+    """For each place that some mark depends on, the last place that uses it."""
     last: dict[int, int] = {i: i for i in tape.marks.values()}
     for i in range(len(tape.nodes) - 1, -1, -1):
         if i in last:
@@ -229,7 +230,7 @@ def _value(
     exact: Mapping[int, Any],
     values: list[Any],
 ) -> Any:
-    """The midpoint at one place; what only moves numbers about is not converted again."""
+    """The midpoint at one place; numbers that are only moved about are not converted again."""
     node = tape.nodes[i]
     if i in exact:
         return np.asarray(exact[i], np.float64)
@@ -241,7 +242,7 @@ def _value(
 
 
 def draws(tape: Tape, reading: Reading, model: Model) -> dict[Key, Reals]:
-    """What each mark is off by in each of `DRAWS` implementations that round at random; DRAWS×its shape."""
+    """The error of each mark in each of `DRAWS` implementations that round at random; DRAWS×its shape."""
     with np.errstate(all="ignore"):
         return _errors(
             tape, reading, model, None, lambda e, shape: np.broadcast_to(e, (DRAWS, *shape))
@@ -282,12 +283,12 @@ def _errors(
             E[i] = (model.u * np.abs(values[i]) + model.arithmetic.tiny)[None] if handed else 0.0
         for j in node.operands:
             if last.get(j) == i:
-                E[j] = 0.0  # not asked for again
+                E[j] = 0.0  # not used again
     return found
 
 
 def _error(i: int, tape: Tape, reading: Reading, E: list[Any], model: Model) -> Any:
-    """What a place is off by: what its operands carry into it, and its own rounding."""
+    """The error of a place: what the errors of its operands carry into it, and its own rounding."""
     node, values = tape.nodes[i], reading.values
     rule, y, model = node.rule, values[i], model.of(node.dtype)
     operands, off = [values[j] for j in node.operands], [E[j] for j in node.operands]
@@ -302,11 +303,12 @@ def _error(i: int, tape: Tape, reading: Reading, E: list[Any], model: Model) -> 
         return 0.0 if isinstance(e, float) else e[0] if model.worst else rms(e)
 
     size = rule.rounding(model, y, operands, s, **node.params)
-    of = y if np.shape(y) == np.shape(size) else y[: len(size)]  # of an expansion, f and f'
+    # of an expansion, f and f' without f''
+    of = y if np.shape(y) == np.shape(size) else y[: len(size)]
     if (far := np.abs(of) > model.arithmetic.largest).any() or not np.isfinite(size).all():
-        # what is infinite is not rounded; what leaves the range of the dtype may be anything
+        # an infinite value is not rounded; one beyond the range of the dtype may become anything
         size = np.where(np.isinf(of), 0.0, np.where(far, np.inf, size))
-    if model.worst:  # what is rounded is off already
+    if model.worst:  # the number that is rounded is off already
         return carried * (1 + 16 * model.u) + size[None]
     if i not in reading.keys:
         reading.keys[i] = rule.keys(i, y, operands, **node.params)

@@ -1,7 +1,7 @@
-"""What rounding does: the arithmetic, what one rounding may lose, and whose errors are alike.
+"""What rounding does: the arithmetic, what one rounding may lose, and which errors are alike.
 
-u is the unit roundoff of the dtype, `tiny` its smallest positive number (gradual underflow loses at most
-half of it an operation), `normal` its smallest normal one. Rounding is a function of its operands: where
+u is the unit roundoff of the dtype, `tiny` its smallest positive number (gradual underflow loses at most half
+of it in an operation), `normal` its smallest normal one. Rounding is a function of its operands: where
 operands are the same, so are errors. `signed` therefore draws the sign of an error from the operands' bits,
 and `alike` says how many terms of a sum err together.
 """
@@ -36,8 +36,9 @@ Keys = NDArray[np.uint64]
 
 
 def _bfloat16(x: Reals) -> Reals:
-    """To eight bits, ties to even."""
+    """Rounded to eight bits, ties to even."""
     bits = np.asarray(x, np.float32).view(np.uint32)
+    # adds half a unit of the last bit that is kept, or just less if that bit is 0: ties go to even
     kept = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(
         0xFFFF0000
     )
@@ -60,7 +61,7 @@ ALGEBRAIC = (
 
 
 FEW = 4
-"""Roundings of a function that may each lose to underflow where no exponential does: a few products."""
+"""How many roundings of a function without exponentials may each lose to underflow: a few products."""
 
 
 DRAWS = 32
@@ -68,16 +69,16 @@ DRAWS = 32
 
 
 ENDS = 64.0
-"""Where every activation that the table knows is flat or straight in double precision: e^−64 < u/10."""
+"""Where every activation in the table is flat or straight in double precision: e^−64 < u/10."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
     """What one evaluation of f and f' may lose: u(c|f| + e|a| + h) and u(c'|f'| + g|f| + d + f|a|).
 
-    The sizes |a|, and |f| where it is for f', count up to `ends`: beyond it f is flat or a straight line to
-    the last bit, and what is lost is of f and of f' themselves. Without an end a derivative of 1 could be
-    taken for 2 where |a| is 1/u.
+    The sizes |a|, and |f| in the bound for f', count up to `ends`: beyond it f is flat or a straight line to
+    the last bit, and the losses are in proportion to f and f' themselves. Without an end a derivative of 1
+    could pass for 2 where |a| is 1/u.
     """
 
     c: float
@@ -86,15 +87,15 @@ class Accuracy:
     g: float
     d: float
     f: float
-    h: float = 0.0  # of no implementation in the table
+    h: float = 0.0  # 0 for every implementation in the table
     ends: float = np.inf
 
     def value(self, u: float, f: Any, a: Any) -> tuple[Any, ...]:
-        """What f may lose at a, part by part, signs left as they are."""
+        """What f may lose at a, term by term, with signs as they are."""
         return u * self.c * f, u * self.e * self._within(a), u * self.h
 
     def slope(self, u: float, f: Any, f1: Any, a: Any) -> tuple[Any, ...]:
-        """What f' may lose there."""
+        """What f' may lose at a, term by term."""
         return (
             u * self.c1 * f1,
             u * self.g * self._within(f),
@@ -107,25 +108,26 @@ class Accuracy:
 
 
 EXACT = Accuracy(0, 0, 0, 0, 0, 0)
-"""Of a function that loses nothing."""
+"""The accuracy of a function that loses nothing."""
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The floating-point arithmetic that the bounds are about."""
+    """The floating-point arithmetic that the bounds are for."""
 
     u: float
     tiny: float  # what one sum or product may lose to underflow
     normal: float  # the smallest normal number: what an intermediate of f may lose at either end
-    largest: float = field(default=np.inf, compare=False)  # what is beyond that may be infinite
+    largest: float = field(default=np.inf, compare=False)  # a number beyond it may become infinite
     accumulator: float | None = (
-        None  # the u that sums and products are added up in, where it is another
+        None  # the u in which sums and products are accumulated, if it is another
     )
     factors: float = 0.0  # the u that the factors of a matrix product are rounded to (TF32), or 0
 
     @classmethod
     def of(cls, dtype: np.dtype[Any], flushes: bool = False) -> Arithmetic:
-        """IEEE 754 of that dtype; where subnormals are flushed to zero, a whole normal is lost."""
+        """IEEE 754 of that dtype; where subnormals are flushed to zero, an operation may lose a whole normal
+        number."""
         f = np.finfo(dtype)
         normal = float(f.smallest_normal)
         least = normal if flushes else float(f.smallest_subnormal)
@@ -133,7 +135,7 @@ class Arithmetic:
 
     @classmethod
     def named(cls, dtype: str, flushes: bool = False) -> Arithmetic:
-        """That of float64, float32, float16 or bfloat16.
+        """The arithmetic of float64, float32, float16 or bfloat16.
 
         The two of 16 bits are computed in float32 and rounded: an intermediate loses no normal number.
         """
@@ -144,20 +146,19 @@ class Arithmetic:
 
     @property
     def sums(self) -> float:
-        """The u that sums are added up in."""
+        """The u in which sums are accumulated."""
         return self.u if self.accumulator is None else self.accumulator
 
     @property
     def flushed(self) -> float:
-        """What an operand may be off by before anything is done with it: nothing, unless subnormal numbers
-        are read as 0."""
+        """The error of an operand before any operation: none, unless subnormal numbers are read as 0."""
         return self.tiny if self.tiny == self.normal else 0.0
 
     def lost(self, name: str, a: Reals) -> Reals:
         """What f or f' may lose to underflow at a, times 1 + |a|.
 
-        A whole normal number where an exponential may underflow, which it does not for |a| < 1; else
-        what a few products may.
+        A whole normal number where an exponential may underflow, which it does not for |a| < 1; else what a
+        few products may lose.
         """
         size = np.abs(a)
         ends = (size >= 1) & (name not in ALGEBRAIC)
@@ -166,14 +167,13 @@ class Arithmetic:
 
 @dataclass
 class Model:
-    """What the errors of a tape are read with.
+    """What decides how the errors of a tape are read.
 
-    `worst`: bounds that hold whatever the order of a sum and the sign of a rounding; else root mean
-    squares over random signs. `unrounded`: a marked value may be handed on before it is rounded.
-    `reach` is how many errors from a kink still count as at it; `straddling` counts the entries there.
-    `free`: of numbers that are equal, each may be the greatest; else they share a gradient as the tape says.
-    Without `sides` each of them is on the side where it is. `afresh`: a backward pass may evaluate a softmax
-    again, by another formula.
+    `worst`: bounds that hold for any order of a sum and any sign of a rounding; else root mean squares over
+    random signs. `unrounded`: a marked value may be passed on before it is rounded. `reach` is how many
+    errors from a kink still count as at it; `straddling` counts the entries there. `free`: of equal numbers,
+    each may be the greatest; else they share a gradient as the tape says. Without `sides`, every number stays
+    on its own side of a kink. `afresh`: a backward pass may evaluate a softmax again, by another formula.
     """
 
     arithmetic: Arithmetic
@@ -191,7 +191,7 @@ class Model:
     _others: dict[str, Model] = field(default_factory=dict, init=False)
 
     def of(self, dtype: str | None) -> Model:
-        """The same for what is rounded to another dtype."""
+        """The same model for what is rounded to another dtype."""
         if dtype is None or dtype not in self.dtypes:
             return self
         if dtype not in self._others:
@@ -208,20 +208,21 @@ class Model:
         return self.arithmetic.u
 
 
-# --- whose errors are alike -----------------------------------------------------------------------
+# --- which errors are alike -----------------------------------------------------------------------
 
 
 def alike(terms: Reals, u: float, axis: int) -> Reals:
     """Σ n_v² over the groups of like numbers along an axis, kept as an axis of length 1.
 
-    k where all k differ, k² where all are the same; zeros, which add nothing and round nothing, count as
-    none. Like are numbers within about 4·k·u of one another: next to a partial sum of k such terms they
-    differ by less than a few units in its last place, so that every addition of one errs like the last.
+    It is k if all k differ, and k² if all are the same; zeros, which add nothing and round nothing, are not
+    counted. Numbers are alike if they are within about 4·k·u of one another: next to a partial sum of k such
+    terms they differ by less than a few units in its last place, so that every addition of one errs like the
+    last.
     """
     x = np.moveaxis(np.asarray(terms, np.float64), axis, -1)
     k = x.shape[-1]
     if k < 2:
-        there = (x != 0).sum(axis=-1, keepdims=True)  # of no terms none is
+        there = (x != 0).sum(axis=-1, keepdims=True)  # 0 for no terms, and for a zero
         return np.moveaxis(there.astype(np.float64), -1, axis)
     mantissa, exponent = np.frexp(np.where(np.isfinite(x), x, 0.0))
     steps = 2.0 ** np.floor(-np.log2(2 * k * u))  # bins of 2ku of a mantissa in [½, 1)
@@ -235,11 +236,11 @@ def alike(terms: Reals, u: float, axis: int) -> Reals:
     return np.moveaxis(total, -1, axis)
 
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: the increment of splitmix64
 
 
 def _mixed(x: Keys) -> Keys:
-    """splitmix64's finaliser (Steele, Lea, Flood 2014): every bit of x turns half of the result's."""
+    """splitmix64's finaliser (Steele, Lea, Flood 2014): every bit of x flips half of the result's bits."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -263,13 +264,13 @@ def along(x: Any, salt: int, axis: int) -> Keys:
         return np.moveaxis(_mixed(total), -1, axis)
 
 
-_TOP = np.uint64(1 << 63)
+_TOP = np.uint64(1 << 63)  # the sign bit of a float64
 _TO_THE_TOP = np.array([63 - k for k in range(DRAWS)], np.uint64)
-"""How far the bit of each draw is from where a float has its sign."""
+"""For each draw, how far its random bit is shifted to become the sign of a float."""
 
 
 def signed(size: Any, of: Keys, salt: int) -> Reals:
-    """DRAWS × of.shape: sizes with random signs, the same where the keys are the same."""
+    """DRAWS × of.shape: sizes with random signs, equal where the keys are equal."""
     with np.errstate(over="ignore"):
         bits = _mixed(of + np.uint64(salt + 1) * _GOLDEN)
     found = ~bits << _TO_THE_TOP.reshape(DRAWS, *(1,) * bits.ndim)

@@ -1,8 +1,8 @@
 """The primitives of a tape, one row each: shape, ball, reverse, carried errors, rounding, keys.
 
-In `carry(m, E, y, operands)` an error that is 0 everywhere stands as the number 0.0; others have one axis
-more in front, the draws (or one, for a bound). What is written is exact, not of first order, where that is
-as short: m is the identity for errors with signs, and |·| for bounds (`tape.Rule`).
+In `carry(m, E, y, operands)` an error that is 0 everywhere is the number 0.0; other errors have one more axis
+in front, for the draws (of length 1 for a bound). A formula is exact, not of first order, where that is as
+short: m is the identity for errors with signs, and |·| for bounds (`nodes.Rule`).
 
 docs/tolerances.md derives each rounding.
 """
@@ -45,7 +45,7 @@ Balls = Any  # an array of dtype object whose elements are balls
 
 
 def balls_of(entries: Iterable[Ball], shape: Shape) -> Balls:
-    """An array of balls."""
+    """Balls as an array."""
     of = list(entries)
     B = np.empty(len(of), object)
     B[:] = of
@@ -58,7 +58,7 @@ def exactly(numbers: Any) -> Balls:
     return balls_of(map(arb, M.ravel().tolist()), M.shape)
 
 
-# --- what is common -------------------------------------------------------------------------------
+# --- shared by several ----------------------------------------------------------------------------
 
 
 def same(*shapes: Shape, **_: Any) -> Shape:
@@ -66,12 +66,13 @@ def same(*shapes: Shape, **_: Any) -> Shape:
 
 
 def added(model: Model, y: Any, operands: Any, s: Any) -> Any:
-    """A sum that is 0 is exact: nothing that underflows is lost in an addition, unless it is flushed."""
+    """The rounding of a sum. A sum of 0 is exact: an addition loses nothing to underflow, unless subnormals
+    are flushed."""
     return np.where(y == 0, 0.0, model.u * np.abs(y) + model.arithmetic.tiny)
 
 
 def _total_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
-    """Of k terms that somebody adds in an order of his own, as `_sum_rounding`."""
+    """The rounding of a sum of k terms that may be added in any order, as `_sum_rounding`."""
     u, k = model.u, len(operands)
     if model.worst:
         return (k - 1) * u * sum(np.abs(x) + s(i) for i, x in enumerate(operands))
@@ -79,7 +80,8 @@ def _total_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _onto_rounding(model: Model, y: Any, operands: Any, s: Any, terms: int) -> Any:
-    """Whoever begins with b rounds a number as large at each term."""
+    """The rounding of a sum of `terms` terms that may begin with b: it then rounds a number as large as b at
+    each term."""
     first = added(model, y, operands, s)
     if model.worst:
         return first + terms * model.arithmetic.sums * (np.abs(operands[1]) + s(1))
@@ -87,7 +89,7 @@ def _onto_rounding(model: Model, y: Any, operands: Any, s: Any, terms: int) -> A
 
 
 def by(e: Any, c: Any) -> Any:
-    """e·c, and nothing where either is, though the other be infinite."""
+    """e·c, and 0 where either is 0, even if the other is infinite."""
     found = e * c
     if np.isfinite(np.sum(found)):
         return found
@@ -99,7 +101,7 @@ def nothing(m: Any, E: Any, y: Any, operands: Any, **_: Any) -> float:
 
 
 def each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
-    """The rounding of an element depends on the elements that it is made of."""
+    """Keys for the rounding of an element, which depends on the elements that it is computed from."""
     found: Any = np.zeros(y.shape, np.uint64)
     with np.errstate(over="ignore"):
         for i, x in enumerate(operands):
@@ -108,7 +110,7 @@ def each(salt: int, y: Any, operands: Any, **_: Any) -> Any:
 
 
 def times(most: float, model: Model, y: Any, operands: Any, s: Any, **_: Any) -> Any:
-    """The value is rounded once, or, by some, so many times."""
+    """The rounding of a value that is rounded once or, by some implementations, up to `most` times."""
     size = (most if model.worst else 1) * model.u * np.abs(y) + model.arithmetic.tiny
     if flushed := model.arithmetic.flushed:
         size = size + flushed * sum(np.abs(x) for x in operands)
@@ -116,7 +118,7 @@ def times(most: float, model: Model, y: Any, operands: Any, s: Any, **_: Any) ->
 
 
 def summed_to(g: Value, operand: Value) -> Value:
-    """The cotangent of an operand that was broadcast."""
+    """The cotangent of an operand that was broadcast, summed to its shape."""
     shape = operand.shape
     if g.shape == shape:
         return g
@@ -163,16 +165,16 @@ def _carried_product(m: Any, E: Any, y: Any, operands: Any) -> Any:
 
 
 def _stacked(e: Any, ndim: int) -> Any:
-    """Errors of an operand with fewer axes: those that it lacks come after that of the draws."""
+    """Errors of an operand with fewer axes: the missing axes are inserted after that of the draws."""
     if isinstance(e, float) or e.ndim > ndim:
         return e
     return e.reshape(e.shape[0], *(1,) * (ndim + 1 - e.ndim), *e.shape[1:])
 
 
 def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
-    """In any order at most k·u |a||b| (Jeannerod and Rump 2013). On average √(k/2)·u √(a²b²), and of terms
-    of one sign, whose partial sums grow, √(1 + Σ n_v²/3)·u |ab|: k terms that differ err independently,
-    n_v that are alike err together."""
+    """In any order at most k·u |a||b| (Jeannerod and Rump 2013). On average √(k/2)·u √(a²b²); for terms of
+    one sign, whose partial sums grow, √(1 + Σ n_v²/3)·u |ab|: k terms that differ err independently, n_v that
+    are alike err together."""
     a, b = operands
     k, u, lost = a.shape[-1], model.arithmetic.sums, a.shape[-1] * model.arithmetic.tiny
     if flushed := model.arithmetic.flushed:
@@ -193,7 +195,7 @@ def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _product_keys(salt: int, y: Any, operands: Any) -> Any:
-    """Of the row and of the column."""
+    """Keys from the row and the column that an element is the product of."""
     a, b = operands
     with np.errstate(over="ignore"):
         return along(a, salt, -1) + along(b, salt + 131, -2)
@@ -215,7 +217,7 @@ def _sum_shape(a: Shape, axes: tuple[int, ...]) -> Shape:
 
 
 def _last(x: Any, axes: tuple[int, ...]) -> Any:
-    """x with those axes as one at the end, the others before it with length 1 in their place."""
+    """x with those axes merged into one at the end; each keeps an axis of length 1 in its place."""
     kept = [i for i in range(x.ndim) if i - x.ndim not in axes]
     moved = np.transpose(x, (*kept, *(i for i in range(x.ndim) if i - x.ndim in axes)))
     return moved.reshape(*_sum_shape(x.shape, axes), prod(x.shape[a] for a in axes))
@@ -231,7 +233,7 @@ def _ball_sum(_: Any, a: Balls, axes: tuple[int, ...]) -> Balls:
 
 
 def _sum_rounding(model: Model, y: Any, operands: Any, s: Any, axes: tuple[int, ...]) -> Any:
-    """As a product with a column of ones, but for the products."""
+    """The rounding of a product with a column of ones, without the roundings of the products."""
     a, u = operands[0], model.arithmetic.sums
     rows = _last(np.abs(a) + (s(0) if model.worst else 0.0), axes)
     k = rows.shape[-1]
@@ -256,7 +258,7 @@ def _sum_keys(salt: int, y: Any, operands: Any, axes: tuple[int, ...]) -> Any:
 
 
 def one_by_one(name: str, _: Any, a: Balls) -> Balls:
-    """A function of every element."""
+    """A function of every element, by its name."""
     if isinstance(a, Pairs):
         return getattr(a, name)()
     return balls_of((getattr(x, name)() for x in a.ravel().tolist()), a.shape)
@@ -276,7 +278,7 @@ def _jumps(sigma: Definition) -> tuple[tuple[float, float], ...]:
 
 
 def _expansion_carried(m: Any, E: Any, y: Any, operands: Any, sigma: Any, name: str) -> Any:
-    """f'E and f''E; of the error of f'' nothing is asked."""
+    """f'E and f''E; the error of f'' is never used."""
     e = E[0]
     return np.stack([by(e, m(y[1])), by(e, m(y[2]))], axis=1)
 
@@ -284,17 +286,17 @@ def _expansion_carried(m: Any, E: Any, y: Any, operands: Any, sigma: Any, name: 
 def _expansion_rounding(
     model: Model, y: Any, operands: Any, s: Any, sigma: Definition, name: str
 ) -> Any:
-    """What an evaluation of f and of f' may lose (`Accuracy`), what underflows on the way, the second order
-    of the operand's error, and the jump of f' where a kink is within reach."""
+    """What evaluations of f and f' may lose (`Accuracy`), what underflows on the way, the second order of the
+    operand's error, and the jump of f' where a kink is within reach."""
     a, u, of, size = operands[0], model.u, model.accuracy(name), s(0)
     reach = model.reach * size
     near = np.zeros_like(a)
     for b, jump in _jumps(sigma):
-        # a number that is 0 is not handed on as another, but where it underflowed
+        # a number that is 0 is passed on as 0, unless it underflowed
         within = (np.abs(a - b) <= reach) & (np.asarray(size) > model.arithmetic.tiny)
         model.straddling += int(within.sum())
         near = np.where(within & model.sides, jump, near)
-    for b in sigma.poles:  # its distance is not known, nor is anything that depends on it
+    for b in sigma.poles:  # the distance to it is not known, nor anything that depends on that
         near = np.where((np.abs(a - b) <= reach) & (np.asarray(size) > 0), np.inf, near)
     lost = model.arithmetic.lost(name, a)
     second = by(size, y[2] * size)
@@ -311,7 +313,8 @@ def _summed(*sizes: Any) -> Any:
 
 
 def _expansion_keys(salt: int, y: Any, operands: Any, **_: Any) -> Any:
-    """The roundings of f and of f' are two. Of numbers that only floats take for 0, f' knows the side."""
+    """Keys: the roundings of f and of f' are independent. For a number that is 0 only in floats, f' shows the
+    side."""
     a = np.where(operands[0] == 0, y[1], operands[0])
     return np.stack([keys(a, salt + i) for i in range(2)])
 
@@ -335,12 +338,13 @@ def _soft(a: Reals) -> tuple[Reals, Reals, Any]:
 
 
 def _compounded(x: Any) -> Any:
-    """x/(1 − x): what factors (1 + δ_i) with Σ|δ_i| ≤ x make of 1 at most, above the line or below."""
+    """x/(1 − x): how far factors (1 + δ_i) with Σ|δ_i| ≤ x, in a numerator or a denominator, are from 1 at
+    most."""
     return np.where(x < 1, x / np.maximum(1 - x, np.finfo(float).tiny), np.inf)
 
 
 def _unshifted(of: Accuracy, a: Reals) -> Any:
-    """What formulas lose whose intermediates are as large as the row: none that the table knows has any."""
+    """What formulas with intermediates as large as the row lose; 0 for every implementation in the table."""
     return of.h + of.e * np.abs(a).max(axis=-1, keepdims=True)
 
 
@@ -355,9 +359,9 @@ def _softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 def _softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     """s_j may be off by u s_j (2c + 2 below_j + Σ s_k below_k + m + c log m), below = max a − a.
 
-    The quotient e^{b_j} / Σ e^{b_k}, b = a − max a, loses c + |b_j| in its numerator, c + Σ s_k |b_k| in
-    its denominator, m − 1 in the sum and 1 in the division; e^{log_softmax} what log_softmax loses
-    (below), and c + 1. The bound covers both.
+    The quotient e^{b_j} / Σ e^{b_k}, b = a − max a, loses c + |b_j| in its numerator, c + Σ s_k |b_k| in its
+    denominator, m − 1 in the sum and 1 in the division. e^{log_softmax} loses what log_softmax loses (below),
+    and c + 1. The bound covers both.
     """
     below, _, mean = _soft(operands[0])
     of, m = model.accuracy("softmax"), y.shape[-1]
@@ -370,8 +374,9 @@ def _softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _again_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
-    """Nothing, where a backward pass takes the s of the forward pass: with G = −y/z its errors cancel. Where
-    it computes s anew they do not; two evaluations are off by √2 times what one is."""
+    """The rounding of s in the backward pass. It is 0 if the pass uses the s of the forward pass: with G =
+    −y/z its errors cancel. If it computes s again they do not cancel; two evaluations are off by √2 times
+    what one is."""
     if not model.afresh:
         return np.zeros_like(y)
     return np.sqrt(2.0) * _softmax_rounding(model, y, operands[1:], s)
@@ -389,9 +394,9 @@ def _log_softmax_carried(m: Any, E: Any, y: Any, operands: Any) -> Any:
 def _log_softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     """z_j = b_j − log Σ e^{b_k} may be off by u((c + 1)|z_j| + below_j + Σ s_k below_k + m + 2c + c log m).
 
-    b_j is rounded once; the logarithm's argument is off by c + Σ s_k |b_k| + m − 1 relative to itself,
-    which is that much in the logarithm, whose own rounding is c of at most log m; the difference is
-    rounded once. The logarithm of a softmax loses what that does relatively, and c|z_j|.
+    b_j is rounded once; the logarithm's argument is off by c + Σ s_k |b_k| + m − 1 relative to itself, which
+    is that much in the logarithm, whose own rounding is c of at most log m; the difference is rounded once.
+    The logarithm of a softmax loses the relative error of the softmax, and c|z_j|.
     """
     below, _, mean = _soft(operands[0])
     of, m = model.accuracy("log_softmax"), y.shape[-1]
@@ -404,14 +409,14 @@ def _log_softmax_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _row_keys(salt: int, y: Any, operands: Any) -> Any:
-    """Of the element, and of its row."""
+    """Keys from the element and from its row."""
     a = operands[0]
     with np.errstate(over="ignore"):
         return keys(a, salt) + along(a, salt + 131, -1)
 
 
 def _softmax_reverse(g: Value, y: Value, a: Value) -> tuple[Value]:
-    """s ∘ G − s ΣGs: no product is taken out, so that the bound covers s(G − ΣGs) too."""
+    """s ∘ G − s ΣGs, not factored, so that the bound covers s(G − ΣGs) too."""
     s = op.again(y, a)
     p = op.multiply(g, s)
     return (op.subtract(p, op.multiply(s, op.sum(p, axes=(-1,)))),)
@@ -430,7 +435,7 @@ def _exp_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 
 def _with_one(_: Any, a: Any) -> Any:
-    """[a | 1]: the unit that the bias is the weight of."""
+    """[a | 1]: the bias is the weight of the constant unit."""
     ones = np.ones((*a.shape[:-1], 1))
     if isinstance(a, Pairs):
         one: Any = Pairs.exactly(ones)
@@ -469,7 +474,7 @@ def _multiplied(m: Any, E: Any, y: Any, operands: Any) -> Any:
 
 
 def _plus(total: Any, more: Any) -> Any:
-    """In place, where it fits: draws are large."""
+    """total + more, in place where the shapes agree: arrays of draws are large."""
     if total.shape != np.shape(more):
         return total + more
     total += more
@@ -477,7 +482,7 @@ def _plus(total: Any, more: Any) -> Any:
 
 
 def _divided(m: Any, E: Any, y: Any, operands: Any) -> Any:
-    """(a + E)/(b + F) − a/b, but for the sign of F below the line."""
+    """(a + E)/(b + F) − a/b, except for the sign of F in the denominator."""
     (_, b), (e, f) = operands, E
     return (e + by(f, m(-y))) / (m(b) - f)
 
@@ -511,7 +516,8 @@ rules(
     Rule("multiply", same, lambda _, a, b: a * b,
          lambda g, y, a, b: (summed_to(op.multiply(g, b), a), summed_to(op.multiply(g, a), b)),
          _multiplied, partial(times, 1), each),
-    Rule("hadamard", same, _weighed,  # a product that some round twice: 0 where a is, as for weigh
+    # a product that some round twice; 0 where a is 0, as for weigh
+    Rule("hadamard", same, _weighed,
          None,
          _multiplied, partial(times, 2), each),
     Rule("weigh", same, _weighed,  # w x, and 0 where w is 0, whatever x is
@@ -545,7 +551,7 @@ rules(
     Rule("softmax", same, partial(_rows, ROW_WISE["softmax"]),
          _softmax_reverse,
          _softmax_carried, _softmax_rounding, _row_keys),
-    Rule("again", lambda s, a: s, lambda _, s, a: s,  # softmax of a, as a backward pass has it
+    Rule("again", lambda s, a: s, lambda _, s, a: s,  # softmax of a, as a backward pass uses it
          None,
          lambda m, E, y, o: E[0], _again_rounding, lambda salt, y, o: _row_keys(salt, y, o[1:])),
     Rule("log_softmax", same, partial(_rows, ROW_WISE["log_softmax"]),
@@ -577,9 +583,9 @@ IN_PAIRS = {
     "add", "onto", "total", "subtract", "multiply", "hadamard", "weigh", "divide", "negative", "exp",
     "matmul", "sum", "expand", "softmax", "again", "log_softmax",
 }  # fmt: skip
-"""Primitives whose `ball` takes `Pairs` as well, beside those that only move numbers about."""
+"""Primitives whose `ball` takes `Pairs` as well, besides those that only move numbers about."""
 
 
 def elementwise(a: Value, sigma: Definition, name: str) -> Value:
-    """f(a), elementwise; `name` is what its accuracy is looked up by."""
+    """f(a), elementwise; its accuracy is looked up by `name`."""
     return op.value(op.expand(a, sigma=sigma, name=name), a)

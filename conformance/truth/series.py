@@ -12,7 +12,8 @@ __all__ = ["Series"]
 
 
 class Series:
-    """The coefficients [f, f', f''/2], each an array of pairs; numbers beside it are constants."""
+    """The coefficients [f, f', f''/2], each an array of pairs; numbers combined with a series are
+    constants."""
 
     def __init__(self, *coefficients: Any) -> None:
         self._of = coefficients
@@ -23,7 +24,7 @@ class Series:
         return cls(a, Pairs.exactly(np.ones(a.shape)), Pairs.exactly(np.zeros(a.shape)))
 
     def with_coefficients(self, *coefficients: Any) -> Series:
-        """Others at the same points; those that are not given are 0."""
+        """A series at the same points with other coefficients; those that are not given are 0."""
         zero = Pairs.exactly(np.zeros(self[0].shape))
         more = (zero,) * (3 - len(coefficients))
         return Series(*(zero + c for c in coefficients), *more)

@@ -1,13 +1,13 @@
 """A function and its gradients as one list of primitives.
 
 The *forward* function is recorded as it is computed: each `Value` remembers the primitive (a row of
-`rules.py`) and the operands that it came from. `Tape.gradients` then appends the reverse sweep, by the
-rule of each primitive, as more of the same list (reverse-mode differentiation; Griewank and Walther 2008,
-chapter 3). No derivative of the whole is written anywhere, and nothing is computed while recording: the
-list is read afterwards, in balls or in errors (`readings.py`).
+`rules.py`) and the operands that it came from. `Tape.gradients` then appends the reverse sweep, by the rule
+of each primitive, as more of the same list (reverse-mode differentiation; Griewank and Walther 2008, chapter
+3). No derivative of the whole is written anywhere, and nothing is computed while recording: the list is read
+afterwards, in balls or in errors (`readings.py`).
 
 A *mark* names a value that an implementation exposes: A_l, δ_l, a gradient. Where a reading is *cut* at its
-marks, each piece between them is fed with the implementation's own values.
+marks, each piece between them is computed from the implementation's own values.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ Alter = Callable[[Value, Value], Value]
 
 @dataclass(eq=False)
 class Tape(Nodes):
-    """The list, and where its marks stand."""
+    """The list of nodes, with the places of its marks."""
 
     marks: dict[Key, int] = field(default_factory=dict)
     cotangents: dict[int, Key] = field(
         default_factory=dict
-    )  # at a mark: what to call its cotangent
+    )  # by the place of a mark: the name of its cotangent
     contributions: list[tuple[int, int]] = field(
         default_factory=list
-    )  # of the last sweep: which it added up
+    )  # the (primitive, operand) pairs that the last sweep added up
 
     def leaf(self, numbers: NDArray[Any] | float) -> Value:
-        """Floats, which are exact."""
+        """A leaf of floats, which are exact."""
         return self.record(LEAF, numbers=numbers)
 
     def mark(self, x: Value, key: Key, cotangent: Key | None = None) -> Value:
-        """x, under a name; `cotangent` is the name of ∂L/∂x, to be marked by the reverse sweep."""
+        """x, under the name `key`; `cotangent` is the name of ∂L/∂x, which the reverse sweep then marks."""
         marked = op.mark(x)
         self.marks[key] = marked.index
         if cotangent is not None:
@@ -58,10 +58,12 @@ class Tape(Nodes):
         alter: Mapping[tuple[int, int], Alter] | None = None,
         stopped: str = "",
     ) -> dict[Key, Value]:
-        """Record the reverse sweep from each y, whose cotangent is its seed; the gradients, marked by name.
+        """Record the reverse sweep from each y, whose cotangent is its seed; return the gradients, marked by
+        name.
 
-        `alter` makes a mistake on purpose: of the cotangent g of primitive i, and of c, which it hands to its
-        operand k, whatever else it hands on. Nothing goes through primitives of the name `stopped`.
+        `alter` makes mistakes on purpose: `alter[i, k](g, c)` replaces c, the cotangent that primitive i
+        passes to its operand k, where g is the cotangent of primitive i. Nothing is passed through primitives
+        of the name `stopped`.
         """
         names = {x.index: key for x, key in wrt}
         top = max(y.index for y, _ in seeds)
@@ -69,7 +71,7 @@ class Tape(Nodes):
         for i in range(top + 1):
             through = self.nodes[i].rule.name != stopped
             needed[i] = i in names or (through and any(needed[j] for j in self.nodes[i].operands))
-        G: dict[int, list[Value]] = {}  # what was handed to each
+        G: dict[int, list[Value]] = {}  # the cotangents that were passed to each place
         found: dict[Key, Value] = {}
         self.contributions.clear()
         for y, seed in seeds:
@@ -78,7 +80,7 @@ class Tape(Nodes):
             if i not in G or not needed[i]:
                 continue
             node = self.nodes[i]
-            self.dtype, self.line = node.dtype, node.line  # a cotangent is rounded as its value
+            self.dtype, self.line = node.dtype, node.line  # a cotangent has the dtype of its value
             g = _added(G.pop(i))
             if (key := names.get(i, self.cotangents.get(i))) is not None:
                 g = found[key] = self.mark(g, key)
@@ -98,7 +100,7 @@ class Tape(Nodes):
 
 
 def _added(of: list[Value]) -> Value:
-    """Three and more may be added in any order."""
+    """The sum of cotangents; three or more may be added in any order."""
     first, *others = of
     if not others:
         return first

@@ -1,17 +1,17 @@
-"""Numbers that know their derivatives, with a proof: one function of x, at one x, to second order.
+"""Numbers that carry their derivatives, with a proof: one function of x, at one x, to second order.
 
-A `Taylor` is f(a + t) = c0 + c1 t + c2 t² + …, each coefficient a ball. Arithmetic and the functions of
-NumPy and scipy.special on it give the value and the derivatives of whatever was computed, without
-anybody having written a derivative down. Beside them goes a running error analysis (Wilkinson 1963): what
-the same operations, each rounded once, may be off by.
+A `Taylor` is f(a + t) = c0 + c1 t + c2 t² + …, each coefficient a ball. Arithmetic and the functions of NumPy
+and scipy.special on it give the value and the derivatives of whatever was computed; no derivative has to be
+written down. A running error analysis (Wilkinson 1963) accompanies them: it bounds how far the same
+operations, each rounded once, may be off.
 
-A comparison is the one thing that has no Taylor expansion. Each goes through `decide`, which answers only
-what is proved, and keeps what it answered: an undecided one raises `UndecidedError`, and what was decided at
-one point can be replayed at another, which is how a function is continued across its own branch.
+Comparisons are the only operations without a Taylor expansion. Each goes through `decide`, which gives only
+answers that are proved, and records them. An undecided comparison raises `UndecidedError`. The decisions at
+one point can be replayed at another, which continues a function across its own branch.
 
 On an interval the coefficients enclose all their values there. A comparison that they leave open is decided
-by what was compared at the two ends: what rises throughout lies between them, what does not change is what
-it is at either, and Taylor's theorem encloses the rest (Moore 1966).
+by what was compared at the two ends: a number that rises throughout lies between its values at the ends, a
+constant one equals its value at either end, and Taylor's theorem encloses the rest (Moore 1966).
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ __all__ = [
     "variable",
 ]
 
-Function: TypeAlias = Callable[..., Any]  # of Taylors, a Taylor
+Function: TypeAlias = Callable[..., Any]  # of Taylors; returns a Taylor
 
-LIBRARY = 4.0  # u: what exp and its like may be off by; no library promises less on every processor
-CONSTANT = 2.0  # u: how far a constant may be from the number that is meant
-U = 2.0**-53
-SHORT = 2**12  # a constant of this many steps to the unit is meant as it stands: 0.5, 3.0, 0.125
+LIBRARY = 4.0  # in u: the error of exp and its like; no library promises less on every processor
+CONSTANT = 2.0  # in u: how far a constant may be from the number that is meant
+U = 2.0**-53  # unit roundoff of float64
+SHORT = 2**12  # a constant whose mantissa is a multiple of 1/SHORT is exact: 0.5, 3.0, 0.125
 
 COARSE = 2.0**-24  # the largest u that the bounds are made for
 
 ZERO, ONE = arb(0), arb(1)
-EITHER = 3  # decided: that the answer makes no difference
-ALIKE, NOTHING = arb(2) ** -128, arb(2) ** -1100  # of a number; and half of what a float can hold
+EITHER = 3  # a decision: the answer makes no difference
+# relative to a number; and less than a float can hold
+ALIKE, NOTHING = arb(2) ** -128, arb(2) ** -1100
 
 
 class UndecidedError(Exception):
@@ -60,19 +61,21 @@ class UndecidedError(Exception):
 
 
 Ends: TypeAlias = "tuple[tuple[Mapping[int, Taylor], Ball], ...]"
-"""Of an interval: what was compared at its lower and its upper end, and the way from each to all of it."""
+"""For an interval: what was compared at its lower and at its upper end, and the distance from each end to all
+of the interval."""
 
 
 @dataclass
 class Branching:
-    """How comparisons are answered, and what was answered."""
+    """How comparisons are answered, and the answers so far."""
 
     replay: tuple[int, ...] | None = None
     ends: Ends = ()
     decisions: list[int] = field(default_factory=list)
-    ties: int = 0  # how many compared equal numbers
+    ties: int = 0  # how many comparisons were of equal numbers
     margin: float = math.inf  # the smallest |difference| over its own rounding error, in u
-    compared: dict[int, Taylor] = field(default_factory=dict)  # with 0, by its place in `decisions`
+    # what was compared with 0, by its index in `decisions`
+    compared: dict[int, Taylor] = field(default_factory=dict)
 
 
 _now: list[Branching] = [Branching()]
@@ -80,7 +83,7 @@ _now: list[Branching] = [Branching()]
 
 @contextmanager
 def branching(replay: tuple[int, ...] | None = None, ends: Ends = ()) -> Iterator[Branching]:
-    """Comparisons within are kept, and answered as in `replay` where that is given."""
+    """Comparisons within are recorded, and answered as in `replay` if that is given."""
     _now.append(Branching(replay, ends))
     try:
         yield _now[-1]
@@ -110,7 +113,7 @@ def decide(d: Taylor) -> int:
 
 
 def _sign_of(enclosures: Sequence[Ball]) -> int | None:
-    """The sign of a number that lies in each of them, where one of them shows it."""
+    """The sign of a number that lies in each enclosure, if one of them shows it."""
     for v in enclosures:
         if v > 0 or v < 0 or v.is_zero():
             return 1 if v > 0 else -1 if v < 0 else 0
@@ -118,7 +121,7 @@ def _sign_of(enclosures: Sequence[Ball]) -> int | None:
 
 
 def _by_the_ends(d: Taylor, b: Branching) -> int | None:
-    """The sign that d has all over the interval, where its ends and its derivatives show it."""
+    """The sign of d all over the interval, if its ends and its derivatives show it."""
     place = len(b.decisions)
     ends = [(compared[place], way) for compared, way in b.ends if place in compared]
     if len(ends) < 2 or any(at.c0.is_nan() for at, _ in ends):
@@ -134,7 +137,8 @@ def _by_the_ends(d: Taylor, b: Branching) -> int | None:
 
 
 def _choice(x: Taylor, y: Taylor, d: Taylor) -> int:
-    """The sign of d, by which one of x and y is taken; EITHER where it cannot be told, nor one from the other."""
+    """The sign of d, which decides whether x or y is taken; EITHER if it is undecided and x and y are
+    alike."""
     try:
         return decide(d)
     except UndecidedError:
@@ -145,20 +149,20 @@ def _choice(x: Taylor, y: Taylor, d: Taylor) -> int:
 
 
 def _alike(x: Ball, y: Ball) -> bool:
-    """Whether they differ by less than any float shows."""
+    """Whether two balls differ by less than any float shows."""
     apart = (x - y).abs_upper()
     return bool(apart <= ALIKE * x.abs_lower() or apart <= NOTHING)
 
 
 def _both(x: Taylor, y: Taylor) -> Taylor:
-    """What holds of either."""
+    """A Taylor that holds both x and y."""
     c2 = x.c2.union(y.c2) if x.exact and y.exact else arb("nan")  # σ' may jump on the way
     e, k, s, k1 = (max(getattr(x, name), getattr(y, name)) for name in ("e", "k", "s", "k1"))
     return Taylor(x.c0.union(y.c0), x.c1.union(y.c1), c2, e, k, s, x.exact and y.exact, k1=k1)
 
 
 def apart(x: Any, y: Any) -> Taylor:
-    """x − y for a comparison, which rounds nothing itself and takes a constant as it stands."""
+    """x − y for a comparison: without a rounding of its own, and with constants taken as exact."""
     x, y = taylor(x), taylor(y)
     e = sum(t.e for t in (x, y) if not (t.c1.is_zero() and t.c2.is_zero()))
     c1, c2 = x.c1 - y.c1, x.c2 - y.c2
@@ -172,7 +176,7 @@ def _size(x: Ball) -> float:
 
 
 def _product(x: Ball, y: Ball) -> Ball:
-    """x·y by their ends where neither holds 0: a product of wide balls, midpoint by midpoint, may hold 0
+    """x·y by their ends where neither holds 0. A product of wide balls, midpoint by midpoint, may hold 0
     where the product of the intervals does not, and a comparison would be undecided without need."""
     if x.contains(0) or y.contains(0):
         return x * y
@@ -182,15 +186,15 @@ def _product(x: Ball, y: Ball) -> Ball:
 
 
 def _product_k1(x: Taylor, a: Ball, y: Taylor, b: Ball) -> float:
-    """What constants do to (xy)' = x'y + xy'."""
+    """What the errors of constants do to (xy)' = x'y + xy'."""
     return _times(b, x.k1) + _times(x.c1, y.k) + _times(y.c1, x.k) + _times(a, y.k1)
 
 
 class Taylor:
-    """c0 + c1 t + c2 t², and three bounds on what rounding may do to its value: `e` in units of u, that of
-    the arithmetic; `k`, through constants alone, in units of float64's, in which they are read; `s`, through
-    underflow, in units of the smallest normal number. `k1` is to c1 what k is to c0; what does not say it has
-    as much as k. `void`: it is no number anywhere on the interval that it is of, as the root of one below 0."""
+    """c0 + c1 t + c2 t², and three bounds on what rounding may do to its value: `e` in units of the
+    arithmetic's u; `k`, through constants alone, in units of the u of float64, in which they are read; `s`,
+    through underflow, in units of the smallest normal number. `k1` is to c1 what k is to c0; it is k unless
+    given. `void`: it is not a number anywhere on its interval, like the root of a negative number."""
 
     __slots__ = ("c0", "c1", "c2", "e", "exact", "k", "k1", "rises", "s", "void")
 
@@ -204,7 +208,8 @@ class Taylor:
         s: float = 0.0,
         exact: bool = True,  # it comes from a point, not from an interval
         rises: int
-        | None = None,  # where c1 does not show it: a wide ball of positive numbers holds 0
+        # the direction, where c1 does not show it: a wide ball of positive numbers holds 0
+        | None = None,
         k1: float | None = None,
         void: bool = False,
     ) -> None:
@@ -214,12 +219,13 @@ class Taylor:
 
     @property
     def nan(self) -> bool:
-        """Whether it surely is no number: at a point, or all over its interval."""
+        """Whether it certainly is not a number: at a point, or all over its interval."""
         return bool(self.c0.is_nan()) and (self.exact or self.void)
 
     @property
     def direction(self) -> int | None:
-        """1 where it rises with x all over the interval, −1 where it falls, 0 where it is constant."""
+        """1 where it rises with x all over the interval, −1 where it falls, 0 where it is constant, None if
+        unknown."""
         if self.c1.is_zero():
             return 0
         if self.rises is not None:
@@ -229,11 +235,12 @@ class Taylor:
     def lifted(
         self, f: Ball, f1: Ball, f2: Ball, ulps: float = LIBRARY, increasing: bool = False
     ) -> Taylor:
-        """A function of self, from f, f' and f'' at c0: the chain rule, once."""
+        """A function of self, from f, f' and f'' at c0, by the chain rule."""
         e = _times(f1, self.e)
-        if _times(f2, self.e * self.e) * COARSE > e:  # the bound is of first order
+        if _times(f2, self.e * self.e) * COARSE > e:  # the bound, of first order, does not hold
             e = math.inf if e else 0.0
-        constant = self.c1.is_zero() and self.c2.is_zero()  # and so is what is made of it: √0 too
+        # a function of a constant is constant: √0 too
+        constant = self.c1.is_zero() and self.c2.is_zero()
         return Taylor(
             f,
             ZERO if constant else f1 * self.c1,
@@ -357,28 +364,28 @@ class Taylor:
         return decide(self) != 0
 
     def __getattr__(self, name: str) -> Any:
-        """np.exp on a lone element, or on an array of dtype object, asks it for its method `exp`."""
+        """np.exp of a lone element, or of an array of dtype object, calls its method `exp`."""
         if name in FUNCTIONS:
             return lambda *others: FUNCTIONS[name](self, *map(taylor, others))
         raise AttributeError(name)
 
 
 def _turned(direction: int | None, by: int | None) -> int | None:
-    """Of a product with what has that sign."""
+    """The direction of a product with a factor of the sign `by`."""
     if direction == 0:
         return 0
     return None if direction is None or by is None else direction * by
 
 
 def _together(one: int | None, other: int | None) -> int | None:
-    """Of a sum."""
+    """The direction of a sum."""
     if one is None or other is None:
         return None
     return one or other if one * other >= 0 else None
 
 
 def _times(x: Ball, y: float) -> float:
-    """|x|·y, where infinitely steep times no error is no error, and a float would not hold |x|."""
+    """|x|·y; 0 where y is 0, even if |x| is infinite. Computed in balls where a float would not hold |x|."""
     if y == 0:
         return 0.0
     size = _size(x)
@@ -388,9 +395,9 @@ def _times(x: Ball, y: float) -> float:
 
 
 def taylor(x: Any, u: float = U) -> Taylor:
-    """A constant as a Taylor: a float means itself, and may be off by its rounding unless it is short.
+    """A constant as a Taylor: a float stands for itself, and may be off by its rounding unless it is short.
 
-    `u` is that of the dtype it was rounded to: the nearest float32 stands for what it was rounded from.
+    `u` is that of the dtype it was rounded to: the nearest float32 stands for the number that was rounded.
     """
     if isinstance(x, Taylor):
         return x
@@ -446,7 +453,7 @@ def _smaller(x: Taylor, y: Taylor) -> Taylor:
 
 
 def _whole(y: Taylor) -> int | None:
-    """The whole number that a constant is."""
+    """A constant as an int, if it is a whole number of at most 64 in size; else None."""
     if not (y.c1.is_zero() and y.c2.is_zero() and y.c0.is_exact() and y.c0.is_integer()):
         return None
     n = int(float(y.c0))
@@ -464,7 +471,7 @@ def power(x: Taylor, y: Taylor) -> Taylor:
         return x.lifted(v, n * v1, n * (n - 1) * v2, max(1, n - 1))
     if y.c1.is_zero() and y.c2.is_zero():
         b = y.c0
-        decide(x)  # whether there is a power: a root may have a kink, or an end, where x is 0
+        decide(x)  # decides whether there is a power: a root may have a kink, or an end, at x = 0
         if x.c0.is_zero() and b > 0:
             ends = [ZERO if b > i else arb("nan") for i in (1, 2)]
             return x.lifted(ZERO, ends[0], ends[1])
@@ -484,20 +491,20 @@ def _more(x: Taylor, e: float, k: float, k1: float) -> Taylor:
 
 
 def _ended(x: Taylor, beyond: bool) -> Taylor:
-    """x, void where it lies beyond the domain of the function that it is handed to."""
+    """x, void if it lies outside the domain of the function that takes it."""
     if not beyond:
         return x
     return Taylor(x.c0, x.c1, x.c2, x.e, x.k, x.s, x.exact, x.rises, x.k1, True)
 
 
 def _rooted(x: Taylor) -> Taylor:
-    """√x, which may have a kink where x is 0, and ends there: x is compared with 0, as by code that branches."""
+    """√x, which may have a kink at 0, and ends there: x is compared with 0, as by code that branches."""
     decide(x)
     return _ended(x, x.c0 < 0).lifted(*_sqrt(x.c0), 1, True)
 
 
 def _within(of: Any, beyond: Callable[[Ball], Any]) -> Any:
-    """A function with a domain."""
+    """A function with a domain: void where `beyond` is true."""
     return lambda x: of(_ended(x, bool(beyond(x.c0))))
 
 
@@ -508,12 +515,13 @@ def _function(
 
 
 def _rising(ulps: float, of: Callable[[Ball], tuple[Ball, Ball, Ball]]) -> Any:
-    """Of an increasing function."""
+    """An increasing function."""
     return _function(ulps, of, increasing=True)
 
 
 def _composed(of: Callable[[Taylor], Taylor], ulps: float = 8.0) -> Any:
-    """A library's function, from an expression for it: its derivatives from that, its rounding its own."""
+    """A library's function, from an expression for it: the derivatives are the expression's, the rounding is
+    its own."""
 
     def function(x: Taylor) -> Taylor:
         t = of(Taylor(x.c0, ONE, exact=x.exact))
@@ -628,7 +636,7 @@ def _expit(a: Ball) -> tuple[Ball, Ball, Ball]:
 
 
 def _logistic(a: Ball) -> Ball:
-    """1/(1 + e^{−a}), which rises, without overflow."""
+    """1/(1 + e^{−a}), which is increasing, without overflow."""
     if not a.is_exact():
         return _logistic(a.lower()).union(_logistic(a.upper()))
     e = (-abs(a)).exp()
@@ -636,13 +644,14 @@ def _logistic(a: Ball) -> Ball:
 
 
 def _gammaln(x: Taylor) -> Taylor:
-    """log|Γ(x)|: near its zeros at 1 and 2 libraries err in proportion to 1, not to it (SciPy: 2,800u)."""
+    """log|Γ(x)|: near its zeros at 1 and 2 the error of libraries is in proportion to 1, not to the value
+    (SciPy: 2,800u)."""
     a = x.c0
     return _more(x.lifted(a.lgamma(), a.digamma(), arb(2).zeta(a), 8), 4, 0, 0)
 
 
 def _erfcx(x: Taylor) -> Taylor:
-    """e^{x²} erfc(x); for x < 0 a library forms 2e^{x²}, x² rounded."""
+    """e^{x²} erfc(x); for x < 0 a library computes 2e^{x²}, with x² rounded."""
     square = _size(x.c0) * _size(x.c0) if x.c0 < 0 else 0.0
     of = _composed(lambda t: _function(0, _exp)(t * t) * erfc(t), 8 + 2 * square)
     found: Taylor = of(x)
@@ -662,7 +671,7 @@ def _ndtr(x: Taylor) -> Taylor:
 
 
 def _sinc(x: Taylor) -> Taylor:
-    """sin(πx)/(πx), and 1 at 0: where that may be, from the bounds of its derivatives."""
+    """sin(πx)/(πx), and 1 at 0; on an interval that holds 0, by the bounds of its derivatives."""
     pi = arb.pi()
     if not x.c0.contains(0):
         u = x * _meant(pi)
@@ -676,7 +685,7 @@ def _sinc(x: Taylor) -> Taylor:
 
 
 def _xlogy(x: Taylor, y: Taylor, log: str = "log") -> Taylor:
-    """x log y, and 0 where x is: no branch, for it is continuous there."""
+    """x log y, and 0 where x is 0. No branch: it is continuous there."""
     return Taylor(ZERO, exact=x.exact) if x.c0.is_zero() else x * FUNCTIONS[log](y)
 
 
@@ -706,7 +715,7 @@ def _softplus(a: Ball) -> tuple[Ball, Ball, Ball]:
 def _arctan2(y: Taylor, x: Taylor) -> Taylor:
     """The angle of (x, y): its derivatives are those of arctan(y/x), or of arctan(−x/y) where x may be 0."""
     if decide(x) < 0:
-        decide(y)  # it jumps there by 2π
+        decide(y)  # for x < 0 the angle jumps by 2π at y = 0
     turn = _function(LIBRARY, _arctan)
     t = turn(-x / y) if x.c0.contains(0) else turn(y / x)
     return Taylor(arb.atan2(y.c0, x.c0), t.c1, t.c2, t.e + 2 * LIBRARY, t.k, t.s, t.exact, k1=t.k1)
@@ -722,7 +731,8 @@ def _copysign(x: Taylor, y: Taylor) -> Taylor:
 
 
 def _steps(to: Callable[[Ball], Ball], at: float = 0.0) -> Function:
-    """floor and its like: constant between steps (whole numbers and `at`), undecided where one may lie within."""
+    """floor and its like: constant between steps (whole numbers and `at`), undecided if a step may lie
+    within."""
 
     def function(x: Taylor) -> Taylor:
         b = _now[-1]
@@ -747,14 +757,14 @@ def _steps(to: Callable[[Ball], Ball], at: float = 0.0) -> Function:
 
 
 def _half_even(b: Ball) -> Ball:
-    """The nearest whole number; of two as near, the even one."""
+    """The nearest whole number; of two equally near, the even one."""
     up = (b + arb(0.5)).floor()
     tie = (b - arb(0.5)).is_exact() and (b - arb(0.5)).is_integer()
     return 2 * (up / 2).floor() if tie else up
 
 
 def _nan_to_num(x: Taylor) -> Taylor:
-    """0 for what is no number."""
+    """x, or 0 where it is not a number."""
     if x.c0.is_finite():
         return x
     if _is_nan(x):
@@ -763,7 +773,8 @@ def _nan_to_num(x: Taylor) -> Taylor:
 
 
 def _is_nan(x: Taylor) -> bool:
-    """Whether it is no number, as a comparison would answer; it is undecided where a part of an interval is."""
+    """Whether x is not a number, recorded like a comparison; undecided where only part of an interval is
+    not."""
     b = _now[-1]
     if b.replay is not None:
         if len(b.decisions) >= len(b.replay):
@@ -778,7 +789,7 @@ def _is_nan(x: Taylor) -> bool:
 
 
 def _unknown() -> bool:
-    """What is no real number is ∞ or NaN: which of them is not known."""
+    """Raises UndecidedError: what is not a real number is ∞ or NaN, and it is not known which."""
     raise UndecidedError
 
 
@@ -791,7 +802,7 @@ def _ln(base: int) -> Ball:
 
 
 def erfc(x: Taylor) -> Taylor:
-    """1 − erf(x); for x > 0 libraries form e^{−x²}, x² rounded (SciPy: 474u at x = 26.5)."""
+    """1 − erf(x); for x > 0 libraries compute e^{−x²}, with x² rounded (SciPy: 474u at x = 26.5)."""
     square = min(_size(x.c0), 40.0) ** 2 if x.c0 > 0 else 0.0
     return x.lifted(*_erf(x.c0, complement=True), LIBRARY + square)
 
@@ -807,7 +818,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "divide": lambda x, y: x / y, "negative": lambda x: -x, "positive": _identity,
     "power": power, "float_power": power, "square": lambda x: x * x, "reciprocal": reciprocal,
     "conjugate": _identity,
-    # what branches
+    # functions that branch
     "absolute": absolute, "fabs": absolute, "sign": _sign, "heaviside": _heaviside,
     "maximum": _larger, "minimum": _smaller, "fmax": _larger, "fmin": _smaller, "copysign": _copysign,
     "floor": _steps(lambda b: b.floor()), "ceil": _steps(lambda b: b.ceil()),
@@ -842,7 +853,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "softplus": _rising(LIBRARY, _softplus), "sindg": _composed(lambda x: _function(0, _sin)(x / _degrees())),
     "exprel": _composed(lambda x: _function(0, _expm1)(x) / x),
 }
-"""By the name of NumPy's or scipy.special's ufunc: what it does to Taylor balls."""
+"""What NumPy's and scipy.special's ufuncs do to Taylor balls, by the ufunc's name."""
 
 PREDICATES: Mapping[str, Callable[..., bool]] = {
     "greater": lambda x, y: decide(apart(x, y)) == 1, "less": lambda x, y: decide(apart(x, y)) == -1,
@@ -851,12 +862,12 @@ PREDICATES: Mapping[str, Callable[..., bool]] = {
     "signbit": lambda x: decide(x) == -1, "logical_not": lambda x: decide(x) == 0,
     "isnan": _is_nan, "isinf": lambda x: _is_nan(x) and _unknown(), "isfinite": lambda x: not _is_nan(x),
 }
-"""What answers yes or no."""
+"""The ufuncs that return True or False."""
 # fmt: on
 
 
 def expand(pieces: Any, breaks: Any, x: Taylor) -> Taylor:
-    """A definition by pieces (definitions.py) at a Taylor: the piece is chosen by comparisons, as code would."""
+    """A definition by pieces (definitions.py) at a Taylor: comparisons choose the piece, as in code."""
     i = sum(1 for b in breaks if decide(apart(x, float(b))) > 0)
     try:
         s = pieces[i](arb_series([x.c0, ONE], 3))
