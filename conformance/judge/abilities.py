@@ -1,4 +1,4 @@
-"""What somebody's implementation says that it can do, so that it is given that, and networks made for it."""
+"""What a user's implementation says that it can do. It is given only that, and networks are made for it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ __all__ = ["Abilities", "abilities", "made"]
 Theirs: TypeAlias = Any
 
 ENOUGH = 96
-"""How many networks are made for an implementation that says what it can do, at least."""
+"""At least so many networks are made for an implementation that says what it can do."""
 FEWEST = 4
-"""Of each pair of σ and loss."""
+"""At least so many networks of each kind: widths, σ and loss."""
 VARIANTS = 8
-"""How often its kinds are drawn at most, for one that can do few of them."""
+"""At most so many variants of each kind, for an implementation that can do few kinds."""
 MOST = 48
-"""The most pairs of σ and loss that are all tried."""
+"""The largest number of pairs of σ and loss that are all tried."""
 WIDTHS = ((4, 3, 2), (3, 5, 4, 3), (2, 4, 4, 2), (3, 4, 2, 4, 5, 3))
-"""Of networks that are made for an implementation without widths of its own, in turn."""
+"""The widths, in turn, of networks for an implementation without widths of its own."""
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What it can do: names of σ, losses with the σ that may stand before each (None: any of its own), its
-    widths d_0 … d_L or its depths L where they are fixed, whether hidden layers may have different σ, and
-    its convention."""
+    """What an implementation can do: names of σ; losses, each with the σ_L that may come before it (None: any
+    of its own); its widths d_0 … d_L or its depths L, where they are fixed; whether hidden layers may have
+    different σ; and its convention."""
 
     activations: tuple[str, ...]
     losses: Mapping[str, tuple[str, ...] | None]
@@ -49,11 +49,11 @@ class Abilities:
     convention: Convention | None = None
 
     def outputs(self, loss: str) -> tuple[str, ...]:
-        """The σ_L that may stand before a loss."""
+        """The σ_L that may come before a loss."""
         return self.losses[loss] or self.activations
 
     def lacks(self, case: Case) -> str:
-        """What of a case's network it does not have; "" where it has all."""
+        """What a case's network needs and the implementation does not have; "" if it has everything."""
         *hidden, last = case.sigma().values()
         if unlike := [s for s in hidden if s not in self.activations]:
             return f"it has no {unlike[0]}"
@@ -77,7 +77,7 @@ class Abilities:
         return ""
 
     def unjudged(self, judged: Iterable[Case]) -> list[str]:
-        """The σ and losses that it says it can do, and that none of these cases has."""
+        """The σ and losses that the implementation says it can do, and that none of these cases has."""
         seen = {name for c in judged for name in (*c.sigma().values(), c.loss)}
         outputs = (s for loss in self.losses for s in self.losses[loss] or ())
         return [
@@ -86,8 +86,8 @@ class Abilities:
 
 
 def abilities(name: str, impl: Implementation) -> Abilities | None:
-    """What somebody's object says that it can do: its `activations`, `losses`, `widths` and `depths`; None
-    where it says nothing. Raises NotRunError for names that there are not."""
+    """What a user's object says that it can do, in its `activations`, `losses`, `widths` and `depths`; None
+    if it says nothing. Raises NotRunError for names that do not exist."""
     theirs: Theirs = getattr(impl, "theirs", None)
     convention: Convention | None = getattr(impl, "convention", None)
     for of in (convention.scale, convention.labels) if convention is not None else ():
@@ -126,7 +126,7 @@ def _names(name: str, kind: str, given: Theirs, known: Sequence[str]) -> tuple[s
 
 
 def _widths(name: str, given: Theirs) -> tuple[tuple[int, ...], ...]:
-    """One (d_0, …, d_L), or several."""
+    """The widths, given as one (d_0, …, d_L) or several."""
     if given is None:
         return ()
     try:
@@ -142,7 +142,7 @@ def _widths(name: str, given: Theirs) -> tuple[tuple[int, ...], ...]:
 
 
 def _depths(name: str, given: Theirs) -> tuple[int, ...]:
-    """L, or several."""
+    """The depths, given as one L or several."""
     found = () if given is None else (given,) if isinstance(given, int) else tuple(given)
     if not all(isinstance(L, int) and L > 0 for L in found):
         raise NotRunError(f"{name} has the depths {given!r:.80}; expected numbers of layers.")
@@ -150,10 +150,11 @@ def _depths(name: str, given: Theirs) -> tuple[int, ...]:
 
 
 def made(a: Abilities) -> list[Case]:
-    """Networks for its hidden σ and its losses, each with the σ before it: of every kind, in equal shares."""
+    """Networks for its hidden σ and its losses, each loss with the σ before it: equally many of every
+    kind."""
     heads = [(loss, last) for loss in a.losses for last in a.outputs(loss)]
     pairs = list(product(a.activations, heads))
-    if len(pairs) > MOST:  # then each σ and each loss in some pair
+    if len(pairs) > MOST:  # then each σ and each loss only in some pair
         pairs = (
             list(zip(cycle(a.activations), heads))
             if len(heads) > len(a.activations)
@@ -187,7 +188,7 @@ def _line(widths: Sequence[int], hidden: str, last: str, loss: str) -> Network:
 
 
 def _cases(line: Network, a: Abilities) -> Iterator[Case]:
-    """Its networks that can be judged, so that the first few are of every kind."""
+    """Networks of a line that can be judged, in an order in which the first few are of every kind."""
     for p in _shuffled(line):
         if a.convention is not None and a.convention.one_example:
             p = p.row(len(p.X) // 2)
@@ -196,13 +197,13 @@ def _cases(line: Network, a: Abilities) -> Iterator[Case]:
         try:
             case = Case.of(checked(p), close=len(p.X) <= 7)
         except ProblemError:
-            return  # the loss does not take what this σ gives
+            return  # the loss does not accept the outputs of this σ
         if not a.lacks(case):
             yield case
 
 
 def _shuffled(line: Network) -> Iterator[Problem]:
-    """Its networks out of order, and then others with other numbers."""
+    """The networks of a line, out of order; then variants of them with other numbers."""
     for variant in range(VARIANTS):
         every = list(
             problems(replace(line, text=f"{line.text} ({variant})" if variant else line.text))

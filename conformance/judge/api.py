@@ -21,11 +21,11 @@ def run(
 ) -> Results:
     """Judge implementations on the cases of a profile: the results, as `conformance run` writes them.
 
-    Each is an object with `name` and `run(problem) -> Trace`, which runs in this process, or a string as
-    --implementation takes it ("student.py", "cmd:./backprop"), which runs in processes of its own, `jobs`
-    of them. `select` is as in --select: "activation=tanh,depth=3". `results["summary"]` has the answer.
+    Each implementation is an object with `name` and `run(problem) -> Trace`, which runs in this process, or a
+    string as --implementation takes it ("student.py", "cmd:./backprop"), which runs in `jobs` processes of
+    its own. `select` is as in --select: "activation=tanh,depth=3". `results["summary"]` has the verdict.
 
-    Raises RunError and CaseError, both ValueErrors, for what there is not.
+    Raises RunError for implementations, and CaseError for cases, that do not exist; both are ValueErrors.
     """
     if not implementations:
         raise RunError("nothing to run; expected an implementation, or its name.")
@@ -33,7 +33,7 @@ def run(
 
 
 def shown(results: Results) -> Results:
-    """The same results, which a notebook shows as a table."""
+    """The same results, in a dict that a notebook shows as a table."""
     return cast("Results", _Shown(results))
 
 
@@ -41,7 +41,7 @@ class _Shown(dict[str, object]):
     """Results that a notebook shows as a table: a row an implementation, a column a verdict."""
 
     def _repr_html_(self) -> str:
-        """The verdicts, and the answer; every name escaped."""
+        """The verdicts as an HTML table, with the summary as its caption; every name is escaped."""
         summary = cast("Results", self)["summary"]
         columns = [v for v in VERDICTS if any(n[v] for n in summary["verdicts"].values())]
         head = "".join(f"<th>{escape(v)}</th>" for v in ("implementation", *columns))

@@ -1,4 +1,4 @@
-"""Values held against their exact values: error over tolerance, element by element, and a verdict on each
+"""Compares values with their exact values: error over tolerance, element by element, and a verdict on each
 matrix."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LARGEST = {name: float(np.finfo(name).max) for name in ("float64", "float32")}
 
 
 class Comparison(NamedTuple):
-    """One quantity of one layer in one gate: all its elements, with what they should be and may be off."""
+    """One quantity of one layer at one gate: its elements, with their exact values and their tolerances."""
 
     quantity: str
     layer: int
@@ -59,7 +59,7 @@ class Judged(NamedTuple):
 
 
 def _ratio(error: Reals, tolerance: Reals) -> Reals:
-    """error/tolerance, where 0/0 is 0: no error, and none allowed."""
+    """error/tolerance; 0/0 is 0: no error where none is allowed."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         r = error / tolerance
     return np.where(error == 0, 0.0, np.where(np.isnan(r), np.inf, r))
@@ -72,10 +72,10 @@ def _joined(matrices: Iterable[Floats]) -> Reals:
 def judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
     """Each comparison's worst element and verdict. The arithmetic is done for all at once, which is fast.
 
-    The exact value lies in hi + lo ± rad. An element conforms if it is within the tolerance wherever in there
-    the exact value is, deviates if it is beyond it wherever that is, and is undecided otherwise. At a kink
-    (`hull`) the interval is what lies between the two one-sided derivatives, all of which is accepted: only
-    what lies beyond its ends counts.
+    The exact value lies in hi + lo ± rad. An element conforms if it is within the tolerance of every number
+    in there, deviates if it is within the tolerance of none, and is undecided otherwise. At a kink (`hull`)
+    the interval lies between the two one-sided derivatives, and every number in it is accepted: only the
+    distance beyond its ends counts.
     """
     if not comparisons:
         return []
@@ -88,7 +88,8 @@ def judge_all(comparisons: Sequence[Comparison]) -> list[Judged]:
     hull = np.repeat([c.hull for c in comparisons], sizes)
     at_most = _ratio(np.where(hull, error, error + rad), tolerance)
     at_least = _ratio(np.maximum(error - rad, 0.0), tolerance)
-    unbounded = (error > 0) & ~(np.isfinite(rad) & np.isfinite(tolerance))  # nothing can be said
+    # without a bound nothing can be decided
+    unbounded = (error > 0) & ~(np.isfinite(rad) & np.isfinite(tolerance))
     at_most = np.where(unbounded, np.inf, at_most)
     at_least = np.where(unbounded, 0.0, at_least)
     starts = np.cumsum([0, *sizes[:-1]])

@@ -1,4 +1,5 @@
-"""Whether what an implementation returned is a trace of the problem at all, before any number is judged."""
+"""Checks that what an implementation returned is a trace of the problem at all, before any number is
+judged."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A trace, held against the truth in every gate: records, and one verdict.
+"""Compares a trace with the truth at every gate: records, and one verdict.
 
 `step`  every equation alone, on the operands the implementation itself returned: names the wrong step
-        and does not blame the steps after it.
+  and does not blame the steps after it.
 `end-to-end`  every quantity against the exact one: how far the whole is from the truth.
 `exact`  where every sum fits the significand: no error at all.
 `row`  one example alone, end to end: a batch is its rows.
@@ -41,8 +41,8 @@ __all__ = [
 
 
 def rounds_every_value(name: str) -> bool:
-    """Whether it is one of our implementations that goes on from the numbers that it returns. Others may
-    keep more digits of them, or round a product and a sum once (as XLA's fused kernels do)."""
+    """Whether `name` is one of our implementations that computes on with the numbers that it returns. Others
+    may keep more digits of them, or round a product and a sum once (as XLA's fused kernels do)."""
     return name in IMPLEMENTATIONS and not IMPLEMENTATIONS[name].jitted
 
 
@@ -50,13 +50,13 @@ def rounds_every_value(name: str) -> bool:
 
 
 def _in_order(comparisons: Iterable[Comparison], L: int) -> list[Comparison]:
-    """Sorted as the algorithm computes them."""
+    """Comparisons, in the order in which the algorithm computes their quantities."""
     layers, comparisons = range(1, L + 1), list(comparisons)
     alone = not {c.quantity for c in comparisons} & {"delta", "dW"}
     keys: list[Key] = [(q, l) for l in layers for q in ("A", "Z")]
     keys.append(("loss", L))
     keys += [(q, l) for l in reversed(layers) for q in ("delta", "dW")]
-    # where new weights are all that is there, what is wrong first is wrong in δ_L
+    # if only new weights were returned, a mistake in δ_L shows first in the last layer's
     keys += [("W_new", l) for l in (reversed(layers) if alone else layers)]
     rank = {key: i for i, key in enumerate(keys)}
     return sorted(comparisons, key=lambda c: rank[c.quantity, c.layer])
@@ -65,7 +65,7 @@ def _in_order(comparisons: Iterable[Comparison], L: int) -> list[Comparison]:
 def _step(
     subject: Subject, t: Trace, name: str, amended: Amended, rounded: bool
 ) -> list[Comparison]:
-    """Each equation on the implementation's own operands, where it returned them."""
+    """Each equation on the implementation's own operands, for the quantities that it returned."""
     steps = subject.network(amended).steps(
         t, subject.arithmetic(amended), partial(subject.accuracy, name), not rounded
     )
@@ -80,7 +80,7 @@ def _step(
 
 
 def _against_truth(gate: str, t: Trace, truth: Truth, spread: Spread | None) -> list[Comparison]:
-    """Every quantity against the exact one. No error at all is allowed where `spread` is None."""
+    """Every quantity compared with the exact one. If `spread` is None, no error at all is allowed."""
     L, comparisons = max(truth.A), []
     for q in QUANTITIES:
         for l, value in t.layers(q).items():
@@ -100,8 +100,8 @@ def _end_to_end(
 
 
 def _same_bits(t: Trace, again: Trace, L: int, deterministic: bool) -> Judged:
-    """The gate `repeat`: how many numbers differ between two runs on the same input, and the first. Of one
-    that says that it is not deterministic any number may."""
+    """The gate `repeat`: how many numbers differ between two runs on the same input, and the first that does.
+    An implementation that says that it is not deterministic may differ in any number."""
     pairs = [(q, l, M, again.layers(q)[l]) for q in QUANTITIES for l, M in t.layers(q).items()]
     if t.loss is not None:
         pairs.append(("loss", L, np.asarray(t.loss), np.asarray(again.loss)))
@@ -129,7 +129,7 @@ def _same_bits(t: Trace, again: Trace, L: int, deterministic: bool) -> Judged:
 def _all_gates(
     subject: Subject, name: str, t: Trace, alone: Trace | None, amended: Amended, rounded: bool
 ) -> list[Judged]:
-    """Every comparison of a trace but `repeat`: gate by gate, the step gate first."""
+    """Every comparison of a trace except `repeat`: gate by gate, the step gate first."""
     comparisons = _step(subject, t, name, amended, rounded)
     comparisons += _end_to_end(subject, name, t, amended)
     if subject.exact:
@@ -137,7 +137,7 @@ def _all_gates(
     judged = judge_all(comparisons)
     if alone is not None and subject.alone is not None:
         rows = judge_all(_end_to_end(subject.alone, name, alone, amended, "row"))
-        worst: dict[str, Judged] = {}  # of each quantity, the layer that is furthest off
+        worst: dict[str, Judged] = {}  # for each quantity, the layer that is furthest off
         for j in rows:
             q = j.record["quantity"]
             if q not in worst or size(j.record["ratio"]) > size(worst[q].record["ratio"]):
@@ -150,14 +150,14 @@ def _all_gates(
 
 
 def compared(subject: Subject, name: str, t: Trace) -> list[Comparison]:
-    """What the gates `step` and `end-to-end` compare of a trace, and what they allow."""
+    """The comparisons of the gates `step` and `end-to-end` for a trace, with their tolerances."""
     unamended = subject.amend(())
     steps = _step(subject, t, name, unamended, rounds_every_value(name))
     return steps + _end_to_end(subject, name, t, unamended)
 
 
 def steps_of(subject: Subject, name: str, t: Trace, rounded: bool | None = None) -> list[Judged]:
-    """The step gate alone, in the order of the algorithm. A step that deviates, and conforms under the known
+    """The step gate alone, in the order of the algorithm. A step that deviates, but not under the known
     differences, is judged under those. `rounded` as for `judge`."""
     each = rounds_every_value(name) if rounded is None else rounded
 
@@ -173,13 +173,13 @@ def steps_of(subject: Subject, name: str, t: Trace, rounded: bool | None = None)
 
 
 def whole_of(subject: Subject, name: str, t: Trace) -> list[Judged]:
-    """Every quantity of a trace end to end."""
+    """Every quantity of a trace, judged end to end."""
     with np.errstate(all="ignore"):
         return judge_all(_end_to_end(subject, name, t, subject.amend(())))
 
 
 def right_as_a_whole(subject: Subject, name: str, t: Trace) -> set[Key]:
-    """The quantities of layers that conform end to end."""
+    """The quantities and layers that conform end to end."""
     return {j.key for j in whole_of(subject, name, t) if j.verdict == "conforms"}
 
 
@@ -203,12 +203,12 @@ def judge(
 ) -> Result:
     """The verdict on one implementation's trace of one case.
 
-    `name` is the implementation in whose tolerances and known differences the trace is judged. `again` is
-    its trace of the same input a second time, another batch in between; `alone` that of `subject.alone`.
-    `whole`: no quantity may be left out of a trace; otherwise those that are left out are not judged.
-    `rounded`: it goes on from the numbers that it returned, and is judged more narrowly; otherwise it may
-    have kept more digits of them (wider registers, a product and a sum rounded once). None: as
-    `rounds_every_value` has it. `deterministic`: it must give the same bits `again`.
+    `name` is the implementation whose tolerances and known differences apply. `again` is the trace of the
+    same input a second time, after another batch; `alone` is the trace of `subject.alone`. `whole`: no
+    quantity may be left out of a trace; otherwise quantities that are left out are not judged. `rounded`: the
+    implementation computed on with the numbers that it returned, and is judged more narrowly; otherwise it
+    may have kept more digits of them (wider registers, a product and a sum rounded once). None: as
+    `rounds_every_value` says. `deterministic`: `again` must have the same bits.
     """
     if wrong := _misshapen(subject, t, again, alone, whole):
         return judge_malformed(subject.case, name, wrong)
@@ -243,7 +243,8 @@ def judge(
 def _misshapen(
     subject: Subject, t: Trace, again: Trace | None, alone: Trace | None, whole: bool
 ) -> str:
-    """What is wrong with the form of the first trace that has another form than was asked for."""
+    """What is wrong with the form of the first trace that does not have the form asked for; "" if nothing
+    is."""
     runs = [("", subject.problem, t)]
     if again is not None:
         runs.append(("the second time, ", subject.problem, again))
@@ -261,8 +262,8 @@ def _misshapen(
 def _under_known_differences(
     subject: Subject, name: str, t: Trace, alone: Trace | None, rounded: bool
 ) -> tuple[list[Judged], Amended] | None:
-    """The trace judged under one known difference, or under all, so that it conforms. Where nothing makes it
-    conform: so that it is undecided, if anything does that."""
+    """The trace judged under the first known difference, or else under all of them, with which it conforms.
+    If it conforms with none, the first judgement that is undecided; else None."""
     rows = _known(subject, name)
     undecided = None
     for some in [*([row] for row in rows), *([rows] if len(rows) > 1 else [])]:
@@ -293,7 +294,7 @@ _HOW = {
 
 
 def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
-    """The first record of this verdict, in words."""
+    """The first record that has this verdict, in words."""
     e = next(j for j in judged if j.verdict == verdict).element
     symbol = SYMBOLS[e["quantity"]]
     where = f"{symbol}_{e['layer']}" if e["quantity"] != "loss" else symbol
@@ -320,7 +321,7 @@ def _message(judged: Sequence[Judged], verdict: Verdict) -> str:
 
 
 def judge_malformed(case: Case, name: str, message: str) -> Result:
-    """The result of an implementation that returned what cannot be judged."""
+    """The result of an implementation whose trace cannot be judged."""
     return _result(case, name, "deviates", message)
 
 

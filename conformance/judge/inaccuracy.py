@@ -33,8 +33,8 @@ MIDDLE = 2.0**14.5
 float64."""
 
 NEIGHBOURS = 16
-"""How many twins are computed at most: in the first, rounding errors may be small by chance. They have X and
-the biases times 1, 65/64, 63/64, 66/64, …: larger ones may overflow where smaller ones do not."""
+"""How many twins are computed at most: in the first, rounding errors may be small by chance. Their X and
+biases are multiplied by 1, 65/64, 63/64, 66/64, …: larger numbers may overflow where smaller ones do not."""
 
 LOGARITHMS = ("minus_log", "minus_log1m")
 
@@ -86,9 +86,9 @@ _ANY = "a formula in which no two large numbers cancel (np.expm1, np.log1p, np.h
 def inaccurate(
     subject: Subject, like: str, ran: Runs, result: Result, run: Run, rounded: bool | None
 ) -> Result | None:
-    """`result`, which deviates, as one that loses digits; None where something else is wrong.
+    """`result`, which deviates, as one that loses digits; None if something else is wrong.
 
-    `run` computes another problem, or returns None where the implementation cannot.
+    `run` computes another problem; it returns None if the implementation cannot.
     """
     if any(r["gate"] in ("exact", "repeat") and float(r["ratio"]) > 1 for r in result["records"]):
         return None
@@ -102,8 +102,8 @@ def inaccurate(
 
 
 def small_losses(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Place, str]:
-    """The places that deviate by no more than formulas lose, each with the stable formula. For a trace whose
-    implementation cannot be run again."""
+    """The places that deviate by no more than unstable formulas lose, each with the stable formula. For a
+    trace whose implementation cannot be run again."""
     wrong = {k: j for k, j in _judged(subject, like, t, rounded).items() if j.verdict == "deviates"}
     if not wrong:
         return {}
@@ -120,12 +120,12 @@ def small_losses(subject: Subject, like: str, t: Trace, rounded: bool | None) ->
 
 @dataclass(frozen=True)
 class _Errors:
-    """The errors of one place: absolute, over the tolerance, and over the truth."""
+    """The errors at one place: absolute, over the tolerance, and over the truth."""
 
     error: Reals
     ratio: Reals
     relative: Reals
-    small: Mask  # no more than formulas lose whose intermediates are as large as 1, a and σ
+    small: Mask  # at most the loss of formulas with intermediates as large as 1, a and σ
     telling: Mask  # finite, and not so near 0 that 0 itself would be accepted
 
     @property
@@ -134,7 +134,7 @@ class _Errors:
 
 
 class _Deviations:
-    """The places of one run that deviate, with their errors, and what twins show there."""
+    """The places at which one run deviates, with their errors, and the errors of its twins there."""
 
     def __init__(
         self, subject: Subject, like: str, t: Trace, run: Run, rounded: bool | None
@@ -144,9 +144,7 @@ class _Deviations:
         judged = _judged(subject, like, t, rounded)
         wrong = {k: j for k, j in judged.items() if j.verdict == "deviates"}
         steps = {k: j for k, j in wrong.items() if k[0] == "step" or ("step", *k[1:]) not in judged}
-        self.wrong = (
-            steps or wrong
-        )  # what is off end to end follows from steps that are, if any are
+        self.wrong = steps or wrong  # errors end to end follow from wrong steps, if there are any
         self.errors = self._errors(subject, t, self.wrong)
 
     def lose_digits(self) -> bool:
@@ -171,14 +169,14 @@ class _Deviations:
         return not self.twins and all((e.small | ~e.deviates).all() for e in self.errors.values())
 
     def _explained(self, here: _Errors, twins: Sequence[_Errors]) -> tuple[Mask, Mask]:
-        """Which elements of a place are right or lose digits, by the errors of twins in that place; and which
-        no other twin will explain.
+        """Two masks over the elements of a place, by the errors of twins there: those that are right or lose
+        digits, and those that no other twin will explain.
 
         A loss of digits is small, and its r is of the same size in both dtypes. A mistake that shows in both
-        has an r in float64 that is 2¹⁴·⁵ times that of float32 or more. A mistake below the rounding of
-        float32 looks right there, so that where float32 loses nothing at all, float64 does not either. Or no
-        digit is left in float32, and few or none in float64: then r says nothing, and both errors are small.
-        Where no twin is telling, what is small is explained.
+        has an r in float64 that is at least 2¹⁴·⁵ times that in float32. A mistake below the rounding of
+        float32 looks right there; so where float32 loses nothing at all, float64 must lose nothing either. Or
+        no digit is left in float32, and few or none in float64: then r says nothing, and both errors must be
+        small. Where no twin is telling, a small error counts as explained.
         """
         if not twins:
             return here.small | ~here.deviates, ~here.small & here.deviates
@@ -222,7 +220,7 @@ class _Deviations:
 
 
 def _judged(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict[Place, Judged]:
-    """Each quantity of each layer, by its step and end to end."""
+    """Each quantity of each layer, judged by its step and end to end."""
     judged = [*steps_of(subject, like, t, rounded), *whole_of(subject, like, t)]
     return {(j.comparison.gate, *j.key): j for j in judged}
 
@@ -230,10 +228,10 @@ def _judged(subject: Subject, like: str, t: Trace, rounded: bool | None) -> dict
 def _wider_tolerances(
     subject: Subject, like: str, t: Trace, rounded: bool | None
 ) -> Callable[[Place], Reals]:
-    """What a formula that loses digits may be off by: the tolerances of the gates, if intermediates were as
-    large as 1 and a. That is as many roundings of 1 as σ and σ' may have of themselves, and two of a in σ.
-    Formulas without exponentials and logarithms have no such intermediates, unless they bend elsewhere than
-    at 0: hardtanh is (|a + 1| − |a − 1|)/2."""
+    """The tolerances for a formula that loses digits: those of the gates, if intermediates were as large as 1
+    and a. They allow as many roundings of 1 as σ and σ' may have of themselves, and two of a in σ. Formulas
+    without exponentials and logarithms have no such intermediates, unless they bend elsewhere than at 0:
+    hardtanh is (|a + 1| − |a − 1|)/2."""
 
     def accuracy(name: str) -> Accuracy:
         row = subject.accuracy(like, name)
@@ -265,9 +263,10 @@ def _wider_tolerances(
 
 
 def _of_jacobians(p: Problem, tape: Tape, exact: Reading, normal: float) -> dict[int, Reals]:
-    """What δ_l of a softmax may lose where its Jacobian is formed, and its entries s_j s_k underflow: a
-    normal number times each |G_k|."""
-    rows = [l for l in range(p.depth, 0, -1) if p.sigma[l] == "softmax"]  # as the sweep goes
+    """What δ_l of a softmax may lose if its Jacobian is formed and the entries s_j s_k underflow: a normal
+    number times each |G_k|."""
+    # in the order of the sweep
+    rows = [l for l in range(p.depth, 0, -1) if p.sigma[l] == "softmax"]
     again = [i for i, node in enumerate(tape.nodes) if node.rule.name == "again"]
     weighed = {
         node.operands[1]: exact.values[node.operands[0]]
@@ -284,7 +283,7 @@ def _of_jacobians(p: Problem, tape: Tape, exact: Reading, normal: float) -> dict
 def _twins(subject: Subject) -> Iterator[Subject]:
     """The same numbers in the other dtype, and then neighbours of them: other examples, and other biases.
 
-    A number that float32 cannot hold is replaced by its nearest normal number, since a zero loses nothing.
+    A number that float32 cannot hold is replaced by the nearest normal number, since a zero loses nothing.
     """
     p = subject.problem
     name = "float32" if p.dtype == np.float64 else "float64"
@@ -310,7 +309,7 @@ def _twins(subject: Subject) -> Iterator[Subject]:
 
 
 def _moved(W: Floats, by: float) -> Floats:
-    """W with its bias times 1 + by: where X is 0, or nearly, other examples are the same example."""
+    """W with its bias times 1 + by: where X is 0, or nearly, scaling X alone would change nothing."""
     return np.vstack([W[:-1], W[-1:].astype(float) * (1 + by)])
 
 
@@ -318,7 +317,7 @@ def _moved(W: Floats, by: float) -> Floats:
 
 
 def _losing_digits(result: Result, deviations: _Deviations) -> Result:
-    """The result as `inaccurate`: what loses digits, and the formula that does not."""
+    """The result with the verdict `inaccurate`: what loses digits, and the formula that does not."""
     p = deviations.subject.problem
     (_, q, l), first = next(iter(deviations.wrong.items()))
     e = first.element

@@ -51,8 +51,8 @@ AS_BUILT: Mapping[str, Definition] = {
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A function as a framework computes it, whose derivative is not that of its value. It stands where a
-    `Definition` may."""
+    """A function as a framework computes it, whose derivative is not that of its value. It can take the place
+    of a `Definition`."""
 
     value: Callable[[Ball], Ball]
     first: Callable[[Ball], Ball]
@@ -69,7 +69,7 @@ class Built:
 
 
 LEAST = arb(float(np.float32(1e-12)))
-"""The least z(1 − z) by which torch divides: a float32, in float64 too."""
+"""The least z(1 − z) by which torch divides; it is a float32, in float64 too."""
 
 
 def _clamped_log(z: Ball) -> Ball:
@@ -132,7 +132,7 @@ class Difference:
         return f"{implementation}-".startswith(f"{self.implementation}-")
 
     def concerns(self, implementation: str, case: Case) -> bool:
-        """Whether it may show in this result."""
+        """Whether it may show in this implementation's result on this case."""
         computed = self.loss == case.loss or self.activation in ("any", *case.sigma().values())
         return self.is_of(implementation) and self.dtype in ("", case.dtype) and computed
 
@@ -143,7 +143,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Amended:
-    """What is expected under some rows; `key` has their ids."""
+    """The mathematics under some rows; `key` has their ids."""
 
     maths: Mathematics
     flushes: bool
@@ -152,7 +152,7 @@ class Amended:
 
 @cache
 def known_differences() -> tuple[Difference, ...]:
-    """The rows, in the file's order."""
+    """The rows of the file, in its order."""
     text = files("conformance.judge").joinpath("known_differences.toml").read_text(encoding="utf-8")
     rows = tomllib.loads(text)["difference"]
     return tuple(
@@ -162,7 +162,7 @@ def known_differences() -> tuple[Difference, ...]:
 
 
 def amend(rows: Iterable[Difference]) -> Amended:
-    """The mathematics as amended by rows: as it is, for no rows."""
+    """The mathematics as amended by rows; without rows, as it is."""
     rows = tuple(rows)
     activations = dict(ACTIVATIONS)
     terms: dict[str, Definition | Built] = dict(TERMS)
@@ -177,12 +177,12 @@ def amend(rows: Iterable[Difference]) -> Amended:
             for f in (term.f for term in LOSSES[row.loss]):
                 terms[f] = _taking(terms[f], row.takes)
     flushes = any(row.flushes for row in rows)
-    # the tape uses of a term what Built has too
+    # of a term, the tape uses only what Built has too
     maths = Mathematics(activations, cast("Mapping[str, Definition]", terms))
     return Amended(maths, flushes, tuple(row.id for row in rows))
 
 
 def _taking(f: Definition | Built, takes: Iterable[tuple[float, float]]) -> Definition:
-    """f with its derivative at single points as stated."""
+    """f with the given derivatives at single points."""
     assert isinstance(f, Definition)  # no row states points of a term as built
     return replace(f, kinks={**f.kinks, **dict(takes)})

@@ -2,11 +2,11 @@
 
     python -m conformance.judge.measure [--write] [NAME ...]
 
-One network serves: X = points, W_1 = W_2 = 1, σ_2 the identity, and mean absolute error with Y far
-below, so that δ_2 is exactly 1/n and δ_1 is σ'(A_1)/n with n a power of two. What is measured is thus
-what the implementation really does, autodiff included. Points spread over the line show where it loses
-most, and the floats around the worst of them how much: they are measured until no row grows any more.
-Without --write it only prints.
+One network serves: X = points, W_1 = W_2 = 1, σ_2 the identity, and mean absolute error with Y far below, so
+that δ_2 is exactly 1/n and δ_1 is σ'(A_1)/n with n a power of two. What is measured is thus what the
+implementation really does, autodiff included. Points spread over the line show where it loses most; the
+floats around the worst points show how much, and are measured until no row grows any more. Without --write it
+only prints.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ from conformance.truth.rounding import ALGEBRAIC, ENDS, Reals
 __all__ = ["fit", "main", "measured", "points"]
 
 POINTS = 2**15  # a power of two, so that δ_1 = σ'(A_1)/n is exact
-NEIGHBOURS = 2**12  # measured in a round about the worst of σ, and as many about the worst of σ'
-NEAR = 32  # worst points
-ROUNDS = 12  # at most
+# measured in each round around the worst points of σ, and as many around those of σ'
+NEIGHBOURS = 2**12
+NEAR = 32  # worst points that are looked around
+ROUNDS = 12  # at most so many
 MARGIN = 1.5
 LEAST = 4.0  # for σ with exp and its like: no library promises less than 2 ulp on every processor
-RELATIVE = 12.0  # up to here a loss is put down to relative error alone
-OF_VALUE = 32.0  # of σ', up to here the rest of it to an error in proportion to |σ|,
-ABSOLUTE = 4.0  # else up to here to an absolute error, else to one in proportion to |a|
+RELATIVE = 12.0  # up to this factor, a loss counts as relative error alone
+OF_VALUE = 32.0  # for σ': up to this factor, the rest counts as an error in proportion to |σ|,
+ABSOLUTE = 4.0  # else up to this one as an absolute error, else as one in proportion to |a|
 
 
 def points(dtype: str, count: int = POINTS) -> Floats:
-    """Deterministic points: half over ±10, where values live, a quarter over ±40, and a quarter
+    """Deterministic points: half over ±10, where most values are, a quarter over ±40, and a quarter
     log-spaced from 1e-12 to 1e4 in both signs."""
     quarter = count // 4
     rng = np.random.default_rng(count)
@@ -54,7 +55,7 @@ def points(dtype: str, count: int = POINTS) -> Floats:
 
 
 def _exact(sigma: Definition, a: Floats) -> tuple[Enclosure, Enclosure]:
-    """σ and σ' at these points."""
+    """The exact σ and σ' at these points."""
 
     def compute() -> tuple[Enclosure, ...]:
         values = [sigma(scalar(x)) for x in a.ravel()]
@@ -65,7 +66,7 @@ def _exact(sigma: Definition, a: Floats) -> tuple[Enclosure, Enclosure]:
 
 
 def _up(x: float) -> float:
-    """x rounded up to a multiple of 1/2, but not for what is only the rounding error of x itself."""
+    """x rounded up to a multiple of 1/2, unless it exceeds one only by its own rounding error."""
     return ceil(2 * x * (1 - 1e-12)) / 2
 
 
@@ -88,7 +89,8 @@ def around(a: Floats, ratio: Reals) -> Floats:
 
 
 Other = tuple[Reals, float, float]
-"""A further term of an error: the sizes that it is in proportion to, and the most and least of its factor."""
+"""A further term of an error: the sizes to which it is proportional, and the largest and the least of its
+factor."""
 
 
 def fit(
@@ -101,8 +103,9 @@ def fit(
 ) -> list[float]:
     """The smallest [c, …] with MARGIN·|error| ≤ u(c·size + …), one number for each of `others` after c.
 
-    The error is put down to c·size alone if a c up to RELATIVE explains it. Otherwise c is 4 or 4·MARGIN, and
-    `others` explain the rest: whichever c needs fewer and smaller numbers. `lost` is what underflow may lose.
+    The error counts as c·size alone if a c of at most RELATIVE explains it. Otherwise c is 4 or 4·MARGIN,
+    whichever needs fewer and smaller numbers of `others` to explain the rest. `lost` is what underflow may
+    lose.
     """
     error = MARGIN * np.maximum(error - lost, 0) / u
     if (c := _most(error, size)) <= RELATIVE * (1 + 1e-12):  # the quotient itself was rounded
@@ -112,13 +115,14 @@ def fit(
 
 
 def _most(numerator: Reals, denominator: Reals) -> float:
-    """The largest quotient, where 0/0 is 0."""
+    """The largest quotient; 0/0 is 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.max(np.where(numerator == 0, 0, numerator / denominator)))
 
 
 def _rest(rest: Reals, others: Sequence[Other]) -> list[float]:
-    """A number for each of the others: 1 until one of them explains all that is left, and 0 after it."""
+    """A factor for each of the others: 1 until one of them explains all that is left, and 0 after that
+    one."""
     row: list[float] = []
     for size, limit, least in others:
         rest = np.maximum(rest, 0)
@@ -146,7 +150,7 @@ class Losses(NamedTuple):
         return Losses(*map(np.concatenate, zip(self, more, strict=True)))
 
     def row(self, u: float, least: float) -> list[float]:
-        """[c, e, c', g, d, f]."""
+        """The row [c, e, c', g, d, f] that fits these losses."""
         size = np.minimum(np.abs(self.a.astype(float)), ENDS)
         in_proportion: Other = (size, np.inf, 1.0)
         others = [
@@ -169,7 +173,7 @@ class Losses(NamedTuple):
 def _losses(
     impl: Implementation, dtype: str, activation: str, sigma: Definition, a: Floats
 ) -> Losses:
-    """What an implementation loses at these points, which are a power of two."""
+    """What an implementation loses at these points, whose number is a power of two."""
     one, n = np.ones((1, 1), dtype), len(a)
     trace = impl.run(
         Problem(
@@ -234,8 +238,8 @@ def _rows(names: Iterable[str]) -> Tables:
 
 
 def _wider(before: Tables, measured_now: Tables) -> Tables:
-    """The larger of each number in the file and the one just measured: a row holds on every processor that
-    it was measured on, and libm and SIMD paths differ."""
+    """The larger of each number in the file and the one just measured: a row must hold on every processor
+    that it was measured on, and their libm and SIMD paths differ."""
     rows = {key: dict(table) for key, table in before.items()}
     for key, table in measured_now.items():
         for s, row in table.items():
@@ -255,7 +259,7 @@ def _written(tables: Tables, before: str) -> str:
 
 
 def main() -> None:
-    """Measure the implementations named, or all that run here."""
+    """Measure the named implementations, or all that run here."""
     parser = argparse.ArgumentParser(
         description="Measure what σ and σ' of each implementation lose."
     )

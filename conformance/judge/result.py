@@ -24,7 +24,7 @@ __all__ = ["judged", "judged_by", "looked_at", "rounds_every_value", "runs"]
 Run = Callable[[Problem], Trace | None]
 
 _WHEN = "_conformance_when"
-"""Where an exception has in which of the runs it was raised."""
+"""The attribute of an exception that names the run in which it was raised."""
 
 
 def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Result]:
@@ -35,7 +35,7 @@ def judged(case: Case, names: Iterable[str], probing: bool = True) -> list[Resul
 
 
 def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
-    """The result of one case for one implementation, whatever it does, in this process."""
+    """The result of one implementation on one case, in this process, even if the implementation raises."""
     try:
         _ = subject.problem
     except Exception as e:
@@ -66,19 +66,19 @@ def judged_by(subject: Subject, name: str, impl: Implementation) -> Result:
         result = judge(subject, like, ran.first, ran.again, ran.alone, whole, rounded, same)
         result["implementation"] = name
         return looked_at(subject, like, ran, result, partial(_if_it_can, impl, whole), rounded)
-    except Exception as e:  # ours: it costs the others nothing
+    except Exception as e:  # our own error: the other results must not suffer
         return judge_exception(
             subject.case, name, f"it could not be judged: {reason(e)} ({_where(e)})"
         )
 
 
 def rounds_every_value(impl: Implementation) -> bool:
-    """Whether somebody's own says that it goes on from the numbers that it returns."""
+    """Whether a user's implementation says that it computes on with the numbers that it returns."""
     return bool(getattr(impl, "rounds_every_value", False))
 
 
 def _if_it_can(impl: Implementation, whole: bool, problem: Problem) -> Trace | None:
-    """What it computes for another problem; None where it does not: it may know one dtype only."""
+    """What an implementation computes for another problem; None if it cannot: it may know one dtype only."""
     try:
         return _run_once(impl, problem, whole)
     except (Exception, SystemExit):
@@ -88,15 +88,15 @@ def _if_it_can(impl: Implementation, whole: bool, problem: Problem) -> Trace | N
 def looked_at(
     subject: Subject, like: str, ran: Runs, result: Result, run: Run, rounded: bool | None
 ) -> Result:
-    """A result that deviates, looked at again: it loses digits, or this is what the mistake looks like."""
+    """A result that deviates, examined: whether it loses digits, or which mistake it looks like."""
     if result["verdict"] != "deviates" or not result["records"]:
-        return result  # what has another form than was asked for has no records
+        return result  # a trace of another form than was asked for has no records
     from conformance.judge.inaccuracy import inaccurate
 
     if found := inaccurate(subject, like, ran, result, run, rounded):
         return found
     from conformance.judge.mistakes.diagnosis import (
-        diagnosis,  # and with it refbp, which is seldom needed here
+        diagnosis,  # imports refbp, which is seldom needed here
     )
 
     result["blame"], result["diagnosis"] = diagnosis(subject, like, ran, result, rounded)
@@ -104,10 +104,11 @@ def looked_at(
 
 
 def runs(subject: Subject, impl: Implementation, whole: bool = True) -> Runs:
-    """What it computes for a case, as often as the case's gates need. Raises what it raises."""
+    """What an implementation computes for a case, run as often as the case's gates need. Raises what it
+    raises."""
     problem, one = subject.problem, subject.alone
     first, between, again, alone = _run_once(impl, problem, whole), None, None, None
-    if subject.case.closely:  # with another batch in between: nothing of it may be left
+    if subject.case.closely:  # nothing of the other batch may be left in the second run
         between = _run_once(impl, problem.another_batch(), whole, "on another batch, ")
         again = _run_once(impl, problem, whole, "the second time, ")
     if one is not None:
@@ -116,14 +117,14 @@ def runs(subject: Subject, impl: Implementation, whole: bool = True) -> Runs:
 
 
 def _where(e: BaseException) -> str:
-    """The file and line that raised it; with its text where the exception says nothing."""
+    """The file and line that raised it; with the text of the line if the exception has no message."""
     last = traceback.extract_tb(e.__traceback__)[-1]
     text = f": {last.line}" if last.line and not e.args else ""
     return plain(f"{Path(last.filename).name}:{last.lineno}{text}")
 
 
 def _run_once(impl: Implementation, problem: Problem, whole: bool, when: str = "") -> Trace:
-    """A run on a copy of the problem, and a copy of what it returned: nothing is shared."""
+    """A run on a copy of the problem; what it returns is copied too, so that nothing is shared."""
     copy = problem.copy()
     try:
         trace = impl.run(copy)

@@ -1,4 +1,4 @@
-"""A case with everything that is computed once for it: its numbers, their truth, what rounding may do."""
+"""A case with everything that is computed once for it: its numbers, their truth, their error bounds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Own", "Subject"]
 
 
 class Own(NamedTuple):
-    """An activation that is in no table: its mathematics, and what its code may lose."""
+    """An activation that is in no table: its mathematics, and what an evaluation of it may lose."""
 
     definition: Definition
     accuracy: Accuracy
@@ -32,9 +32,9 @@ class Own(NamedTuple):
 class Subject:
     """A case with its truth and its error bounds, shared by all implementations that run it.
 
-    `own` has the activations that are in no table, by name. `given` are other numbers than the case's own:
-    then no example of them is run alone. An `Amended` is what is expected where some known differences are
-    taken into account; `amend(())`, the mathematics alone, takes none.
+    `own` has the activations that are in no table, by name. `given` replaces the case's own numbers: then no
+    example of them is run alone. An `Amended` is what is expected under some known differences; `amend(())`,
+    the mathematics alone, is under none.
     """
 
     case: Case
@@ -58,13 +58,12 @@ class Subject:
 
     @property
     def exact(self) -> bool:
-        """Whether every sum of it fits the significand, so that no rounding is allowed for."""
+        """Whether every sum of the case fits the significand, so that no rounding is allowed."""
         p = self.problem
         return self.case.exact and not p.scale.endswith("over-all") and p.alpha == EXACT_ALPHA
 
     def under(self, convention: Convention | None) -> Subject:
-        """What somebody computes whose convention is another one. Raises NotRunError if it has no such
-        network."""
+        """The subject under another convention. Raises NotRunError if the convention has no such network."""
         if convention is None:
             return self
         return Subject(replace(self.case, given=convention.problem(self.problem)), self.own)
@@ -97,8 +96,8 @@ class Subject:
         return self.network(amended).truth
 
     def spread(self, implementation: str, amended: Amended) -> Spread:
-        """The root mean square error that each quantity of an implementation may have. Ours take Z for s in
-        the backward pass; somebody's may compute s anew. Those that may lose the same share it."""
+        """The root mean square error that each quantity of an implementation may have. Ours use Z for s in
+        the backward pass; a user's may compute s again. Implementations with the same accuracies share it."""
         afresh = implementation not in IMPLEMENTATIONS
         of = partial(self.accuracy, implementation)
         evaluated = {*self.problem.sigma.values(), *(t.f for t in LOSSES[self.problem.loss])}

@@ -1,4 +1,4 @@
-"""What a run says as a whole: the blocks of the results that are drawn from all of them."""
+"""The blocks of the results that summarise a whole run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["difference", "environment", "families", "left_out", "summary"]
 
 
 def left_out(row: ImplementationRow, results: Sequence[Result], chosen: Sequence[Case]) -> str:
-    """What of an implementation was not run or not judged, and why."""
+    """What an implementation did not run or was not judged on, and why."""
     if row["status"] != "ran":
         return ""
     own = [r for r in results if r["implementation"] == row["name"]]
@@ -69,7 +69,7 @@ def families(chosen: Sequence[Case]) -> list[Family]:
 def difference(d: Difference, results: Sequence[Result]) -> KnownDifference:
     """Whether a run still saw a known difference.
 
-    It is stale where some implementation ran every case of `standard` that may show it, and did not.
+    It is stale if some implementation ran every case of `standard` that may show it, and did not show it.
     """
     seen = sum(d.id in r["known_differences"] for r in results)
     ran: dict[str, set[str]] = defaultdict(set)
@@ -117,10 +117,11 @@ def summary(
     required: Collection[str],
     unjudged: Mapping[str, Sequence[str]] | None = None,
 ) -> Summary:
-    """The answer, worst first; with exit code 1 where something deviates, and 2 where there is no answer.
+    """The summary, by the worst verdict; with exit code 1 if something deviates, and 2 if there is no
+    verdict.
 
-    `required` has the names of those that must have run; `unjudged`, for each that says what it can do, the
-    σ and losses of those that were not judged.
+    `required` has the names of the implementations that must have run; `unjudged` has, for each that says
+    what it can do, the σ and losses that were not judged.
     """
     counts = {row["name"]: {str(v): 0 for v in VERDICTS} for row in rows}
     for r in results:
@@ -172,8 +173,8 @@ def _left_undone(
     counts: Mapping[str, Mapping[str, int]],
     unjudged: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """The cases that one which ran was given and could not do, and what it says that it can do and was not
-    judged: no pass, so that the answer has them."""
+    """Sentences for the cases that an implementation was given and could not run, and for what it says it can
+    do and was not judged on. Neither is a pass, so the summary names them."""
     undone = [
         f"{of['not-run']:,} of {sum(of.values()):,} cases of {name}"
         for name, of in ((name, counts[name]) for name in names)

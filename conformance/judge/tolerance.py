@@ -37,8 +37,8 @@ def _row(numbers: Sequence[float]) -> Accuracy:
 def accuracy(implementation: str, dtype: str, activation: str) -> Accuracy:
     """What an implementation may lose in an activation, or in a term of a loss: its row of accuracy.toml.
 
-    An implementation that has no row is allowed the most of any, number by number: of the default row and of
-    the rows of all implementations.
+    An implementation without a row is allowed the largest numbers of any, each by itself: of the default row
+    and of the rows of all implementations.
     """
     table = _table()
     own = table.get(f"{implementation}.{dtype}", {})
