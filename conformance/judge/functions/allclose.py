@@ -1,7 +1,7 @@
-"""An audit of somebody's own test, `allclose(got, expected, rtol=…, atol=…)`, against a certificate.
+"""An audit of a user's own test, `allclose(got, expected, rtol=…, atol=…)`, against a certificate.
 
-A tolerance is too wide where planted mistakes pass, and too narrow where it accuses right code: the truth
-plus one of the certificate's `draws`, each what an implementation is off by that rounds every operation.
+A tolerance is too wide if planted mistakes pass it, and too narrow if right code fails it. Right code is the
+truth plus one of the certificate's `draws`: the error of an implementation that rounds every operation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Allclose", "Audited", "audited", "read_allclose", "right_code"]
 
 
 class Allclose(NamedTuple):
-    """|got − expected| ≤ atol + rtol |expected| in every element, as NumPy and torch have it."""
+    """|got − expected| ≤ atol + rtol |expected| in every element, as NumPy and torch define it."""
 
     rtol: float
     atol: float
@@ -31,25 +31,25 @@ class Allclose(NamedTuple):
         return f"rtol={self.rtol:g}, atol={self.atol:g}"
 
     def __call__(self, got: Reals, expected: Reals) -> bool:
-        """Whether it passes."""
+        """Whether `got` passes."""
         return bool((np.abs(got - expected) <= self.atol + self.rtol * np.abs(expected)).all())
 
 
 class Audited(TypedDict):
-    """What an allclose makes of one gradient."""
+    """How an allclose judges one gradient."""
 
     quantity: str
     planted: int  # mistakes that change this gradient
     through: list[str]  # those that the allclose lets through
     ours: list[str]  # those that the derived tolerance lets through
     accused: int  # right implementations that the allclose fails
-    right: int  # of so many
+    right: int  # right implementations, all together
     absolute: Number  # the largest derived tolerance of an element
     relative: Number  # the largest derived tolerance over the element's own size
 
 
 def read_allclose(text: str) -> Allclose | None:
-    """Allclose(0.01, 0.001) of "rtol=1e-2,atol=1e-3", each 0 where it is left out; None of "".
+    """Allclose(0.01, 0.001) for "rtol=1e-2,atol=1e-3"; a part that is left out is 0; None for "".
 
     Raises RefusedError.
     """
@@ -71,7 +71,8 @@ def read_allclose(text: str) -> Allclose | None:
 
 
 def audited(certificate: Certificate, test: Allclose) -> list[Audited]:
-    """Every gradient of the certificate, where it is finite and so is what it may be off by."""
+    """The audit of every gradient of the certificate, at the elements where it and its tolerance are
+    finite."""
     found = []
     for quantity, exact in certificate.truth.items():
         allowed = LAMBDA * certificate.s[quantity]
@@ -101,11 +102,11 @@ def audited(certificate: Certificate, test: Allclose) -> list[Audited]:
 
 
 def right_code(certificate: Certificate, quantity: tuple[str, str]) -> Reals:
-    """Right implementations: what each returns for a quantity, DRAWS×its shape."""
+    """What right implementations return for a quantity, DRAWS×its shape."""
     exact, draws = certificate.truth[quantity], certificate.draws
-    if quantity not in draws:  # it is 0, whoever computes it
+    if quantity not in draws:  # it is 0 in every implementation
         return exact.hi[None]
     found = exact.hi + draws[quantity]
-    if certificate.precision.compute is not None:  # stored in less than it was computed in
+    if certificate.precision.compute is not None:  # stored with fewer bits than it was computed in
         found = np.asarray(ROUNDED[certificate.precision.storage](found))
     return found

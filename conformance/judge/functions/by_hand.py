@@ -15,12 +15,12 @@ from conformance.tools.trouble import RefusedError
 __all__ = ["TAKES", "ByHand", "CandidateError"]
 
 TAKES = ("inputs", "outputs", "saves")
-"""What a backward pass is given after the cotangents: the inputs, the outputs, or what the forward pass
+"""What a backward pass takes after the cotangents: the inputs, the outputs, or what the forward pass
 saved."""
 
 
 class CandidateError(RefusedError):
-    """Code under test that does not give what it must: what it gave, and what is expected."""
+    """Code under test that does not return what it must: what it returned, and what is expected."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,16 @@ class ByHand:
     backward: Callable[..., Any]
     params: Mapping[str, Any]
     takes: str = "inputs"
-    strided: bool = False  # every input and cotangent as a view with gaps
+    strided: bool = False  # pass every input and cotangent as a view with gaps
 
     def variants(self) -> dict[str, Candidate]:
-        """The same code, asked in other ways that must make no difference."""
+        """The same code, called in other ways that must make no difference."""
         return {"inputs that are views with gaps": replace(self, strided=True)}
 
     def __call__(self, request: Request) -> Ran:
         """Outputs and gradients. Raises CandidateError, and whatever the code raises.
 
-        What overflows on the way is no mistake: NumPy's warnings, which a test may make errors, are off.
+        An overflow on the way is no mistake: NumPy's warnings, which a test may turn into errors, are off.
         """
         try:
             with np.errstate(all="ignore"):
@@ -95,7 +95,7 @@ class ByHand:
 
 
 def _handed(M: Any, dtype: str, strided: bool) -> Any:
-    """An array of the code's own."""
+    """A copy of an array, for the code alone."""
     found = np.array(M, dtype if is_float(M) else M.dtype)
     if strided and found.ndim:
         wide = np.zeros((*found.shape[:-1], 2 * found.shape[-1]), found.dtype)
@@ -109,7 +109,7 @@ def _accepted(f: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any
 
     try:
         known = signature(f).parameters
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # it has no signature, as some functions written in C
         return dict(params)
     if any(p.kind is Parameter.VAR_KEYWORD for p in known.values()):
         return dict(params)
@@ -142,7 +142,7 @@ def _named(found: Any) -> dict[str, Array]:
 def _gradients(
     back: Any, floats: Sequence[str], names: Sequence[str], request: Request
 ) -> dict[str, Array | None]:
-    """By input; those that are not wanted are let go."""
+    """The gradients by input; those that are not wanted are dropped."""
     if isinstance(back, Mapping):
         if unknown := set(back) - set(names):
             raise CandidateError(

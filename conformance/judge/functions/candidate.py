@@ -1,4 +1,4 @@
-"""What is judged: a function's outputs and gradients, as somebody's code computes them."""
+"""What is judged: a function's outputs and gradients, as a user's code computes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Array", "Candidate", "Ran", "Request"]
 
 
 class Array(NamedTuple):
-    """Numbers, in float64 whatever they were, and the dtype in which they came."""
+    """Numbers, converted to float64, and the dtype that they had."""
 
     numbers: NDArray[np.float64]
     dtype: str
@@ -23,11 +23,11 @@ class Array(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """At which inputs, and what is wanted.
+    """At which inputs a function is evaluated, and what is wanted.
 
-    inputs      by name; floats are float64 arrays whose numbers `dtype` has, whole numbers and masks as
-    they are
-    dtype       in which the floats are handed over: float64, float32, float16 or bfloat16
+    inputs      by name; floats are float64 arrays of numbers that `dtype` can represent; whole numbers and
+                masks are as they are
+    dtype       in which the floats are passed: float64, float32, float16 or bfloat16
     cotangents  of the outputs, by the names that `Recording` gives them: "y", or "y[0]", "y[1]", …
     wrt         the inputs whose gradients are wanted
     """
@@ -40,15 +40,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of it. A gradient that is None was not returned."""
+    """What a candidate returned. A gradient that is None was not returned."""
 
     outputs: Mapping[str, Array]
     gradients: Mapping[str, Array | None]
-    notes: tuple[str, ...] = field(default=())  # "writes to its input x", in words for a reader
+    notes: tuple[str, ...] = field(default=())  # "writes to its input x": sentences for a reader
 
 
 class Candidate(Protocol):
-    """Somebody's code, wired so that it can be asked."""
+    """A user's code, as a function of a Request."""
 
     def __call__(self, request: Request) -> Ran:
         """Outputs and gradients. Raises whatever the code raises."""

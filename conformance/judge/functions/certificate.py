@@ -2,8 +2,8 @@
 
     y = f(x),   ∂x = Σ_k (∂y_k/∂x)ᵀ c_k
 
-for the given inputs x and cotangents c, in balls; and s, the root mean square of what they are off by when
-every operation of the forward and of the reverse sweep is rounded at random (docs/tolerances.md).
+for the given inputs x and cotangents c, in balls; and s, the root mean square of their errors when every
+operation of the forward pass and of the reverse sweep is rounded at random (docs/tolerances.md).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Precision:
     """How numbers are kept.
 
     storage     what inputs, outputs and every intermediate are rounded to
-    accumulate  what sums and matrix products are added up in; the storage where it is None
+    accumulate  what sums and matrix products are accumulated in; None: the storage
     compute     what intermediates are kept in, where only inputs and outputs are stored (a fused kernel)
-    products    what the factors of a matrix product are rounded to: "tf32", or nothing
+    products    what the factors of a matrix product are rounded to: "tf32", or None
     """
 
     storage: str
@@ -49,11 +49,12 @@ class Precision:
 
     @property
     def u(self) -> float:
-        """The unit roundoff of what is stored."""
+        """The unit roundoff of the storage."""
         return Arithmetic.named(self.storage).u
 
     def model(self, accuracy: Callable[[str], Accuracy]) -> Model:
-        """What the errors of a tape are read with: every dtype that a tape may name, as it is kept here."""
+        """The model with which the errors of a tape are read: every dtype that a tape may name, as it is kept
+        here."""
         return Model(
             self._arithmetic(self.storage),
             accuracy,
@@ -74,7 +75,7 @@ class Precision:
         return replace(found, factors=2.0**-11) if self.products == "tf32" else found
 
     def stored(self, s: Reals, exact: Enclosure) -> Reals:
-        """s with the last rounding, where intermediates are kept in more."""
+        """s with the rounding to the storage added, where intermediates are kept in more bits."""
         if self.compute is None:
             return s
         at = Arithmetic.named(self.storage)
@@ -83,8 +84,8 @@ class Precision:
 
 
 class Sums(NamedTuple):
-    """The sum over the last axes of a gradient, or of several gradients of one shape, and what it may be off
-    by; infinite where it depends on who gets what."""
+    """The sum over the last axes of a gradient, or of several gradients of one shape, and its tolerance; this
+    is infinite where the sum depends on how equal numbers share the gradient."""
 
     names: tuple[str, ...]
     axes: int
@@ -93,12 +94,12 @@ class Sums(NamedTuple):
 
 
 def _apart(a: Enclosure, b: Enclosure) -> Reals:
-    """How far their midpoints are from one another."""
+    """The differences of their midpoints."""
     return (a.hi - b.hi) + (a.lo - b.lo)
 
 
 def _shared(tape: Tape, way: str) -> dict[tuple[int, int], Alter]:
-    """The reverse sweep in which equal numbers get other parts."""
+    """The alterations of a reverse sweep in which equal numbers get other parts of the gradient."""
     found: dict[tuple[int, int], Alter] = {}
     for i, node in enumerate(tape.nodes):
         if node.rule.name in SHARED:
@@ -116,7 +117,8 @@ def _part(way: str, i: int, k: int, g: Value, c: Value) -> Value:
 
 @dataclass
 class Certificate:
-    """What a function's outputs and gradients are, and what they may be off by. Uses its recording up."""
+    """What a function's outputs and gradients are, and how far they may be off. It appends to its recording's
+    tape: the recording cannot be used again."""
 
     recording: Recording
     cotangents: Mapping[str, NDArray[np.float64]]
@@ -131,8 +133,8 @@ class Certificate:
         self._rounded: tuple[Reading, dict[Any, Reals], Model] | None = None
 
     def at_zero(self) -> Certificate:
-        """The same at cotangents of 0. There every gradient is 0, exactly, and of any right code; nothing is
-        computed again."""
+        """The same certificate at cotangents of 0. There the gradient of any right code is exactly 0; nothing
+        is computed again."""
         zero = {n: np.zeros_like(c) for n, c in self.cotangents.items()}
         found = replace(self, cotangents=zero, straddling=0)
         known = {q: np.isfinite(e.hi + e.rad) for q, e in self.truth.items() if q[0] == "d"}
@@ -150,7 +152,7 @@ class Certificate:
 
     @cached_property
     def read(self) -> Reading:
-        """The tape in balls."""
+        """The tape, read in balls."""
         seeds = self._seeds(self.recording)
         if seeds and self.wrt:
             for name in self.extremes:
@@ -179,14 +181,15 @@ class Certificate:
 
     @cached_property
     def sums(self) -> list[Sums]:
-        """What gradients add up to that equal numbers share.
+        """The sums of gradients that equal numbers share.
 
-        A maximum of equal numbers hands its gradient to any of them, in any parts: each may be off by all of
-        it. Where they are moved together it has a derivative, which is the sum. That it is the same however
-        they share is seen by sharing in other parts. Only what rounding may do to each of them counts then.
+        A maximum of equal numbers may pass its gradient to any of them, in any parts: each part may be off by
+        all of it. But where the numbers move together the maximum has a derivative, which is the sum of the
+        parts. Sharing in other ways shows whether a sum is the same however the numbers share; if so, only
+        rounding errors of the parts are allowed.
         """
         _ = self._errors
-        if not self.tied or not self.straddling:  # what is equal is within reach of a kink
+        if not self.tied or not self.straddling:  # equal numbers are within reach of a kink
             return []
         model = replace(self._model(), free=False)
         shared = self._of_both_sides(errors(self.recording.tape, self.read, model), model)
@@ -216,16 +219,16 @@ class Certificate:
         return any(n.rule.name in SHARED for n in self._forward)
 
     def _where_shared(self, way: str) -> Mapping[Any, Enclosure]:
-        """The gradients where equal numbers share otherwise."""
+        """The gradients if equal numbers share in another way."""
         recording = self._unread.again()
         self._sweep(recording, self._seeds(recording), "d", alter=_shared(recording.tape, way))
         return in_balls(recording.tape, enough=lambda reading: True).at
 
     @cached_property
     def choices(self) -> Mapping[Quantity, Reals]:
-        """How far right code may be from the truth where the first, or the last, of equal numbers gets the
-        gradient of all; and, of a whole network, where rounding decides the sides of kinks. All may go one
-        way, which no random errors tell: a bound does, too wide for the kink of one function."""
+        """How far right code may be from the truth if the first, or the last, of equal numbers gets the whole
+        gradient; and, for a whole network, if rounding decides the sides of kinks. All kinks may go one way,
+        which random errors do not show. A bound does; for the kink of one function it is too wide."""
         if not self.straddling:
             return {}
         found: dict[Quantity, Reals] = {}
@@ -244,8 +247,8 @@ class Certificate:
 
     @cached_property
     def extremes(self) -> list[str]:
-        """Primitives that people do not differentiate, where it makes no difference: the maximum that is
-        subtracted before an exponential. Their rounding errors cancel in a sweep that goes through it."""
+        """Primitives that people leave out of the derivative where that makes no difference: the maximum that
+        is subtracted before an exponential. In a sweep that goes through it, its rounding errors cancel."""
         return ["largest"] if any(n.rule.name == "largest" for n in self._forward) else []
 
     @cached_property
@@ -265,7 +268,7 @@ class Certificate:
 
     @cached_property
     def s(self) -> dict[Quantity, Reals]:
-        """Root mean square errors; infinite behind what leaves the range of the dtype."""
+        """Root mean square errors; infinite for what depends on a number beyond the range of the dtype."""
         found = dict(self._errors)
         for name in self.extremes:
             for n in self.wrt:
@@ -282,7 +285,7 @@ class Certificate:
 
     @cached_property
     def _errors(self) -> dict[Any, Reals]:
-        reading = self.read  # whose errors may have been asked for already, by `_enough`
+        reading = self.read  # `_enough` may have read its errors already
         if self._rounded is None or self._rounded[0] is not reading:
             self._rounded = self._read_in_errors(reading)
         _, found, model = self._rounded
@@ -290,19 +293,21 @@ class Certificate:
         return self._of_both_sides(found, model)
 
     def _of_both_sides(self, found: dict[Any, Reals], model: Model) -> dict[Any, Reals]:
-        """Root mean square errors; where a comparison may go either way, with the other side's roundings."""
+        """Root mean square errors; where a comparison may go either way, plus the roundings on the other
+        side."""
         if not model.straddled:
             return found
         beside = errors(self.recording.tape, self.read, replace(model, sides=False))
         return {key: np.where(s == beside[key], s, s + beside[key]) for key, s in found.items()}
 
     def _without(self, found: dict[Quantity, Reals], name: str, n: str) -> None:
-        """Where the gradient is the same without it, whoever leaves it out errs as that sweep does."""
+        """Where the gradient is the same without the primitives of a name, code that leaves them out has the
+        errors of that sweep: allow the larger ones."""
         if self._same_without(name, n):
             found["d", n] = np.maximum(found["d", n], found[name, n])
 
     def _same_without(self, name: str, n: str) -> bool:
-        """Whether a gradient is the same where nothing goes through the primitives of a name."""
+        """Whether a gradient is the same if nothing is passed through the primitives of a name."""
         exact, other = self.read.at.get(("d", n)), self.read.at.get((name, n))
         if exact is None or other is None:
             return False
@@ -312,7 +317,8 @@ class Certificate:
 
     @cached_property
     def truth(self) -> dict[Quantity, Enclosure]:
-        """Enclosures. The gradient of an input that no output depends on is 0."""
+        """Enclosures of the outputs and gradients. The gradient of an input that no output depends on is
+        0."""
         at: Mapping[Any, Enclosure] = self.read.at
         found: dict[Quantity, Enclosure] = {q: e for q, e in at.items() if q[0] in ("y", "d")}
         for name in self.wrt:
@@ -322,6 +328,6 @@ class Certificate:
 
     @cached_property
     def draws(self) -> dict[Quantity, Reals]:
-        """DRAWS right implementations, as what each is off by."""
+        """The errors of DRAWS right implementations."""
         found: dict[Any, Reals] = dict(draws(self.recording.tape, self.read, self._model()))
         return {q: E for q, E in found.items() if q[0] in ("y", "d")}

@@ -1,4 +1,5 @@
-"""Activations that are taken for one another: the function is one form, the derivative that of another."""
+"""Activations that are mistaken for one another: the function has one form, the derivative is that of
+another."""
 
 from __future__ import annotations
 
@@ -63,19 +64,19 @@ FORMS = (
     _swish(1.702),
     _swish(1),
 )
-"""Forms of one activation: of each the function, and its derivative."""
+"""Forms of one activation, each with its derivative."""
 
 OF_OUTPUT: dict[str, tuple[Plain, str, Plain]] = {
     "sigmoid": (_sigmoid, "x(1 − x)", lambda x: x * (1 - x)),
     "tanh": (lambda x: np.asarray(np.tanh(x)), "1 − x²", lambda x: 1 - x * x),
 }
-"""Derivatives written for the output, that are given the input."""
+"""Derivatives in terms of the output, to which code may pass the input by mistake."""
 
 
 def another_form(
     certificate: Certificate, request: Request, ran: Ran, wrong: list[Quantity]
 ) -> str:
-    """The form whose derivative was returned, in a clause; "" where it is none that is known."""
+    """The form whose derivative was returned, in a clause; "" if it is not a known one."""
     if len(wrong) != 1 or wrong[0][0] != "d" or wrong[0][1] not in request.inputs:
         return ""
     x, g = np.asarray(request.inputs[wrong[0][1]], float), ran.gradients[wrong[0][1]]

@@ -1,9 +1,9 @@
-"""JAX code onto a tape: the jaxpr of a function, one equation after another; and JAX code as a candidate.
+"""Records JAX code on a tape: the jaxpr of a function, equation by equation. Also JAX code as a candidate.
 
-`jax.make_jaxpr` gives the forward function. Of custom_vjp and custom_jvp it holds the primal function, and
-that alone is read. jit, remat and other calls are read in place, scan is unrolled, and cond and while go the
-way that is certified. What depends on no input is computed by JAX itself, and so are whole numbers: where
-they depend on an input (argmax, a cast), they must be decided first.
+`jax.make_jaxpr` gives the forward function. For custom_vjp and custom_jvp it holds the primal function, and
+only that is read. jit, remat and other calls are read in place, scan is unrolled, and cond and while go the
+way that is certified. JAX itself computes what depends on no input, and whole numbers: where these depend on
+an input (argmax, a cast), the input must be decided first.
 
 A primitive is a row of `PRIMITIVES`: a function of its equation and its operands, which are `Value`s, or
 arrays where they are constants; at least one is a `Value`.
@@ -67,7 +67,7 @@ _JAX = f"{Path(jax.__file__).parent}{os.sep}"
 def record(
     f: Callable[..., Any], inputs: Table, dtype: str, params: Mapping[str, Any]
 ) -> Recording:
-    """f(*inputs, **params) on a tape. Its outputs are the leaves of what it returns, in JAX's order.
+    """Record f(*inputs, **params) on a tape. Its outputs are the leaves of what it returns, in JAX's order.
 
     Raises RecordingError, UndecidedBranchError, or whatever f raises.
     """
@@ -90,7 +90,7 @@ def record(
 
 
 def traced(f: Callable[..., Any], *floats: Any) -> tuple[Any, Any]:
-    """Its jaxpr, and the shapes of what it returns. Raises RecordingError where JAX cannot trace it."""
+    """The jaxpr of f, and the shapes of what f returns. Raises RecordingError if JAX cannot trace it."""
     try:
         found: tuple[Any, Any] = jax.make_jaxpr(f, return_shape=True)(*floats)
     except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as e:
@@ -113,8 +113,9 @@ def _output(tape: Tape, x: Any) -> Value:
 
 @contextmanager
 def as_used(dtype: str) -> Iterator[None]:
-    """On the CPU, and with x64 where float64 is asked for: whoever called has JAX as it was, afterwards."""
-    at_home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental  # before 0.8
+    """Use JAX on the CPU, and with x64 for float64; afterwards the caller has JAX as it was."""
+    # in jax.experimental before 0.8
+    at_home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
     with at_home.enable_x64(dtype == "float64"), jax.default_device(jax.devices("cpu")[0]):
         yield
 
@@ -133,17 +134,18 @@ INLINED = frozenset({
     "jit", "pjit", "closed_call", "core_call", "call", "remat2", "remat", "checkpoint", "composite",
     "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call",
 })  # fmt: skip
-"""Calls, by the names that they have had: what they call is read in their place."""
+"""The names of calls, in old versions of JAX and new: what they call is read in their place."""
 
 _CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
 
 
 class _UnknownError(Exception):
-    """What is not known of an equation, in a clause."""
+    """Why an equation cannot be read, in a clause."""
 
 
 def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any], line: str = "") -> list[Any]:
-    """What a jaxpr, closed or not, makes of its operands; `line` is where it is from, if not its own."""
+    """What a jaxpr, closed or not, returns for its operands; `line` is the line it comes from, if not its
+    own."""
     jaxpr, consts = (jaxpr.jaxpr, jaxpr.consts) if hasattr(jaxpr, "consts") else (jaxpr, ())
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_numbers, consts), strict=True))
     env |= zip(jaxpr.invars, operands, strict=True)
@@ -158,7 +160,7 @@ def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any], line: str = "") -> li
 
 
 def _equation(tape: Tape, e: Any, operands: list[Any], line: str) -> Sequence[Any]:
-    """What one equation makes of its operands. Raises RecordingError where it is not known."""
+    """What one equation returns for its operands. Raises RecordingError if the tape does not know it."""
     name = e.primitive.name
     constant = not any(isinstance(x, Value) for x in operands)
     if name in INLINED and not (constant and name in ("jit", "pjit")):
@@ -166,7 +168,7 @@ def _equation(tape: Tape, e: Any, operands: list[Any], line: str) -> Sequence[An
         return _read(tape, called, operands, line if _is_jax(called) else "")
     if constant:
         return _folded(e, operands)
-    if not e.outvars:  # it prints, say
+    if not e.outvars:  # such as a print
         return []
     tape.line = line or tape.line
     if _is_whole(e.outvars[0]) and not any(_is_inexact(v) for v in e.invars):
@@ -192,21 +194,21 @@ def _dtype(name: str, v: Any) -> str:
 
 
 def _folded(e: Any, operands: Sequence[Any]) -> list[Any]:
-    """What JAX makes of constants."""
+    """What JAX computes from constants."""
     found = e.primitive.bind(*operands, **e.params)
     return [_numbers(x) for x in (found if e.primitive.multiple_results else [found])]
 
 
 def _numbers(x: Any) -> Any:
-    """As NumPy's, but for random keys."""
+    """x as a NumPy array, unless it is a random key."""
     return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else np.asarray(x)
 
 
 def line_of(e: Any) -> str:
-    """The line of the user's code that an equation is from, as "ops.py:12: m = x.mean(-1)"."""
+    """The line of the user's code that an equation comes from, as "ops.py:12: m = x.mean(-1)"."""
     place = source_info_util.summarize(e.source_info).rpartition(" (")[0]
     found = re.match(r"(.*?):(\d+)(:\d+)?$", place)
-    if found is None or found[1].startswith(_OURS):  # a function of JAX's own, which was given
+    if found is None or found[1].startswith(_OURS):  # our file: the function given is JAX's own
         return ""
     return _text(found[1], int(found[2]))
 
@@ -216,7 +218,8 @@ def _text(file: str, n: int | None) -> str:
 
 
 def _is_jax(jaxpr: Any) -> bool:
-    """Whether it is of a function of JAX's own, which is traced once, and not where it is called last."""
+    """Whether it is the jaxpr of a function of JAX's own: that is traced once, so its line may be that of
+    another call."""
     debug = getattr(getattr(jaxpr, "jaxpr", jaxpr), "debug_info", None)
     return _JAX in str(getattr(debug, "func_src_info", ""))
 
@@ -256,7 +259,7 @@ def _named(name: str) -> Rule:
 
 
 def _of(f: Callable[..., Value]) -> Rule:
-    """A function of operands that are all on the tape."""
+    """A rule for a function whose operands must all be on the tape."""
     return lambda e, *of: f(*_on_tape(of))
 
 
@@ -281,7 +284,7 @@ def _greater(a: Value, b: Value) -> Value:
 
 
 def _compared(f: Callable[..., Value], of_itself: bool, of_masks: Callable[..., Value]) -> Rule:
-    """A comparison; of a number with itself, which is how NaN is looked for, it is decided."""
+    """The rule of a comparison. The comparison of a number with itself, which is a test for NaN, is known."""
 
     def rule(e: Any, a: Any, b: Any) -> Any:
         if a is b:
@@ -313,7 +316,7 @@ def _truncated(a: Value) -> Value:
 
 
 def _round(e: Any, a: Value) -> Value:
-    """To the nearest whole number; of ½, away from zero, or to the even one."""
+    """To the nearest whole number; ½ goes away from zero, or to the even one."""
     if int(e.params["rounding_method"]) == 0:
         return op.multiply(op.sign(a), op.floor(at.apply("add", op.absolute(a), 0.5)))
     below = op.floor(a)
@@ -325,18 +328,18 @@ def _round(e: Any, a: Value) -> Value:
 
 
 def _remainder(a: Value, b: Value) -> Value:
-    """Of a quotient that is cut off, as C's fmod."""
+    """The remainder of a truncated quotient, as C's fmod."""
     return at.apply("subtract", a, at.apply("multiply", b, _truncated(at.apply("quotient", a, b))))
 
 
 def _arccosh(a: Value) -> Value:
-    """log(a + √(a² − 1)), near 1 too."""
+    """log(a + √(a² − 1)), accurate near 1 too."""
     more = at.apply("subtract", a, 1.0)
     return op.log1p(op.add(more, op.sqrt(op.multiply(more, at.apply("add", a, 1.0)))))
 
 
 def _cbrt(a: Value) -> Value:
-    """The third is that of mathematics, not the float nearest to it."""
+    """a^⅓ with the exact ⅓, not the float nearest to it."""
     one, three = (at.constant(a.tape, x) for x in (1.0, 3.0))
     return op.multiply(
         op.sign(a), at.apply("power", op.absolute(a), at.apply("quotient", one, three))
@@ -344,7 +347,7 @@ def _cbrt(a: Value) -> Value:
 
 
 def _arctan2(y: Value, x: Value) -> Value:
-    """Of the smaller over the larger, and a half turn or a quarter; π is that of mathematics."""
+    """The arctangent of the smaller over the larger, plus a half turn or a quarter; π is exact."""
     root = op.square(op.two_over_root_pi(x, sign=1))
     pi, half = at.apply("quotient", 4.0, root), at.apply("quotient", 2.0, root)
     steep = at.apply("greater", op.absolute(y), op.absolute(x))
@@ -360,7 +363,7 @@ def _arctan2(y: Value, x: Value) -> Value:
 
 
 def _integer_pow(e: Any, a: Value) -> Any:
-    """By squares and products, as JAX does it."""
+    """By squares and products, as JAX computes it."""
     n, found, square = abs(e.params["y"]), None, a
     while n:
         if n % 2:
@@ -384,7 +387,7 @@ def _select(e: Any, which: Any, *cases: Any) -> Any:
 
 
 def _converted(e: Any, a: Value) -> Any:
-    """To a narrower dtype it is rounded, to whole numbers decided."""
+    """A cast to a narrower dtype rounds; a cast to whole numbers needs a decided value."""
     new, old = e.outvars[0].aval.dtype, e.invars[0].aval.dtype
     if new.kind == "b":
         return a if old.kind == "b" else _not(at.apply("equal", a, 0.0))
@@ -420,7 +423,7 @@ def _smallest(a: Value, axes: Any) -> Value:
 
 
 def _product(a: Value, axes: Any) -> Value:
-    """Halves are multiplied, until one is left."""
+    """The product over axes: halves are multiplied until one element is left."""
     kept = [i for i in range(len(a.shape)) if i not in axes]
     shape, n = tuple(a.shape[i] for i in kept), prod(a.shape[i] for i in axes)
     a = at.reshape(at.permute(a, [*axes, *kept]), (n, *shape))
@@ -439,7 +442,7 @@ _BINARY: dict[str, tuple[Callable[..., Value], Callable[..., Value], float]] = {
     "max": (at.largest, partial(at.apply, "maximum"), -np.inf),
     "min": (_smallest, _minimum, np.inf),
 }
-"""f over axes, f of two, and what it leaves as it is."""
+"""For each name: f over axes, f of two operands, and the neutral element of f."""
 
 
 def _over_axes(f: Callable[..., Value]) -> Rule:
@@ -447,7 +450,7 @@ def _over_axes(f: Callable[..., Value]) -> Rule:
 
 
 def _of_two(e: Any) -> tuple[Callable[..., Value], Callable[..., Value], float]:
-    """What a reduction by any function is, where that function is one of those that are known."""
+    """The row of the function that a reduction uses, if it is a known one."""
     inner = getattr(e.params["jaxpr"], "jaxpr", e.params["jaxpr"])
     known = len(inner.eqns) == 1 and set(inner.eqns[0].invars) == set(inner.invars)
     if not known or inner.eqns[0].primitive.name not in _BINARY:
@@ -491,7 +494,7 @@ def _cumulative(name: str) -> Rule:
 
 
 def _sort(e: Any, *operands: Any) -> list[Any]:
-    """By the first operands, which are decided."""
+    """Sort by the first operands, which are decided."""
     axis = e.params["dimension"]
     keys = [at.decided(x) if isinstance(x, Value) else x for x in operands[: e.params["num_keys"]]]
     order = np.lexsort(keys[::-1], axis=axis)
@@ -516,7 +519,7 @@ def _along(x: Any, order: Any, axis: int) -> Any:
 
 
 def _by_places(e: Any, *operands: Any) -> Value:
-    """Whatever JAX's own primitive does to the places of its operands; those of another dtype say where."""
+    """Apply JAX's own primitive to the positions of the operands; operands of another dtype are indices."""
     kind, where, flat, n = e.outvars[0].aval.dtype, [], [], 0
     for x, v in zip(operands, e.invars, strict=True):
         if v.aval.dtype != kind:
@@ -530,7 +533,7 @@ def _by_places(e: Any, *operands: Any) -> Value:
 
 
 def _moving(f: Callable[..., Any]) -> Rule:
-    """Whatever NumPy does to the places of one."""
+    """A rule that applies a NumPy function to the positions of its one operand."""
     return lambda e, a: at.moved(a, lambda p: f(p, e.params))
 
 
@@ -582,7 +585,7 @@ def _same(e: Any, *operands: Any) -> Any:
 
 
 def _targets(e: Any, shape: Sequence[int], where: Any, updates: Sequence[int]) -> Any:
-    """Where each of the updates goes; −1 for what is dropped."""
+    """The position that each update goes to; −1 for an update that is dropped."""
     of = e.params["dimension_numbers"]
     batch = getattr(of, "operand_batching_dims", ())
     more = {
@@ -604,7 +607,7 @@ def _targets(e: Any, shape: Sequence[int], where: Any, updates: Sequence[int]) -
 
 
 def _scatter(e: Any, a: Any, where: Any, updates: Any) -> Value:
-    """The last that goes to a place is what stands there."""
+    """Of several updates to one place, the last one counts."""
     a, updates = _on_tape([a, updates])
     n, m = prod(a.shape), prod(updates.shape)
     to = _targets(e, a.shape, where, updates.shape).ravel()
@@ -639,7 +642,7 @@ def _dot_general(e: Any, a: Any, b: Any) -> Value:
 
 
 def _convolution(e: Any, x: Any, w: Any) -> Value:
-    """Brought to batch, channels, space and back."""
+    """A convolution, permuted to batch, channels, space and back."""
     x, w = _on_tape([x, w])
     p = e.params
     of, groups, batches = (
@@ -648,7 +651,7 @@ def _convolution(e: Any, x: Any, w: Any) -> Value:
         p["batch_group_count"],
     )
     x, w = at.permute(x, of.lhs_spec), at.permute(w, of.rhs_spec)
-    if batches > 1:  # of the batch, each group is convolved with kernels of its own
+    if batches > 1:  # each group of the batch is convolved with its own kernels
         n, channels, *space = x.shape
         x = at.reshape(x, (batches, n // batches, channels, *space))
         x = at.permute(x, (1, 0, *range(2, len(x.shape))))
@@ -660,7 +663,7 @@ def _convolution(e: Any, x: Any, w: Any) -> Value:
 
 
 def _windows(e: Any, a: Value, name: str) -> Value:
-    """Of each window. What is beyond the array leaves the result as it is."""
+    """A reduction of each window. Places beyond the array get the neutral element."""
     over, _, neutral = _BINARY[name]
     p, n = e.params, prod(a.shape)
     index = at.windows(
@@ -676,7 +679,7 @@ def _windows(e: Any, a: Value, name: str) -> Value:
 
 
 def _reduce_window(e: Any, *operands: Any) -> list[Value]:
-    """Of one array, from where the function leaves things as they are."""
+    """A reduction of the windows of one array, started from the neutral element."""
     row = _of_two(e)
     name = next(k for k, v in _BINARY.items() if v is row)
     if len(operands) != 2 or isinstance(operands[1], Value) or operands[1] != row[2]:
@@ -692,7 +695,7 @@ def _windowed(name: str) -> Rule:
 
 
 def _scan(e: Any, *operands: Any) -> list[Any]:
-    """Step by step."""
+    """A scan, unrolled step by step."""
     p, tape = e.params, _tape(operands)
     n, k = p["num_consts"], p["num_consts"] + p["num_carry"]
     consts, carry, xs = operands[:n], list(operands[n:k]), operands[k:]
@@ -715,8 +718,8 @@ def _stack(parts: Sequence[Any]) -> Any:
 
 
 def _while(e: Any, *operands: Any) -> list[Any]:
-    """As often as is certified. A loop that vmap made of several goes on while any does, and leaves what is
-    done alone."""
+    """A loop, run as often as is certified. A loop that vmap made of several runs while any of them does, and
+    leaves those that have ended unchanged."""
     p, tape = e.params, _tape(operands)
     n, k = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
     asked, consts, carry = operands[:n], operands[n:k], list(operands[k:])
@@ -731,7 +734,7 @@ def _known(mask: Any) -> Any:
 
 
 def _if(going: Any, x: Any, before: Any) -> Any:
-    """x where a loop goes on: along the first axes."""
+    """x where the loop continues, which is a mask along the first axes; else `before`."""
     if going.all():
         return x
     mask = going.reshape(*going.shape, *(1,) * (len(x.shape) - going.ndim))
@@ -771,7 +774,7 @@ PRIMITIVES: dict[str, Rule] = {
     "is_finite": lambda e, a: np.isfinite(at.decided(a)),
     "convert_element_type": _converted,
     "reduce_precision": _reduced_precision,
-    # of two, and of three
+    # functions of two operands, and of three
     "add": _named("add"),
     "add_any": _named("add"),
     "sub": _named("subtract"),
@@ -851,20 +854,20 @@ PRIMITIVES: dict[str, Rule] = {
     "cond": _cond,
 }
 # fmt: on
-"""By the names of JAX's primitives."""
+"""The rules, by the names of JAX's primitives."""
 
 
 # --- candidates -----------------------------------------------------------------------------------
 
 
 def candidate(f: Callable[..., Any]) -> Candidate:
-    """f(*inputs) with the gradients of jax.vjp, as they are computed eagerly: whatever custom_vjp says."""
+    """f(*inputs) with the gradients of jax.vjp, computed eagerly, by custom_vjp where f has it."""
     return _Eager(f)
 
 
 @dataclass(frozen=True)
 class _Eager:
-    """JAX code with its gradients, operation by operation."""
+    """JAX code with its gradients, run operation by operation."""
 
     f: Callable[..., Any]
 
@@ -873,26 +876,26 @@ class _Eager:
         return _run(partial(_pulled_back, self.f), False, request)
 
     def variants(self) -> dict[str, Candidate]:
-        """The same code, asked in another way that must make no difference."""
+        """The same code, called in another way that must make no difference."""
         return {"jax.jit": jitted(self.f)}
 
 
 def jitted(f: Callable[..., Any]) -> Candidate:
-    """The same, forward and backward compiled together."""
+    """The same code, its forward and backward pass compiled together."""
     return partial(_run, partial(_pulled_back, f), True)
 
 
 def vjp(forward: Callable[..., Any], backward: Callable[..., Any]) -> Candidate:
     """forward(*inputs), and backward(cotangent, *inputs) with one gradient an input, or a dict by name.
 
-    The cotangent has the structure of what forward returns. None stands for a gradient that is left out, and
-    those of whole numbers need not be given. Raises RefusedError where backward gives another number of them.
+    The cotangent has the structure of what forward returns. None means a gradient that is left out; gradients
+    of whole numbers may be omitted. Raises RefusedError if backward returns another number of gradients.
     """
     return partial(_run, partial(_by_hand, forward, backward), False)
 
 
 def _run(run: Callable[..., Any], compiled: bool, request: Request) -> Ran:
-    """With the floats as arguments; whole numbers and masks are constants."""
+    """Run code with the floats as arguments; whole numbers and masks are constants."""
     with as_used(request.dtype):
         given = _arrays(request.inputs, request.dtype)
         floats = {n: x for n, x in given.items() if is_float(x)}
@@ -938,20 +941,20 @@ def _by_hand(
 
 
 def _outputs(y: Any) -> dict[str, Any]:
-    """The leaves, by the names that a recording gives them."""
+    """The leaves of y, by the names that a recording gives them."""
     return {
         n: jnp.asarray(x) for n, x in zip(names_of(y), jax.tree_util.tree_leaves(y), strict=True)
     }
 
 
 def names_of(y: Any) -> list[str]:
-    """Of the leaves, as a recording has them."""
+    """The names of the leaves of y, as a recording gives them."""
     tree: Any = jax.tree_util.tree_structure(y)
     return ["y"] if _is_leaf(tree) else [f"y[{i}]" for i in range(tree.num_leaves)]
 
 
 def _cotangent(y: Any, request: Request) -> Any:
-    """In the structure of y: zeros where none is given."""
+    """The cotangent in the structure of y; zeros where none is given."""
 
     def of(name: str, x: Any) -> Any:
         if not is_float(x):

@@ -1,9 +1,9 @@
-"""NumPy code onto a tape: as people write it, run on arrays that record what is done to them.
+"""Records NumPy code on a tape: the code runs as people write it, on arrays that record what is done to them.
 
-NumPy hands its functions to such an array (`__array_ufunc__`, NEP 13; `__array_function__`, NEP 18). What
-makes an array anew (`np.zeros`, `np.asarray`) is NumPy's own business: while a function is recorded these
-make arrays that record. A branch (`if x.sum() > 0`) is taken by the certified value. Nothing leaves unseen:
-`float(x)` is refused, with the line.
+NumPy passes its functions to such an array (`__array_ufunc__`, NEP 13; `__array_function__`, NEP 18).
+Functions that create arrays (`np.zeros`, `np.asarray`) do not: while a function is recorded, they are
+replaced by ones that create recording arrays. A branch (`if x.sum() > 0`) is taken by the certified value. No
+number leaves the tape unnoticed: `float(x)` is refused, with the line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Recorded", "record"]
 def record(
     f: Callable[..., Any], inputs: Table, dtype: str, params: Mapping[str, Any]
 ) -> Recording:
-    """f(*inputs, **params) on a tape. Raises RecordingError, or whatever f raises."""
+    """Record f(*inputs, **params) on a tape. Raises RecordingError, or whatever f raises."""
     recording = Recording.begun(inputs, dtype)
     kept = np.dtype("float32" if dtype == "bfloat16" else dtype)  # NumPy has no bfloat16
     given = [
@@ -57,7 +57,7 @@ def _value(y: Any, tape: Tape) -> Any:
 
 
 class Constant(NamedTuple):
-    """Numbers that depend on no input, to be put on a tape when they meet some that do."""
+    """Numbers that depend on no input; they are put on a tape when they meet numbers that do."""
 
     tape: Nodes
     numbers: NDArray[Any]
@@ -86,13 +86,13 @@ class Recorded:
             base._version if base is not None else 0,
         )
 
-    __class__ = property(lambda self: np.ndarray)  # whoever asks is told so
+    __class__ = property(lambda self: np.ndarray)  # isinstance(x, np.ndarray) is true
 
     # --- what it is ---
 
     @property
     def value(self) -> Value:
-        """Its place on the tape."""
+        """Its value on the tape."""
         if self._base is not None and self._base._version != self._seen:
             raise RecordingError(
                 "a view of an array is used after the array was changed; expected a copy: x[...].copy()."
@@ -143,7 +143,7 @@ class Recorded:
 
     @property
     def constant(self) -> NDArray[Any] | None:
-        """The numbers, where they depend on no input."""
+        """The numbers, if they depend on no input."""
         return self._value.numbers if isinstance(self._value, Constant) else None
 
     # --- what it is not ---
@@ -198,7 +198,8 @@ class Recorded:
         return Recorded(at.taken(self.value, places), self.dtype, self, places)
 
     def _become(self, value: Value | Constant) -> None:
-        """In place: what it is a view of changes too, and its other views are of the past."""
+        """Change in place: the array that it is a view of changes too, and other views of that array are
+        outdated."""
         if self._base is not None:
             _ = self.value
             self._base._become(_put_flat(self._base.value, self._places, _on_tape(value)))
@@ -241,7 +242,8 @@ class Recorded:
     def astype(self, dtype: Any, *_: Any, **__: Any) -> Recorded:
         self._value.tape.line = _line()
         new = np.dtype(dtype)
-        if self.dtype == bool and new.kind in "iu":  # whole numbers go with floats as NumPy has it
+        # kept as the float dtype to which NumPy promotes it
+        if self.dtype == bool and new.kind in "iu":
             new = np.result_type(new, np.float16)
         if np.issubdtype(new, np.integer):
             self._leaves(f".astype({new})", "np.floor")
@@ -350,7 +352,7 @@ class Recorded:
 
 
 def _line() -> str:
-    """The line of the user's code that is at work, as "ops.py:12: m = x.mean(-1)"."""
+    """The line of the user's code that is running, as "ops.py:12: m = x.mean(-1)"."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
         ("conformance.", "numpy")
@@ -369,7 +371,7 @@ def _leaves_of(args: Any, kw: Any) -> list[Any]:
 
 
 def _all_constant(of: Any) -> bool | None:
-    """True where no array among them depends on an input; else None."""
+    """True if no array among them depends on an input; else None."""
     return True if all(x.constant is not None for x in of if isinstance(x, Recorded)) else None
 
 
@@ -380,7 +382,7 @@ def _numbers(x: Any) -> Any:
 
 
 def _constant(like: Recorded, found: Any) -> Any:
-    """What NumPy made of constants, to be recorded where it meets what is."""
+    """What NumPy computed from constants, as arrays that are recorded when they meet recorded ones."""
     if isinstance(found, tuple | list):
         return type(found)(_constant(like, x) for x in found)
     if isinstance(found, np.ndarray) and np.issubdtype(found.dtype, np.floating):
@@ -409,7 +411,7 @@ def _into(out: Any, found: Any) -> Any:
 
 
 def _operand(x: Any) -> Any:
-    """A Value, or the numbers."""
+    """The operand as a Value, or as plain numbers."""
     if isinstance(x, Recorded):
         return x.value if x.constant is None else x.constant
     if isinstance(x, list | tuple) and any(isinstance(i, Recorded) for i in _flattened(x)):
@@ -438,7 +440,7 @@ def _on(like: Recorded, x: Any) -> Value:
 
 
 def _key(key: Any) -> Any:
-    """An index without recorded masks: they are decided, as whoever reads the shape must know."""
+    """An index without recorded masks: they are decided, since the shape of the result depends on them."""
     if isinstance(key, tuple):
         return tuple(map(_key, key))
     if isinstance(key, Recorded):
@@ -451,7 +453,7 @@ def _key(key: Any) -> Any:
 
 
 def _dtype(*operands: Any) -> np.dtype[Any]:
-    """What NumPy makes of them: Python's own numbers go along with the arrays."""
+    """The dtype that NumPy gives a result; Python's own numbers adapt to the arrays."""
     of = [x.dtype if isinstance(x, Recorded | np.ndarray | np.generic) else x for x in operands]
     plain = [0.0 if isinstance(x, float) else x for x in of if not isinstance(x, list | tuple)]
     found = np.result_type(*plain)
@@ -460,8 +462,7 @@ def _dtype(*operands: Any) -> np.dtype[Any]:
 
 @contextmanager
 def _rounded_to(like: Sequence[Any]) -> Iterator[None]:
-    """Recorded as of the widest dtype among recorded arrays: a constant of a wider one makes nothing
-    exact."""
+    """Record in the widest dtype among recorded arrays: a constant of a wider one makes nothing exact."""
     of = [x for x in like if isinstance(x, Recorded) and x.dtype != bool and x.constant is None]
     if not of:
         yield
@@ -523,7 +524,7 @@ def _xlogy(*of: Any) -> Value:
 
 
 def _rint(a: Value) -> Value:
-    """To the nearest whole number; of ½, to the even one."""
+    """To the nearest whole number; ½ goes to the even one."""
     below = at.apply("floor", a)
     rest = at.apply("subtract", a, below)
     half = at.apply("multiply", at.apply("floor", at.apply("multiply", below, 0.5)), 2.0)
@@ -537,7 +538,7 @@ def _truncated(a: Value) -> Value:
 
 
 def _scaled(name: str, by: float) -> Callable[[Any], Value]:
-    """log2, log10, …: a function over a constant."""
+    """log2, log10, …: a function divided by a constant."""
     return lambda a: at.apply("quotient", at.apply(name, a), by)
 
 
@@ -605,7 +606,7 @@ NAMED: dict[str, Callable[..., Value]] = {
     ),
     "xlogy": _xlogy,
 }
-"""scipy.special's ufuncs, by their names."""
+"""scipy.special's ufuncs, by name."""
 MASKS = {
     np.greater, np.less, np.greater_equal, np.less_equal, np.equal, np.not_equal, np.logical_not, np.invert,
     np.logical_and, np.bitwise_and, np.logical_or, np.bitwise_or,
@@ -1034,8 +1035,8 @@ _MOVING_METHODS = ("swapaxes", "squeeze", "ravel", "flatten", "repeat", "take", 
 
 @contextmanager
 def _making(tape: Tape) -> Iterator[None]:
-    """While it lasts, NumPy's makers of arrays make recorded ones, of floats, so that they can be written
-    to."""
+    """Within, NumPy's functions that create arrays of floats create recorded ones, so that they can be
+    written to."""
 
     def maker(f: Any, copied: bool) -> Any:
         @functools.wraps(f)

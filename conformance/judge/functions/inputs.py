@@ -1,6 +1,6 @@
-"""Data that finds mistakes: families of inputs for any shapes, and of cotangents, each with its why.
+"""Data that finds mistakes: families of inputs for any shapes, and of cotangents, each with what it finds.
 
-Inputs are asked for as `x=16x32, g=32, ids=16:int<100, mask=16x16:bool, p=8:positive`.
+Inputs are specified as `x=16x32, g=32, ids=16:int<100, mask=16x16:bool, p=8:positive`.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ __all__ = [
 ]
 
 Reals = NDArray[np.float64]
-LARGEST = 2**22  # numbers in all inputs together: beyond, no verdict comes in time
+LARGEST = 2**22  # numbers in all inputs together: with more, a verdict takes too long
 
 
 class InputsError(RefusedError):
-    """Inputs that there are not: what was written, and what is expected."""
+    """Inputs that cannot be made: what was written, and what is expected."""
 
 
 class Asked(NamedTuple):
-    """One input: its shape, and of what kind its numbers are."""
+    """The specification of one input: its shape, and the kind of its numbers."""
 
     shape: tuple[int, ...]
     kind: str = "real"  # or "positive", "unit" (0 to 1), "rows" (positive, each row sums to 1), "bool", "int"
-    below: int = 0  # of whole numbers
-    batched: bool = False  # its first size is the batch, and no other size follows another input's
+    below: int = 0  # whole numbers are below this
+    # its first axis is the batch, and its other sizes do not follow those of other inputs
+    batched: bool = False
 
     def sized(self, sizes: Mapping[int, int]) -> Asked:
-        """With other sizes."""
+        """The same input with other sizes."""
         return self._replace(
             shape=tuple(
                 n if self.batched and i else sizes.get(n, n) for i, n in enumerate(self.shape)
@@ -60,7 +61,7 @@ _PART = re.compile(
 
 
 def read_inputs(text: str) -> dict[str, Asked]:
-    """What is asked for, by name. Raises InputsError."""
+    """The inputs that a text specifies, by name. Raises InputsError."""
     found: dict[str, Asked] = {}
     for part in text.split(","):
         match = _PART.fullmatch(part)
@@ -86,7 +87,7 @@ def read_inputs(text: str) -> dict[str, Asked]:
 
 
 def text_of(a: Asked) -> str:
-    """As `read_inputs` takes it: "16x32", "16:int<100"."""
+    """The text that `read_inputs` reads: "16x32", "16:int<100"."""
     kind = "" if a.kind == "real" else f":{a.kind}" + (f"<{a.below}" if a.below else "")
     return ("x".join(map(str, a.shape)) or "scalar") + kind
 
@@ -137,8 +138,8 @@ def _few_values(rng: np.random.Generator, shape: tuple[int, ...]) -> Reals:
 
 
 def _renamed(to: int, last: bool = False) -> Callable[[Mapping[str, Asked]], dict[int, int] | None]:
-    """The batch, or the width, in every shape where it stands, becomes another; not where it is that
-    already."""
+    """Replaces the batch size, or the width, in every shape where it occurs. Does not apply (None) if it has
+    that size already, or if the two are equal."""
 
     def sizes(asked: Mapping[str, Asked]) -> dict[int, int] | None:
         first = next((a.shape for a in asked.values() if len(a.shape) > 1), None)
@@ -185,8 +186,8 @@ FAMILIES: tuple[Family, ...] = (
 def made(
     asked: Mapping[str, Asked], family: Family, dtype: str, seed: int = 0
 ) -> dict[str, NDArray[Any]] | None:
-    """The inputs of a family, floats as float64 arrays of numbers that the dtype has; None where it has
-    none."""
+    """The inputs of a family; floats are float64 arrays of numbers that the dtype can represent. None if the
+    family does not apply to these shapes."""
     sizes = family.sizes(asked)
     if sizes is None:
         return None
@@ -227,7 +228,7 @@ COTANGENTS: Mapping[str, str] = {
 def cotangents(
     outputs: Mapping[str, tuple[int, ...]], kind: str, dtype: str, seed: int = 0
 ) -> dict[str, Reals]:
-    """One for each output, by its shape."""
+    """A cotangent for each output, of its shape."""
     rng = np.random.default_rng([seed, zlib.crc32(kind.encode())])
     found: dict[str, Reals] = {}
     for name, shape in outputs.items():

@@ -1,4 +1,4 @@
-"""A function under test, held against its certificate: each output and each gradient, and one verdict."""
+"""Compares a function under test with its certificate: each output and each gradient, and one verdict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNKNOWN = "a comparison in it is undecided."
 
 
 class Known(Protocol):
-    """What results are held to: a `Certificate`, or what several add up to."""
+    """What results are compared with: a `Certificate`, or the sum of several."""
 
     @property
     def truth(self) -> Mapping[Quantity, Enclosure]: ...
@@ -51,7 +51,7 @@ class Known(Protocol):
 
 @dataclass(frozen=True)
 class Held:
-    """Such values by themselves."""
+    """Such values by themselves, without a certificate."""
 
     truth: Mapping[Quantity, Enclosure]
     s: Mapping[Quantity, Reals]
@@ -62,13 +62,13 @@ class Held:
 
 
 def _wider(of: Known) -> Held:
-    """With room for the sides of kinks, and for who gets the gradient of equal numbers."""
+    """The same with wider tolerances: for the sides of kinks, and for how equal numbers share a gradient."""
     s = {q: s + of.choices.get(q, 0.0) / LAMBDA for q, s in of.s.items()}
     return Held(of.truth, s, of.precision)
 
 
 class Element(TypedDict):
-    """One number against its truth: that with the largest error over tolerance."""
+    """One number beside its truth: that with the largest error over tolerance."""
 
     index: list[int]
     got: Number
@@ -78,7 +78,7 @@ class Element(TypedDict):
     error: Number
     tolerance: Number
     ratio: Number
-    ulps: Number  # of the dtype, of the expected number
+    ulps: Number  # in ulps of the dtype at the expected number
 
 
 class Judged(TypedDict):
@@ -91,25 +91,25 @@ class Judged(TypedDict):
     shape: list[int]
     dtype: str  # as it was returned
     verdict: Verdict
-    reason: str  # in a sentence; "" where there is nothing to say
-    wrong: int  # elements
-    blind: int  # elements less than what they may be off by, or no number: anything there passes
+    reason: str  # in a sentence; "" if there is no reason to give
+    wrong: int  # wrong elements
+    blind: int  # elements smaller than their tolerance, or not a number: anything passes there
     worst: Element | None
 
 
 def title(quantity: Quantity) -> str:
-    """As it is written for a reader."""
+    """The quantity as a reader sees it."""
     return quantity[1] if quantity[0] == "y" else f"∂{quantity[1]}"
 
 
 def worst_verdict(of: Iterable[Verdict]) -> Verdict:
-    """The worst there is."""
+    """The worst of some verdicts."""
     found = set(of)
     return next((v for v in VERDICTS if v in found), "not-run")
 
 
 def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Judged]:
-    """Everything that was returned, and what was not."""
+    """A row for every quantity, returned or not."""
     given: dict[Quantity, Array | None] = {("y", n): a for n, a in ran.outputs.items()}
     given |= {("d", n): a for n, a in ran.gradients.items()}
     found = []
@@ -130,7 +130,7 @@ def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Ju
         if q[0] == "d"
         and a is not None
         and a.numbers.shape == certificate.truth[q].hi.shape
-        # what kinks behind one another may do to a sum is not known
+        # what several kinks, one after another, may do to a sum is not known
         and not (certificate.coherent and title(q) in wide)
     }
     rows = {j["quantity"].removeprefix("∂"): j for j in found if j["kind"] == "gradient"}
@@ -140,14 +140,15 @@ def judged(certificate: Known, ran: Ran, family: str, cotangent: str) -> list[Ju
 
 
 def usual_size(exact: Enclosure) -> float:
-    """The largest number of a row, as it is in half of the rows."""
+    """The median over the rows of the largest number in a row."""
     size = np.nan_to_num(np.abs(np.atleast_1d(exact.hi)))
     return float(np.median(size.max(axis=-1, initial=0.0))) if exact.hi.size else 0.0
 
 
 def compared(got: Reals, exact: Enclosure, allowed: Reals) -> tuple[Reals, Reals]:
-    """(error over tolerance, that of which there is no doubt). Where the tolerance is infinite, since an
-    intermediate leaves the range of the dtype, or the function is no number, nothing is too much."""
+    """Error over tolerance: an upper bound, and a lower bound, which is certain. Where the tolerance is
+    infinite (an intermediate leaves the range of the dtype), or the function is not a number, every value is
+    accepted."""
     error = np.where(np.isnan(exact.hi), 0.0, exact.distance(got))
     with np.errstate(all="ignore"):
         ratio = _over(error + exact.rad, allowed, error)
@@ -157,7 +158,7 @@ def compared(got: Reals, exact: Enclosure, allowed: Reals) -> tuple[Reals, Reals
 
 
 def _over(error: Reals, allowed: Reals, plain: Reals) -> Reals:
-    """error/allowed; no error is 0 whatever is allowed."""
+    """error/allowed; 0 where there is no error, whatever is allowed."""
     r = error / allowed
     return np.where(plain == 0, 0.0, np.where(np.isnan(r), np.inf, r))
 
@@ -227,7 +228,7 @@ def _one(
 
 
 def _judge_sums(rows: Mapping[str, Judged], got: Mapping[str, Reals], of: Sums) -> None:
-    """Of gradients that equal numbers share, each part may be anything, their sum not."""
+    """Judge the sum of gradients that equal numbers share: each part may be anything, the sum may not."""
     if any(n not in got or rows[n]["verdict"] == "deviates" for n in of.names):
         return
     axes = tuple(range(-of.axes, 0))
@@ -258,7 +259,7 @@ def _defined(exact: Enclosure) -> bool:
 
 
 def _zeros_would_pass(exact: Enclosure, allowed: Reals) -> bool:
-    """Nothing could be told from 0, though it is not 0."""
+    """Whether zeros would pass as this quantity, although it is not 0."""
     size = np.abs(exact.hi)
     there = size > exact.rad
     return bool(there.any()) and bool((size[there] <= allowed[there]).all())
@@ -272,7 +273,7 @@ def _element(array: Array, exact: Enclosure, allowed: Reals, ratio: Reals, dtype
         float(exact.hi[at]),
         float(exact.distance(array.numbers)[at]),
     )
-    if abs(expected) <= exact.rad[at]:  # it is not told from 0, which it may be
+    if abs(expected) <= exact.rad[at]:  # it cannot be distinguished from 0
         expected = 0.0
     unit = 2 * Arithmetic.named(dtype).u
     return Element(
@@ -289,7 +290,7 @@ def _element(array: Array, exact: Enclosure, allowed: Reals, ratio: Reals, dtype
 
 
 def _misshapen(array: Array, exact: Enclosure, certificate: Known, quantity: Quantity) -> str:
-    """What is wrong with a shape, and what would make it right where something simple does."""
+    """What is wrong with a shape, and the simple change, if any, that makes it right."""
     has, wanted = array.numbers.shape, exact.hi.shape
     told = f"it has shape {has}; expected {wanted}"
     if has == wanted[::-1] and _fits(array.numbers.T, exact, certificate, quantity):
@@ -323,8 +324,8 @@ def _axes_to_sum(has: tuple[int, ...], wanted: tuple[int, ...]) -> Iterable[tupl
 
 
 def sees(certificate: Known) -> Mapping[Quantity, float]:
-    """The smallest relative error of all of a quantity that the tolerance sees, by quantity: a factor 1 + ε
-    is found where ε|truth| exceeds what is allowed in some element."""
+    """For each quantity, the smallest relative error, common to all its elements, that is detected: a factor
+    1 + ε is, if ε|truth| exceeds the tolerance of some element."""
     found = {}
     for quantity, exact in certificate.truth.items():
         size, allowed = np.abs(exact.hi), LAMBDA * certificate.s[quantity]

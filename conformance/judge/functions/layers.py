@@ -1,9 +1,9 @@
-"""The step gate of a network that is somebody's own: each layer on its own operands.
+"""The step gate for a user's own network: each layer on its own operands.
 
-A `Layer` is one call of a layer as it happened: what it was given, what it made of it, which gradient arrived
-and which it handed back. Its own code is recorded at these operands, so that a wrong layer is named, and
-nothing after it is blamed. A parameter that several calls use has one gradient, the sum of what each hands
-it: it is held to the sum of the truths.
+A `Layer` is one call of a layer as it happened: its operands, its results, the cotangents that it received
+and the gradients that it returned. Its own code is recorded at these operands, so that a wrong layer is
+named, and nothing after it is blamed. A parameter that several calls use has one gradient, the sum of their
+contributions: it is compared with the sum of the truths.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class UnseparableError(RefusedError):
-    """A network whose layers cannot be told apart: why, and what to do."""
+    """A network whose layers cannot be separated: why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Layer:
     path        as its framework names it: encoder.layers.1.norm; "" for the whole
     kind        its class
     inputs      what its own code starts from, by name: operands, results of the calls inside, parameters
-    outputs     what it came to, by name, as the network had them
-    cotangents  what arrived at the outputs
-    gradients   what it handed back, by the names of its inputs; those of parameters are the network's
+    outputs     what it computed, by name, as the network had them
+    cotangents  what it received at the outputs
+    gradients   what it returned, by the names of its inputs; those of parameters are the network's
     parameters  names of inputs that are parameters, and what the network calls them
     record      (inputs, dtype) -> its own code on a tape, whose outputs have these names
-    candidate   its own code, to be asked again
+    candidate   its own code, to be run again
     """
 
     path: str
@@ -66,12 +66,12 @@ class Layer:
 
 @dataclass
 class Part:
-    """What was judged of a layer: a row for each quantity, or why there is none."""
+    """The judgement of a layer: a row for each quantity, or why there is none."""
 
-    layer: Layer | None  # None of parameters that several layers share
+    layer: Layer | None  # None for parameters that several layers share
     rows: list[Judged]
     refused: Exception | None = None
-    usual: dict[str, float] = field(default_factory=dict)  # the size of each quantity's rows here
+    usual: dict[str, float] = field(default_factory=dict)  # the usual size of each quantity's rows
 
 
 @dataclass
@@ -79,8 +79,9 @@ class _Open:
     """A layer that is recorded, and the parameters that its own code uses."""
 
     part: Part
-    known: Known | None = None  # what its rows are held to
-    uses: dict[str, str] = field(default_factory=dict)  # the network's name of each: its own
+    known: Known | None = None  # what its rows are compared with
+    # by the network's name of a parameter: the layer's own name
+    uses: dict[str, str] = field(default_factory=dict)
 
 
 def judge_layers(
@@ -90,13 +91,13 @@ def judge_layers(
     accuracy: Callable[[str], Accuracy],
     family: str,
 ) -> list[Part]:
-    """Each layer, and then the parameters that several use."""
+    """Judge each layer, and then the parameters that several use."""
     recorded = [_recorded(layer, parameters, precision, accuracy) for layer in layers]
     users: dict[str, list[_Open]] = {}
     for r in recorded:
         for name in r.uses:
             users.setdefault(name, []).append(r)
-    lost = {  # what a layer that could not be recorded may use as well
+    lost = {  # parameters that a layer which could not be recorded may use as well
         n
         for r in recorded
         if r.part.refused is not None and r.part.layer is not None
@@ -126,9 +127,9 @@ def judge_layers(
 
 
 def _must_be_its_own(layer: Layer, ran: Ran, precision: Precision) -> None:
-    """Asked again at the same operands, it gives the same, but for rounding.
+    """Check that the layer, run again at the same operands, returns the same except for rounding.
 
-    Raises UnseparableError where it does not: then it depends on more than its operands.
+    Raises UnseparableError if it does not: then it depends on more than its operands.
     """
     wrt = tuple(n for n, a in ran.gradients.items() if a is not None)
     request = Request(layer.inputs, precision.storage, layer.cotangents, wrt)
@@ -147,18 +148,18 @@ def _must_be_its_own(layer: Layer, ran: Ran, precision: Precision) -> None:
 
 
 def alike(a: Reals, b: Reals, u: float) -> bool:
-    """But for rounding: another kernel takes what lies otherwise in memory."""
+    """Whether two arrays are equal except for rounding: another layout in memory may get another kernel."""
     room = 2.0**13 * u * np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
     return a.shape == b.shape and np.allclose(a, b, rtol=0.0, atol=room, equal_nan=True)
 
 
 def titled(titles: Sequence[str], found: Recording) -> Recording:
-    """A recording of several outputs, under these names."""
+    """A recording of several outputs, with these names for them."""
     return replace(found, outputs={titles[_place(n)]: y for n, y in found.outputs.items()})
 
 
 def titled_candidate(titles: Sequence[str], f: Candidate) -> Candidate:
-    """A candidate with several outputs, under these names."""
+    """A candidate with several outputs, with these names for them."""
     at = {name: f"y[{i}]" for i, name in enumerate(titles)}
 
     def ask(request: Request) -> Ran:
@@ -169,7 +170,7 @@ def titled_candidate(titles: Sequence[str], f: Candidate) -> Candidate:
 
 
 def _place(name: str) -> int:
-    """3 of "y[3]"."""
+    """3 for "y[3]"."""
     return int(name[2:-1])
 
 
@@ -182,10 +183,10 @@ def _recorded(
     part = Part(layer, [])
     try:
         recording = layer.record(layer.inputs, precision.storage)
-    except ConstantError:  # whatever it hands back must be 0
+    except ConstantError:  # no output depends on an input: every gradient must be 0
         zero = {("d", n): np.zeros(a.numbers.shape) for n, a in layer.gradients.items()}
         return _Open(part, Held({q: Enclosure(z, z, z) for q, z in zero.items()}, zero, precision))
-    except Exception as e:  # what the code raises, and what the tape does not know
+    except Exception as e:  # raised by the code, or unknown to the tape
         part.refused = e
         return _Open(part)
     try:
@@ -205,7 +206,7 @@ def _recorded(
 
 
 def _reached(recording: Recording) -> set[str]:
-    """The inputs that some output depends on."""
+    """The inputs that an output depends on."""
     needed = {y.index for y in recording.outputs.values()}
     for i in range(max(needed, default=-1), -1, -1):
         if i in needed:
@@ -227,7 +228,7 @@ def _of_shared(
 
 
 def _added(a: Enclosure, b: Enclosure) -> Enclosure:
-    """An enclosure of the sums (Knuth's two-sum has what rounding leaves)."""
+    """An enclosure of the sums. Knuth's two-sum gives the rounding error."""
     hi = a.hi + b.hi
     t = hi - a.hi
     left = (a.hi - (hi - t)) + (b.hi - t)

@@ -1,6 +1,6 @@
-"""A network that is somebody's own, on every family of data: layer by layer, and as a whole.
+"""A user's own network, on every family of data: layer by layer, and as a whole.
 
-The *step gate* judges each layer on its own operands (`layers.py`), so that the wrong one is named; *end to
+The *step gate* judges each layer on its own operands (`layers.py`), so that the wrong layer is named; *end to
 end* the whole is judged as a function of its inputs and its weights (`trial.py`).
 """
 
@@ -45,10 +45,10 @@ __all__ = [
 
 FORMAT = 1
 REDRAWN = "redrawn"
-"""The family of ordinary inputs whose weights are drawn anew."""
+"""The family of ordinary inputs with newly drawn weights."""
 
 TARGET = "target"
-"""The input that is the loss's."""
+"""The name of the input that is the loss's target."""
 
 Cotangents = Callable[[Mapping[str, tuple[int, ...]]], Table]
 Run = Callable[[Table, Cotangents, str], tuple[list[Layer], Mapping[str, Array]]]
@@ -58,10 +58,9 @@ Run = Callable[[Table, Cotangents, str], tuple[list[Layer], Mapping[str, Array]]
 class ModuleSubject:
     """A network under test.
 
-    whole  it, as a function of its inputs and its weights
-    run    (inputs, cotangents by shape, dtype) -> (its layers as they happened, the gradients of its
-           parameters)
-    mode   "train" or "eval"; "" where it knows no such thing
+    whole  the network as a function of its inputs and its weights
+    run    (inputs, cotangents by shape, dtype) -> (its layers as they ran, the gradients of its parameters)
+    mode   "train" or "eval"; "" where it has no modes
     loss   the name of the loss that follows it; "" for none
     """
 
@@ -74,7 +73,8 @@ class ModuleSubject:
 def network_subject(
     whole: Subject, trained: Sequence[str], run: Run, mode: str = "", loss: str = ""
 ) -> ModuleSubject:
-    """A network whose weights of these names have gradients; of `whole`, what any network has is filled in.
+    """A network; the weights of these names have gradients. Fills in of `whole` what is the same for any
+    network.
 
     Raises RefusedError for an input that has the name of a weight.
     """
@@ -99,7 +99,7 @@ def network_subject(
 
 
 def _redrawn(inputs: Table, weights: Table) -> tuple[Family, Table]:
-    """Weights that are drawn anew: what those that a network has hide, such as a factor that is 1.
+    """Newly drawn weights, which show what the network's own weights hide, such as a factor that is 1.
 
     A matrix is normal with a variance of one over the numbers in a row, a vector normal about 1.
     """
@@ -116,7 +116,7 @@ def _redrawn(inputs: Table, weights: Table) -> tuple[Family, Table]:
 
 
 def _apart(asked: Mapping[str, Asked], families: Sequence[str]) -> tuple[str, ...]:
-    """The families to try: of whole numbers there is one kind, at other sizes."""
+    """The families to try. If all inputs are whole numbers or masks, families differ only in their sizes."""
     if families or not asked or any(a.kind not in ("int", "bool") for a in asked.values()):
         return tuple(families)
     return (*(f.name for f in FAMILIES if f is FAMILIES[0] or f.sizes(asked)), REDRAWN)
@@ -127,10 +127,10 @@ class LayerRow(TypedDict):
 
     path: str
     kind: str
-    shapes: dict[str, str]  # of what it starts from, and of what it comes to
-    quantities: list[Judged]  # each at its worst
-    sets: int  # of data on which it was judged
-    wrong: int  # on which something deviates
+    shapes: dict[str, str]  # of its inputs and of its outputs
+    quantities: list[Judged]  # each of them at its worst
+    sets: int  # sets of data on which it was judged
+    wrong: int  # sets of data on which something deviates
     verdict: Verdict
     reason: str  # why it was not judged
     mistake: str
@@ -146,22 +146,23 @@ class ModuleResults(TypedDict):
     loss: str
     dtype: str
     inputs: dict[str, str]
-    families: list[FamilyRow]  # as the step gate took them
+    families: list[FamilyRow]  # as the step gate judged them
     layers: list[LayerRow]
     whole: FunctionResults
-    smallest: dict[str, str]  # inputs that show the first wrong layer; {} where none is wrong
-    shows: str  # the family of data that does
+    # the smallest inputs that show the first wrong layer; {} if none is wrong
+    smallest: dict[str, str]
+    shows: str  # the family of data that shows it
     verdict: Verdict
     exit_code: int
     message: str
-    command: str  # that asks the same again; "" where the network was given as an object
-    again: str  # that asks at the smallest inputs
+    command: str  # runs the same again; "" where the network was given as an object
+    again: str  # runs it at the smallest inputs
 
 
 def judge_module(
     subject: ModuleSubject, progress: Callable[[str], None] = lambda name: None
 ) -> ModuleResults:
-    """Judge on every family. Raises RefusedError where the network does not run on ordinary inputs."""
+    """Judge on every family. Raises RefusedError if the network does not run on ordinary inputs."""
     with np.errstate(all="ignore"):
         families, parts = _by_layers(subject, progress)
         rows = _rows(subject, parts)
@@ -169,14 +170,15 @@ def judge_module(
         explained = all(r["verdict"] != "deviates" for r in rows)
         try:
             whole = judge_function(subject.whole, progress, explained, (ZEROS_PASS, UNKNOWN))
-        except RefusedError as e:  # its layers were judged
+        except RefusedError as e:  # its layers were judged all the same
             whole = refused(subject.whole, str(e))
         smallest, shows = _smallest(subject, parts)
     verdicts = [*(r["verdict"] for r in rows if r["verdict"] != "not-run"), whole["verdict"]]
     verdicts += ["error" for f in families if f["status"] == "error"]
     verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
     random = next((f["text"] for f in whole["findings"] if f["kind"] == "not-repeatable"), "")
-    if random and explained:  # no layer deviates, and the whole has no numbers to hold it to
+    # no layer deviates, and there are no numbers to compare the whole with
+    if random and explained:
         verdict = "error"
     return ModuleResults(
         format=FORMAT,
@@ -207,7 +209,7 @@ def _by_layers(
     whole = subject.whole
     rows: list[FamilyRow] = []
     parts: list[Part] = []
-    usual: dict[str, dict[str, float]] = {}  # on the first data
+    usual: dict[str, dict[str, float]] = {}  # on the first set of data
     for family, inputs in whole.families_of():
         progress(family.name)
         row = FamilyRow(name=family.name, why=family.why, status="judged", reason="")
@@ -217,7 +219,7 @@ def _by_layers(
             continue
         try:
             found = _judged_layers(subject, inputs, family.name)
-        except Exception as e:  # what a network raises at shapes that it does not take
+        except Exception as e:  # raised by a network at shapes that it does not accept
             if isinstance(e, UnseparableError):
                 row["status"], row["reason"] = "error", str(e)
             elif len(rows) == 1:
@@ -244,7 +246,7 @@ def _does_not_run(e: Exception) -> RefusedError:
 
 
 def _alone(whole: Subject, layer: Layer) -> Subject:
-    """A layer as a function of its own, at the operands that it had."""
+    """A layer as a function of its own, at the operands that it had in the network."""
     return replace(
         whole,
         name=layer.path,
@@ -263,7 +265,7 @@ def _alone(whole: Subject, layer: Layer) -> Subject:
 
 
 def _smallest(subject: ModuleSubject, parts: Iterable[Part]) -> tuple[dict[str, Asked], str]:
-    """The smallest inputs at which the first wrong layer is wrong, and the family of data they are of."""
+    """The smallest inputs at which the first wrong layer is wrong, and their family of data."""
     whole = subject.whole
     bad = next((p for p in parts if p.layer is not None and _deviates(p)), None)
     if bad is None or bad.layer is None or not whole.asked:
@@ -279,7 +281,7 @@ def _smallest(subject: ModuleSubject, parts: Iterable[Part]) -> tuple[dict[str, 
         inputs = made(by, family, whole.precision.storage)
         try:
             found = _judged_layers(subject, {**(inputs or {}), **weights}, name)
-        except Exception:  # the network does not take such shapes
+        except Exception:  # the network does not accept such shapes
             return False
         return any(p.layer is not None and p.layer.path == path and _deviates(p) for p in found)
 
@@ -302,7 +304,7 @@ def _deviates(part: Part) -> bool:
 
 
 def _judged_layers(subject: ModuleSubject, inputs: Table, family: str) -> list[Part]:
-    """Raises UnseparableError, and whatever the network raises."""
+    """Run the network and judge its layers. Raises UnseparableError, and whatever the network raises."""
     whole = subject.whole
     storage = whole.precision.storage
     layers, gradients = subject.run(
@@ -357,14 +359,14 @@ def _row(subject: ModuleSubject, of: list[Part]) -> LayerRow:
 
 
 def _seen(rows: list[Judged]) -> list[Judged]:
-    """What zeros would pass is not judged: a gradient that is 0 but for rounding, as that of a bias before a
-    normalisation, is judged end to end."""
+    """The rows, without those that zeros would pass: a gradient that is 0 except for rounding, as that of a
+    bias before a normalisation, is judged end to end."""
     rows = [{**j, "verdict": "not-run"} if j["reason"].endswith(ZEROS_PASS) else j for j in rows]
     return seen_elsewhere(rows, OWN, (UNKNOWN,))
 
 
 def _severity(j: Judged) -> tuple[int, float]:
-    """The worse its verdict, then the farther it is off."""
+    """A key that sorts by verdict, and then by the size of the error."""
     return -VERDICTS.index(j["verdict"]), badness(j["verdict"], j["worst"] and j["worst"]["ratio"])
 
 
@@ -381,7 +383,7 @@ def _message(
     families: list[FamilyRow],
     random: str,
 ) -> str:
-    """The answer in a sentence: the wrong layers by name."""
+    """The summary in a sentence: the wrong layers by name."""
     bad = [r for r in rows if r["verdict"] == verdict]
     right = sum(r["verdict"] == "conforms" for r in rows)
     if verdict == "conforms":

@@ -1,9 +1,9 @@
 """What a wrong gradient looks like: the derivative with one mistake in it, found by making that mistake.
 
-Where the gradients that a mistake gives (`slips.py`) are what the code gave, within the tolerance, the
-mistake has a name, and a line: the operation of the forward pass that it belongs to. A gradient is the sum of
-what the primitives hand on, so that one sweep without a term tells every factor that the term may have got.
-What no such mistake explains is described by its pattern (`judge/mistakes/pattern.py` does so for networks).
+If the gradients that a mistake gives (`slips.py`) are those of the code, within the tolerance, the mistake
+has a name, and a line: that of the operation of the forward pass to which it belongs. A gradient is the sum
+of what the primitives pass on; so one sweep without a term shows every factor that the term may have. What no
+such mistake explains is described by its pattern (`judge/mistakes/pattern.py` does so for networks).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from conformance.truth.rounding import ROUNDED, Reals
 __all__ = ["named"]
 
 SMALLEST = (
-    3  # size of an axis at which a mistake is named, where it can be: 2 is a number of its own
+    3  # size of an axis at which a mistake is named, if possible: a factor 2 need not be a size
 )
 
 
@@ -40,7 +40,7 @@ class _Seen(NamedTuple):
 
 
 def named(subject: Subject, found: list[Judged]) -> tuple[str, str]:
-    """(what it looks like, what to do about it); "" and "" where nothing is known."""
+    """(what it looks like, what to do about it); "" and "" if nothing can be said."""
     bad = [j for j in found if j["verdict"] == "deviates" and j["worst"] is not None]
     if not bad:
         shapes = [j for j in found if j["verdict"] == "deviates"]
@@ -54,7 +54,7 @@ def named(subject: Subject, found: list[Judged]) -> tuple[str, str]:
         return small.text, small.advice
     seen = _at(subject, bad[0])
     if small is not None and (seen is None or seen.text != small.text):
-        # a factor may be a size, which is another where the inputs are larger
+        # a factor may be a size, which differs at larger inputs
         return f"{small.text}, at the smallest inputs that show it", small.advice
     return (seen.text, seen.advice) if seen else ("", "")
 
@@ -70,7 +70,7 @@ def _at_small_inputs(subject: Subject) -> _Seen | None:
             certificate, request = subject.certificate(inputs or {}, "random")
             ran = subject.candidate(request)
             wrong = _wrong(certificate, ran)
-        except Exception:  # the code does not take such shapes
+        except Exception:  # the code does not accept such shapes
             continue
         if wrong:
             return _explained(certificate, request, ran, wrong)
@@ -78,7 +78,7 @@ def _at_small_inputs(subject: Subject) -> _Seen | None:
 
 
 def _at(subject: Subject, bad: Judged) -> _Seen | None:
-    """The same at the data that showed it first."""
+    """The mistake at the data that showed it first."""
     inputs = next((M for f, M in subject.families_of() if f.name == bad["family"]), None)
     if not inputs:
         return None
@@ -92,7 +92,7 @@ def _at(subject: Subject, bad: Judged) -> _Seen | None:
 
 
 def _shrunk(asked: Mapping[str, Asked], kept: int) -> dict[str, Asked]:
-    """Sizes beyond those that are kept, as small as they can be: different ones stay different."""
+    """Shrink sizes above `kept` as far as possible: different sizes stay different."""
     sizes = sorted({n for a in asked.values() for n in (*a.shape, a.below) if n})
     taken: dict[int, int] = {0: 0}
     for n in sizes:
@@ -107,7 +107,7 @@ def _shrunk(asked: Mapping[str, Asked], kept: int) -> dict[str, Asked]:
 
 
 def _wrong(certificate: Certificate, ran: Ran) -> list[Quantity]:
-    """Gradients, else outputs, that are beyond their tolerance."""
+    """The gradients that are beyond their tolerance; if none is, the outputs."""
     found = []
     for quantity, exact in certificate.truth.items():
         array = (ran.outputs if quantity[0] == "y" else ran.gradients).get(quantity[1])
@@ -139,7 +139,7 @@ def _explained(
 
 @dataclass
 class _Search:
-    """For the mistake that gives what the code gave."""
+    """A search for the mistake that gives what the code gave."""
 
     certificate: Certificate
     ran: Ran
@@ -152,8 +152,8 @@ class _Search:
         return {n: M for n, M in found.items() if M.shape == self.function.right[n].shape}
 
     def found(self) -> _Seen | None:
-        """What explains every gradient; else what explains those that are wrong, and would spoil others; else
-        what explains one of them."""
+        """The mistake that explains every gradient; else one that explains the wrong ones, and would spoil
+        others; else one that explains one of them."""
         partly = ""
         for text, gradients in chain(self._swapped(), self._all()):
             if not self._gives(gradients, self.wrong):
@@ -176,7 +176,7 @@ class _Search:
         return all(bool((np.abs(self.got[n] - expected[n]) <= self._near(n)).all()) for n in names)
 
     def _near(self, n: str) -> Reals:
-        """What the code may be off by, where it computes something else."""
+        """How far the code's gradient may be from that of the mistake."""
         right = self.function.right[n]
         allowed = 2 * LAMBDA * self.certificate.s["d", n]
         allowed = allowed + 16 * self.certificate.precision.u * np.abs(right)
@@ -192,7 +192,7 @@ class _Search:
         yield from self._times_a_value()
 
     def _scaled(self, slip: Slip) -> Iterator[tuple[str, Gradients]]:
-        """A term with a wrong sum, times a number: that of the elements that were summed."""
+        """A term with a wrong sum, and with a factor: the number of the elements that were summed."""
         without = self.function.without(slip.sum_of) if slip.sum_of is not None else None
         c = self._slope(without, slip.gradients) if without is not None else None
         if without is not None and c is not None and abs(c - 1) > 1e-5:
@@ -200,7 +200,8 @@ class _Search:
             yield f"{slip.text}, and is off by {_factor(c, self.certificate)} times", found
 
     def _slope(self, without: Gradients, with_it: Gradients) -> float | None:
-        """c of got = without + c (with it − without), at best; None where it tells nothing."""
+        """The least-squares c in got = without + c (with it − without); None if the data do not determine
+        it."""
         D = np.concatenate([(self.got[n] - without[n]).ravel() for n in self.wrong])
         B = np.concatenate([(with_it[n] - without[n]).ravel() for n in self.wrong])
         size = float(B @ B)
@@ -226,7 +227,7 @@ class _Search:
 
     @cached_property
     def _terms(self) -> list[tuple[str, Gradients]]:
-        """The gradients without what each primitive hands to an operand."""
+        """For each primitive and operand: the term in words, and the gradients without it."""
         found = []
         for place in self.function.places[: self.function.most]:
             without = self.function.without(place)
@@ -235,8 +236,8 @@ class _Search:
         return found
 
     def _factors(self, plain: bool) -> Iterator[tuple[str, Gradients]]:
-        """What a term is times what it should be: where a sweep without it, and the right one, lie on a line
-        with what the code gave."""
+        """Factors of a term: the gradients without the term, the right ones and those of the code lie on a
+        line, which gives the factor."""
         right = self.function.right
         for term, without in self._terms:
             c = self._slope(without, right)
@@ -250,7 +251,8 @@ class _Search:
             yield f"{term} {text}", {n: without[n] + c * (right[n] - without[n]) for n in right}
 
     def _times_a_value(self) -> Iterator[tuple[str, Gradients]]:
-        """A term, or a whole gradient, that is off by a number of the forward pass, another in each row."""
+        """A term, or a whole gradient, times a wrong factor: a number of the forward pass, another one in
+        each row."""
         right, values = self.function.right, self.function.values()
         whole = {n: np.zeros(M.shape) for n, M in right.items()}
         names = ", ".join(f"∂{n}" for n in self.wrong)
@@ -276,19 +278,20 @@ class _Search:
 
 
 def _fitted(V: Reals, shape: tuple[int, ...], shapes: set[tuple[int, ...]]) -> Reals | None:
-    """A number a row, as an array of a shape, or of that in which the code has its numbers."""
+    """V, one number for each row, as an array of the shape, or of a shape of the code's that has as many
+    numbers."""
     size = int(np.prod(shape))
     for W in (V, V[..., None]):
         for to in (shape, *(s for s in shapes if int(np.prod(s)) == size)):
             try:
                 return np.asarray(np.broadcast_to(W, to).reshape(shape))
-            except ValueError:
+            except ValueError:  # it cannot be broadcast to this shape
                 continue
     return None
 
 
 class _Kept:
-    """What comes, made once."""
+    """The items of an iterator, each made once."""
 
     def __init__(self, of: Iterator[Slip]) -> None:
         self._of, self._made = of, list[Slip]()
@@ -301,7 +304,7 @@ class _Kept:
 
 
 def _times(c: float, certificate: Certificate) -> str | None:
-    """In words, a factor that has a reason; None for any other."""
+    """A factor that has a reason, in words; None for any other."""
     for x, text in ((0.0, "is missing"), (2.0, "is counted twice"), (-1.0, "has the other sign")):
         if abs(c - x) < 1e-5:
             return text
@@ -328,7 +331,7 @@ def _not_finite(certificate: Certificate, ran: Ran, wrong: list[Quantity]) -> _S
 
 
 def _simple(certificate: Certificate, ran: Ran, wrong: list[Quantity]) -> _Seen | None:
-    """One factor, 0, the other sign, the transpose."""
+    """One factor throughout, 0 throughout, the other sign, or the transpose."""
     for quantity in wrong:
         got, right, allowed = _numbers(certificate, ran, quantity)
         if not got.any() and right.any():
@@ -338,7 +341,7 @@ def _simple(certificate: Certificate, ran: Ran, wrong: list[Quantity]) -> _Seen 
         at = np.unravel_index(int(np.abs(right).argmax()), right.shape)
         c = float(got[at] / right[at]) if right[at] else 0.0
         off = np.abs(got - c * right) <= 8 * allowed * max(1.0, abs(c))
-        # of a truth that rounding may make 0 there is no factor
+        # where rounding may make the truth 0, there is no factor
         told = abs(right[at]) > np.broadcast_to(allowed, right.shape)[at]
         known = told and (got.size > 1 or _times(c, certificate) is not None)
         if c and known and bool(off.all()) and abs(c - 1) > 8 * certificate.precision.u:
@@ -393,7 +396,7 @@ def _factor(c: float, certificate: Certificate) -> str:
 
 
 def _given_scalars(certificate: Certificate) -> Mapping[str, float]:
-    """Cotangents and inputs of one number, which may be a factor too much or too few."""
+    """Cotangents and inputs of one number, which may be missing as a factor or be one too many."""
     nodes, inputs = certificate.recording.tape.nodes, certificate.recording.inputs
     found = {
         f"the cotangent of {n}": float(c) for n, c in certificate.cotangents.items() if not c.shape
@@ -410,7 +413,7 @@ def _numbers(certificate: Certificate, ran: Ran, quantity: Quantity) -> tuple[Re
 
 
 def _pattern(certificate: Certificate, ran: Ran, quantity: Quantity) -> _Seen:
-    """Where it is wrong, and whether its numbers have fewer bits."""
+    """Where the gradient is wrong, and whether its numbers have fewer bits."""
     got, right, allowed = _numbers(certificate, ran, quantity)
     own = certificate.precision.storage
     for dtype in ("bfloat16", "float16", "float32"):
@@ -438,7 +441,7 @@ def _pattern(certificate: Certificate, ran: Ran, quantity: Quantity) -> _Seen:
 
 
 def _where(wrong: NDArray[np.bool_]) -> str:
-    """The place along an axis where all that is wrong stands; "" where there is no such axis."""
+    """The place along an axis that has all wrong elements; "" if there is no such axis."""
     for d, n in enumerate(wrong.shape):
         at = np.flatnonzero(np.moveaxis(wrong, d, 0).reshape(n, -1).any(axis=1))
         if len(at) == 1 < n:
@@ -450,12 +453,12 @@ def _where(wrong: NDArray[np.bool_]) -> str:
 
 
 def _moved(got: Reals, right: Reals, near: float) -> str:
-    """Where the right numbers stand in wrong places; "" where they do not."""
+    """How the right numbers are in wrong places; "" if they are not."""
 
     def same(a: Reals, b: Reals) -> bool:
         return bool((np.abs(a - b) <= near).all())
 
-    if same(got, right):  # nothing is told apart that finely, in whatever order
+    if same(got, right):  # the numbers are too close to tell their order
         return ""
     for d, n in enumerate(right.shape):
         if n > 1 and same(got, np.flip(right, d)):

@@ -1,4 +1,4 @@
-"""Mistakes planted in right gradients: what a tolerance sees, and what it lets through."""
+"""Mistakes planted in right gradients: which ones a tolerance sees, and which pass it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ __all__ = ["PLANTED", "Planted", "applied", "mistakes"]
 
 
 class Planted(NamedTuple):
-    """A mistake: its name, what it is, and what it makes of a right gradient; None where it changes
-    nothing."""
+    """A mistake: its name, what it is, and what it makes of a right gradient."""
 
     name: str
     what: str
@@ -69,7 +68,8 @@ PLANTED: tuple[Planted, ...] = (
 
 
 def applied(g: Reals) -> Mapping[str, Reals]:
-    """Each mistake that changes this gradient, by more than a rounding of the largest number in it."""
+    """For each mistake that changes this gradient, by more than a rounding of its largest number, the changed
+    gradient."""
     with np.errstate(all="ignore"):
         made = {p.name: p.make(g) for p in PLANTED}
         least = 2.0**-40 * np.abs(g).max(initial=0.0)
@@ -77,7 +77,7 @@ def applied(g: Reals) -> Mapping[str, Reals]:
 
 
 def mistakes(g: Reals, storage: str) -> Mapping[str, Reals]:
-    """Those of `applied` that are mistakes in this dtype: a number rounded to its own, or to a wider one, is
+    """The mistakes of `applied` that are mistakes in this dtype: rounding to it, or to a wider dtype, is
     none."""
     u = Arithmetic.named(storage).u
     right = {f"in {d}" for d in ("bfloat16", "float16") if Arithmetic.named(d).u <= u}

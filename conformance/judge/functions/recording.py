@@ -20,11 +20,11 @@ Table = Mapping[str, NDArray[Any]]
 
 
 class RecordingError(RefusedError):
-    """A function that cannot be put on a tape: what it does, where, and what to write instead."""
+    """The function cannot be recorded: what it does, where, and what to write instead."""
 
 
 class ConstantError(RecordingError):
-    """A function that depends on no input: there is no gradient to judge."""
+    """The function depends on no input: there is no gradient to judge."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Recording:
 
     @classmethod
     def begun(cls, inputs: Table, dtype: str) -> Recording:
-        """A tape on which the inputs stand that are floats."""
+        """A recording with the inputs that are floats on its tape."""
         tape = Tape(dtype=dtype)
         found = {}
         for name, M in inputs.items():
@@ -50,7 +50,7 @@ class Recording:
         return cls(tape, found)
 
     def end(self, outputs: Sequence[Any], several: bool) -> Recording:
-        """With what the function returned; what is None, or no number, is left out."""
+        """Add what the function returned; leave out None, and what is not a number."""
         for i, y in enumerate(outputs):
             if isinstance(y, Value):
                 self.outputs[f"y[{i}]" if several else "y"] = y
@@ -61,7 +61,7 @@ class Recording:
         return self
 
     def again(self) -> Recording:
-        """The same on a tape of its own: a reverse sweep is appended to it."""
+        """The same recording with a copy of the tape: a reverse sweep is appended to the tape."""
         tape = replace(
             self.tape, nodes=list(self.tape.nodes), marks=dict(self.tape.marks), contributions=[]
         )
@@ -77,5 +77,5 @@ class Recording:
 
 
 def is_float(M: Any) -> bool:
-    """Whether an input has numbers to differentiate by."""
+    """Whether an input has floats, in which derivatives are taken."""
     return bool(np.issubdtype(M.dtype, np.floating)) or M.dtype.name == "bfloat16"

@@ -1,7 +1,8 @@
-"""Mistakes made on purpose: the gradients that a function's sweep gives with one of them in it.
+"""Mistakes made on purpose: the gradients that a function's reverse sweep gives with one of them in it.
 
-Three places: the reverse sweep (what a primitive hands to one of its operands), the forward pass that a
-backward pass computes again (a constant, a mask, an axis), and the cotangent (a row that is not counted).
+They are made in three places: in the reverse sweep (what a primitive passes to one of its operands), in the
+forward pass that a backward pass computes again (a constant, a mask, an axis), and in the cotangent (a row
+that is not counted).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from conformance.truth.tape import Alter, Tape
 
 __all__ = ["Function", "Gradients", "Slip"]
 
-MOST = 200  # places at which mistakes are tried
-LONG = 10**6  # and, of long functions, so many numbers at each
+MOST = 200  # places at which mistakes are tried, at most
+LONG = 10**6  # for long functions: at most so many numbers at all places together
 Gradients = Mapping[str, Reals]
 Place = tuple[int, int]
 
@@ -41,7 +42,7 @@ PLAIN = {
 
 
 class Slip(NamedTuple):
-    """A mistake in words, and the gradients that it gives; `sum_of`: where a sum is another."""
+    """A mistake in words, and the gradients that it gives; `sum_of`: the place where it takes another sum."""
 
     text: str
     gradients: Gradients
@@ -50,7 +51,7 @@ class Slip(NamedTuple):
 
 @dataclass
 class Function:
-    """The forward pass on a tape, and its gradients with a mistake or without."""
+    """The forward pass on a tape, and its gradients with a mistake or without one."""
 
     certificate: Certificate
     request: Request
@@ -73,7 +74,8 @@ class Function:
 
     @cached_property
     def stopped(self) -> str:
-        """A primitive through which nobody differentiates, where it makes no difference."""
+        """A primitive through which people do not differentiate, since that makes no difference; "" if there
+        is none."""
         for name in self.certificate.extremes:
             other = self.swept(stopped=name)
             if other is not None and all(
@@ -85,19 +87,20 @@ class Function:
 
     @cached_property
     def places(self) -> list[Place]:
-        """What each primitive hands to an operand, in the order of the sweep."""
+        """The places of the sweep: each primitive and an operand that it passes a cotangent to, in the
+        sweep's order."""
         tape = self._tape()
         self._sweep(tape, self.certificate.recording.outputs, {}, self.stopped)
         return list(tape.contributions)
 
     @property
     def most(self) -> int:
-        """How many places are tried: fewer in what takes long."""
+        """How many places are tried: fewer in functions that take long."""
         size = sum(int(np.prod(node.shape)) for node in self.nodes)
         return min(MOST, 1 + LONG // (size * (1 + len(self.nodes) // 20)))
 
     def values(self) -> list[Reals | None]:
-        """What stands at each place of the forward pass, where it is numbers."""
+        """The numbers at each place of the forward pass; None where there are none."""
         self._filled()
         return [None if B is None else _floats(B) for B in self._env]
 
@@ -133,7 +136,7 @@ class Function:
         stopped: str | None = None,
         cotangents: Mapping[str, Reals] | None = None,
     ) -> Gradients | None:
-        """With what is altered; None for what nobody's code makes: shapes that do not fit."""
+        """The gradients with alterations; None if shapes do not fit, since no code computes that."""
         tape = self._tape()
         outputs = self.certificate.recording.outputs
         stop = self.stopped if stopped is None else stopped
@@ -152,8 +155,8 @@ class Function:
         return {n: read.get(n, np.zeros(x.shape)) for n, x in self.right.items()}
 
     def again(self, change: Callable[[Tape, int, list[Value]], Value | None]) -> Gradients | None:
-        """The gradients of another function: the forward pass with some primitive changed. `change` gives
-        what stands there instead, from its operands, or None."""
+        """The gradients of another function: the forward pass with some primitive changed. `change` returns
+        what replaces a primitive, from its operands, or None."""
         tape, at = Tape(), dict[int, int]()
         try:
             for i, node in enumerate(self.nodes):
@@ -174,17 +177,17 @@ class Function:
     # --- in words ---
 
     def line(self, i: int) -> str:
-        """Of the code that a primitive comes from, in brackets."""
+        """The line of code that a primitive comes from, in parentheses."""
         return f" ({self.nodes[i].line})" if self.nodes[i].line else ""
 
     def source(self, i: int) -> int:
-        """The primitive behind what only changes a shape or a sign."""
+        """The primitive behind those that change only a shape or a sign."""
         while self.nodes[i].rule.name in SEE_THROUGH:
             i = self.nodes[i].operands[0]
         return i
 
     def words(self, i: int) -> str:
-        """The value of a primitive, as a reader of the code calls it."""
+        """The value of a primitive, as a reader of the code would call it."""
         i = self.source(i)
         if i in self.inputs:
             return self.inputs[i]
@@ -202,7 +205,7 @@ class Function:
     def _operation(self, i: int) -> str:
         node = self.nodes[i]
         if node.rule.name == "sum":
-            for over in self.nodes[i + 1 : i + 5]:  # of which the mean is made
+            for over in self.nodes[i + 1 : i + 5]:  # the quotient that makes a mean of it
                 if over.rule.name == "quotient" and self.source(over.operands[0]) == i:
                     return f"the {'mean' if self._constant(over.operands[1]) else 'sum'} over {self._axes(i)}"
             return f"the sum over {self._axes(i)}"
@@ -223,7 +226,7 @@ class Function:
         return f"ax{'is' if len(axes) == 1 else 'es'} {', '.join(map(str, axes))}"
 
     def term(self, place: Place) -> str:
-        """What a primitive hands to an operand."""
+        """In words, what a primitive passes to an operand."""
         i, k = place
         j = self.source(self.nodes[i].operands[k])
         if j in self.inputs:
@@ -231,7 +234,8 @@ class Function:
         return f"the term through {self.words(self._begun(j, self.nodes[i].line))}"
 
     def _begun(self, j: int, line: str) -> int:
-        """Where what is used once was computed: the variance, on its line, and not the root of it."""
+        """Follow place j back as long as it is on this line and its only operand is used once: from the root
+        of a variance to the variance."""
         while self.nodes[j].line == line:
             node = self.nodes[j]
             behind = [k for k in node.operands if self.nodes[self.source(k)].rule is not LEAF]
@@ -250,14 +254,14 @@ class Function:
     # --- mistakes ---
 
     def without(self, place: Place) -> Gradients | None:
-        """The gradients without what a primitive hands to an operand."""
+        """The gradients without what a primitive passes to an operand."""
         if place not in self._without:
             self._without[place] = self.swept({place: _times(0.0)})
         return self._without[place]
 
     def in_sweep(self) -> Iterator[Slip]:
         """A factor forgotten, a sum left out or taken over another axis, a matrix not transposed, a
-        derivative at the wrong place, an index that counts once."""
+        derivative at the wrong place, a repeated index that counts once."""
         for place in self.places[: self.most]:
             i, k = place
             for text, alter in self._slips(i, k):
@@ -265,7 +269,7 @@ class Function:
                     yield Slip(text, found, place if text.startswith("the sum ") else None)
 
     def on_lines(self) -> Iterator[Slip]:
-        """The same mistake wherever a line of the code is run, as in a loop."""
+        """The same mistake every time that a line of the code runs, as in a loop."""
         groups: dict[tuple[str, str, int], list[Place]] = {}
         for i, k in self.places:
             node = self.nodes[i]
@@ -359,7 +363,8 @@ class Function:
         return alter
 
     def in_another_place(self) -> Iterator[Slip]:
-        """A factor, or what a derivative is computed from, that is another number of the forward pass."""
+        """A factor, or the number that a derivative is computed from, replaced by another number of the
+        forward pass."""
         for i, k in self.places[: self.most]:
             node = self.nodes[i]
             name = node.rule.name
@@ -382,7 +387,8 @@ class Function:
                         yield Slip(text + ("" if one else f"; expected {self.words(own)}"), found)
 
     def _with(self, i: int, k: int, value: int, operand: int | None) -> Alter:
-        """The reverse of a primitive with another number in the place of its value, or of its operand."""
+        """The reverse rule of a primitive, with another number in the place of its value or of its
+        operand."""
         node = self.nodes[i]
 
         def alter(g: Value, c: Value) -> Value:
@@ -438,7 +444,7 @@ class Function:
         return alter
 
     def of_cotangent(self) -> Iterator[Slip]:
-        """Rows that do not count, or that count for others."""
+        """Rows of the cotangent that do not count, or that count for others."""
         for n, c in self.request.cotangents.items():
             of = "the cotangent" + (f" of {n}" if len(self.request.cotangents) > 1 else "")
             for text, M in _rows(c):
@@ -447,7 +453,7 @@ class Function:
                     yield Slip(text.format(of), found)
 
     def of_forward(self) -> Iterator[Slip]:
-        """What the backward pass computes again, and otherwise."""
+        """What the backward pass computes again, but differently."""
         for i in range(min(len(self.nodes), self.most)):
             for text, make in self._otherwise(i):
                 found = self._again(i, make)
@@ -458,7 +464,7 @@ class Function:
         return self.again(lambda tape, j, of: make(tape, of) if j == i else None)
 
     def _otherwise(self, i: int) -> Iterator[tuple[str, Make]]:
-        """What may stand in the place of a primitive by mistake."""
+        """What may replace a primitive by mistake."""
         node, what = self.nodes[i], self.words(i)
         name = node.rule.name
         if node.rule is LEAF and i in self.inputs:
@@ -514,7 +520,7 @@ def _floats(B: Any) -> Reals:
     return np.array([float(b) for b in B.ravel().tolist()]).reshape(B.shape)
 
 
-# --- what is handed on instead --------------------------------------------------------------------
+# --- what is passed on instead --------------------------------------------------------------------
 
 
 def _times(factor: float) -> Alter:
@@ -544,8 +550,8 @@ def _skipped(g: Value, c: Value) -> Value:
 
 
 def _rebuilt(c: Value, i: int, change: Callable[[Node], Value], deep: int = 16) -> Value:
-    """What is handed on with its last sum over axes changed, and what is done after it done again. Raises
-    ValueError where there is none."""
+    """The cotangent with its last sum over axes changed; what follows that sum is computed again. Raises
+    ValueError if there is no sum."""
     tape = c.tape
     node = tape.nodes[i]
     name = node.rule.name
@@ -574,7 +580,8 @@ def _unsummed(g: Value, c: Value) -> Value:
 
 
 def _over_axis(d: int, outside: bool) -> Alter:
-    """Over another axis; `outside`: what stays the same along the right one stands outside the sum."""
+    """Sum over another axis; `outside`: factors that are constant along the right axis stay outside the
+    sum."""
 
     def summed(tape: Nodes, i: int, axes: tuple[int, ...]) -> Value:
         found: Value
@@ -614,7 +621,7 @@ def _last_only(index: Any, shape: tuple[int, ...]) -> Alter:
 
 
 def _rows(c: Reals) -> Iterator[tuple[str, Reals]]:
-    """Cotangents with a mistake, and what it is: "row 3 of {}"."""
+    """Cotangents with a mistake, and the mistake in words: "row 3 of {}"."""
     yield "{} is taken for 1 everywhere", np.ones(c.shape)
     for d, n in enumerate(c.shape):
         if n < 2:
@@ -660,7 +667,7 @@ def _constants(numbers: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _moved(shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
-    """What is done to an input by mistake: in words, and where its elements are taken from."""
+    """What code may do to an input by mistake: in words, and the index that its elements are taken from."""
     places = np.arange(int(np.prod(shape))).reshape(shape)
     for d, n in enumerate(shape):
         if n > 1:

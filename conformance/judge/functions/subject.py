@@ -1,4 +1,4 @@
-"""What is judged, and against what."""
+"""What is judged, and what it is compared with."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from conformance.truth.rounding import ROUNDED, Accuracy
 __all__ = ["OWN", "Subject"]
 
 OWN = "as it arrived"
-"""The cotangent that a layer was handed in its network."""
+"""The name of the cotangent that a layer received in its network."""
 LOSE = {"jax": {"log1p": 60.0, "tanh": 8.0}}
-"""u: what a framework's functions lose where it is more than 4 (docs/tolerances.md)."""
+"""In u: what a framework's functions may lose, where that is more than 4 (docs/tolerances.md)."""
 
 
 @dataclass
@@ -29,15 +29,15 @@ class Subject:
 
     record     (inputs, dtype) -> the reference on a tape
     candidate  the code under test
-    asked      the inputs by shape, or `given`: arrays of somebody's own
-    wrt        inputs whose gradients are judged; all floats where it is empty
-    families   the names of those that are tried; all where it is empty
+    asked      the inputs by shape, or `given`: a user's own arrays
+    wrt        inputs whose gradients are judged; empty: all floats
+    families   the names of the families that are tried; empty: all
     framework  "numpy", "torch" or "jax": whose functions of one variable it calls
-    allclose   somebody's own test, which is audited beside
+    allclose   a user's own test, which is audited as well
     weights    inputs that are the same in every family: a module's own parameters
-    more       further sets of inputs, with what they are called and why
-    own        cotangents of somebody's own, which are asked for as `OWN`
-    coherent   it is a whole network, whose layers are judged apart: see `Certificate.choices`
+    more       further sets of inputs, each with its family
+    own        a user's own cotangents, for the kind `OWN`
+    coherent   it is a whole network, whose layers are also judged alone: see `Certificate.choices`
     """
 
     name: str
@@ -59,7 +59,7 @@ class Subject:
     _last: tuple[Table, str, Recording] | None = field(default=None, init=False)
 
     def families_of(self) -> Iterator[tuple[Family, Table | None]]:
-        """Each set of inputs; None where there are no such shapes."""
+        """Each family with its inputs; None where it does not apply to these shapes."""
         storage = self.precision.storage
 
         def rounded(of: Table) -> Table:
@@ -83,7 +83,7 @@ class Subject:
         return Accuracy(c, 0, c, 0, 0, 0)
 
     def wanted(self, inputs: Table) -> tuple[str, ...]:
-        """The inputs whose gradients are judged. Raises RefusedError for one that has none."""
+        """The inputs whose gradients are judged. Raises RefusedError for an input that has no gradient."""
         floats = [n for n, M in inputs.items() if is_float(M)]
         for n in self.wrt:
             if n not in floats:
@@ -106,7 +106,7 @@ class Subject:
         return found, Request(inputs, precision.storage, c, wrt)
 
     def _recorded(self, inputs: Table, dtype: str) -> Recording:
-        """The reference at inputs: recorded once for all cotangents, since a framework traces slowly."""
+        """The reference at inputs, recorded once for all cotangents, since a framework traces slowly."""
         if self._last is None or self._last[0] is not inputs or self._last[1] != dtype:
             self._last = inputs, dtype, self.record(inputs, dtype)
         return self._last[2].again()

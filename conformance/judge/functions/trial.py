@@ -48,28 +48,29 @@ __all__ = [
 
 FORMAT = 1
 TWIN = {"float64": "float32", "float32": "float64", "float16": "float32", "bfloat16": "float32"}
-MOST = 8  # quantities that a sentence names
+MOST = 8  # quantities that a sentence names at most
 FEW = 64.0
-"""Units of roundoff beside the largest number of a row: what a formula may lose whose intermediates are that
-large. A mistake that small in two dtypes is none that anybody could tell from it."""
+"""In units of roundoff of the largest number of a row: what a formula with intermediates of that size may
+lose. A mistake as small as that in two dtypes cannot be distinguished from such a loss."""
 
 
 NEARLY = 4.0
-"""How many times the error of one dtype that of another may be, in units of roundoff, where both round."""
+"""If both dtypes round, the error in one may be at most so many times that in the other, in units of
+roundoff."""
 
 
 class FamilyRow(TypedDict):
-    """A family of data, and what became of it."""
+    """A family of data, and how judging on it ended."""
 
     name: str
     why: str
-    status: str  # "judged", "not there": no such shapes, or "error"
+    status: str  # "judged", "not there" (no such shapes), or "error"
     reason: str
 
 
 class Finding(TypedDict):
-    """What else was seen, besides wrong numbers: that an input is written to, that it is not the same
-    twice."""
+    """What was seen besides wrong numbers: code that writes to an input, or returns other bits the second
+    time."""
 
     kind: str
     text: str
@@ -96,16 +97,17 @@ class FunctionResults(TypedDict):
     judged: list[Judged]
     findings: list[Finding]
     unseen: list[Unseen]
-    sees: dict[str, Number]  # the smallest relative error that is found in all of a quantity
+    # the smallest relative error, common to all elements of a quantity, that is detected
+    sees: dict[str, Number]
     straddling: int  # comparisons that rounding may decide: either side is accepted
-    mistake: str  # what the deviation looks like; "" where it is none, or not known
+    mistake: str  # what the deviation looks like; "" if there is none, or it is not known
     advice: str
     verdict: Verdict
     exit_code: int
     message: str
-    allclose: str  # "rtol=0.01, atol=0.001" of somebody's own test; "" where none was given
-    audit: list[Audited]  # what that test makes of each gradient
-    command: str  # that asks the same again; "" where functions were given as objects
+    allclose: str  # "rtol=0.01, atol=0.001", a user's own test; "" if none was given
+    audit: list[Audited]  # how that test judges each gradient
+    command: str  # runs the same again; "" where functions were given as objects
 
 
 def judge_function(
@@ -114,17 +116,19 @@ def judge_function(
     explained: bool = True,
     elsewhere: tuple[str, ...] = (ZEROS_PASS,),
 ) -> FunctionResults:
-    """Judge on every family; what deviates is `explained`, which takes longer. What is undecided for one of
-    the reasons `elsewhere` is so only where it is on all data.
+    """Judge on every family. `explained`: the mistake behind a deviation is looked for, which takes longer. A
+    quantity that is undecided for one of the reasons `elsewhere` counts as undecided only if it is so on all
+    data.
 
-    Raises RefusedError where the reference cannot be recorded at ordinary inputs.
+    Raises RefusedError if the reference cannot be recorded at ordinary inputs.
     """
-    with np.errstate(all="ignore"):  # what is infinite or no number is looked for, not warned of
+    # infinities and NaN are looked for, so NumPy need not warn of them
+    with np.errstate(all="ignore"):
         return _judged(subject, progress, explained, elsewhere)
 
 
 def refused(subject: Subject, reason: str) -> FunctionResults:
-    """The results of what could not be judged at all."""
+    """The results for a function that could not be judged at all."""
     found = _told(subject, [], [], [], [], {}, [], 0, False)
     return {**found, "verdict": "error", "exit_code": 2, "message": reason}
 
@@ -155,7 +159,7 @@ def _judged(
         for kind in COTANGENTS if first else ("random",):
             try:
                 last = certificate, request = _certified(subject, inputs, kind, last)
-            except Exception as e:  # what a function raises at shapes that it does not take
+            except Exception as e:  # raised by a function at shapes that it does not accept
                 if first:
                     raise _not_recorded(e) from e
                 row["status"] = "not there"
@@ -197,7 +201,7 @@ def _judged(
 def _certified(
     subject: Subject, inputs: Table, kind: str, last: tuple[Certificate, Request] | None
 ) -> tuple[Certificate, Request]:
-    """The truth at a cotangent; of zeros by what is known at another one."""
+    """The truth at a cotangent; at a cotangent of zeros it follows from that at another one."""
     if kind == "zero" and last is not None:
         certificate = last[0].at_zero()
         return certificate, replace(last[1], cotangents=certificate.cotangents)
@@ -209,7 +213,7 @@ def _certified(
 def seen_elsewhere(
     found: list[Judged], cotangent: str = "random", reasons: tuple[str, ...] = (ZEROS_PASS,)
 ) -> list[Judged]:
-    """Where zeros would pass nothing is judged; that leaves a quantity undecided only where it is so on all
+    """Rows that zeros would pass are not judged. Such a quantity stays undecided only if that is so on all
     data, since the tails of a function underflow in any low precision."""
     open_ = ("undecided", "not-run")
     known = {
@@ -232,7 +236,7 @@ def _not_recorded(e: Exception) -> RefusedError:
 
 
 def said(e: BaseException) -> str:
-    """What was raised, with the last of the user's lines."""
+    """An exception in words, with the last of the user's lines."""
     lines = user_lines(e)
     return f"{type(e).__name__}: {e}"[:500] + (f" ({lines[-1]})" if lines else "")
 
@@ -244,7 +248,8 @@ def _note(findings: list[Finding], notes: Sequence[str]) -> None:
 
 
 def _not_of(ran: Ran, certificate: Certificate) -> str:
-    """Outputs that the reference does not have, or no gradient at all."""
+    """What is wrong with the set of results: outputs that the reference does not have, or no gradient at
+    all."""
     known = set(certificate.recording.outputs)
     if ran.gradients and all(g is None for g in ran.gradients.values()):
         return f"it returned no gradient; expected that of {', '.join(ran.gradients)}."
@@ -261,11 +266,12 @@ def _not_of(ran: Ran, certificate: Certificate) -> str:
 def with_losses(
     subject: Subject, of: list[Judged], inputs: Table, kind: str, usual: Mapping[str, float]
 ) -> list[Judged]:
-    """What deviates by losing digits is `inaccurate`: beside the largest number of its row it is off by a few
-    roundings, or by as many as in another dtype at the same inputs. A mistake does not shrink with u.
+    """Rows that deviate by losing digits become `inaccurate`: compared with the largest number of its row,
+    the error is a few roundings, or as many as in another dtype at the same inputs. A mistake does not shrink
+    with u.
 
-    In a tail of a function a row may be tiny: what is off by a few roundings of what is `usual` on the first
-    data counts beside that. y(1 − y) of a sigmoid is 0 there.
+    In a tail of a function a row may be tiny, such as y(1 − y) of a sigmoid, which is 0 there. An error of a
+    few roundings of the `usual` size, that on the first data, is compared with that size.
     """
     bad = {j["quantity"] for j in of if j["verdict"] == "deviates" and j["worst"] is not None}
     if not bad:
@@ -278,7 +284,7 @@ def with_losses(
         here = _losses(subject, inputs, kind, own, usual)
         there = _losses(subject, numbers, kind, other, usual)
         near = here if low == own else _losses(subject, numbers, kind, own, usual)
-    except Exception:  # it does not run there: nothing can be told
+    except Exception:  # it does not run there, which shows nothing
         return of
     changed = []
     for j in of:
@@ -301,8 +307,8 @@ def with_losses(
 
 
 class _Rows(NamedTuple):
-    """Of each row: its largest error, in u of the largest number in it; whether one is beyond its tolerance;
-    whether none of its numbers is larger than its tolerance, so that nothing is seen there."""
+    """For each row: its largest error, in u of the largest number in it; whether an error is beyond its
+    tolerance; whether all numbers are smaller than their tolerance, so that nothing is seen there."""
 
     units: Reals
     beyond: NDArray[np.bool_]
@@ -314,11 +320,11 @@ class _Rows(NamedTuple):
 
 
 def _shrink_with_u(here: _Rows, near: _Rows, there: _Rows) -> bool:
-    """Whether it is off by a few units in both dtypes, or by as many: a mistake is more units the smaller u
-    is. By as many counts where the other dtype shows a loss, or can show none, its tolerance being larger
-    than the numbers: a factor 1 + 1e-13 is hundreds of units of float64, and float32 may round by a dozen. So
-    do errors that differ by no more than the factor NEARLY, though the other dtype allows them: a dozen, four
-    times, is fewer than FEW."""
+    """Whether the error is a few units in both dtypes, or as many: a mistake is more units the smaller u is.
+    As many counts if the other dtype shows a loss, or can show none because its tolerance is larger than the
+    numbers: a factor 1 + 1e-13 is hundreds of units of float64, and float32 may round by a dozen. Errors that
+    differ by at most the factor NEARLY also count, even if the other dtype allows them: a dozen, four times,
+    is fewer than FEW."""
     same = float(there.units.max(initial=0.0))
     if 0 < max(here.worst, same) <= NEARLY * min(here.worst, same) < np.inf:
         return True
@@ -331,7 +337,7 @@ def _shrink_with_u(here: _Rows, near: _Rows, there: _Rows) -> bool:
 def _losses(
     subject: Subject, inputs: Table, kind: str, dtype: str, usual: Mapping[str, float]
 ) -> dict[str, _Rows]:
-    """What each quantity is off by where the code runs in a dtype."""
+    """The errors of each quantity when the code runs in a dtype."""
     certificate, request = subject.certificate(inputs, kind, dtype)
     ran = subject.candidate(request)
     u = Arithmetic.named(dtype).u
@@ -346,7 +352,7 @@ def _losses(
             largest = size.max(axis=-1)
             largest = np.where(
                 largest > 0, largest, size.max()
-            )  # a row of zeros, beside the others
+            )  # a row of zeros is compared with the others
             worst = error.max(axis=-1)
             plain = usual.get(title(quantity), 0.0)
             largest = np.where(worst <= FEW * u * plain, np.maximum(largest, plain), largest)
@@ -362,10 +368,11 @@ def _losses(
 
 
 def _gates(subject: Subject, request: Request, ran: Ran, certificate: Certificate) -> list[Finding]:
-    """The same bits twice, with other inputs in between; views with gaps; the dtype of what comes."""
+    """Checks that the bits are the same twice, with other inputs in between; that views with gaps change
+    nothing; and the dtype of the gradients."""
     found = []
     other = {n: M[::-1].copy() if is_float(M) and M.ndim else M for n, M in request.inputs.items()}
-    with suppress(Exception):
+    with suppress(Exception):  # only whether this call changes the next one matters
         subject.candidate(replace(request, inputs=other))
     try:
         again = subject.candidate(request)
@@ -394,7 +401,7 @@ def _gates(subject: Subject, request: Request, ran: Ran, certificate: Certificat
 def _variant(
     name: str, variant: Candidate, request: Request, certificate: Certificate, right: set[str]
 ) -> list[Finding]:
-    """What deviates so, and is right otherwise."""
+    """What deviates when the code is called in this way, and is right otherwise."""
     try:
         ran = variant(request)
     except Exception as e:
@@ -410,7 +417,7 @@ def _variant(
 
 
 def _unseen(certificate: Certificate) -> list[Unseen]:
-    """Planted mistakes within the tolerance everywhere."""
+    """Planted mistakes that are within the tolerance everywhere."""
     found = []
     for quantity, exact in certificate.truth.items():
         if quantity[0] != "d" or not exact.hi.size:
@@ -426,7 +433,7 @@ def _unseen(certificate: Certificate) -> list[Unseen]:
     return found
 
 
-# --- one answer -----------------------------------------------------------------------------------
+# --- one verdict ----------------------------------------------------------------------------------
 
 
 def _told(
@@ -452,7 +459,7 @@ def _told(
     refused = [f for f in findings if f["kind"] == "raises"]
     if errors or refused:
         verdicts.append("error")
-    # what is wrong on some data is wrong, whatever happens on other
+    # what is wrong on some data is wrong, whatever happens on other data
     verdict = "deviates" if "deviates" in verdicts else worst_verdict(verdicts)
     mistake, advice = named(subject, found) if explained and verdict == "deviates" else ("", "")
     code = exit_code_of(verdict, subject.strict)
@@ -501,7 +508,7 @@ def _message(
     serious: list[Finding],
     mistake: str,
 ) -> str:
-    """The answer in a sentence."""
+    """The summary in a sentence."""
     places = {(j["family"], j["cotangent"]) for j in found}
     if verdict == "conforms":
         n = len({j["quantity"] for j in found if j["verdict"] == "conforms"})

@@ -1,10 +1,10 @@
 """A function of JAX, rule by rule: each custom_vjp and custom_jvp on its own operands.
 
-JAX derives every gradient itself, but where somebody gave a rule: there alone a gradient can be wrong. So the
+JAX derives every gradient itself, except where a user gave a rule: only there can a gradient be wrong. So the
 layers of a function of JAX are its calls of custom_vjp and custom_jvp, and its own code is what is between
-them. To each call's operands and results a zero is added, by which it is differentiated too: that is the
-gradient that the call hands back, and the one that arrived. Calls within scan, while and cond are not told
-apart: they are judged with what they are in.
+them. A zero is added to each call's operands and results, and the function is differentiated by these zeros
+too: that gives the gradient that the call returned, and the cotangent that it received. Calls within scan,
+while and cond are not separated: they are judged together with what contains them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENTERED = ("jit", "pjit", "closed_call", "core_call", "call")
 
 
 def _walked(closed: Any, operands: Sequence[Any], meet: Meet) -> list[Any]:
-    """What a jaxpr makes of its operands, where `meet` stands for each rule of somebody's own."""
+    """What a jaxpr returns for its operands; `meet` computes each call of a user's rule."""
     jaxpr, consts = (closed.jaxpr, closed.consts) if hasattr(closed, "consts") else (closed, ())
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     env |= zip(jaxpr.invars, operands, strict=True)
@@ -55,17 +55,17 @@ def _walked(closed: Any, operands: Sequence[Any], meet: Meet) -> list[Any]:
 
 
 def _bound(e: Any, operands: Sequence[Any]) -> list[Any]:
-    """An equation as it is: a rule keeps its derivative."""
+    """An equation, evaluated as it is: a rule keeps its derivative."""
     given = e.primitive.get_bind_params(e.params)
     functions, params = given if isinstance(given, tuple) else ((), given)  # before 0.8
-    with source_info_util.user_context(e.source_info.traceback):  # it keeps its line
+    with source_info_util.user_context(e.source_info.traceback):  # keeps the line of the code
         found = e.primitive.bind(*functions, *operands, **params)
     return list(found) if e.primitive.multiple_results else [found]
 
 
 @dataclass
 class _Rule:
-    """One call of a custom_vjp or a custom_jvp: which it is, and what it was given and made."""
+    """One call of a custom_vjp or a custom_jvp: its name and equation, its operands and results."""
 
     name: str
     equation: Any
@@ -74,7 +74,7 @@ class _Rule:
 
     @property
     def arguments(self) -> list[str]:
-        """Of the function, by their names."""
+        """The names of the function's arguments."""
         own = list(getattr(_debug(self.equation), "arg_names", None) or ())
         own = [n or f"x{i}" for i, n in enumerate(own)]
         apart = len(set(own)) == len(own) == len(self.operands)
@@ -93,8 +93,8 @@ class _Rule:
 
 @dataclass
 class _Code:
-    """A function of arrays by name, at each dtype: its jaxpr, the rules as they were called, and the names of
-    its outputs."""
+    """A function of arrays by name. For each dtype: its jaxpr, its rules as they were called, and the names
+    of its outputs."""
 
     f: Callable[..., Any]
     inputs: Table
@@ -105,7 +105,7 @@ class _Code:
         return [n for n, M in self.inputs.items() if is_float(M)]
 
     def traced(self, *floats: Any) -> tuple[Any, Any]:
-        """Its jaxpr, where floats have these shapes and dtypes, and the structure of what it returns."""
+        """Its jaxpr for floats of these shapes and dtypes, and the structure of what it returns."""
         constant = {n: jnp.asarray(M) for n, M in self.inputs.items() if not is_float(M)}
 
         def of_floats(*some: Any) -> Any:
@@ -115,7 +115,7 @@ class _Code:
         return from_jax.traced(of_floats, *floats)
 
     def at(self, dtype: str) -> tuple[Any, list[_Rule], list[str]]:
-        """Known once for each dtype: what is computed while JAX traces is no number."""
+        """Computed once for each dtype, outside of JAX's tracing, in which no value is a number."""
         if dtype not in self._known:
             floats = [jnp.asarray(self.inputs[n], dtype) for n in self.floats]
             closed, returned = self.traced(*floats)
@@ -135,8 +135,8 @@ class _Code:
         return self._known[dtype]
 
     def own(self, dtype: str, *given: Any) -> list[Any]:
-        """Its own code: of its floats, and of the results of the rules, its outputs and the operands of the
-        rules."""
+        """Its own code: a function of its floats and of the results of the rules, which returns its outputs
+        and the operands of the rules."""
         _, rules, _ = self.at(dtype)
         n = len(self.floats)
         floats, results = list(given[:n]), iter(given[n:])
@@ -151,7 +151,7 @@ class _Code:
         return [*found, *handed]
 
     def rule(self, i: int, dtype: str, *floats: Any) -> list[Any]:
-        """One of its rules, of the floats among its operands."""
+        """One of its rules, as a function of the floats among its operands."""
         rule = self.at(dtype)[1][i]
         turn = iter(floats)
         return _bound(rule.equation, [next(turn) if _is_float(x) else x for x in rule.operands])
@@ -162,13 +162,13 @@ def _is_float(x: Any) -> bool:
 
 
 def _debug(e: Any) -> Any:
-    """What JAX knows of the function that a rule is of."""
+    """JAX's debug information on the function of a rule."""
     called = e.params["call_jaxpr"] if "call_jaxpr" in e.params else e.params.get("fun_jaxpr")
     return getattr(getattr(called, "jaxpr", None), "debug_info", None)
 
 
 def _name(e: Any) -> str:
-    """The function's, behind its named scopes: "MLP/act" of vmap(MLP)/vmap()/act."""
+    """The function's name, after its named scopes: "MLP/act" for vmap(MLP)/vmap()/act."""
     name = str(getattr(_debug(e), "func_name", "") or e.primitive.name)
     scope = str(e.source_info.name_stack)
     while scope != (plain := re.sub(r"\w+\(([^()]*)\)", r"\1", scope)):
@@ -179,7 +179,8 @@ def _name(e: Any) -> str:
 def run(
     f: Callable[..., Any], inputs: Table, weights: Sequence[str], cotangents: Cotangents, dtype: str
 ) -> tuple[list[Layer], dict[str, Array]]:
-    """The rules of a function that is run once, its own code before them, and its gradients by its weights.
+    """The layers of a function that is run once (first its own code, then its rules), and its gradients by
+    its weights.
 
     Raises whatever the function raises.
     """
@@ -233,7 +234,7 @@ def run(
 
 @dataclass
 class _Piece:
-    """Numbers that go into a piece of code and come out of it, forward and backward, by name."""
+    """Numbers that enter and leave a piece of code, forward and backward, by name."""
 
     inputs: dict[str, Any]
     outputs: dict[str, Any]
@@ -242,7 +243,7 @@ class _Piece:
     handed: list[str] = field(default_factory=list)
 
     def cut(self, name: str, inner: _Piece) -> None:
-        """A rule inside: its results are inputs, its operands outputs."""
+        """Cut out a rule inside: its results become inputs, its operands outputs."""
         for n, x in inner.outputs.items():
             self.inputs[f"{name}.{n}"], self.gradients[f"{name}.{n}"] = x, inner.cotangents[n]
         for n, x in inner.inputs.items():
@@ -252,7 +253,7 @@ class _Piece:
     def layer(
         self, path: str, kind: str, f: Callable[..., Any], code: _Code, titles: Sequence[str]
     ) -> Layer:
-        """To be judged: f(dtype, *inputs) has outputs of these titles."""
+        """The piece as a layer to be judged: f(dtype, *inputs) has outputs of these titles."""
 
         def known(dtype: str) -> Callable[..., Any]:
             with as_used(dtype):

@@ -1,8 +1,7 @@
-"""A network of JAX as what is judged rule by rule: a callable with arrays in it, or a function of its
-parameters.
+"""A network of JAX, to be judged rule by rule: a callable with arrays in it, or a function of its parameters.
 
-Equinox's modules are callables that JAX takes apart into arrays; Flax's (linen) have `init` and `apply`, and
-those of nnx are split into a state and the rest. Whatever is no float is left as it is.
+Equinox's modules are callables that JAX takes apart into arrays; Flax's linen modules have `init` and
+`apply`, and its nnx modules are split into a state and the rest. Whatever is not a float is left as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = ["Network", "arguments_of", "network_of", "subject_of"]
 
 
 class Network(NamedTuple):
-    """A network as a function of its weights, and these.
+    """A network as a function of its weights, and the weights.
 
     call     (weights in order, inputs) -> what it returns
     weights  by name, in order
@@ -40,7 +39,8 @@ class Network(NamedTuple):
 
 
 def network_of(given: Any, params: Any, inputs: Table, mapped: bool) -> Network:
-    """As it was given; `mapped` is over the first axis of every input. Raises RefusedError."""
+    """The network that was given; `mapped`: vmapped over the first axis of every input. Raises
+    RefusedError."""
     call: Callable[..., Any]
     if params is not None:
         params = params() if callable(params) else params
@@ -81,7 +81,7 @@ def _mapped(f: Callable[..., Any], mapped: bool) -> Callable[..., Any]:
 
 
 def _placed(inputs: Table, mapped: bool) -> list[Any]:
-    """Inputs as they are given to one call."""
+    """The inputs of one call."""
     of = [
         jnp.asarray(M, "float32" if is_float(M) else None) for n, M in inputs.items() if n != TARGET
     ]
@@ -98,10 +98,10 @@ def _is_nnx(given: Any) -> bool:
 
 
 def arguments_of(given: Any, has_params: bool) -> list[str]:
-    """Of what it is called with, by their names."""
+    """The names of the arguments of `given`, without its parameters."""
     try:
         names = list(inspect.signature(given).parameters)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # it has no signature
         return []
     return names[1:] if has_params else names
 

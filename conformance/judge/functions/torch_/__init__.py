@@ -1,1 +1,1 @@
-"""PyTorch's front end (`record`), and PyTorch code as what is judged (`candidate`)."""
+"""PyTorch's front end (`record`), and PyTorch code as a candidate (`candidate`)."""

@@ -1,10 +1,11 @@
-"""A module of PyTorch, call by call: what each layer was given, what it made of it, and what it handed back.
+"""A module of PyTorch, call by call: the operands of each layer, its results, and the gradients that it
+returned.
 
-While a network runs, each call of one of its modules, and of each torch.autograd.Function that somebody
-wrote, is a `Call`: its operands and its outputs, the gradient that arrived at them, and the one it handed
-back. Its *own code* is what it does between the calls inside it: for these calls their results stand in, and
-what they were given counts as an output too. So the whole falls into pieces that are each judged on their own
-operands, and no piece is blamed for another: it is the tape, cut at its marks.
+While a network runs, each call of one of its modules, and of each torch.autograd.Function that a user wrote,
+becomes a `Call`: its operands and its outputs, the cotangents that its outputs received, and the gradients
+that it returned. Its *own code* is what it does between the calls inside it: the results of these calls are
+inputs of it, and their operands are outputs of it. So the whole is cut into pieces, each of which is judged
+on its own operands, and no piece is blamed for another: this is the tape, cut at its marks.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from conformance.judge.functions.torch_.record import recorded
 __all__ = ["LOSS", "AsItIs", "arguments", "arguments_of", "run"]
 
 LOSS = "(loss)"
-"""The path of what comes after the network."""
+"""The path of what follows the network."""
 
 Handle = Callable[[str, Any, Any, Any, Callable[..., Any]], Any]
 
@@ -63,13 +64,13 @@ def _floats(leaves: Sequence[Any]) -> list[int]:
 
 @dataclass
 class _Operands:
-    """What was handed over, flat: tensors as they were then, whatever is written to them later."""
+    """Operands or results, flattened: copies of the tensors, which later writes do not change."""
 
     leaves: list[Any]
     spec: Any
     names: list[str]
-    gradients: dict[int, Tensor] = field(default_factory=dict)  # of those that autograd knows
-    known: set[int] = field(default_factory=set)  # by autograd
+    gradients: dict[int, Tensor] = field(default_factory=dict)  # of the tensors that autograd knows
+    known: set[int] = field(default_factory=set)  # indices of the tensors that autograd knows
 
     @classmethod
     def of(cls, x: Any, names: Callable[[Any], str]) -> _Operands:
@@ -82,30 +83,31 @@ class _Operands:
         return _floats(self.leaves)
 
     def watched(self, x: Any) -> Any:
-        """The same tensors, whose gradients are kept: of what is done with them from here on."""
+        """The same tensors, with hooks that keep their gradients: those by what is done with the tensors from
+        here on."""
         leaves, spec = pytree.tree_flatten(x)
         for i, y in enumerate(leaves):
             if isinstance(y, Tensor):
-                # a copy, since what follows may write to it
+                # a copy, since later code may write to it
                 leaves[i] = y = y.clone()
                 if y.requires_grad and y.is_floating_point():
                     self.known.add(i)
                     cast("Any", y).register_hook(partial(self._arrived, i))
-                leaves[i] = y.clone()  # on which a hook of the user's comes first
+                leaves[i] = y.clone()  # so that a user's hook on it runs before ours
         return pytree.tree_unflatten(leaves, spec)
 
     def _arrived(self, i: int, g: Tensor) -> None:
         self.gradients[i] = g.detach().clone()
 
     def with_floats(self, of: Sequence[Tensor]) -> Any:
-        """The same again, of other tensors."""
+        """The same structure with other tensors."""
         leaves = [y.clone() if isinstance(y, Tensor) else y for y in self.leaves]
         for i, t in zip(self.floats, of, strict=True):
             leaves[i] = t
         return pytree.tree_unflatten(leaves, self.spec)
 
     def gradient(self, i: int) -> Tensor:
-        """What arrived: nothing is 0."""
+        """The gradient that arrived; 0 if none did."""
         t: Tensor = self.leaves[i]
         return self.gradients.get(i, torch.zeros_like(t))
 
@@ -127,7 +129,7 @@ class Call:
     ran: Any
     given: _Operands
     buffers: dict[str, Tensor]
-    parameters: dict[str, str]  # by the module's own names: those of the whole
+    parameters: dict[str, str]  # by the module's own names: the names in the whole network
     made: _Operands = None  # type: ignore[assignment]  # when it has returned
     inside: list[Call] = field(default_factory=list)
 
@@ -141,11 +143,11 @@ class Call:
         return isinstance(self.target, nn.Module)
 
     def _within(self, inner: Call) -> str:
-        """The name of a call inside, as seen from here."""
+        """The name of a call inside, relative to this one."""
         return inner.path.removeprefix(f"{self.path}.") if self.path else inner.path
 
     def inputs(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What its own code starts from: its operands, the results of the calls inside, its parameters."""
+        """The inputs of its own code: its operands, the results of the calls inside, its parameters."""
         found = {self.given.names[i]: self.given.leaves[i] for i in self.given.floats}
         for inner in self.inside:
             for i in inner.made.floats:
@@ -153,7 +155,7 @@ class Call:
         return found | {own: parameters[whole] for own, whole in self.parameters.items()}
 
     def outputs(self) -> list[tuple[str, _Operands, int]]:
-        """What its own code comes to: its outputs, and what it gives to the calls inside."""
+        """The outputs of its own code: its outputs, and the operands of the calls inside."""
         found = [(self.made.names[i], self.made, i) for i in self.made.floats]
         for inner in self.inside:
             for i in inner.given.floats:
@@ -161,7 +163,7 @@ class Call:
         return found
 
     def gradients(self) -> dict[str, Tensor]:
-        """What autograd handed back for what its own code starts from, but for parameters."""
+        """The gradients by the inputs of its own code, except parameters, as autograd returned them."""
         found = {self.given.names[i]: self.given.gradient(i) for i in sorted(self.given.known)}
         for inner in self.inside:
             for i in sorted(inner.made.known):
@@ -169,9 +171,9 @@ class Call:
         return found
 
     def given_as(self, inputs: Table) -> Given:
-        """Its own code, as a function of tensors."""
+        """Its own code as a function of tensors."""
         own = list(self.parameters)
-        # a copy, since what is traced is left with tensors of the tracer's
+        # a copy, since tracing leaves the tracer's tensors in a module
         target = copied(self.target) if self.is_module else self.target
 
         def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
@@ -220,8 +222,8 @@ def _kind(target: Any) -> str:
 
 @contextmanager
 def intercepted(of: Sequence[tuple[str, Any]], handle: Handle) -> Iterator[None]:
-    """While it lasts, handle(path, target, args, kwargs, proceed) is asked in place of each call of a module
-    that these hold, and of each torch.autograd.Function that is not PyTorch's own."""
+    """Within, handle(path, target, args, kwargs, proceed) replaces each call of a module that these contain,
+    and of each torch.autograd.Function that is not PyTorch's own."""
     function: Any = torch.autograd.Function
     module: Any = nn.Module
     names = {
@@ -250,11 +252,11 @@ def intercepted(of: Sequence[tuple[str, Any]], handle: Handle) -> Iterator[None]
 
 
 class _Witness:
-    """Keeps what went into each call of a network and what came out, while it runs."""
+    """Keeps the operands and results of each call of a network while it runs."""
 
     def __init__(self) -> None:
-        self.names: dict[int, str] = {}  # of the parameters
-        self.before: dict[int, Any] = {}  # of each module a copy, before it ran
+        self.names: dict[int, str] = {}  # of the parameters, by id
+        self.before: dict[int, Any] = {}  # a copy of each module before it ran, by id
         self.calls: list[Call] = []
         self.backwards = False  # whether the backward pass has begun
         self._open: list[Call] = []
@@ -263,7 +265,7 @@ class _Witness:
     def met(
         self, path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
     ) -> Any:
-        """Called for each call; its operands and its outputs are handed on as copies."""
+        """Handles one call; its operands and its results are passed on as copies."""
         if self.backwards:
             return self._again(path, target, args, kwargs, proceed)
         module = isinstance(target, nn.Module)
@@ -292,7 +294,7 @@ class _Witness:
     def _again(
         self, path: str, target: Any, args: Any, kwargs: Any, proceed: Callable[..., Any]
     ) -> Any:
-        """A checkpoint computes it anew in the backward pass: with the same copies."""
+        """A call that a checkpoint repeats in the backward pass: it gets copies as before."""
         if (
             any(c.ran is target and not c.made.known for c in self.calls)
             and torch.is_grad_enabled()
@@ -315,7 +317,7 @@ def run(
     """The calls of a network that is run once in a dtype, and the gradients of its parameters: on the CPU, in
     one thread.
 
-    loss        f(what the network returns, the input `TARGET`), where there is one
+    loss        f(what the network returns, the input `TARGET`), if there is one
     inputs      by name, and parameters by their names
     cotangents  for the shapes of its outputs, by the names that `Recording` gives them
 
@@ -326,7 +328,7 @@ def run(
     with one_thread():
         seen = _passed(net, loss, inputs, cotangents, dtype, witness)
         plain = _passed(net, loss, inputs, cotangents, dtype)
-    # of gradients, sums come in another order
+    # only outputs are compared: sums of gradients are taken in another order
     if not all(
         alike(numbers_of(plain.outputs[n]), numbers_of(y), float(torch.finfo(y.dtype).eps) / 2)
         for n, y in seen.outputs.items()
@@ -342,7 +344,7 @@ def run(
 
 @dataclass(frozen=True)
 class _Passed:
-    """A network after a forward and a backward pass: what it was given, what it has, what it returned."""
+    """A network after a forward and a backward pass: its inputs, its parameters, its outputs."""
 
     inputs: dict[str, Tensor]
     parameters: dict[str, Tensor]
@@ -350,7 +352,7 @@ class _Passed:
 
     @staticmethod
     def gradients(of: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Nothing that arrived is 0."""
+        """The gradients; 0 where none arrived."""
         return {
             n: torch.zeros_like(t) if t.grad is None else t.grad.detach()
             for n, t in of.items()
@@ -414,7 +416,7 @@ class AsItIs:
         return self._ran(request, lambda t: t)
 
     def variants(self) -> dict[str, Candidate]:
-        """The same code, asked in another way that must make no difference."""
+        """The same code, called in another way that must make no difference."""
         return {
             "tensors that are not contiguous": lambda request: self._ran(request, not_contiguous)
         }
@@ -457,25 +459,25 @@ def _layer(call: Call, parameters: Mapping[str, Tensor]) -> Layer:
 
 
 def arguments_of(net: nn.Module) -> list[str]:
-    """Its forward's arguments, by their names."""
+    """The names of its forward's arguments."""
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         own = inspect.signature(net.forward).parameters
-    except (TypeError, ValueError):  # TorchScript's has none
+    except (TypeError, ValueError):  # TorchScript's forward has no signature
         return []
     return [n for n, p in own.items() if p.kind in kinds]
 
 
 def arguments(net: nn.Module, of: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a network is called with: by name where its forward has all of these names, else in their
-    order. The target is not its own."""
+    """The arguments of a network: by name if its forward has all of these names, else in their order. The
+    target is not among them."""
     of = {n: x for n, x in of.items() if n != TARGET}
     known = arguments_of(net)
     return ((), of) if all(n in known for n in of) else (tuple(of.values()), {})
 
 
 def _argument(target: Any) -> Callable[[Any], str]:
-    """Names the operands of a call as its forward's arguments are named."""
+    """A function that names the operands of a call by the arguments of its forward."""
     try:
         own = list(inspect.signature(target.forward).parameters)
     except (TypeError, ValueError):
@@ -484,7 +486,7 @@ def _argument(target: Any) -> Callable[[Any], str]:
         own = own if target.setup_context is not torch.autograd.Function.setup_context else own[1:]
 
     def name(path: Any) -> str:
-        if path[0].idx == 1:  # by its name
+        if path[0].idx == 1:  # a keyword argument
             return f"{path[1].key}{pytree.keystr(path[2:])}"
         i = path[1].idx
         return f"{own[i] if i < len(own) else f'args[{i}]'}{pytree.keystr(path[2:])}"

@@ -1,4 +1,4 @@
-"""PyTorch code as what is judged: its outputs, and the gradients that autograd or a backward pass gives."""
+"""PyTorch code as a candidate: its outputs, and the gradients of autograd or of a backward function."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ __all__ = [
 class TorchCandidate:
     """PyTorch code with its gradients, on the CPU in one thread.
 
-    f         as for `record`; its gradients are autograd's, which calls what an autograd.Function has
+    f         as for `record`; its gradients are autograd's, which calls the backward of an autograd.Function
     backward  or a function (cotangents…, inputs…) -> gradients: of all inputs, or of those that are floats,
-              or of those that are asked for, in their order; or by name
-    params    handed on to both
+              or of those that are wanted, in their order; or by name
+    params    passed to both
     """
 
     f: Any
@@ -54,11 +54,11 @@ class TorchCandidate:
         return self._ran(request, _contiguous)
 
     def strided(self, request: Request) -> Ran:
-        """The same numbers in memory that is not contiguous: what comes should be the same."""
+        """The same numbers in memory that is not contiguous: the results should be the same."""
         return self._ran(request, not_contiguous)
 
     def variants(self) -> dict[str, Candidate]:
-        """The same code, asked in other ways that must make no difference."""
+        """The same code, called in other ways that must make no difference."""
         return {"tensors that are not contiguous": self.strided}
 
     def _ran(self, request: Request, laid: Callable[[Tensor], Tensor]) -> Ran:
@@ -137,7 +137,8 @@ class TorchCandidate:
 
 
 def candidate(f: Any, params: Mapping[str, Any] | None = None) -> TorchCandidate:
-    """A function of PyTorch with autograd's gradients: of a torch.autograd.Function, its own backward's."""
+    """A function of PyTorch with autograd's gradients; for a torch.autograd.Function these are its own
+    backward's."""
     return TorchCandidate(f, None, params or {})
 
 
@@ -151,7 +152,7 @@ def vjp(
 
 
 def floats_of(found: Any) -> dict[str, Tensor]:
-    """Outputs that are floats, by the names that `Recording` gives them."""
+    """The outputs that are floats, by the names that `Recording` gives them."""
     several = not isinstance(found, Tensor)
     return {
         f"y[{i}]" if several else "y": y
@@ -178,7 +179,8 @@ def _contiguous(t: Tensor) -> Tensor:
 
 
 def not_contiguous(t: Tensor) -> Tensor:
-    """The last two axes the other way round in memory; of one axis every second number."""
+    """The same tensor with its last two axes swapped in memory; with one axis, as every second number of
+    another tensor."""
     if t.ndim > 1:
         return t.transpose(-1, -2).contiguous().transpose(-1, -2)
     return torch.stack([t, t], -1)[..., 0] if t.ndim else t
@@ -186,7 +188,7 @@ def not_contiguous(t: Tensor) -> Tensor:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """The same bits each time, as far as PyTorch can."""
+    """Run in one thread, with the same bits each time, as far as PyTorch can."""
     threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()

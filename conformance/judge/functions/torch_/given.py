@@ -1,4 +1,4 @@
-"""PyTorch code as it is given: a function, an autograd.Function or a module, as a function of tensors."""
+"""A user's PyTorch code (a function, an autograd.Function or a module) as a function of tensors."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ __all__ = [
 
 
 def copied(net: nn.Module) -> nn.Module:
-    """A deep copy. What hooks compute from parameters before each pass, as the old weight_norm does, they
-    compute again; torch refuses to copy it, and what is computed once alone."""
+    """A deep copy. Tensors that hooks compute from parameters before each pass, as the old weight_norm does,
+    are detached: torch refuses to copy them, and the hooks compute them again. For tensors that are computed
+    only once, torch still refuses."""
     kept = (x for m in net.modules() if m._forward_pre_hooks for x in vars(m).values())
     computed = [x for x in kept if isinstance(x, Tensor) and not x.is_leaf]
     return copy.deepcopy(net, {id(x): x.detach().clone() for x in computed})
@@ -55,7 +56,7 @@ class Given:
     """A function of PyTorch, as a function of tensors by name.
 
     inputs   those of the caller, and after them the parameters of a module that the caller did not name
-    buffers  of a module: what it keeps beside its parameters
+    buffers  of a module: the tensors that it keeps besides its parameters
     call     (tensors by name, buffers by name) -> what the function returns
     """
 
@@ -65,7 +66,7 @@ class Given:
 
 
 class Code(Protocol):
-    """What makes itself a function of tensors."""
+    """An object that turns itself into a function of tensors."""
 
     def given_as(self, inputs: Table) -> Given: ...
 
@@ -75,7 +76,7 @@ def as_given(f: Any, inputs: Table, params: Mapping[str, Any]) -> Given:
         code: Code = f
         return code.given_as(inputs)
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
-        function: Any = f  # whose apply is another while it is traced
+        function: Any = f  # a local name: its apply is replaced while it is traced
         return Given(inputs, {}, lambda t, _: function.apply(*t.values(), *params.values()))
     module = as_module(f)
     if module is None:
@@ -94,7 +95,7 @@ def as_given(f: Any, inputs: Table, params: Mapping[str, Any]) -> Given:
 
 
 def forward_of(f: Any) -> Callable[..., Any]:
-    """What is called with the inputs, so that its signature has their names."""
+    """The function that takes the inputs, so that its signature has their names."""
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
         apart = f.setup_context is not torch.autograd.Function.setup_context
         return f.forward if apart else partial(f.forward, None)  # without ctx
@@ -104,7 +105,7 @@ def forward_of(f: Any) -> Callable[..., Any]:
 
 
 def as_module(f: Any) -> nn.Module | None:
-    """The module that f is, or makes, with the same numbers each time; None where it is a function."""
+    """The module that f is or makes, with the same numbers each time; None if f is a function."""
     if isinstance(f, nn.Module):
         return f
     if not (isinstance(f, type) and issubclass(f, nn.Module)):
@@ -120,9 +121,9 @@ def as_module(f: Any) -> nn.Module | None:
 
 
 def parameters_of(module: Any) -> dict[str, NDArray[np.float64]]:
-    """A module's parameters by name, as float64 arrays; one that is shared stands once.
+    """A module's parameters by name, as float64 arrays; a shared one occurs once.
 
-    module  an nn.Module, or a class or function without arguments that makes one; of others nothing
+    module  an nn.Module, or a class or function without arguments that makes one; for anything else {}
     """
     made = as_module(module)
     return {} if made is None else {n: numbers_of(p) for n, p in made.named_parameters()}
@@ -141,7 +142,7 @@ def tensor_of(M: NDArray[Any], dtype: str) -> Tensor:
 
 
 def buffers_of(given: Given, dtype: str) -> dict[str, Tensor]:
-    """Copies, which the function may write to."""
+    """Copies of the buffers, which the function may write to."""
     return {
         n: b.detach().to(DTYPES[dtype]).clone() if b.is_floating_point() else b.detach().clone()
         for n, b in given.buffers.items()
@@ -149,7 +150,7 @@ def buffers_of(given: Given, dtype: str) -> dict[str, Tensor]:
 
 
 def leaves_of(x: Any) -> list[Any]:
-    """What a function returned, one after another."""
+    """The parts of what a function returned, flattened."""
     if isinstance(x, Mapping):
         x = tuple(x.values())
     return [y for part in x for y in leaves_of(part)] if isinstance(x, tuple | list) else [x]

@@ -1,4 +1,4 @@
-"""A network of PyTorch as what is judged layer by layer: an nn.Module, and perhaps a loss after it."""
+"""A network of PyTorch, to be judged layer by layer: an nn.Module, and perhaps a loss after it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LOSSES = {
     "smooth_l1_loss": "real",
     "huber_loss": "real",
 }
-"""Losses of torch.nn.functional by their names, and what their targets are."""
+"""Losses of torch.nn.functional by name, and the kind of their targets."""
 
 
 class Loss(nn.Module):
@@ -72,7 +72,7 @@ class _Whole:
     def given_as(self, inputs: Table) -> Given:
         own = [n for n, _ in (*self.net.named_parameters(), *self.net.named_buffers())]
         buffers = {n: b for n, b in self.net.named_buffers() if n not in inputs}
-        net = copied(self.net)  # what is traced is left with tensors of the tracer's
+        net = copied(self.net)  # a copy, since tracing leaves the tracer's tensors in a module
 
         def call(t: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Any:
             state = {n: x for n, x in t.items() if n in own} | dict(b)
@@ -84,14 +84,14 @@ class _Whole:
 
 
 def module_of(f: Any) -> nn.Module:
-    """The module that was given, or made. Raises RefusedError."""
+    """The module that was given, or that a class or function makes. Raises RefusedError."""
     found = as_module(f)
     if found is None:
         raise RefusedError(
             f"this is a {type(f).__name__}; expected a torch.nn.Module, or a class or a function without "
             "arguments that makes one."
         )
-    # what torch.compile and DataParallel wrap
+    # unwrap torch.compile and DataParallel
     found = getattr(found, "_orig_mod", found)
     found = found.module if isinstance(found, nn.DataParallel) else found
     if any(isinstance(p, nn.UninitializedParameter) for p in found.parameters()):
@@ -102,7 +102,8 @@ def module_of(f: Any) -> nn.Module:
 
 
 def must_know(net: nn.Module, names: Iterable[str]) -> None:
-    """Raises RefusedError for an input that its forward has not; x0, x1, … are handed over by their place."""
+    """Raises RefusedError for an input that the network's forward does not have; x0, x1, … are passed by
+    position."""
     known = arguments_of(net)
     unknown = [n for n in names if n not in known and n != TARGET and not re.fullmatch(r"x\d*", n)]
     if known and unknown:
@@ -113,7 +114,7 @@ def must_know(net: nn.Module, names: Iterable[str]) -> None:
 
 
 def loss_of(f: Callable[..., Any] | None, name: str) -> Loss | None:
-    """A loss by its name in torch.nn.functional, or somebody's own; None where there is none.
+    """A loss by its name in torch.nn.functional, or a user's own; None if there is none.
 
     Raises RefusedError.
     """
@@ -131,7 +132,7 @@ def loss_of(f: Callable[..., Any] | None, name: str) -> Loss | None:
 
 
 def target_of(net: nn.Module, inputs: Table, loss: str) -> Asked:
-    """What a loss that is known by name takes beside this network's output. Raises RefusedError."""
+    """The target that a loss of this name takes with this network's output. Raises RefusedError."""
     kind = LOSSES.get(loss)
     if kind is None:
         raise RefusedError(

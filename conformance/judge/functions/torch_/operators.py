@@ -32,29 +32,30 @@ __all__ = [
 
 
 class Recorded(NamedTuple):
-    """A tensor that depends on an input: its place on the tape, and what PyTorch computes there."""
+    """A tensor that depends on an input: its value on the tape, and the tensor that PyTorch computes
+    there."""
 
     value: Value
     tensor: Tensor
 
 
 class Call(NamedTuple):
-    """One operator at some operands, of which one at least is recorded."""
+    """One operator at some operands, at least one of which is recorded."""
 
     tape: Tape
     func: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    out: Any  # what PyTorch computes
+    out: Any  # what PyTorch computes for it
 
     def value(self, x: Any) -> Value:
-        """An operand on the tape."""
+        """An operand as a value on the tape."""
         return x.value if isinstance(x, Recorded) else at.constant(self.tape, as_numbers(x))
 
 
 Handler = Callable[..., Any]
 ATEN: dict[str, Handler] = {}
-"""What operators are in primitives, by the name without "aten.": with its overload, or of all overloads."""
+"""Operators in primitives, by their name without "aten.": with an overload, or for all overloads."""
 
 
 # --- how rules are written ------------------------------------------------------------------------
@@ -65,14 +66,14 @@ def as_numbers(x: Any) -> Any:
 
 
 def _operand(x: Any) -> Any:
-    """A Value, or plain numbers."""
+    """The operand as a Value, or as plain numbers."""
     if isinstance(x, list):
         return [_operand(y) for y in x]
     return x.value if isinstance(x, Recorded) else as_numbers(x)
 
 
 def aten(*names: str) -> Callable[[Handler], Handler]:
-    """The operators of these names are f(call)."""
+    """Registers f(call) as these operators."""
 
     def known(f: Handler) -> Handler:
         for name in names:
@@ -83,7 +84,7 @@ def aten(*names: str) -> Callable[[Handler], Handler]:
 
 
 def values(*names: str) -> Callable[[Handler], Handler]:
-    """The operators of these names are f(*operands), each a Value or plain numbers."""
+    """Registers f(*operands) as these operators; each operand is a Value or plain numbers."""
 
     def known(f: Handler) -> Handler:
         aten(*names)(
@@ -97,7 +98,7 @@ def values(*names: str) -> Callable[[Handler], Handler]:
 
 
 def _binary(name: str, plain: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Value]:
-    """A primitive, or its NumPy function where neither is on the tape."""
+    """A primitive, or its NumPy function if neither operand is on the tape."""
     return lambda a, b: (
         at.apply(name, a, b) if isinstance(a, Value) or isinstance(b, Value) else plain(a, b)
     )
@@ -126,7 +127,8 @@ def _trunc(a: Value) -> Value:
 
 
 def _settled(call: Call, x: Any) -> Any:
-    """Whole numbers or a mask that the program uses as they are: known beyond rounding, or refused."""
+    """Whole numbers or a mask that the program uses directly. Raises UndecidedBranchError unless they are
+    known beyond rounding."""
     if not isinstance(x, Recorded):
         return x
     if not np.array_equal(at.decided(x.value), numbers_of(x.tensor)):
@@ -152,23 +154,23 @@ for _aten, _primitive in {
 
 
 def _log_of(a: Value, base: float) -> Value:
-    """Over log(base), which is that of mathematics, not the float nearest to it."""
+    """log a over log(base), which is exact, not the float nearest to it."""
     return _div(at.apply("log", a), at.apply("log", at.constant(a.tape, base)))
 
 
 def _root_half(a: Value) -> Value:
-    """√½, beside a."""
+    """√½, on the tape of a."""
     return op.rsqrt(at.constant(a.tape, 2.0))
 
 
 def _round(a: Value, decimals: int = 0) -> Value:
-    """To the nearest; where two are, rounding decides."""
+    """To the nearest; for two equally near, rounding decides."""
     scale = 10.0**decimals
     return _div(at.apply("floor", _add(_mul(a, scale), 0.5)), scale)
 
 
 def _arctan2(a: Any, b: Any) -> Value:
-    """Of the angle's tangent, or its cotangent, whichever is at most 1."""
+    """The angle by its tangent or its cotangent, whichever is at most 1."""
     tape = at.tape_of(a, b)
     quarter = op.arctan(at.constant(tape, 1.0))
     flat = _greater(_square(b), _square(a))
@@ -203,7 +205,7 @@ def _gelu(a: Value, approximate: str = "none") -> Value:
 
 
 def _softplus(a: Value, beta: float = 1, threshold: float = 20) -> Value:
-    """As PyTorch has it: the straight line beyond the threshold."""
+    """As PyTorch computes it: a straight line beyond the threshold."""
     scaled = _mul(a, float(beta)) if beta != 1 else a
     beyond = _greater(scaled, float(threshold))
     soft = at.apply("softplus", scaled)
@@ -303,7 +305,7 @@ _OF_MASKS: dict[str, Handler] = {
 
 
 def _compared(f: Callable[[Any, Any], Value], call: Call) -> Any:
-    """With an infinite number no rounding decides: it is as PyTorch sees it."""
+    """A comparison with an infinite number is not decided by rounding: PyTorch's answer is taken."""
     a, b = map(_operand, call.args)
     infinite = any(np.isinf(x).all() for x in (a, b) if not isinstance(x, Value))
     return None if infinite else f(a, b)
@@ -320,7 +322,7 @@ for _aten, _f in _OF_MASKS.items():
 
 
 def _mask(call: Call, x: Any) -> Any:
-    """Numbers as whether they are not 0."""
+    """A mask of the numbers that are not 0."""
     if isinstance(x, Recorded):
         return x.value if x.tensor.dtype == torch.bool else _not(_equal(x.value, 0.0))
     return as_numbers(x).astype(bool) if isinstance(x, Tensor) else x
@@ -328,7 +330,7 @@ def _mask(call: Call, x: Any) -> Any:
 
 @aten("isnan", "isinf")
 def _is_finite(call: Call) -> Any:
-    """No rounding makes a number infinite: it is as PyTorch sees it."""
+    """No rounding makes a number infinite: PyTorch's answer is taken."""
     return None
 
 
@@ -349,7 +351,8 @@ def _to(call: Call) -> Any:
 
 @aten("clone", "alias")
 def _same(call: Call) -> Value:
-    """PyTorch's own detach: that of the function is `conformance.stop`."""
+    """PyTorch's own copies and detaches are transparent; a detach in the user's function is
+    `conformance.stop`."""
     return call.value(call.args[0])
 
 
@@ -383,7 +386,7 @@ def _hidden(call: Call) -> Value:
     "new_empty_strided",
 )  # fmt: skip
 def _like(call: Call) -> Tensor:
-    """Of the same shape, with other numbers; those of none are 0."""
+    """A new tensor that PyTorch fills; an empty one gets zeros."""
     return torch.zeros_like(call.out) if "empty" in str(call.func) else call.out
 
 
@@ -403,12 +406,12 @@ def _item(call: Call) -> Any:
 
 
 def _moves(data: Sequence[int], *names: str) -> None:
-    """Operators that only move numbers about: those of the operands at the positions `data`."""
+    """Register operators that only move numbers about: those of the operands at the positions `data`."""
     aten(*names)(lambda call: _moved(call, data))
 
 
 def _moved(call: Call, data: Sequence[int]) -> Any:
-    """The operator is asked where it puts the places of the numbers; 0 is what it fills with."""
+    """Run the operator on the positions of the numbers, counted from 1; 0 is what the operator fills with."""
     parts: list[Value] = []
 
     def places(x: Any) -> Any:
@@ -488,7 +491,7 @@ def _padded(a: Value, pad: Sequence[int], value: float = 0) -> Value:
 
 @aten("embedding")
 def _embedded(call: Call) -> Value:
-    """The row of `padding_idx` has no gradient."""
+    """Rows of the weight; the row of `padding_idx` has no gradient."""
     weight, indices, padding = (*call.args, -1)[:3]
     at_ = numbers_of(_settled(call, indices))
     rows = at.moved(call.value(weight), lambda p: p[at_])
@@ -499,7 +502,7 @@ def _embedded(call: Call) -> Value:
 
 @aten("_embedding_bag", "_embedding_bag_forward_only")
 def _bags(call: Call) -> Any:
-    """The sum, or the mean, of the rows of each bag, without those of `padding_idx`."""
+    """The sum, or the mean, of the rows of each bag, except those of `padding_idx`."""
     of = by_name(call.func, call.args, call.kwargs)
     if of["mode"] == 2:
         raise RecordingError(
@@ -522,7 +525,7 @@ def _bags(call: Call) -> Any:
 
 
 def _added_at(a: Value, targets: Tensor, values: Value) -> Value:
-    """a, flattened, with each value added at its place."""
+    """a with each value added at its target, an index into the flattened a."""
     flat = at.reshape(a, (product(a.shape),))
     return at.reshape(at.put(flat, numbers_of(targets).astype(np.intp), values, add=True), a.shape)
 
@@ -571,11 +574,12 @@ def _index_add(call: Call) -> Value:
     return _added_at(call.value(x), targets, _times(call.value(new), alpha))
 
 
-# --- what depends on the order of numbers ---------------------------------------------------------
+# --- operators that depend on the order of numbers ------------------------------------------------
 
 
 def indices_of(call: Call) -> Any:
-    """All that the operator returns, on numbers that are known beyond rounding: their order is PyTorch's."""
+    """PyTorch's results, if the order of the numbers is known beyond rounding. Raises UndecidedBranchError
+    otherwise."""
 
     def exact(x: Any) -> Any:
         return torch.from_numpy(at.decided(x.value).copy()) if isinstance(x, Recorded) else x
@@ -592,7 +596,7 @@ aten("argmax", "argmin", "nonzero", "bucketize", "searchsorted")(indices_of)
 
 @aten("sort", "topk", "kthvalue", "median.dim", "cummax", "cummin", "mode")
 def _picked(call: Call) -> Any:
-    """The values where the indices say, along one axis."""
+    """The values at the indices that the operator returns, along one axis."""
     _, indices = indices_of(call)
     x = call.args[0]
     dim = by_name(call.func, call.args, call.kwargs)["dim"]
@@ -605,7 +609,7 @@ def _picked(call: Call) -> Any:
 
 
 def _over(axes: Any) -> Any:
-    """No axes are all."""
+    """None, which means all axes, for an empty list."""
     return None if axes is None or (isinstance(axes, list) and not axes) else axes
 
 
@@ -632,7 +636,7 @@ def _moments(a: Value, axes: Any, correction: float = 0) -> tuple[Value, Value]:
 
 
 def _dropped(a: Value, axes: Any, keepdim: bool) -> Value:
-    """Without the axes of length 1 that a sum has left."""
+    """a without the axes of length 1 that a sum has kept."""
     if keepdim:
         return a
     n = len(a.shape)
@@ -671,13 +675,13 @@ def _amin(a: Value, dim: Any = None, keepdim: bool = False) -> Value:
 
 @aten("max.dim", "min.dim")
 def _extreme(call: Call) -> Any:
-    """Of equals each has its share of the gradient; the indices, where they are asked for, are known."""
+    """Of equal numbers each gets its share of the gradient; the indices are decided if they are used."""
     f = _amax if "max" in str(call.func) else _amin
     return f(call.args[0].value, *call.args[1:]), Later(call)
 
 
 class Later(NamedTuple):
-    """Indices that are not asked for are not decided."""
+    """Indices that are decided only if they are used."""
 
     call: Call
 
@@ -752,7 +756,7 @@ def _log_softmax(a: Value, dim: int, half_to_float: bool = False) -> Value:
 
 
 def _shifted(a: Value, dim: int) -> Value:
-    """By the maximum, which changes nothing and has no gradient."""
+    """a minus its maximum, which changes no result and has no gradient."""
     return _sub(a, op.stop(at.largest(a, dim, True)))
 
 
@@ -760,10 +764,10 @@ def _shifted(a: Value, dim: int) -> Value:
 
 
 def _product(a: Any, b: Any) -> Value:
-    """Rows of a softmax are divided by their sum after the product, as fused attention does it.
+    """A product; rows of a softmax are divided by their sum after it, as in fused attention.
 
-    Its backward has Σ dO∘O where the plain form has Σ P∘dP: equal, but with other errors, which are all
-    that is left where a row has one number that is not masked.
+    The backward pass of fused attention has Σ dO∘O where the plain form has Σ P∘dP. They are equal but have
+    other errors, and errors are all that is left in a row with only one number that is not masked.
     """
     parts = _numerators(a) if isinstance(a, Value) else None
     if parts is None:
@@ -772,7 +776,7 @@ def _product(a: Any, b: Any) -> Value:
 
 
 def _numerators(a: Value) -> tuple[Value, Value] | None:
-    """e and Σe, where a is e/Σe along its rows."""
+    """(e, Σe), if a is e/Σe along its rows."""
     nodes = a.tape.nodes
     node = nodes[a.index]
     if node.rule.name == "reshape":
@@ -821,21 +825,21 @@ def _trilinear(
     a: Any, b: Any, c: Any, ones_in_a: Sequence[int], ones_in_b: Sequence[int], ones_in_c: Sequence[int],
     dim: Sequence[int], unroll_dim: int = 1,
 ) -> Value:  # fmt: skip
-    """Σ abc over some axes; each lacks axes that the others have: `nn.Bilinear`."""
+    """Σ abc over some axes; each operand lacks axes that the others have: `nn.Bilinear`."""
     ab = _mul(_with_axes(a, ones_in_a), _with_axes(b, ones_in_b))
     found: Value = _sum(_mul(ab, _with_axes(c, ones_in_c)), dim)
     return found
 
 
 def _with_axes(x: Any, axes: Sequence[int]) -> Any:
-    """Axes of length 1 more, at these places of what comes out."""
+    """x with more axes of length 1, at these places of the result."""
     if isinstance(x, Value):
         return at.moved(x, lambda p: np.expand_dims(p, tuple(axes)))
     return np.expand_dims(x, tuple(axes))
 
 
 def _onto(found: Any, start: Any, terms: int) -> Value:
-    """A sum of products, and what it may begin with: a bias."""
+    """A sum of products that may begin with `start`: a bias."""
     if not isinstance(found, Value) or not isinstance(start, Value):
         return _add(start, found)
     return at.apply("onto", found, start, terms=terms)
@@ -871,7 +875,7 @@ def _convolution(call: Call) -> Value:
 
 
 def _turned(kernel: Value, groups: int) -> Value:
-    """in×(out/groups)×… as out×(in/groups)×…, back to front."""
+    """A kernel of shape in×(out/groups)×… as out×(in/groups)×…, reversed along its other axes."""
     many, out, *size = kernel.shape
     grouped = at.reshape(kernel, (groups, many // groups, out, *size))
     swapped = at.permute(grouped, (0, 2, 1, *range(3, 3 + len(size))))
@@ -882,7 +886,7 @@ def _turned(kernel: Value, groups: int) -> Value:
 # --- windows --------------------------------------------------------------------------------------
 
 Spans = list[NDArray[np.intp]]
-"""Of each axis: out×size, which elements each window has; −1 for none."""
+"""For each axis: out×size, the elements that each window has; −1 for none."""
 
 
 def _spans(
@@ -893,7 +897,7 @@ def _spans(
         room = n + 2 * p - d * (k - 1) - 1
         out = (room + s - 1 if ceil else room) // s + 1
         if ceil and (out - 1) * s >= n + p:
-            out -= 1  # a window that would begin in the padding at the end
+            out -= 1  # no window begins in the padding at the end
         index = np.arange(out)[:, None] * s + np.arange(k)[None, :] * d - p
         found.append(np.where((index >= 0) & (index < n), index, -1))
     return found
@@ -910,7 +914,7 @@ def _adaptive(shape: Sequence[int], to: Sequence[int]) -> Spans:
 
 
 def _windows(a: Value, spans: Spans, empty: float) -> Value:
-    """…×out×size: what each window of the last axes has, in one axis; `empty` beyond."""
+    """…×out×size: the elements of each window of the last axes, in one axis; `empty` beyond the array."""
     n = len(spans)
     places: Any = np.zeros((), np.intp)
     there: Any = np.ones((), np.bool_)
@@ -928,7 +932,7 @@ def _windows(a: Value, spans: Spans, empty: float) -> Value:
 
 
 def _lists(n: int, *of: Any) -> list[list[int]]:
-    """One number for each axis."""
+    """Each of these as a list with one number for each axis."""
     return [
         list(v) * (n if len(v) == 1 else 1) if isinstance(v, list | tuple) else [v] * n for v in of
     ]
@@ -1016,7 +1020,7 @@ def _group_norm(
 def _batch_norm(
     a: Any, weight: Any, bias: Any, stats: Any, eps: float
 ) -> tuple[Value, Value | None, Value | None]:
-    """y, and mean and scale of the batch, where no statistics are given."""
+    """y, and the mean and scale of the batch if no statistics are given."""
     shape = (a.shape[1], *(1,) * (len(a.shape) - 2))
     if stats is None:
         y, mean, scale = _normalised(a, [i for i in range(len(a.shape)) if i != 1], eps)
@@ -1035,7 +1039,7 @@ def _batch_norm(
     "_native_batch_norm_legit_functional",
 )  # fmt: skip
 def _batch_norm_of(call: Call) -> Any:
-    """What becomes of the running statistics is not part of the function."""
+    """Batch normalisation. The update of the running statistics is not part of the function."""
     x, weight, bias, *stats = call.args[:-1]
     name = str(call.func)
     training = "no_training" not in name and stats[0 if "no_stats" in name else 2]
@@ -1047,7 +1051,7 @@ def _batch_norm_of(call: Call) -> Any:
 
 
 def by_name(func: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The operands by the names that the operator has for them."""
+    """The operands by the names that the operator gives them."""
     arguments = func._schema.arguments
     named = dict(zip((a.name for a in arguments), args, strict=False))
     return {a.name: a.default_value for a in arguments} | named | dict(kwargs)

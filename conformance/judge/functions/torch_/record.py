@@ -1,10 +1,10 @@
-"""PyTorch code onto a tape.
+"""Records PyTorch code on a tape.
 
 `record` traces a forward function with make_fx, which gives a graph of ATen operators without writes in
-place, and reads the graph node by node: `ATEN` has what each operator is in primitives. No derivative is
-read: of a torch.autograd.Function its forward runs as plain code, and its backward is never called. Beside
-each recorded value stands what PyTorch itself computes there (`Recorded.tensor`), for dtypes, shapes and
-branches. What depends on no input stays a tensor.
+place, and reads the graph node by node: `ATEN` has each operator in primitives. No derivative is read: the
+forward of a torch.autograd.Function runs as plain code, and its backward is never called. With each recorded
+value goes the tensor that PyTorch itself computes (`Recorded.tensor`), for dtypes, shapes and branches. What
+depends on no input stays a tensor.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ __all__ = ["record", "recorded"]
 
 @torch.library.custom_op("conformance::stop", mutates_args=())
 def _stop(x: Tensor) -> Tensor:
-    """detach, which a graph without autograd would not show."""
+    """A detach, which a graph without autograd would not show."""
     return x.clone()
 
 
 @torch.library.custom_op("conformance::unseen", mutates_args=())
 def _unseen(x: Tensor) -> Tensor:
-    """What autograd is not told of is written to next."""
+    """Marks a tensor that is written to next, unseen by autograd."""
     return x.clone()
 
 
@@ -72,12 +72,14 @@ _DETACHES = (Tensor.detach, torch.detach, Tensor.data.__get__)  # type: ignore[a
 
 
 class _Watch(TorchFunctionMode):
-    """Each call of PyTorch while a function is traced: from which line, and whether autograd sees it."""
+    """Handles each call of PyTorch while a function is traced: notes its line, and whether autograd sees
+    it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.within = (
-            0  # forwards of autograd.Functions: what they hide from autograd is not hidden
+            # open forwards of autograd.Functions: what they do without autograd is not hidden from it
+            0
         )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -88,9 +90,9 @@ class _Watch(TorchFunctionMode):
         hidden = not torch.is_grad_enabled() and not self.within
         if func in _DETACHES:
             return args[0].view_as(args[0]) if self.within else _marked(_stop(args[0]))
-        if func is Tensor.register_hook:  # it changes a gradient, and no number
+        if func is Tensor.register_hook:  # a hook changes a gradient, and no number
             return SimpleNamespace(remove=lambda: None)
-        if func is Tensor.tolist:  # PyTorch's own reads memory, which a traced tensor has none of
+        if func is Tensor.tolist:  # PyTorch's own reads memory, which a traced tensor does not have
             return _listed(args[0])
         if func in (Tensor.numpy, Tensor.__array__):
             raise RecordingError(
@@ -136,7 +138,7 @@ def _all_stopped(x: Any) -> Any:
 
 
 def _graph() -> Any:
-    """The graph that is traced now, where this version of PyTorch tells."""
+    """The graph that is being traced, if this version of PyTorch gives access to it."""
     mode = getattr(proxy_tensor, "get_proxy_mode", lambda: None)()
     return None if mode is None else mode.tracer.graph
 
@@ -146,14 +148,14 @@ _OURS = f"{Path(__file__).parents[3]}{os.sep}"
 
 
 def _line() -> str:
-    """The user's line, as file:number: text; nothing where PyTorch calls itself."""
+    """The user's line, as file:number: text; "" where PyTorch calls itself."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith((_OURS, contextlib.__file__)):
         frame = frame.f_back  # type: ignore[assignment]
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(_OURS) and not frame.f_code.co_name.startswith("__torch"):
-            break  # whoever called us has not written the function
+            break  # our caller has not written the function
         if file != contextlib.__file__ and not file.startswith((_TORCH, _OURS, "<")):
             return f"{Path(file).name}:{frame.f_lineno}: {linecache.getline(file, frame.f_lineno).strip()}"
         frame = frame.f_back  # type: ignore[assignment]
@@ -161,7 +163,7 @@ def _line() -> str:
 
 
 class _Context:
-    """What an autograd.Function's forward keeps for its backward: it may, and nobody asks."""
+    """The ctx of an autograd.Function's forward: whatever it saves is not read."""
 
     def __init__(self, count: int) -> None:
         self.needs_input_grad = (True,) * count
@@ -179,7 +181,7 @@ class _Context:
 
 @contextmanager
 def _forward_only(watch: _Watch) -> Iterator[None]:
-    """While it lasts, autograd.Function.apply is its forward."""
+    """Within, autograd.Function.apply runs only the forward."""
     base: Any = torch.autograd.Function
     before = base.__dict__.get("apply")
 
@@ -216,7 +218,7 @@ def _forward_only(watch: _Watch) -> Iterator[None]:
 
 class _Traced(NamedTuple):
     graph: Any  # torch.fx.GraphModule, which returns a tuple of tensors
-    places: list[int]  # of these tensors among what the function returned
+    places: list[int]  # of these tensors among the results of the function
     several: bool
 
 
@@ -237,16 +239,16 @@ def _traced(given: Given, tensors: Mapping[str, Tensor], buffers: Mapping[str, T
 
     trace = partial(proxy_tensor.make_fx, tracing_mode="real", _error_on_data_dependent_ops=False)
     given_all = (*tensors.values(), *buffers.values())
-    # autograd is on so that torch.no_grad() in the function is seen; no tensor asks for a gradient
+    # autograd is on, so that torch.no_grad() in the function is seen; no tensor requires a gradient
     with _forward_only(watch), _plain_kernels(), torch.enable_grad():
         first = trace(functionalize(run), decomposition_table=_decompositions())(*given_all)
-        # once more: decompositions write in place
+        # traced twice, since decompositions write in place
         graph = trace(functionalize(_Again(first).run))(*given_all)
     return _Traced(graph, returned["places"], returned["several"])
 
 
 class _Again(torch.fx.Interpreter):
-    """A graph is run, and traced: the lines are kept."""
+    """Runs a graph while it is traced again, and keeps the lines."""
 
     def run_node(self, n: torch.fx.Node) -> Any:
         with _lines(lambda: n.meta.get("line", "")):
@@ -255,7 +257,7 @@ class _Again(torch.fx.Interpreter):
 
 @contextmanager
 def _lines(line: Callable[[], str]) -> Iterator[None]:
-    """What is traced meanwhile comes from that line."""
+    """Nodes that are traced within come from that line."""
     graph = _graph()
     last = next(iter(reversed(graph.nodes)), None) if graph is not None else None
     try:
@@ -269,7 +271,7 @@ def _lines(line: Callable[[], str]) -> Iterator[None]:
 
 @cache
 def _decompositions() -> dict[Any, Any]:
-    """Of operators that `ATEN` does not know."""
+    """Decompositions of the operators that `ATEN` does not know."""
     more = {o: f for o, f in torch._decomp.decomposition_table.items() if "upsample" in str(o)}
     table: Any = {**more, **torch._decomp.core_aten_decompositions()}
     return {o: f for o, f in table.items() if _rule(o) is None}
@@ -277,12 +279,12 @@ def _decompositions() -> dict[Any, Any]:
 
 @contextmanager
 def _plain_kernels() -> Iterator[None]:
-    """Without those that fuse a whole layer: nn.Transformer's fast path, oneDNN's recurrent layers."""
+    """Without kernels that fuse a whole layer: nn.Transformer's fast path, oneDNN's recurrent layers."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*TF32")  # of a device that is not asked for
+            warnings.filterwarnings("ignore", message=".*TF32")  # about a device that is not used
             with torch.backends.mkldnn.flags(enabled=False):
                 yield
     finally:
@@ -293,13 +295,13 @@ def _plain_kernels() -> Iterator[None]:
 
 
 def record(f: Any, inputs: Table, dtype: str, params: Mapping[str, Any]) -> Recording:
-    """f(*inputs, **params) on a tape.
+    """Record f(*inputs, **params) on a tape.
 
     f       a function of tensors; a torch.autograd.Function; an nn.Module, or a class or function without
             arguments that makes one
-    inputs  by name, in the order of f's arguments; of a module also its parameters, by their names, which are
-            else taken from it
-    dtype   in which floats are handed to f
+    inputs  by name, in the order of f's arguments; for a module also its parameters, by their names, which
+            are otherwise taken from the module
+    dtype   in which floats are passed to f
 
     Raises RecordingError, UndecidedBranchError, or whatever f raises.
     """
@@ -307,7 +309,7 @@ def record(f: Any, inputs: Table, dtype: str, params: Mapping[str, Any]) -> Reco
 
 
 def recorded(given: Given, dtype: str) -> Recording:
-    """The same of a function of tensors by name."""
+    """Record a function of tensors by name, as `record` does."""
     tensors = {n: tensor_of(M, dtype) for n, M in given.inputs.items()}
     buffers = buffers_of(given, dtype)
     traced = _traced(
@@ -329,7 +331,7 @@ def recorded(given: Given, dtype: str) -> Recording:
 
 
 def _read(tape: Tape, graph: Any, given: Sequence[Any]) -> Sequence[Any]:
-    """What the graph returns, node by node."""
+    """What the graph returns, computed node by node."""
     env: dict[Any, Any] = {}
     free = iter(given)
     for node in _needed(graph.graph):
@@ -351,7 +353,7 @@ def _read(tape: Tape, graph: Any, given: Sequence[Any]) -> Sequence[Any]:
 
 
 def _needed(graph: Any) -> list[Any]:
-    """The nodes that what is returned depends on, or a branch that was taken."""
+    """The nodes on which a result depends, or a branch that was taken."""
     wanted: set[Any] = set()
     for node in reversed(graph.nodes):
         if (
@@ -388,7 +390,7 @@ def _operands(x: Any) -> Iterator[Any]:
 
 
 def _computed(tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
-    """One node: a tensor where no operand is recorded."""
+    """The result of one node: a tensor if no operand is recorded."""
     if not isinstance(func, torch._ops.OpOverload):
         if getattr(func, "__name__", "") == "getitem":
             return args[0][args[1]]
@@ -411,7 +413,7 @@ def _computed(tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
         [y for y in (out if isinstance(out, tuple | list) else [out]) if isinstance(y, Tensor)]
     )
     tape.dtype = to or _dtype([x.tensor for x in recorded]) or tape.dtype
-    if to is not None:  # what is computed in a wider dtype has its gradient rounded to its own
+    if to is not None:  # computed in a wider dtype: the gradient is rounded to the operand's own
         args, kwargs = _widened(args, to), _widened(kwargs, to)
     found = rule(Call(tape, func, tuple(args), kwargs, out))
     if to is not None and _eps(to) > min(_eps(_dtype([x.tensor]) or to) for x in recorded):
@@ -420,7 +422,7 @@ def _computed(tape: Tape, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _without_dropout(func: Any, args: Any, kwargs: Any) -> bool:
-    """Fused attention could draw numbers, and does not."""
+    """Whether it is fused attention that could draw random numbers, and does not."""
     p = by_name(func, args, kwargs).get("dropout_p")
     return p is not None and not p
 
@@ -452,7 +454,7 @@ def _eps(dtype: str) -> float:
 
 
 def _dtype(of: Sequence[Tensor]) -> str | None:
-    """The widest dtype of floats among them."""
+    """The widest floating dtype among them."""
     for t in of:
         if t.is_complex():
             raise RecordingError("complex numbers are not known to the tape; expected real ones.")
@@ -460,7 +462,7 @@ def _dtype(of: Sequence[Tensor]) -> str | None:
 
 
 def _beside(func: Any, found: Any, out: Any) -> Any:
-    """A value, with what PyTorch computed; a tensor where it is none."""
+    """A value together with the tensor that PyTorch computed; the tensor alone if there is no value."""
     if isinstance(out, tuple | list):
         return [_beside(func, y, t) for y, t in zip(found, out, strict=True)]
     if not isinstance(found, Value):
