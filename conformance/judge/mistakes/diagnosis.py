@@ -1,10 +1,10 @@
-"""From a deviation to what it looks like: which steps are to blame, and which mistake gives just that.
+"""From a deviation to what it looks like: which steps are to blame, and which mistake gives exactly that.
 
-The step gate says which steps are wrong given their own operands: independent mistakes are told apart,
-and consequences are not blamed. Each of those is compared with what every fault of `mistakes.table` would
-have given on the same operands; then with two faults at once; then the error's pattern is described.
-Where a trace leaves operands out, no step can be judged alone: then what there is is compared with whole
-networks that have a fault in them.
+The step gate says which steps are wrong given their own operands: this separates independent mistakes, and
+blames no consequences. Each such step is compared with what every fault of `mistakes.table` would have given
+on the same operands; then with two faults at once; then the error's pattern is described. Where a trace
+leaves operands out, no step can be judged alone: then what it has is compared with whole networks that have a
+fault.
 """
 
 from __future__ import annotations
@@ -31,19 +31,21 @@ from conformance.truth.rounding import Reals
 
 __all__ = ["diagnosis"]
 
-DEEPEST = 5  # layers of a network in which two faults in one step are looked for: it takes a while
-INSIDE = {"delta": ("G", "G_L", "delta")}  # the steps that make a quantity, where not its own alone
+# layers of the deepest network in which two faults in one step are looked for, which is slow
+DEEPEST = 5
+# the steps that make a quantity, if they are not its own alone
+INSIDE = {"delta": ("G", "G_L", "delta")}
 NOTHING = (
     "delta-never-computed", "gradient-never-computed", "columns-lost", "bias-gradient-missing",
     "update-in-half", "update-missing", "update-output-layer-missing", "gradient-small-zeroed",
 )  # fmt: skip
 """Faults that make 0 of what is not 0."""
 CANNOT = (KeyError, ValueError, ArithmeticError)
-"""What a fault raises on operands that it does not fit, or that are missing."""
+"""Faults that give 0 for numbers that are not 0."""
 
 
 class _Case:
-    """One trace under suspicion."""
+    """What the computation of a fault raises on operands that it does not fit, or that are missing."""
 
     def __init__(
         self,
@@ -64,13 +66,14 @@ class _Case:
         self.blamed = [
             s for k, s in self.suspects.items() if k in wrong and not self._follows(s, wrong)
         ]
-        self.batch: _Case | None = None  # the whole batch, where that is right
-        self.earlier: Trace | None = None  # the same input, run before
+        self.batch: _Case | None = None  # the whole batch, if that is right
+        self.earlier: Trace | None = None  # the trace of the same input in an earlier run
 
     def _follows(self, s: Suspect, wrong: set[Key]) -> bool:
-        """Whether a step is wrong on its operands only because one of them is not the one it was given.
+        """Whether a step is wrong on its operands only because one of them is not the one that it was
+        computed from.
 
-        That is so if the step is right as a whole and an operand is not, or if an operand is not finite.
+        That is so if the step is right end to end and an operand is wrong, or if an operand is not finite.
         """
         operands = [k for k in self._operands(s) if k in self.suspects]
         if any(not np.isfinite(self.suspects[k].value).all() for k in operands):
@@ -92,7 +95,7 @@ class _Case:
         return operands[q]
 
     def outcome_of(self, steps: Mapping[str, Step], s: Suspect) -> Reals | None:
-        """What wrong steps make of a quantity, on the trace's own operands; None where they do not fit."""
+        """What wrong steps give for a quantity, on the trace's own operands; None if they do not fit."""
         try:
             found = np.asarray(outcome(self.state, steps, s.quantity, s.layer), float)
         except CANNOT:
@@ -100,7 +103,7 @@ class _Case:
         return found if found.shape == s.right.shape else None
 
     def would_spoil(self, fault: Fault, s: Suspect) -> bool:
-        """Whether a fault changes a quantity, by more than rounding."""
+        """Whether a fault changes a quantity by more than rounding."""
         if not self.touches(fault, s.quantity):
             return False
         found = self.outcome_of(planted(fault.wrong), s)
@@ -113,7 +116,7 @@ class _Case:
 
 @dataclass
 class _Guess:
-    """A fault, the blamed steps that it explains, and those that it would have spoilt and that are right."""
+    """A fault, the blamed steps that it explains, and the right steps that it would have made wrong."""
 
     fault: Fault
     explains: list[Key]
@@ -123,7 +126,7 @@ class _Guess:
 def diagnosis(
     subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None = None
 ) -> tuple[list[StepRow], list[Finding]]:
-    """(blame, findings) for what deviates; both empty where nothing is known of it. `rounded` as for
+    """(blame, findings) for what deviates; both empty if nothing can be said of it. `rounded` as for
     `judge`."""
     with np.errstate(all="ignore"):
         case = _under_suspicion(subject, like, ran, result, rounded)
@@ -153,7 +156,8 @@ def _key(step: StepRow) -> Key:
 def _under_suspicion(
     subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None
 ) -> _Case:
-    """The run to look at: the one after another batch, if that made a difference; or one example."""
+    """The run to examine: the one after another batch, if that made a difference; or that of one example;
+    else the first."""
     gates = {r["gate"] for r in result["records"] if float(r["ratio"]) > 1}
     if "repeat" in gates and ran.again is not None:
         again = _Case(subject, like, ran.again, ran.between, rounded)
@@ -172,7 +176,7 @@ def _under_suspicion(
 
 
 def _guesses(case: _Case) -> Iterator[_Guess]:
-    """Every fault that explains something."""
+    """Every fault that explains a blamed step."""
     for fault in FAULTS.values():
         explains = [s.key for s in case.blamed if _explains(case, fault, s) and _tells(fault, s)]
         if explains:
@@ -181,7 +185,8 @@ def _guesses(case: _Case) -> Iterator[_Guess]:
 
 
 def _tells(fault: Fault, s: Suspect) -> bool:
-    """Where all is 0, many faults fit, and none is meant but that nothing was computed."""
+    """Whether a match with the fault says anything: if all values are 0, many faults fit, and only those of
+    NOTHING are meant."""
     return bool(s.value.any()) or fault.name in NOTHING
 
 
@@ -200,7 +205,7 @@ def _explains(case: _Case, fault: Fault, s: Suspect) -> bool:
 
 
 def _overwritten(case: _Case, fault: Fault, s: Suspect) -> Reals | None:
-    """What stands in the place of a quantity that the fault overwrites; None where it does not fit."""
+    """What a fault that overwrites a quantity leaves in its place; None if it does not fit."""
     try:
         found = np.asarray(fault.looks[s.quantity](case.state.copy(), s.layer), float)
     except CANNOT:
@@ -209,7 +214,7 @@ def _overwritten(case: _Case, fault: Fault, s: Suspect) -> Reals | None:
 
 
 def _fitted(case: _Case, fault: Fault, s: Suspect) -> list[Mapping[str, Wrap]]:
-    """The fault with another number in it than its row has, where it has one."""
+    """The fault with another number than its row has, if it has one."""
     try:
         return list(FITTED[fault.name](case.state, s)) if fault.name in FITTED else []
     except CANNOT:
@@ -217,7 +222,7 @@ def _fitted(case: _Case, fault: Fault, s: Suspect) -> list[Mapping[str, Wrap]]:
 
 
 def _spared(case: _Case, fault: Fault) -> Iterator[Key]:
-    """Steps that the fault would have made wrong, and that are right."""
+    """Steps that the fault would have made wrong, but that are right."""
     blamed = {s.key for s in case.blamed}
     for s in case.suspects.values():
         if s.key not in blamed and case.would_spoil(fault, s):
@@ -225,7 +230,7 @@ def _spared(case: _Case, fault: Fault) -> Iterator[Key]:
 
 
 def _findings(case: _Case) -> Iterator[Finding]:
-    """The fewest faults that explain the blamed steps; two in one step; else the pattern."""
+    """The fewest faults that explain the blamed steps; then two faults in one step; then the pattern."""
     left = [s.key for s in case.blamed]
     guesses = list(_guesses(case))
     while guesses and left:
@@ -243,7 +248,7 @@ def _findings(case: _Case) -> Iterator[Finding]:
 
 
 def _random(case: _Case, left: list[Key]) -> Iterator[Finding]:
-    """A step of the forward pass that gives something else on the same operands. Removes what it explains
+    """A step of the forward pass that gives another result on the same operands. Removes what it explains
     from `left`."""
     if case.earlier is None or not left or left[0][0] not in ("A", "Z"):
         return
@@ -261,7 +266,7 @@ def _random(case: _Case, left: list[Key]) -> Iterator[Finding]:
 
 
 def _pairs(case: _Case, left: list[Key]) -> Iterator[Finding]:
-    """Two faults in one step, one around the other. Removes what they explain from `left`."""
+    """Two faults in one step, the second wrapped around the first. Removes what they explain from `left`."""
     if not left or case.p.depth > DEEPEST:
         return
     first = case.suspects[left[0]]
@@ -298,7 +303,7 @@ def _as_a_whole(subject: Subject, case: _Case, result: Result, first: Key) -> Fi
 
 
 def _plantings(L: int) -> Iterator[tuple[Fault, Sequence[int]]]:
-    """Each fault wherever it can be, then in the hidden layers alone, then in one."""
+    """Each fault in all layers where it can be, then in the hidden layers alone, then in one."""
     can_be = {"L": [L], "<L": range(L - 1, 0, -1), ">1": range(L, 1, -1), "any": range(L, 0, -1)}
     seen = set()
     for some in (range(L, 0, -1), range(L - 1, 0, -1), *([l] for l in range(L, 0, -1))):
@@ -330,7 +335,7 @@ def _only(wrap: Wrap, layers: Sequence[int]) -> Wrap:
 
 
 class _UnlikeError(Exception):
-    """A step made something else than what was returned."""
+    """A step gave something other than what was returned."""
 
 
 class _Whole:
@@ -342,7 +347,7 @@ class _Whole:
         self.right = Loop().run(case.p)
 
     def is_that_of(self, fault: Fault, layers: Sequence[int]) -> bool:
-        """Whether a network with the fault in these layers returns it."""
+        """Whether a network with the fault in these layers returns the same as the trace."""
         wrong = _in_layers(fault, layers)
         try:
             if fault.looks:  # it replaces what was computed before
@@ -361,7 +366,8 @@ class _Whole:
         return lambda step: lambda s, l, *G: found[l].copy()
 
     def _stopping(self) -> Mapping[str, Wrap]:
-        """Steps that raise _UnlikeError where they make something else: most do in the first layer."""
+        """Steps that raise _UnlikeError when they give something other than what was returned: most faults
+        differ in the first layer."""
 
         def of(quantity: str) -> Wrap:
             returned = self.case.t.layers(quantity)
@@ -400,7 +406,7 @@ class _Whole:
 
 
 def _end_to_end(subject: Subject, case: _Case, key: Key) -> Suspect:
-    """A quantity against its exact value."""
+    """A quantity compared with its exact value."""
     truth = subject.truth(subject.amend(()))
     q, l = key
     right = truth.loss.hi if q == "loss" else truth.layers(q)[l].hi
@@ -415,7 +421,7 @@ def _value(t: Trace, key: Key) -> Reals:
 
 
 def _inexact(case: _Case, key: Key) -> Finding:
-    """Where no error is allowed, and there is one within rounding."""
+    """The finding where no error is allowed, and there is one within rounding."""
     quantity, l = key
     suspect = case.suspects.get(key)  # None where its operands were not returned
     for fault in (f for f in FAULTS.values() if f.gate == "exact"):
@@ -494,7 +500,8 @@ def _patterns(case: _Case, left: Sequence[Key]) -> Iterator[Finding]:
 
 
 def _beyond_exp(case: _Case) -> str:
-    """Where a softmax is given rows whose exponentials overflow, or are all 0."""
+    """The layer, in words, whose softmax has rows with exponentials that overflow or are all 0; "" if none
+    has."""
     p = case.p
     rows = [l for l in p.sigma if p.sigma[l] in ROW_WISE]
     with np.errstate(all="ignore"):

@@ -1,7 +1,7 @@
 """Faults that have a number in them (a limit, a rate): the number is found from the value that deviates.
 
 The row of such a fault in `table` has one number; a user's code may have another. Each function here yields
-the faults, with the numbers, that the value may be the outcome of; `diagnosis` compares each with it.
+the faults, with their numbers, whose outcome the value may be; `diagnosis` compares the value with each.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ Fit = Callable[[State, Suspect], Iterator[Mapping[str, Wrap]]]
 
 
 def _instead(name: str, step: Step) -> Mapping[str, Wrap]:
-    """A step in the place of the right one."""
+    """A fault that replaces the right step."""
     return {name: lambda right: step}
 
 
 def _gives(name: str, M: Reals) -> Mapping[str, Wrap]:
-    """A step that gives this matrix."""
+    """A fault whose step returns this matrix."""
     return _instead(name, lambda *operands: M)
 
 
 def _written(c: float) -> bool:
-    """Whether somebody would write that number down: three digits are enough for it."""
+    """Whether a person would write this number in code: three digits are enough for it."""
     return abs(c - float(f"{c:.3g}")) <= 1e-6 * abs(c)
 
 
 def _clipped(step: str) -> Fit:
-    """Clipped to ±c, c being the largest absolute value: if two or more elements are at ±c and one or more
-    below it, or if c is a number that somebody would write down."""
+    """Clipped to ±c, where c is the largest absolute value: if two or more elements are at ±c and one or more
+    below it, or if c is a number that a person would write."""
 
     def fit(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
         size = np.abs(suspect.value)
@@ -51,7 +51,7 @@ def _clipped(step: str) -> Fit:
 
 
 def _norm_clipped(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
-    """Scaled down to a norm that somebody would write down."""
+    """Scaled down to a norm that a person would write."""
     norm, right = float(np.linalg.norm(suspect.value)), float(np.linalg.norm(suspect.right))
     if 0 < norm < right and _written(norm):
         yield _gives("dW", suspect.right * (norm / right))
@@ -71,7 +71,7 @@ def _decayed(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
 
 
 def _zeroed(step: str) -> Fit:
-    """0 for everything up to the largest that is 0."""
+    """0 for everything up to the largest element that became 0."""
 
     def fit(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
         size = np.abs(suspect.right)
@@ -101,7 +101,7 @@ def _limited(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
 
 
 def _dropped(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
-    """0 where it is 0, and elsewhere multiplied by one factor, more than 1."""
+    """0 where the value is 0, and elsewhere multiplied by one factor, more than 1."""
     value, right = suspect.value, suspect.right
     kept = (value != 0) & (right != 0)
     if kept.any() and (value[right != 0] == 0).any():
@@ -111,7 +111,7 @@ def _dropped(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
 
 
 def _kept_off(s: State, suspect: Suspect) -> Iterator[Mapping[str, Wrap]]:
-    """Clipped to [c, 1 − c], c being the smallest output, if somebody would write that number down."""
+    """Clipped to [c, 1 − c], where c is the smallest output, if a person would write that number."""
     c = float(suspect.value.min())
     if 0 < c < 0.1 and _written(c) and (suspect.value > c).any():
         yield _gives("Z", np.clip(suspect.right, c, 1 - c))

@@ -1,7 +1,7 @@
 """FORWARD-PASS, BACKWARDPROP and the update once more, each step a function that a fault may replace.
 
-`STEPS` are refbp's own lines. A fault is a function, by step, from the right step to a wrong one, so that
-two faults in one step are one around the other.
+`STEPS` are refbp's own lines. A fault has, for each step that it changes, a function from the right step to a
+wrong one. So of two faults in one step, one wraps the other.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from refbp.losses import Loss
 __all__ = ["STEPS", "Loop", "State", "Step", "Wrap", "outcome", "planted", "state_of"]
 
 Step = Callable[..., Floats]
-"""Of a State, and of what STEPS shows: l, or l and G."""
+"""A step: a function of a State and, as in STEPS, of l, or of l and G."""
 Wrap = Callable[[Step], Step]
-"""From the right step to the wrong one."""
+"""A function from the right step to the wrong one."""
 
 
 @dataclass
 class State:
-    """What has been computed so far, with Z_0 = X. `past` is the state after the batch before, if there was
-    one of the same shapes."""
+    """What has been computed so far, with Z_0 = X. `past` is the state after the previous batch, if that had
+    the same shapes."""
 
     p: Problem
     A: dict[int, Floats] = field(default_factory=dict)
@@ -71,11 +71,11 @@ class State:
         )
 
     def earlier(self) -> State:
-        """The batch before; this one, where there was none."""
+        """The state after the previous batch; this state, if there was none."""
         return self.past or self
 
     def copy(self) -> State:
-        """The same arrays in other dicts, in which a step may replace them."""
+        """The same arrays in other dicts, whose entries a step may replace."""
         A, Z, delta = dict(self.A), dict(self.Z), dict(self.delta)
         return replace(self, A=A, Z=Z, delta=delta, dW=dict(self.dW), W_new=dict(self.W_new))
 
@@ -94,7 +94,7 @@ STEPS: Mapping[str, Step] = {
 
 
 def planted(*faults: Mapping[str, Wrap]) -> dict[str, Step]:
-    """The steps with faults in them, a later fault around an earlier one."""
+    """The steps with faults in them; a later fault wraps an earlier one."""
     steps = dict(STEPS)
     for fault in faults:
         for name, wrap in fault.items():
@@ -103,8 +103,8 @@ def planted(*faults: Mapping[str, Wrap]) -> dict[str, Step]:
 
 
 class Loop:
-    """An implementation: the two procedures and the update with these steps. It keeps the state of the last
-    batch of each shape, which a fault may use by mistake."""
+    """An implementation: the two procedures and the update, made of these steps. It keeps the state of the
+    last batch of each shape, which a fault may use by mistake."""
 
     name, description, like = "planted", "refbp's procedures with a fault", "refbp"
 
@@ -114,7 +114,7 @@ class Loop:
         self.runs = 0
 
     def start(self) -> tuple[dict[str, str], str]:
-        """NumPy alone."""
+        """Nothing to start: it needs NumPy alone."""
         return {}, "cpu"
 
     def run(self, p: Problem) -> Trace:
@@ -140,13 +140,13 @@ class Loop:
 
 
 def state_of(p: Problem, t: Trace, past: State | None = None) -> State:
-    """The state in which an implementation that returned this trace was; `past`, that of the batch before."""
+    """The state of an implementation that returned this trace; `past` is that of the previous batch."""
     Z = {0: p.X, **t.Z}
     return State(p, dict(t.A), Z, dict(t.delta), dict(t.dW), dict(t.W_new), past)
 
 
 def outcome(s: State, steps: Mapping[str, Step], quantity: str, l: int) -> Floats:
-    """What one step gives on the operands in the state. Raises KeyError where an operand is missing."""
+    """What one step gives on the operands in the state. Raises KeyError if an operand is missing."""
     s = s.copy()  # a step may overwrite what was computed before it
     if quantity == "delta":
         G = steps["G_L"](s) if l == s.L else steps["G"](s, l)

@@ -1,4 +1,4 @@
-"""How an error is distributed over a matrix, in words, where it is the outcome of no known mistake."""
+"""Describes how an error is distributed over a matrix, if it is the outcome of no known mistake."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def pattern(
 
 
 def _relative(value: Floats, right: Floats) -> str:
-    """By how much the largest error is off, where that is a finite number."""
+    """The size of the largest error, in words, if it is finite."""
     largest, off = float(np.abs(right).max(initial=0)), float(np.abs(value - right).max(initial=0))
     if not np.isfinite(off):
         return ""
@@ -77,7 +77,7 @@ def _not_finite(value: Floats, right: Floats) -> Pattern | None:
 def _factor(
     value: Floats, right: Floats, tolerance: Floats, wrong: Mask, p: Problem
 ) -> Pattern | None:
-    """One factor for all elements."""
+    """All elements are multiplied by one factor."""
     known = np.abs(right) > 0
     if not known.any() or not np.isfinite(value).all():
         return None
@@ -105,7 +105,7 @@ def _named_factor(c: float, p: Problem) -> str:
 
 
 def _precision(value: Floats, right: Floats, wrong: Mask, p: Problem) -> Pattern | None:
-    """Whether every number is a float of fewer bits, off by little."""
+    """Every number is a float of fewer bits, and only slightly off."""
     if np.abs(value - right).max(initial=0) > 0.01 * np.abs(right).max(initial=0):
         return None
     for name in ("float16", "float32"):
@@ -119,7 +119,7 @@ def _precision(value: Floats, right: Floats, wrong: Mask, p: Problem) -> Pattern
 
 
 def _place(wrong: Mask, quantity: str) -> Pattern | None:
-    """One element, row or column."""
+    """Only one element, row or column is wrong."""
     if wrong.ndim != 2 or wrong.all():
         return None
     rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
@@ -134,7 +134,7 @@ def _place(wrong: Mask, quantity: str) -> Pattern | None:
 
 
 def _sides(wrong: Mask, A: Floats | None) -> Pattern | None:
-    """Where A is negative, positive, zero or large."""
+    """Only elements are wrong at which A is negative, positive, zero or large."""
     if A is None or A.shape != wrong.shape or wrong.all():
         return None
     for words, mask in _regions(np.asarray(A, float)):
@@ -153,7 +153,7 @@ def _regions(A: Floats) -> Iterator[tuple[str, Mask]]:
 
 
 def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> Pattern | None:
-    """A factor for each row or column."""
+    """Each row or column has a factor of its own."""
     if value.ndim != 2 or min(value.shape) < 2 or (right == 0).any():
         return None
     r = value / right
@@ -167,7 +167,7 @@ def _by_axis(value: Floats, right: Floats, wrong: Mask, quantity: str) -> Patter
 
 
 def _offset(value: Floats, right: Floats, tolerance: Floats, wrong: Mask) -> Pattern | None:
-    """One number added to all of them."""
+    """One number is added to all elements."""
     off = value - right
     c = float(np.median(off))
     equal = (np.abs(off - c) <= 1e-6 * abs(c) + 4 * tolerance).all()

@@ -38,7 +38,7 @@ class Suspect:
         return bool(off.any() or np.isnan(outcome).any())
 
     def equals(self, outcome: Reals, u: float) -> bool:
-        """Whether the value is a fault's outcome, and far nearer to it than to the right one."""
+        """Whether the value is a fault's outcome, and much nearer to it than to the right one."""
         if outcome.shape != self.value.shape:
             return False
         same = np.isnan(outcome) & np.isnan(self.value) | (outcome == self.value)
@@ -52,5 +52,5 @@ class Suspect:
         return near or bool(np.isnan(outcome).any())
 
     def is_explained_by(self, outcome: Reals | None, u: float) -> bool:
-        """Whether a fault with this outcome is what went wrong here. None: it has no outcome here."""
+        """Whether a fault with this outcome explains the value. None: the fault has no outcome here."""
         return outcome is not None and self.would_differ(outcome) and self.equals(outcome, u)

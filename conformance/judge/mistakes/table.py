@@ -1,11 +1,11 @@
 """The mistakes that people make in backpropagation, one row each.
 
-A row says what the mistake is, the quantity and layer in which it first shows, the gate that must catch
-it, and how it is planted: which step of `loop.STEPS` it wraps. `equals` is what comes out, in the notes'
-notation; {l} is the layer, {m} the next, {k} the one before, {G} is ∂L/∂Z_l.
+A row says what the mistake is, the quantity and layer in which it first shows, the gate that must catch it,
+and how it is planted: which step of `loop.STEPS` it wraps. `equals` is the outcome, in the notes' notation;
+{l} is the layer, {m} the next, {k} the one before, {G} is ∂L/∂Z_l.
 
-Above the rows stand the wrong computations that are too long for one. Where a mistake cannot be made
-(there is no bias, σ is another one, a shape does not fit) they return the right outcome.
+Wrong computations that are too long for a row come before the rows. Where a mistake cannot be made (there is
+no bias, σ is another one, a shape does not fit) they return the right outcome.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["FAULTS", "Fault", "FaultError", "at_clipped_outputs", "fault", "smoo
 
 
 class FaultError(RefusedError):
-    """There is no such fault: what was asked for, and the nearest there is."""
+    """There is no such fault: the name that was asked for, and the nearest one."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Fault:
     equals: str = ""
     hint: str = ""
     looks: Mapping[str, Callable[[State, int], Floats]] = field(default_factory=dict)
-    """What is found in the place of a quantity that is overwritten after its step, by quantity."""
+    """What replaces a quantity that is overwritten after its step, by quantity."""
     or_in: str = ""
-    """Another quantity that may be blamed first, where the fault changes nothing in the one it `shows` in."""
+    """Another quantity that may be blamed first, if the fault changes nothing in the quantity `shows`."""
 
 
 # --- how a step is wrapped ------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def _delta(f: OfDelta) -> Mapping[str, Wrap]:
 
 
 def _fitting(f: Callable[[Floats], Floats], right: Floats) -> Floats:
-    """f(right); or `right` where shapes do not fit, since then no such mistake runs."""
+    """f(right); or `right` if the shapes do not fit, since code with such a mistake does not run."""
     try:
         wrong = np.asarray(f(right))
     except (ValueError, KeyError):
@@ -93,13 +93,13 @@ def _fitting(f: Callable[[Floats], Floats], right: Floats) -> Floats:
 
 
 def _at(of: Callable[[State, int], Floats]) -> Mapping[str, Wrap]:
-    """σ'_l at something else than A_l."""
+    """σ'_l at something other than A_l."""
 
     def wrap(right: Step) -> Step:
         def wrong(s: State, l: int, G: Floats) -> Floats:
             try:
                 A = of(s, l)
-            except KeyError:
+            except KeyError:  # there is no such layer
                 return right(s, l, G)
             return right(_with_A(s, l, A) if A.shape == s.A[l].shape else s, l, G)
 
@@ -129,7 +129,7 @@ def _with_sigma(name: Callable[[State, int], str], *steps: str) -> Mapping[str, 
 
 
 def _with_loss(*losses: str) -> Callable[[OfLoss], OfLoss]:
-    """A mistake that is made with some losses alone."""
+    """A mistake that can be made with some losses only."""
 
     def decorate(f: OfLoss) -> OfLoss:
         return lambda s, G: f(s, G) if s.p.loss in losses else G
@@ -138,7 +138,7 @@ def _with_loss(*losses: str) -> Callable[[OfLoss], OfLoss]:
 
 
 def _with_elementwise_sigma(f: OfDelta) -> OfDelta:
-    """A mistake that is made with an elementwise σ_l alone."""
+    """A mistake that can be made with an elementwise σ_l only."""
     return lambda s, l, G, right: f(s, l, G, right) if _elementwise(s, l) else right
 
 
@@ -149,7 +149,7 @@ def _elementwise(s: State, l: int) -> bool:
 # --- the loss -------------------------------------------------------------------------------------
 
 CROSS_ENTROPIES = ("cross_entropy", "log_softmax_cross_entropy", "binary_cross_entropy")
-SMOOTH = 0.1
+SMOOTH = 0.1  # label smoothing
 
 
 def _with_targets(Y: Callable[[State], Floats]) -> OfLoss:
@@ -170,7 +170,7 @@ def at_clipped_outputs(s: State, e: float) -> Floats:
 
 @_with_loss("mean_squared_error")
 def _broadcast(s: State, G: Floats) -> Floats:
-    """(n,) − (n, 1) is n×n: every example is held against all targets, and the mean is taken."""
+    """(n,) − (n, 1) is n×n: every example is compared with all targets, and the mean is taken."""
     return np.asarray(2 * (s.Z[s.L] - s.p.Y.mean(axis=0)) / s.n)
 
 
@@ -193,7 +193,7 @@ def _outputs_minus_targets(s: State, l: int, G: Floats, right: Floats) -> Floats
 
 @_with_loss("cross_entropy", "binary_cross_entropy")
 def _fused_then_again(s: State, G: Floats) -> Floats:
-    """(Z_L − Y)/n taken for ∂L/∂Z_L: σ' comes on top of it."""
+    """(Z_L − Y)/n used as ∂L/∂Z_L: σ' is then applied to it."""
     return (s.Z[s.L] - s.p.Y) / s.n
 
 
@@ -205,7 +205,7 @@ def _probability_gradient(s: State, G: Floats) -> Floats:
 
 # --- δ --------------------------------------------------------------------------------------------
 
-FLOOR = 1e-6
+FLOOR = 1e-6  # a smaller σ' is replaced by this
 
 
 def _elementwise_softmax(s: State, l: int, G: Floats, right: Floats) -> Floats:
@@ -223,7 +223,7 @@ def _no_sum(s: State, l: int, G: Floats, right: Floats) -> Floats:
 
 
 def _from_output(s: State, l: int, G: Floats, right: Floats) -> Floats:
-    """1 − z² for tanh', z(1 − z) for sigmoid': right, but not where z is rounded to ±1 or 1."""
+    """1 − z² for tanh', z(1 − z) for sigmoid': right, except where z is rounded to ±1 or 1."""
     z = s.Z[l]
     if s.p.sigma[l] == "tanh":
         return np.asarray(G * (1 - z * z))
@@ -239,12 +239,12 @@ def _output_form_at_the_input(s: State, l: int, G: Floats, right: Floats) -> Flo
 
 
 def _factor_forgotten(s: State, l: int, G: Floats, right: Floats) -> Floats:
-    """1 − z of z(1 − z) and of (1 − z)(1 + z)."""
+    """The factor 1 − z alone, for z(1 − z) and for (1 − z)(1 + z)."""
     return G * (1 - s.Z[l]) if s.p.sigma[l] in ("tanh", "sigmoid") else right
 
 
 def _handed_past(right: Step) -> Step:
-    """∂L/∂Z_{l+1}, and not δ_{l+1}, taken through W_{l+1}ᵀ."""
+    """∂L/∂Z_{l+1}, instead of δ_{l+1}, taken through W_{l+1}ᵀ."""
 
     def wrong(s: State, l: int) -> Floats:
         m = l + 1
@@ -276,7 +276,7 @@ def _floored(s: State, l: int, G: Floats, right: Floats) -> Floats:
 
 
 def _kink(side: int) -> OfDelta:
-    """σ' at a kink from one side: +1 is the right."""
+    """σ' at a kink from one side; +1 is the right side."""
 
     @_with_elementwise_sigma
     def wrong(s: State, l: int, G: Floats, right: Floats) -> Floats:
@@ -291,7 +291,7 @@ def _kink(side: int) -> OfDelta:
 
 
 def _one_element(s: State, l: int, G: Floats, right: Floats) -> Floats:
-    """The largest element of the middle layer's δ off by very little."""
+    """The largest element of the middle layer's δ is slightly off."""
     if l != (s.L + 1) // 2:
         return right
     M = right.copy()
@@ -309,7 +309,7 @@ def _last_row_zero(s: State, l: int, G: Floats, right: Floats) -> Floats:
 
 
 def _shared(right: Step) -> Step:
-    """One buffer for all δ of one shape: an earlier one holds what was written last."""
+    """One buffer for all δ of one shape: an earlier δ holds what was written last."""
 
     def wrong(s: State, l: int, G: Floats) -> Floats:
         M = right(s, l, G)
@@ -322,7 +322,7 @@ def _shared(right: Step) -> Step:
 
 
 def _last_written(s: State, l: int) -> Floats:
-    """The δ of a layer below that stands in the place of δ_l. Raises KeyError where none does."""
+    """The δ of a lower layer that has replaced δ_l. Raises KeyError if none has."""
     for m, M in s.delta.items():
         if m < l and M.shape == s.delta[l].shape and np.array_equal(M, s.delta[l]) and M.any():
             return M
@@ -331,6 +331,7 @@ def _last_written(s: State, l: int) -> Floats:
 
 # --- ∂L/∂W ----------------------------------------------------------------------------------------
 
+# the limit of the norm, that of an element, the weight decay, and the size below which an element becomes 0
 NORM, CLIP, DECAY, SMALL = 0.125, 0.0625, 0.01, 1e-3
 
 
@@ -359,7 +360,7 @@ def _without_last_example(M: Floats) -> Floats:
 
 
 def _backwards(right: Step) -> Step:
-    """∂L/∂W_l and ∂L/∂W_{L+1−l} in each other's place, where their shapes fit."""
+    """∂L/∂W_l and ∂L/∂W_{L+1−l} swapped, where their shapes fit."""
 
     def wrong(s: State, l: int) -> Floats:
         M, m = right(s, l), s.L + 1 - l
@@ -448,7 +449,7 @@ def _updated_weights(s: State, l: int, M: Floats) -> Floats:
 
 
 def _in_place(right: Step) -> Step:
-    """σ(A, out=A): what is kept as A_l is Z_l."""
+    """σ(A, out=A): what is stored as A_l is Z_l."""
 
     def wrong(s: State, l: int) -> Floats:
         s.A[l] = right(s, l)
@@ -784,7 +785,7 @@ ROWS: tuple[Fault, ...] = (
     Fault("terms-lost", "terms of the product beyond a multiple of 128 are lost", "A", "any", "step",
           _terms_lost(128),
           "Z_{k} W_{l} over the first whole tiles of 128 terms alone", "Handle the rest of a dimension that is no multiple of the tile.",
-          or_in="dW"),  # whose terms are the batch
+          or_in="dW"),  # its terms are the examples of the batch
     Fault("terms-lost-in-small-tiles", "terms of the product beyond a multiple of 32 are lost", "A", "any", "step",
           _terms_lost(32),
           "Z_{k} W_{l} over the first whole tiles of 32 terms alone", "Handle the rest of a dimension that is no multiple of the tile."),
@@ -885,7 +886,7 @@ FAULTS: Mapping[str, Fault] = {f.name: f for f in ROWS}
 
 
 def fault(name: str) -> Fault:
-    """The row of that name. Raises FaultError, with the nearest there is."""
+    """The row of that name. Raises FaultError, with the nearest name."""
     if name in FAULTS:
         return FAULTS[name]
     near = difflib.get_close_matches(name, FAULTS, n=1, cutoff=0.4)
