@@ -28,7 +28,7 @@ CLASSES = {
     "no-numbers": "error",
     "not-judged": "undecided",
 }
-"""The colour and sign of each kind of verdict."""
+"""The verdict whose colour and sign each kind of verdict on an equation has."""
 
 COUNTED = {
     "holds": "hold",
@@ -58,20 +58,21 @@ HEADS = {
     "no-numbers": "Gives no numbers",
     "raises": "Raises",
 }
-"""What a piece of evidence shows."""
+"""The heading of a piece of evidence, by what it shows."""
 
 DIGITS = (4, 6, 9, 12)
 
 
 def in_words(totals: Mapping[str, int]) -> str:
-    """17 wrong, 2 notational, 19 hold."""
+    """The totals in words: "17 wrong, 2 notational, 19 hold"."""
     words = {"holds": "holds" if totals["holds"] == 1 else "hold"}
     return ", ".join(f"{n} {words.get(total, total)}" for total, n in totals.items() if n)
 
 
 def render(audit: Mapping[str, Any]) -> str:
     """One self-contained HTML file without a script, the same bytes for the same audit."""
-    audit = plain_values(audit)  # a teacher's file, and what it raises, are in it
+    # it has text of a teacher's file, and of errors that the file raised
+    audit = plain_values(audit)
     env = environment()
     env.globals.update(
         formula=formula,
@@ -104,7 +105,7 @@ def _sign(kind: str) -> str:
 
 
 def _answer(audit: Mapping[str, Any]) -> str:
-    """The colour of the headline: by the worst that there is."""
+    """The colour of the headline, by the worst verdict."""
     kinds = set(audit["counts"])
     if kinds <= {"holds"}:
         return "conforms"
@@ -112,21 +113,21 @@ def _answer(audit: Mapping[str, Any]) -> str:
 
 
 def _ran(tries: Mapping[str, int]) -> str:
-    """How often it was run, and what came of it."""
+    """How often an equation was run, and with what outcomes."""
     parts = [f"{tries[k]:,} {words}" for k, words in OUTCOMES.items() if k in tries]
     times, networks = tries["all"], tries["networks"]
     return f"Run {times:,}× in {networks} networks: {', '.join(parts)}."
 
 
 def _numeral(x: Any, digits: int = 4) -> str:
-    """A number with a minus sign, as short as it is."""
+    """A number with a proper minus sign, in at most so many digits."""
     if isinstance(x, str) or x is None:
         return str(x)
     return f"{x:.{digits}g}".replace("-", "−")
 
 
 def _subscripts(text: str) -> Markup:
-    """W_1 and d_{l−1} with what is below the line set there; escaped first."""
+    """Text in which W_1 and d_{l−1} are set with subscripts; it is escaped first."""
     symbol = "(?:[A-Za-zδσγβμÂ]|[mv]\N{COMBINING CIRCUMFLEX ACCENT}|var)"
     letter = rf"(?<![A-Za-z_])((?:∂[LJ]/∂|new |∂)?{symbol})('?)"
     below = letter + r"_(?:\{([^}]*)\}|([A-Za-z]|[0-9]+))(?![a-z])"
@@ -144,7 +145,7 @@ def _flat(numbers: Any) -> Iterator[Any]:
 
 
 def _digits(got: Any, right: Any) -> int:
-    """As few digits as tell the two apart."""
+    """The fewest digits in which the two differ."""
     pairs = list(zip(_flat(got), _flat(right), strict=False))
     for digits in DIGITS:
         if any(_numeral(g, digits) != _numeral(r, digits) for g, r in pairs):

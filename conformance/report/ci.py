@@ -1,6 +1,6 @@
 """Results for continuous integration: JUnit's XML, and GitHub's step summary and annotations.
 
-Nothing of a user's reaches them as it stands: what is invisible is escaped (`plain`), markup is quoted.
+No text of a user's reaches them unchanged: invisible characters are escaped (`plain`), markup is quoted.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from conformance.tools.plain import plain
 __all__ = ["ANNOTATIONS", "LARGEST", "MOST", "github_annotations", "junit", "markdown"]
 
 MOST = 5000
-"""Test cases in a file: with more results, one stands for a family, an implementation and a dtype."""
+"""Test cases in a file, at most: with more results, there is one test case for a family, an implementation
+and a dtype."""
 LARGEST = 1_000_000
-"""Bytes of a summary; GitHub takes 1 MiB."""
+"""Bytes of a summary, at most; GitHub takes 1 MiB."""
 ANNOTATIONS = 10
-"""GitHub shows so many of a step."""
+"""GitHub shows at most so many for a step."""
 LONGEST = 2000  # characters of a message
 SIGNS = {"conforms": "✓", "known-difference": "✓", "inaccurate": "≈", "deviates": "✗"}
 
@@ -32,16 +33,16 @@ SIGNS = {"conforms": "✓", "known-difference": "✓", "inaccurate": "≈", "dev
 
 
 Pairs = Collection[tuple[str, str]]
-"""Implementations and cases."""
+"""Pairs of an implementation and a case."""
 
 
 def junit(results: Results, strict: bool = False, worse: Pairs | None = None) -> str:
-    """One test case a network, implementation and dtype; a suite an implementation and dtype. Held against a
-    baseline, what is `worse` alone fails.
+    """One test case for a network, implementation and dtype; a suite for an implementation and dtype. With a
+    baseline, only what is `worse` fails.
 
-    What deviates is a failure, and so is what is inaccurate where `strict`; what could not be judged, or run,
-    is an error; what was not run is skipped. The format is that of Ant's JUnit task, as GitLab, Jenkins and
-    GitHub's actions read it.
+    A result that deviates is a failure, and so is an inaccurate one if `strict`; one that could not be
+    judged, or run, is an error; one that was not run is skipped. The format is that of Ant's JUnit task, as
+    GitLab, Jenkins and GitHub's actions read it.
     """
     rows = {c["id"]: c for c in results["cases"]}
     suites: dict[tuple[str, str], list[Result]] = defaultdict(list)
@@ -80,7 +81,7 @@ def junit(results: Results, strict: bool = False, worse: Pairs | None = None) ->
 def _verdict(
     test: Xml.Element, r: Result, results: Results, strict: bool, known: bool | None
 ) -> None:
-    """What stands in a test case of its worst result. Whether it is `known` decides, with a baseline."""
+    """Fill a test case from its worst result. With a baseline, `known` decides whether it passes."""
     verdict, message = r["verdict"], _cut(r["message"])
     passes = verdict in ("conforms", "known-difference") or (verdict == "inaccurate" and not strict)
     if passes if known is None else known and verdict != "not-run":
@@ -105,8 +106,8 @@ def _cut(text: str) -> str:
 
 
 def markdown(results: Results, held: str = "") -> str:
-    """A step summary: the verdict, a row an implementation, what is wrong with each, and the commands; `held`
-    is what a comparison with a baseline says."""
+    """A step summary: the verdict, a row for each implementation, what is wrong with each, and the commands;
+    `held` is the message of a comparison with a baseline."""
     said = results["summary"]
     lines = [f"## {SIGNS.get(said['verdict'], '!')} {_quoted(said['verdict'])}", ""]
     lines += [_code(said["message"]), "", *([_code(held), ""] if held else [])]
@@ -136,23 +137,23 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 
 def _quoted(text: str) -> str:
-    """Text of which nothing is Markdown or HTML."""
+    """Text in which nothing is read as Markdown or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", _cut(text))
 
 
 def _code(text: str) -> str:
-    """Text as a code span: of a URL or a @name in it no link is made."""
+    """Text as a code span, in which a URL or a @name becomes no link."""
     fence = _fence(text, 1)
     return f"{fence} {_cut(text)} {fence}" if text.strip() else ""
 
 
 def _fence(text: str, least: int) -> str:
-    """More backticks than stand anywhere in the text."""
+    """More backticks than occur in a row anywhere in the text."""
     return "`" * max(least, *(len(m) + 1 for m in re.findall("`+", text)), 1)
 
 
 def _within(lines: Sequence[str], most: int) -> Iterator[str]:
-    """As many lines as there is room for, and a last one that says so where they are not all."""
+    """As many lines as fit, and a last line that counts the others, if there are any."""
     room = most - 200
     for i, line in enumerate(lines):
         room -= len(line.encode()) + 1
@@ -164,7 +165,7 @@ def _within(lines: Sequence[str], most: int) -> Iterator[str]:
 
 def github_annotations(results: Results, worse: Pairs | None = None) -> list[str]:
     """GitHub's workflow commands: one for each implementation that fails, and for each that did not start.
-    Held against a baseline: of those of which something is `worse`."""
+    With a baseline, of those that fail only the ones that have something `worse`."""
     fails = None if worse is None else {name for name, _ in worse}
     found = [
         (name, f"{what} {see}")

@@ -1,4 +1,4 @@
-"""The failures of one implementation on the page: what is to blame, what it looks like, where it is."""
+"""The failures of one implementation, for the page: what is to blame, what it looks like, where it is."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LOOKS = 5  # findings that are listed
 
 @dataclass(frozen=True)
 class Explained:
-    """One implementation: how often it fails, and what that comes from."""
+    """One implementation: how often it fails, and why."""
 
     name: str
     verdicts: list[tuple[Verdict, int]]
-    judged: int  # results, but for those not run
+    judged: int  # results, except those not run
     blame: list[tuple[str, int]]  # quantity -> cases in which it is wrong given its operands
     looks: list[tuple[Finding, int]]  # each fault once; the most frequent first, the unknown last
     more: int  # findings that are not listed
-    where: str  # what all failing cases have and no other: "loss is not mean_squared_error"
+    where: str  # what all failing cases have and no other has: "loss is not mean_squared_error"
     smallest: Judged
 
 

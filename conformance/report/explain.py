@@ -1,4 +1,4 @@
-"""What is said of an implementation that deviates, on one screen: from results alone."""
+"""The text about an implementation that deviates, on one screen, from the results alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 BAD: tuple[Verdict, ...] = ("error", "deviates", "undecided")
 WORST: tuple[Verdict, ...] = ("deviates", "error", "undecided")
 WIDTH = 100
-ERRORS = 6  # distinct ones that are told
+ERRORS = 6  # distinct errors that are listed
 
 
 class Common:
@@ -39,11 +39,12 @@ UNKNOWN = ""
 
 
 def common(results: Sequence[Result], cases: Sequence[CaseRow]) -> list[Common]:
-    """What the deviations look like, the most frequent first; what nothing explains is one of them.
+    """The findings of deviations, the most frequent first; "nothing explains it" is one of them.
 
-    Where several names fit, the one is told that fits most cases. A name is left out where it is what a few
-    cases happen to look like: it fits fewer of some network's kind (its σ and its loss) than there are in
-    which nothing fits the same quantity, or few of all where nothing is found in more.
+    If several names fit a case, it counts for the name that fits most cases. A name is left out if it is only
+    what a few cases happen to look like: in some kind of network (its σ and its loss) it fits fewer cases
+    than there are in which nothing fits the same quantity, or it fits few of all cases and nothing is found
+    in more.
     """
     rows = {c["id"]: c for c in cases}
     each = [
@@ -87,7 +88,8 @@ def _unrefuted(each: Sequence[tuple[CaseRow, Finding]]) -> list[tuple[CaseRow, F
 
 
 def _merged(found: dict[str, Common], depths: Mapping[str, set[int]]) -> None:
-    """With one layer, "everywhere" is "at the output": where it is both, it is at the output."""
+    """With one layer, "everywhere" and "at the output" are the same: if both are found, both count as "at the
+    output"."""
     for name in [n for n in found if n.endswith("-at-output")]:
         everywhere = name.removesuffix("-at-output")
         if everywhere in found and depths[everywhere] == {1}:
@@ -119,7 +121,7 @@ def smallest(results: Sequence[Result], cases: Sequence[CaseRow]) -> Result:
 
 
 def explained(results: Results, name: str) -> list[str]:
-    """The lines about one implementation; none where nothing is wrong."""
+    """The lines about one implementation; none if nothing is wrong."""
     own = [r for r in results["results"] if r["implementation"] == name]
     bad = [r for r in own if r["verdict"] in BAD]
     lossy = [r for r in own if r["verdict"] == "inaccurate"]
@@ -128,7 +130,8 @@ def explained(results: Results, name: str) -> list[str]:
 
 
 def headlines(results: Results) -> list[tuple[str, str, str]]:
-    """Of each that fails: its name, what is wrong with it in a sentence, the command that shows it."""
+    """For each implementation that fails: its name, what is wrong in a sentence, and the command that shows
+    it."""
     found = []
     for name in (i["name"] for i in results["implementations"]):
         own = [r for r in results["results"] if r["implementation"] == name]
@@ -140,7 +143,7 @@ def headlines(results: Results) -> list[tuple[str, str, str]]:
 
 
 def _headline(bad: Sequence[Result], own: Sequence[Result], cases: Sequence[CaseRow]) -> str:
-    """δ of layer 1 is wrong in 26 of 70 cases: the derivative is taken at the output."""
+    """What is wrong: "δ of layer 1 is wrong in 26 of 70 cases: the derivative is taken at the output." """
     judged = sum(r["verdict"] != "not-run" for r in own)
     verdict = next(v for v in WORST if any(r["verdict"] == v for r in bad))
     of = [r for r in bad if r["verdict"] == verdict]
@@ -163,7 +166,7 @@ def _headline(bad: Sequence[Result], own: Sequence[Result], cases: Sequence[Case
 def _losses(
     results: Results, name: str, own: Sequence[Result], lossy: Sequence[Result]
 ) -> Iterator[str]:
-    """What loses digits, and the formulas that do not."""
+    """Lines on what loses digits, and on the formulas that do not."""
     judged = sum(r["verdict"] != "not-run" for r in own)
     yield f"{name}: {len(lossy)} inaccurate, of {judged:,} cases: right but for digits lost to rounding"
     forms = Counter(
@@ -176,7 +179,7 @@ def _losses(
 
 
 def _smallest(name: str, case: Result, results: Results) -> Iterator[str]:
-    """The case to look at, and how."""
+    """Lines on the case to look at, and on how to see it."""
     yield from _entry("smallest", case["case"])
     yield from _entry("", case["message"])
     yield from _entry("see it", again(case["case"], name, results))
@@ -207,8 +210,8 @@ def _lines(
 
 
 def _errors(name: str, bad: Sequence[Result]) -> Iterator[str]:
-    """Each distinct error, and each thing that has no numbers to judge (a dtype, a shape), where the case
-    that is shown does not say it all."""
+    """Lines on each distinct error, and on each result without numbers to judge (a wrong dtype or shape),
+    unless the case that is shown says it all."""
     each = Counter((r["verdict"], r["message"]) for r in bad if not r["records"])
     if len(each) + any(r["records"] for r in bad) < 2:
         return
@@ -221,7 +224,7 @@ def _errors(name: str, bad: Sequence[Result]) -> Iterator[str]:
 
 
 def again(case: str, name: str, results: Results) -> str:
-    """What shows a result again: at a prompt, or in Python, where the network was given there."""
+    """The command that shows a result again; or Python code, if the network was given in Python."""
     shown = f"conformance show {shlex.quote(case)} --implementation {shlex.quote(name)}"
     if not case.startswith("own/") or results["profile"]["name"] != "own":
         return shown
@@ -230,17 +233,18 @@ def again(case: str, name: str, results: Results) -> str:
 
 
 def _networks(command: str) -> str:
-    """The networks that a command line named, as options."""
+    """The networks that a command line named, as its options."""
     try:
         words = shlex.split(command)
-    except ValueError:
+    except ValueError:  # such as a quote that is not closed
         return ""
     named = [(o, v) for o, v in pairwise(words) if o in ("--network", "--data")]
     return "".join(f" {o} {shlex.quote(v)}" for o, v in named)
 
 
 def told(bad: Sequence[Result], cases: Sequence[CaseRow]) -> Result:
-    """The failing result to look at: the smallest of those that say most, of those with a step to blame."""
+    """The failing result to look at: the smallest of those with the most telling verdict, and of these with a
+    step to blame."""
     verdict = next(v for v in WORST if any(r["verdict"] == v for r in bad))
     of = [r for r in bad if r["verdict"] == verdict]
     return smallest([r for r in of if r["blame"]] or of, cases)
@@ -251,7 +255,7 @@ def _kinds(r: Result) -> list[dict[str, str]]:
 
 
 def _entry(label: str, text: str) -> Iterator[str]:
-    """A label and its text, wrapped and hanging."""
+    """A label and its text, wrapped with a hanging indent."""
     command = label == "see it"
     lines = [text] if command else textwrap.wrap(text, WIDTH - 14, break_on_hyphens=False) or [""]
     if len(lines) > 3:

@@ -1,4 +1,4 @@
-"""The notes' equations as MathML. latex2mathml passes on what it does not know: a test looks."""
+"""The notes' equations as MathML. latex2mathml passes on what it does not know: a test looks for that."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _ATTRIBUTES = {
 
 
 def mathml(name: str) -> Markup:
-    """One formula, with fractions as large as on a line of their own."""
+    """One formula, with fractions in display size."""
     return math(FORMULAS[name])
 
 
 def math(latex: str) -> Markup:
-    """Any formula of ours; nothing of a user's is in one. Raises ValueError where LaTeX is left over."""
+    """One of our own formulas, which have no user's text in them. Raises ValueError if LaTeX is left over."""
     found = convert(latex)
     if "\\" in found:
         raise ValueError(f"latex2mathml does not know all of {latex!r}: {found!r}")
@@ -58,21 +58,22 @@ def _displayed(found: str) -> Markup:
 
 
 def formula(latex: str) -> Markup | None:
-    """Anybody's LaTeX as MathML; None where it cannot be: then the LaTeX itself is to be shown.
+    """A user's LaTeX as MathML; None if it cannot be converted: the caller then shows the LaTeX itself.
 
-    latex2mathml passes on commands that it does not know, and text unescaped; what is not plain MathML with
-    no command left in it is not let through.
+    latex2mathml passes on commands that it does not know, and text unescaped; so only plain MathML with no
+    command left in it is accepted.
     """
     try:
         found = convert(re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{align*}", latex))
         tree = ElementTree.fromstring(found)
-    except Exception:  # it raises whatever its parser stumbles over
+    except Exception:  # latex2mathml raises whatever error its parser meets
         return None
     return _displayed(found) if all(_plain(e) for e in tree.iter()) else None
 
 
 def _plain(element: ElementTree.Element) -> bool:
-    """An element of MathML, with no link, style or script, and no LaTeX command in its text."""
+    """Whether it is an element of MathML, without a link, style or script, and without a LaTeX command in its
+    text."""
     name = element.tag.removeprefix(_NAMESPACE)
     text = f"{element.text or ''}{element.tail or ''}"
     return name in _ELEMENTS and set(element.attrib) <= _ATTRIBUTES and "\\" not in text

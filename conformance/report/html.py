@@ -1,4 +1,4 @@
-"""The file as a whole: its sections in their order."""
+"""The report's file: its sections in their order."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ SIGNS = {
     "not-run": "–",
     "conforms": "✓",
 }
-"""The sign of each verdict: colour is never the only one."""
+"""The sign of each verdict: none is shown by its colour alone."""
 
 
 class Section(NamedTuple):
-    """Its id names its template, its link and, through `context`, what the template is told."""
+    """A section. Its id names its template and its link; `context` computes the template's variables."""
 
     id: str
     title: str
@@ -51,7 +51,7 @@ class Section(NamedTuple):
 
 
 def _nothing(view: View) -> dict[str, object]:
-    """For a template that reads the results as they are."""
+    """No variables, for a template that reads the results as they are."""
     return {}
 
 
@@ -72,7 +72,7 @@ SECTIONS = (
 
 
 def environment() -> Environment:
-    """The templates of this package, and what they may call: every value is escaped."""
+    """The templates of this package, and what they may call; every value is escaped."""
     env = Environment(
         loader=PackageLoader("conformance.report"),
         autoescape=True,
@@ -96,12 +96,12 @@ def environment() -> Environment:
 
 
 def own_file(name: str) -> Markup:
-    """A style sheet or script of this package, as it stands: no data goes through it."""
+    """A style sheet or script of this package, not escaped: it contains no data."""
     return Markup(files("conformance.report").joinpath(name).read_text(encoding="utf-8"))
 
 
 def script() -> Markup:
-    """The filter's language, and what lists and shows the cases."""
+    """The code for the filter's language, and for the list of cases."""
     return own_file("query.js") + own_file("report.js")
 
 
@@ -112,8 +112,8 @@ def render(results: Results) -> str:
 
 
 def render_files(results: Results) -> dict[str, str]:
-    """The same report for servers that allow no inline script or style: name -> text. The page, which
-    needs the others, is the last."""
+    """The same report for servers that allow no inline script or style: name -> text. The page, which needs
+    the other files, is the last."""
     view = View(results)
     return {
         "report.css": str(own_file("report.css")),

@@ -8,17 +8,17 @@ from urllib.parse import quote
 
 __all__ = ["anchor", "filtered", "term"]
 
-PLAIN = re.compile(r"[\w.+@/-]+")  # what stands in the filter without quotes
+PLAIN = re.compile(r"[\w.+@/-]+")  # text that needs no quotes in the filter
 ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 
 
 def anchor(case: str) -> str:
-    """The link that opens a case, and the same for whoever writes down its id."""
+    """The link that opens a case; anyone who has its id can write it."""
     return "#case=" + quote(case, errors="replace")
 
 
 def term(key: str, value: object) -> str:
-    """One term of the filter, in quotes where the value would be read as something else."""
+    """One term of the filter, in quotes if the value would otherwise be misread."""
     text = str(value)
     return f"{key}:{text}" if PLAIN.fullmatch(text) else f'{key}:"{text.translate(ESCAPES)}"'
 

@@ -1,4 +1,4 @@
-"""How the report orders, shortens and colours numbers. `report.js` shortens and colours alike."""
+"""How the report orders, shortens and colours numbers. `report.js` shortens and colours them alike."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def over(x: Number) -> bool:
-    """Is the error more than the tolerance? A NaN is."""
+    """Whether the error is more than the tolerance; a NaN is."""
     return not float(x) <= 1
 
 
 def level(x: Number) -> str:
-    """The step of the colour scale on which error over tolerance lies, as a CSS class."""
+    """The CSS class of the step of the colour scale for this error over tolerance."""
     v = size(x)
     return f"r{len(_BOUNDS) + 1 if math.isinf(v) else bisect_left(_BOUNDS, v)}"
 
 
 def short(x: Number) -> str:
-    """Three significant digits or so, and never more than eight characters."""
+    """A number in about three significant digits, and never more than eight characters."""
     v = float(x)
     m = abs(v)
     sign = "−" if v < 0 else ""

@@ -12,7 +12,7 @@ from conformance.tools.names import brief
 __all__ = ["columns", "screen"]
 
 EXPLAINED = 2
-"""Of how many implementations it is said what is wrong: a screen. The report has all."""
+"""The number of implementations whose errors are explained, which fills a screen. The report has all."""
 WIDTH = 110
 
 
@@ -35,7 +35,7 @@ def screen(results: Results, more: Sequence[str] = ()) -> Iterator[str]:
 
 
 def _rows(results: Results) -> Iterator[list[str]]:
-    """A row for each implementation that ran, below the heading."""
+    """A heading, and a row for each implementation that ran."""
     summary = results["summary"]
     worst = {(w["implementation"], w["gate"]): w["ratio"] for w in summary["worst"]}
     gates = sorted({w["gate"] for w in summary["worst"]} - {"repeat"})
@@ -59,7 +59,7 @@ def _left_out(results: Results) -> Iterator[str]:
 
 
 def _wrong(results: Results) -> Iterator[str]:
-    """What is wrong with the first few that fail, a screen each, and the names of the others."""
+    """What is wrong with the first few implementations that fail, and the names of the others."""
     each = ((i["name"], explained(results, i["name"])) for i in results["implementations"])
     told = [(name, lines) for name, lines in each if lines]
     for _, lines in told[:EXPLAINED]:
@@ -70,7 +70,7 @@ def _wrong(results: Results) -> Iterator[str]:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as they need to be; numbers to the right."""
+    """Rows in columns as wide as needed; all columns but the first are right-aligned."""
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     for r in rows:
         cells = (

@@ -58,7 +58,7 @@ def text(x: float, y: float, label: str, class_: str = "") -> Markup:
 
 
 def name(x: float, y: float, label: str, class_: str = "", most: int = 15) -> Markup:
-    """Text from the results: cut to fit, and kept from turning its neighbours around."""
+    """Text from the results: cut to fit, and isolated so that it does not reverse the text beside it."""
     cut = label if len(label) <= most else label[: most - 1] + "…"
     return text(x, y, isolate(cut), class_)
 
@@ -74,7 +74,7 @@ def _outline(shape: str, x: float, y: float, r: float) -> str:
 
 
 def mark(shape: str, x: float, y: float, class_: str, r: float = 4) -> Markup:
-    """A marker centred on (x, y). Shape and not only colour tells one series from another."""
+    """A marker centred on (x, y). Series differ in its shape, not only in colour."""
     return el("path", d=_outline(shape, x, y, r), class_=class_)
 
 
@@ -86,7 +86,7 @@ def marks(shape: str, at: Iterable[tuple[float, float]], class_: str, r: float =
 def plot(
     id_: str, width: int, height: int, title: str, desc: str, children: Sequence[Markup]
 ) -> Markup:
-    """A whole picture, with a name and a description for those who do not see it."""
+    """A whole picture, with a name and a description for people who cannot see it."""
     return el(
         "svg",
         el("title", title, id=f"{id_}-title"),
@@ -113,14 +113,14 @@ class LogAxis:
     def around(
         cls, values: Iterable[float], least: tuple[int, int], start: float, end: float
     ) -> LogAxis:
-        """Room for all positive finite values, and for the decades `least` in any case."""
+        """An axis with room for all positive finite values, and at least for the decades `least`."""
         exponents = [math.log10(v) for v in values if 0 < v < math.inf]
         low = math.floor(min(exponents, default=least[0]))
         high = math.ceil(max(exponents, default=least[1]))
         return cls(max(min(low, least[0]), least[0] - 3), max(high, least[1]), start, end)
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value. What lies beyond an end, 0 and ∞ too, is put on that end."""
+        """The pixel of a value. A value beyond an end, 0 and ∞ too, is put on that end."""
         v = size(value)
         if v <= 0:
             return self.start
@@ -145,7 +145,7 @@ class LinearAxis:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value. What lies beyond an end is put on that end."""
+        """The pixel of a value. A value beyond an end is put on that end."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
 
@@ -162,13 +162,13 @@ def _signed(label: str) -> str:
     return label.replace("-", "−")
 
 
-_SQUEEZED = 1.6  # how many decades wide everything nearer 0, and everything farther out, is drawn
+_SQUEEZED = 1.6  # decades of width for all that is nearer 0, and for all that is farther out
 
 
 @dataclass(frozen=True)
 class SymLogAxis:
-    """All floats of both signs along pixels `start` … `end`: decades from 1e-3 to 1e4, where values
-    live, and what is nearer 0 or farther out squeezed into a strip."""
+    """All floats of both signs along pixels `start` … `end`: decades from 1e-3 to 1e4, where most values are;
+    numbers nearer 0 or farther out are squeezed into a strip."""
 
     low: float
     high: float
@@ -189,13 +189,13 @@ class SymLogAxis:
         return math.copysign(d, x)
 
     def __call__(self, x: float) -> float:
-        """The pixel of a number. What lies beyond an end is put on that end."""
+        """The pixel of a number. A number beyond an end is put on that end."""
         low, high = self._decades(self.low), self._decades(self.high)
         share = (self._decades(x) - low) / (high - low) if low < high else 0.0
         return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
 
     def ticks(self, apart: float = 31) -> list[tuple[float, str]]:
-        """As many as have room: 0, 1 and the thousands first, then decades, then what lies between."""
+        """As many ticks as fit: 0, 1 and the thousands first, then decades, then numbers between them."""
         found: dict[float, str] = {}
         for value, label in self._candidates():
             x = self(value)

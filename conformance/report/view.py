@@ -1,4 +1,4 @@
-"""The results, indexed the ways in which the sections ask for them."""
+"""The results, indexed in the ways that the sections need."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ QUANTITIES = {
     "W_new": "new W",
     "loss": "loss",
 }
-"""The quantities in the order in which they are computed, and how the report writes them."""
+"""The quantities in the order in which they are computed, with the report's symbols."""
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def in_order(names: Iterable[str], order: Iterable[str]) -> list[str]:
-    """Each name once: those in `order` as there, then the others as they came."""
+    """Each name once: first those in `order`, in that order, then the others as they came."""
     seen = dict.fromkeys(names)
     known = [name for name in order if name in seen]
     return known + [name for name in seen if name not in known]
@@ -48,20 +48,20 @@ def symbol(quantity: str) -> str:
 
 
 def where(quantity: str, layer: int) -> str:
-    """A quantity of a layer, in words. What has no layer of its own stands at layer 0."""
+    """A quantity of a layer, in words. Layer 0 means the whole trace."""
     if quantity == "loss":
         return "the loss"
     return f"{symbol(quantity)} of layer {layer}" if layer else "the whole trace"
 
 
 def isolate(text: str) -> str:
-    """What <bdi> does, where no element can stand: in attributes, in SVG, in <title>."""
+    """The effect of <bdi> where no element is allowed: in attributes, in SVG, in <title>."""
     return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A result beside its case and its worst record."""
+    """A result with its case and its worst record."""
 
     result: Result
     case: CaseRow
@@ -97,7 +97,7 @@ class View:
 
     @cached_property
     def called(self) -> Mapping[str, str]:
-        """What each implementation is called: a file without its folders, which stand under "Ran"."""
+        """The short name of each implementation: a file without its folders, which are shown under "Ran"."""
         return brief(i["name"] for i in self.results["implementations"])
 
     @property

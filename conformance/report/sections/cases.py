@@ -1,14 +1,13 @@
 """All cases: packed into the file, unpacked and listed on demand by `report.js`.
 
-The packed block is base64 of zlib of: the length of the JSON (4 bytes, big-endian), the JSON, and
-planes with one byte a record, in the order of the results and of their records. Planes, because
-exponents among themselves compress and digits hardly do. For the ratio, then the ulps: a plane of
-exponents, then planes of their decimal digits, two a plane. Then the index of the worst element: a
-plane of rows, one of columns.
+The packed block is base64 of zlib of: the length of the JSON (4 bytes, big-endian), the JSON, and planes with
+one byte a record, in the order of the results and of their records. They are planes since exponents compress
+well next to each other, and digits hardly do: for the ratio and then for the ulps, a plane of exponents and
+planes of decimal digits, two a plane; then the index of the worst element: a plane of rows, one of columns.
 
-Up to `PRECISE` records everything is kept to three digits. Beyond, the file would grow past what
-opens at once: the ratio keeps two digits, and only failures, up to `WHOLE` of them, keep ulps and their
-worst element's index.
+Up to `PRECISE` records everything is kept to three digits. With more records, the file would be too large to
+open at once: the ratio keeps two digits, and only failures, up to `WHOLE` of them, keep ulps and their worst
+element's index.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from conformance.report.view import GATES, QUANTITIES, Judged, View, in_order
 __all__ = ["context", "digits", "pack"]
 
 ZERO, NAN, INF, SMALLEST, ONE, LARGEST = 0, 1, 2, 3, 128, 255
-"""Bytes of the plane of exponents: three names, and the exponents −125 … 127 around ONE."""
+"""Bytes of the plane of exponents: three special values, and the exponents −125 … 127 around ONE."""
 NO_INDEX, FAR = 0, 255
-"""Bytes of the planes of the index: none, and beyond 253; i is i + 1."""
+"""Bytes of the planes of the index: none, and beyond 253; any other index i is i + 1."""
 PRECISE = 500_000
-"""Records, up to which nothing is shortened."""
+"""Up to so many records nothing is shortened."""
 WHOLE = 1500
-"""Failures of which everything is kept: the message in full, the values in hex, the findings."""
+"""For so many failures everything is kept: the message in full, the values in hex, the findings."""
 SHORT = 160
 """Characters that the message of any other failure keeps."""
 
@@ -45,8 +44,8 @@ def context(view: View) -> dict[str, object]:
 
 @cache
 def digits(x: Number, number: int = 3) -> tuple[int, ...]:
-    """x as its exponent and its significant digits, two a byte. What is too small or too large goes
-    to the end, and what is over 1 stays over 1: a limit is not rounded away."""
+    """x as its exponent and its significant digits, two a byte. Numbers that are too small or too large
+    become the end of the range, and a number over 1 stays over 1: the limit must not be rounded away."""
     v, none = abs(float(x)), (0,) * ((number + 1) // 2)
     if v == 0:
         return ZERO, *none
@@ -131,7 +130,7 @@ def _results(view: View, whole: set[int], full: set[int]) -> dict[str, object]:
 
 
 def _failing(judged: Sequence[Judged]) -> list[Judged]:
-    """The worst verdicts first."""
+    """The failing results, the worst verdicts first."""
     failing = (j for j in judged if j.result["verdict"] in FAILING)
     return sorted(failing, key=lambda j: VERDICTS.index(j.result["verdict"]))
 
@@ -141,8 +140,8 @@ def _shape(records: Sequence[Record]) -> tuple[tuple[str, int, str], ...]:
 
 
 def _said(j: Judged, whole: bool, full: bool) -> Iterator[object]:
-    """The words of a result and its two elements, and whether its records are there in full; 0 for what
-    there is not."""
+    """The fields of a result except its records: its words, its two elements, and whether its records are
+    kept in full; 0 for an empty field."""
     r = j.result
     short = r["verdict"] in FAILING and not whole
     yield r["message"][:SHORT] if short else r["message"]
@@ -159,7 +158,7 @@ def _said(j: Judged, whole: bool, full: bool) -> Iterator[object]:
 
 
 def _worst(j: Judged, values: bool) -> object:
-    """Where the largest ratio is, and how it came about."""
+    """The record with the largest ratio: its place, its error and tolerance, and its values."""
     if not j.worst:
         return 0
     at, w = j.result["records"].index(j.worst), j.result["worst"]

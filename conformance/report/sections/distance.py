@@ -28,7 +28,7 @@ class Spread(NamedTuple):
     median: float
     high: float  # the 95th percentile
     largest: float
-    case: str  # where the largest is
+    case: str  # the case of the largest
 
 
 Ulps = dict[str, dict[str, dict[str, Spread]]]  # dtype -> quantity -> implementation
@@ -134,7 +134,7 @@ def _ratios(view: View) -> dict[str, object]:
 
 
 def _uneven(ratios: list[float]) -> bool:
-    """Is there anything to see but zeros?"""
+    """Whether any ratio is neither 0 nor infinite."""
     return any(0 < r < math.inf for r in ratios)
 
 
@@ -182,8 +182,8 @@ def _histogram(n: int, gate: str, by: dict[str, list[float]]) -> Markup:
 
 
 def _bins(ratios: list[float]) -> dict[int, int]:
-    """How many of the ordered ratios lie in each bin; bin −1 is for 0, the outer ones are for what is
-    beyond. A ratio of 1 still conforms, so it lies left of the limit."""
+    """How many of the ordered ratios are in each bin; bin −1 is for 0, and the outer bins take what is beyond
+    them. A ratio of 1 still conforms, so it is left of the limit."""
     inner = [
         bisect_right(ratios, 1) if b == 0 else bisect_left(ratios, 10.0**b) for b in BINS[1:-1]
     ]

@@ -1,4 +1,4 @@
-"""What deviates, what broke, what stayed undecided: where, by how much, how to see it again."""
+"""What deviates, raises or stays undecided: where, by how much, and how to see it again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from conformance.report.view import DTYPES, Judged, View, in_order, symbol
 __all__ = ["command", "context", "number"]
 
 OF_A_KIND, CARDS, ROWS = 2, 24, 600
-"""How many failures are shown in full, and how many more in a line each: the page stays readable
-where everything fails too. The list of cases has them all."""
+"""How many failures of a kind, and of all, are shown in full, and how many more in a line each: the page
+stays readable even if everything fails. The list of cases has them all."""
 
 
 class Kind(NamedTuple):
@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
     verdict: Verdict
     implementation: str
-    first: str  # where they first deviate, or what they say
+    first: str  # where they first deviate, or their message
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Group:
 
     @property
     def activations(self) -> list[tuple[str, int]]:
-        """The most frequent first."""
+        """The activations with their counts, the most frequent first."""
         return Counter(j.case["activation"] for j in self.members).most_common()
 
     @property
@@ -77,7 +77,7 @@ def context(view: View) -> dict[str, object]:
 
 
 def command(j: Judged, results: Results) -> str:
-    """What shows this result again."""
+    """The command that shows this result again."""
     return again(j.result["case"], j.result["implementation"], results)
 
 
@@ -106,7 +106,7 @@ def _groups(failing: list[Judged]) -> list[Group]:
 
 
 def _some_of_each(failing: list[Judged]) -> list[Judged]:
-    """The first failures of each kind, and the first of every kind before the second of any."""
+    """The first failure of every kind, then the second of every kind."""
     turns: dict[int, list[Judged]] = defaultdict(list)
     seen: Counter[Kind] = Counter()
     for j in failing:

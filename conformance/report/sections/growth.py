@@ -45,7 +45,7 @@ def context(view: View) -> dict[str, object]:
 
 
 def _deepest(view: View) -> dict[str, tuple[int, set[str]]]:
-    """dtype -> the depth and the ids of its deepest cases; of the typical ones, where there are."""
+    """dtype -> the depth and the ids of its deepest cases; of the typical ones, if there are any."""
     cases = view.results["cases"]
     found = {}
     for dtype in in_order((c["dtype"] for c in cases), DTYPES):

@@ -10,7 +10,7 @@ __all__ = ["context", "number"]
 
 
 def number(view: View) -> int:
-    """The implementations that did not run, or not wholly."""
+    """How many implementations did not run, or not on everything."""
     return sum(i["status"] != "ran" or bool(i["reason"]) for i in view.results["implementations"])
 
 

@@ -45,7 +45,7 @@ def _nearest(view: View) -> dict[str, object] | None:
 
 
 def _limit(view: View, worst: list[Worst]) -> Markup:
-    """Every gate's largest error over tolerance: linear up to the limit, beyond it by magnitude."""
+    """Every gate's largest error over tolerance: linear up to the limit, logarithmic beyond it."""
     names = [i["name"] for i in view.ran]
     beyond = svg.LogAxis.around((float(w["ratio"]) for w in worst), (0, 1), LIMIT + 6, RIGHT)
 

@@ -1,4 +1,4 @@
-"""The faults that were planted, and how small a mistake is seen: fault × gate, and the sensitivity curves."""
+"""The planted faults, and how small a mistake is seen: fault × gate, and the sensitivity curves."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ VERDICTS = {"caught": "conforms", "survives": "deviates", "not shown": "undecide
 
 
 def context(view: View) -> dict[str, object]:
-    """Of the trials that were put into the results, if they were."""
+    """Variables for the trials, if the results have them."""
     trials = view.results.get("faults")
     return {"trials": None} if trials is None else shown(trials)
 
 
 def number(view: View) -> int:
-    """The faults."""
+    """How many faults were planted."""
     trials = view.results.get("faults")
     return len(trials["faults"]) if trials else 0
 
 
 def shown(trials: Trials) -> dict[str, object]:
-    """What the templates of the matrix and the curves are told."""
+    """Variables for the templates of the matrix and the curves."""
     return {
         "trials": trials,
         "gates": GATES,
@@ -43,7 +43,7 @@ def shown(trials: Trials) -> dict[str, object]:
 
 
 def _series() -> list[tuple[str, str, str, str]]:
-    """(gate, dtype, class, shape): colour and dashes by the gate, the marker by the dtype."""
+    """(gate, dtype, class, shape): colour and dashes show the gate, the marker shows the dtype."""
     return [
         (gate, dtype, f"s{i}", svg.SHAPES[j])
         for i, gate in enumerate(GATES[:3])
@@ -93,7 +93,7 @@ def _crossing(d: Dialled, x: svg.LogAxis, y: svg.LogAxis) -> tuple[float, float]
 
 
 def _thresholds(dials: Sequence[Dialled]) -> Mapping[tuple[str, str], Mapping[str, Any]]:
-    """Dial and case down, gates across."""
+    """The thresholds: rows by dial and case, columns by gate."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for d in dials:
         rows.setdefault((d["dial"], d["case"]), {})[d["gate"]] = d["smallest"]
