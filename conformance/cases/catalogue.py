@@ -1,8 +1,8 @@
 """The cases, by family, and why each family exists.
 
-A case is one network with its data; its id says what it is, and its data follow from its id alone.
-A family is a row of FAMILIES: why it exists, what failing it means, how its numbers are made
-(`cases.data`) and which cases it has. Which of them are run is for `cases.profiles` to say.
+A case is one network with its data; its id says what it is, and its data follow from its id alone. A family
+is a row of FAMILIES: why it exists, what failing it means, how its numbers are made (`cases.data`) and which
+cases it has. `cases.profiles` says which of them are run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ DEPTHS = (1, 2, 3, 5, 8, 16)
 BATCHES = (1, 2, 7, 64)
 DTYPES = ("float64", "float32")
 CYCLE = (4, 3)  # unequal neighbours: neither Wᵀ nor a neighbouring W even fits
-ALPHA = 0.1  # rounded to the case's dtype; not a number that less precision would hold
-EXACT_ALPHA = 0.125
+ALPHA = 0.1  # rounded to the case's dtype; it does not fit a narrower dtype
+EXACT_ALPHA = 0.125  # a power of two: products with it are exact
 EVERY = tuple(ACTIVATIONS)
 TRAINED = ("tanh", "relu", "gelu")
 HEADS = (  # (output activation, loss)
@@ -50,7 +50,7 @@ HEADS = (  # (output activation, loss)
 
 
 class CaseError(RefusedError):
-    """No such case, family, profile or field: what was asked for, and the nearest there is."""
+    """There is no such case, family, profile or field: what was asked for, and the nearest one."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,12 @@ class Case:
     batch: int
     dtype: str
     widths: tuple[int, ...]  # d_0 … d_L
-    output: str = ""  # σ_L; "" where it is `activation` too
+    output: str = ""  # σ_L; "" if it is `activation`
     loss: str = "mean_squared_error"
     bias: bool = False
     seed: int = 0
-    others: tuple[str, ...] = ()  # σ_2, σ_3, …; the last one is that of all layers up to L − 1
+    # σ_2, σ_3, …; the last one is also σ of all further layers up to L − 1
+    others: tuple[str, ...] = ()
     digest: str = ""  # of the numbers of a user's own network; "" for a case of the catalogue
     given: Problem | None = field(default=None, compare=False, repr=False)  # those numbers
     close: bool = False  # apply the gates `row` and `repeat` whatever the shape
@@ -115,7 +116,7 @@ class Case:
 
     @property
     def exact(self) -> bool:
-        """Whether every sum of it fits the significand, so that no rounding is allowed for."""
+        """Whether every sum of the case fits the significand, so that no rounding is allowed."""
         return family(self.family).exact
 
     @property
@@ -190,7 +191,8 @@ class Family:
 
 
 def _alternating(*indices: int) -> bool:
-    """With and without bias in turn, so that each activation, depth and batch has both."""
+    """Whether a case has a bias: with and without in turn, so that each activation, depth and batch has
+    both."""
     return sum(indices) % 2 == 1
 
 
@@ -217,7 +219,7 @@ def _each(
     widths: tuple[int, ...] = (),
     **head: Unpack[Head],
 ) -> Callable[[str], Iterator[Case]]:
-    """One network for each activation and dtype; its widths alternate where none are given."""
+    """One network for each activation and dtype; without `widths`, its widths alternate."""
 
     def members(name: str) -> Iterator[Case]:
         for activation, dtype in product(activations, DTYPES):
@@ -461,7 +463,7 @@ OWN = Family(
     data.typical,
     lambda name: (),
 )
-"""The family of the cases that `Case.of` makes. It has no members, and so is in no profile."""
+"""The family of users' own networks, which `Case.of` makes. It has no members, and so is in no profile."""
 
 
 def family(name: str) -> Family:

@@ -1,4 +1,4 @@
-"""Whether a network of somebody's own is one, before anything is computed with it."""
+"""Checks that a user's own network is a network, before anything is computed with it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def checked(problem: Problem) -> Problem:
 
 
 def _check_layers(name: str, layers: object, like: str, L: int | None = None) -> None:
-    """A dict with the keys 1 to L."""
+    """Check for a dict with the keys 1 to L."""
     if not isinstance(layers, Mapping):
         raise ProblemError(f"{name} is a {type(layers).__name__}; expected a dict {{1: {like}}}.")
     if not layers:
@@ -70,7 +70,7 @@ def _check_layers(name: str, layers: object, like: str, L: int | None = None) ->
 
 
 def _check_matrix(name: str, M: object, X: Floats) -> None:
-    """A finite array of two dimensions, neither of them empty, of X's dtype."""
+    """Check for a finite array of two dimensions, neither of them empty, of X's dtype."""
     if type(M) is not np.ndarray:  # a subclass may redefine arithmetic and comparison
         raise ProblemError(
             f"{name} is a {type(M).__name__}; expected a numpy.ndarray: numpy.array({name})."
@@ -101,7 +101,7 @@ def _first(name: str, M: Floats, wrong: NDArray[np.bool_]) -> str:
 
 
 def _check_shapes(p: Problem) -> None:
-    """The width of each layer fits the next, from X to Y."""
+    """Check that the width of each layer fits the next, from X to Y."""
     width, source = p.X.shape[1], "X"
     for l in range(1, p.depth + 1):
         rows, columns = p.W[l].shape
@@ -130,7 +130,7 @@ def _name(given: object) -> str:
 
 
 def _check_domain(p: Problem) -> None:
-    """The loss is defined at the targets, and at every value that σ_L can return."""
+    """Check that the loss is defined at the targets, and at every value that σ_L can return."""
     outside = (p.Y < 0) | (p.Y > 1)
     if p.loss in PROBABLE and outside.any():
         raise ProblemError(
@@ -152,7 +152,7 @@ def _rate(p: Problem) -> float:
             alpha = float(p.dtype.type(p.alpha)) if number else math.nan
     except OverflowError:
         alpha = math.inf
-    if isinstance(p.alpha, bool):  # which Python counts among the numbers
+    if isinstance(p.alpha, bool):  # a bool is an int in Python
         alpha = math.nan
     if not math.isfinite(alpha):
         raise ProblemError(f"alpha is {p.alpha!r:.40}; expected a finite number of {p.dtype}.")

@@ -40,7 +40,7 @@ Maker = Callable[[Wanted, np.random.Generator], Data]
 
 
 def weights(case: Wanted, rng: np.random.Generator, gain: float = 1.2) -> dict[int, Floats]:
-    """Normal, scaled by 1/√d_{l−1}; the bias row, where there is one, last."""
+    """Normal numbers, scaled by gain/√d_{l−1}; the bias row, if there is one, is the last."""
     d, made = case.widths, {}
     for l in range(1, case.depth + 1):
         W = rng.normal(size=(d[l - 1], d[l])) * gain / np.sqrt(d[l - 1])
@@ -72,7 +72,7 @@ def typical(case: Wanted, rng: np.random.Generator) -> Data:
 
 
 def _selecting(case: Wanted, rng: np.random.Generator, values: Sequence[float]) -> Data:
-    """X so that A_1 = X W_1 holds exactly the values, over and over: W_1 picks columns of X."""
+    """X such that A_1 = X W_1 has exactly these values, repeated: W_1 picks columns of X."""
     W, Y = weights(case, rng), targets(case, rng)
     shape = (case.batch, case.widths[1])
     A = np.resize(np.array(values, dtype=case.dtype), shape)
@@ -100,9 +100,10 @@ def confident(case: Wanted, rng: np.random.Generator) -> Data:
 
 
 def _confident_rows(case: Wanted, rng: np.random.Generator) -> Data:
-    """Logits 0, −g/2 and −g in any order, for g out to where 1/z² = e^{2g} is still a number.
+    """Logits 0, −g/2 and −g in any order, for g up to where 1/z² = e^{2g} is still a number.
 
-    In turn the target is the least class, as of an output that is surely wrong, the largest, and a mixture.
+    In turn the target is the least likely class, for which the output is surely wrong, the most likely one,
+    and a mixture.
     """
     most = 340 if case.dtype == "float64" else 80
     g = np.geomspace(12, most, case.batch)
@@ -133,7 +134,7 @@ def logits(case: Wanted, rng: np.random.Generator) -> Data:
 
 
 def classes(case: Wanted, rng: np.random.Generator) -> Data:
-    """One-hot targets; 0 and 1 where there is one output."""
+    """One-hot targets; 0 and 1 if there is one output."""
     W, X, _ = typical(case, rng)
     m = case.widths[-1]
     of = rng.integers(0, max(2, m), size=case.batch)

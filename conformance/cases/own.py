@@ -1,11 +1,12 @@
-"""Networks of somebody's own, from a line of text or from a file of arrays.
+"""A user's own networks, from a line of text or from a file of arrays.
 
     4-3-1: relu, sigmoid + binary_cross_entropy
     784-30-10: sigmoid + mean_squared_error; no bias; n=10
 
-are the widths d_0 … d_L; σ of each layer, or that of all, or that of the hidden ones and of the last; the
-loss (the mean squared error where none is named); and whether there is a bias, how many examples, and in
-which dtype, which are else varied. Each line becomes networks with numbers of several kinds.
+A line has the widths d_0 … d_L; σ of each layer, or one for all layers, or one for the hidden layers and one
+for the last; and the loss (if none is named, the mean squared error). It may also say whether there is a
+bias, how many examples, and which dtype; otherwise these are varied. Each line becomes networks with numbers
+of several kinds.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ KINDS: Mapping[str, str] = {
     "zeros": "weights of 0, and so outputs that do not depend on X",
     "logits": "one-hot targets, and rows that a softmax takes near ±1000, where exp overflows and is 0",
 }
-"""What numbers each network is given."""
+"""The kinds of numbers that each network is given."""
 FAR = 1000.0
-"""What is added to, or taken from, all weights of a unit in the last layer: softmax does not change."""
+"""Added to, or subtracted from, all weights of a unit before the last layer: softmax does not change."""
 LOGARITHMIC = ("cross_entropy", "binary_cross_entropy")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network without its numbers. What is None is varied."""
+    """A network without its numbers. Fields that are None are varied."""
 
     text: str
     widths: tuple[int, ...]
@@ -59,7 +60,7 @@ class Network:
 
 
 def read_network(text: str) -> Network:
-    """The network of a line. Raises CaseError; names are looked at where its problems are checked."""
+    """The network of a line. Raises CaseError; names are checked when its problems are checked."""
     shape, _, rest = text.partition(":")
     if not re.fullmatch(r"\s*\d+(-\d+)+\s*", shape) or not rest.strip():
         raise CaseError(
@@ -76,7 +77,7 @@ def read_network(text: str) -> Network:
 
 
 def _each(text: str, names: list[str], L: int) -> tuple[str, ...]:
-    """σ_1 … σ_L."""
+    """The names of σ_1 … σ_L. Raises CaseError."""
     if len(names) == 1:
         return tuple(names * L)
     if len(names) == 2 < L:
@@ -107,7 +108,7 @@ def _options(text: str, options: list[str]) -> dict[str, Any]:
 
 
 def problems(network: Network) -> Iterator[Problem]:
-    """The network with its numbers: of each kind, with each batch, bias and dtype that it does not name."""
+    """The network with its numbers: each kind, with each batch, bias and dtype that the line leaves open."""
     of = product(
         [k for k in KINDS if k != "logits" or network.sigma[-1] in ROW_WISE],
         BATCHES if network.batch is None else (network.batch,),
@@ -120,7 +121,7 @@ def problems(network: Network) -> Iterator[Problem]:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What `data` asks of a case."""
+    """The part of a case that `data` reads."""
 
     network: Network
     batch: int
@@ -158,9 +159,7 @@ def _problem(network: Network, kind: str, wanted: _Wanted) -> Problem:
         W = {**W, len(W): last + FAR * rng.choice([-1, 1], size=(len(last), 1))}
     if kind == "repeated":
         X, Y = np.repeat(X[:1], wanted.batch, axis=0), np.repeat(Y[:1], wanted.batch, axis=0)
-    far = (
-        2.0 if network.loss in LOGARITHMIC else 10.0
-    )  # of an output that is 0 there is no logarithm
+    far = 2.0 if network.loss in LOGARITHMIC else 10.0  # an output of 0 has no logarithm
     X = X * {"large": far, "small": 1e-3}.get(kind, 1.0)
     W = {l: 0.0 * M for l, M in W.items()} if kind == "zeros" else W
     return _made(network, W, X, Y, wanted.bias, wanted.dtype)
@@ -183,11 +182,11 @@ def _made(
     )
 
 
-# --- arrays of somebody's own ---------------------------------------------------------------------
+# --- a user's own arrays --------------------------------------------------------------------------
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """X and Y of an .npz, and W1, W2, … where it has them. Nothing in it is unpickled. Raises CaseError."""
+    """X and Y of an .npz, and W1, W2, … if it has them. Nothing is unpickled. Raises CaseError."""
     if not path.is_file():
         raise CaseError(f"cannot read {path}: there is no such file.")
     if not zipfile.is_zipfile(path):
@@ -205,8 +204,8 @@ def read_arrays(path: Path) -> dict[str, Any]:
 
 
 def from_arrays(network: Network, arrays: Mapping[str, Any]) -> Iterator[Problem]:
-    """The network on these examples. Y of whole numbers are classes, or 0 and 1 of one output; weights that
-    are not given are drawn. Raises CaseError."""
+    """The network on these examples. A Y of whole numbers holds classes, or 0 and 1 for one output; weights
+    that are not given are drawn. Raises CaseError."""
     X, Y = np.asarray(arrays["X"]), np.asarray(arrays["Y"])
     for name, M in arrays.items():
         if M.dtype.kind not in "fiub":
@@ -232,7 +231,7 @@ def from_arrays(network: Network, arrays: Mapping[str, Any]) -> Iterator[Problem
 
 
 def _targets(Y: Any, n: int, width: int) -> Floats:
-    """As n×d_L numbers."""
+    """Y as n×d_L numbers. Raises CaseError."""
     if Y.ndim == 1 and np.issubdtype(Y.dtype, np.integer) and len(Y) == n:
         if width == 1:
             Y = Y[:, None]

@@ -30,8 +30,8 @@ def cases(profile: str) -> list[Case]:
 
 
 def find(case_id: str, own: Sequence[Case] = ()) -> Case:
-    """The case of that id, among one's own or of any profile. Raises CaseError, with the nearest id, if there
-    is none."""
+    """The case of that id, among a user's own or of any profile. Raises CaseError, with the nearest id, if
+    there is none."""
     among = {c.id: c for c in own} or _by_id()
     if case_id not in among:
         raise CaseError(unknown("case", case_id, among))
@@ -45,21 +45,21 @@ def _by_id() -> Mapping[str, Case]:
 
 # --- samples --------------------------------------------------------------------------------------
 
-TANH = {  # of `typical`, the batch and dtype in which `quick` has tanh at each depth
+TANH = {  # for `typical`, the batch and dtype with which `quick` has tanh at each depth
     L: (n, DTYPES[i % 2]) for i, (L, n) in enumerate(zip(DEPTHS, (7, 64, 2, 1, 2, 1), strict=True))
 }
 TELLING = {"square": ("tanh",), "kinks": ("relu", "hardswish", "identity")}
-"""The activations that `quick` takes from these families: others would show less."""
+"""The activations that `quick` takes from these families: the others would show less."""
 
 
 def covering(chosen: Sequence[Case]) -> list[Case]:
-    """A sample that meets every activation in each dtype, and every depth, batch size, bias, family,
-    loss and output activation.
+    """A sample that meets every activation in each dtype, and every depth, batch size, bias, family, loss and
+    output activation.
 
-    It keeps to few shapes, since JAX compiles each operation anew for each shape: of `typical`, batches
-    of 7 at depth 1 or 2 for all activations, and the other depths and batch sizes for tanh alone. Of the
-    other families (but `canonical`, which is kept whole) it takes the first case of each kind, in
-    float64 and float32 by turns.
+    It keeps to few shapes, since JAX compiles each operation anew for each shape: of `typical`, batches of 7
+    at depth 1 or 2 for all activations, and the other depths and batch sizes for tanh alone. Of the other
+    families (except `canonical`, which is kept whole) it takes the first case of each kind, in float64 and
+    float32 by turns.
     """
     kept: list[Case] = []
     seen: dict[str, set[str]] = defaultdict(set)  # by family: the kinds taken
@@ -81,7 +81,7 @@ def covering(chosen: Sequence[Case]) -> list[Case]:
 
 
 def _kind(c: Case) -> str:
-    """What tells the cases of a family apart, for `quick`; "" for a case that it leaves out."""
+    """What distinguishes the cases of a family, for `quick`; "" for a case that it leaves out."""
     match c.family:
         case "heads":
             return f"{c.output}+{c.loss}"
@@ -99,7 +99,7 @@ SHAPES = ("depth", "batch", "dtype", "loss", "bias")
 
 
 def spanning(chosen: Iterable[Case], fields: Sequence[str] = SPANNED) -> list[Case]:
-    """The cases, in order, that bring a value of one of the fields that no earlier one has."""
+    """The cases, in order, that have a value in one of the fields that no earlier case has."""
     kept: list[Case] = []
     seen: set[tuple[str, object]] = set()
     for c in chosen:

@@ -65,12 +65,12 @@ def _standardised(columns: Floats) -> Floats:
 
 
 def _table(name: str) -> Floats:
-    """A data set among scikit-learn's files; it is not imported, which would take longer than the training.
-    Raises ModuleNotFoundError where it is not installed."""
+    """A data set from scikit-learn's files. The package is not imported, which would take longer than the
+    training. Raises ModuleNotFoundError if it is not installed."""
     found = find_spec("sklearn")
     if found is None or found.origin is None:
         raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
     file = Path(found.origin).parent / "datasets" / "data" / f"{name}.csv.gz"
-    # Those of diabetes are separated by spaces.
+    # The numbers of diabetes are separated by spaces.
     table: Floats = np.loadtxt(file, delimiter="," if name == "digits" else None)
     return table
