@@ -1,8 +1,8 @@
-"""Whatever turns a case into a trace, behind one small interface: our implementations and users' own.
+"""Implementations, ours and users' own: each turns a case into a trace, behind one small interface.
 
 An implementation is named by a string: one of IMPLEMENTATIONS; `student.py`, a file with the notes' two
-procedures; `FILE.py:NAME` or `package.module:NAME`, an object with the interface below; `cmd:PROGRAM …`,
-a program that speaks JSON; or the name of an entry point of the group `conformance.implementations`.
+procedures; `FILE.py:NAME` or `package.module:NAME`, an object with the interface below; `cmd:PROGRAM …`, a
+program that speaks JSON; or the name of an entry point of the group `conformance.implementations`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ class MalformedError(Exception):
 
 
 class Implementation(Protocol):
-    """One way to compute a trace. A user's own needs only `name` and `run`. It may also have
+    """One way to compute a trace. A user's own implementation needs only `name` and `run`. It may also have:
 
-    `like`, the name of one of ours, in whose tolerances and known differences it is judged: the one whose σ
-    and matrix products it uses (without it, the widest row of accuracy.toml);
-    `rounds_every_value = True`, which says that it goes on from the very numbers that it returns, in their
-    dtype, and keeps no more digits on the way (no wider registers, no fused multiply-add): it is judged more
-    narrowly;
+    `like`, the name of one of ours, whose tolerances and known differences then apply: the one whose σ and
+    matrix products it uses (without it, the widest row of accuracy.toml);
+
+    `rounds_every_value = True`, which says that it computes on with the very numbers that it returns, in
+    their dtype, and keeps no more digits on the way (no wider registers, no fused multiply-add): it is judged
+    more narrowly;
+
     `close`, which is called at the end.
     """
 
@@ -62,22 +64,21 @@ class Implementation(Protocol):
     def run(self, problem: Problem) -> Trace:
         """The trace of one problem, in the problem's dtype, without writing to it.
 
-        Raises NotRunError for a problem that it cannot compute: one with an activation it lacks, say.
+        Raises NotRunError for a problem that it cannot compute, such as one with an activation that it does
+        not have.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Row:
-    """Where an implementation is found. Its module is imported only when it is to run."""
+    """Where to find an implementation. Its module is imported only when it is to run."""
 
     module: str
     attribute: str
     device: str
     description: str
-    jitted: bool = (
-        False  # each case is compiled, so that `standard` runs a covering sample of cases
-    )
+    jitted: bool = False  # compiles each case, so `standard` runs only a covering sample of cases
     whole: bool = True  # it must return every quantity; a user's own may leave some out
 
     def load(self, name: str) -> Implementation:
@@ -106,7 +107,7 @@ OBJECT  = Row("own",     "own",     "cpu", "an object of somebody's own",       
 
 class _Given(NamedTuple):
     implementation: Implementation
-    token: object  # a new one each time, since a name may be given to another object later
+    token: object  # a new one each time, since a name may later be given to another object
 
 
 _GIVEN: dict[str, _Given] = {}
@@ -129,8 +130,8 @@ def handed(name: str) -> Implementation | None:
 
 
 def token(name: str) -> object:
-    """A token of the object given for a name: another one than that of an object given for it before. None
-    for the name of anything else."""
+    """A token of the object given for a name, different for each object given for it; None for any other
+    name."""
     return _GIVEN[name].token if name in _GIVEN else None
 
 
@@ -140,7 +141,7 @@ def announced() -> dict[str, str]:
 
 
 def row(name: str) -> Row | None:
-    """Where the implementation of this name is found; None where it does not exist."""
+    """Where to find the implementation of this name; None if it does not exist."""
     if name in IMPLEMENTATIONS:
         return IMPLEMENTATIONS[name]
     if name in _GIVEN or name in announced():
@@ -157,7 +158,7 @@ def row(name: str) -> Row | None:
 
 
 def implementation(name: str) -> Implementation:
-    """The implementation of that name, not yet started. Raises NotRunError where there is none."""
+    """The implementation of that name, not yet started. Raises NotRunError if there is none."""
     found = row(name)
     if found is None:
         raise NotRunError(f"there is no implementation {name!r} here.")

@@ -1,8 +1,9 @@
-"""What somebody else's network means by W, b, δ and the loss, declared; the notes' problem turned into that.
+"""Declares what a user's network means by W, b, δ and the loss, and turns the notes' problem into that.
 
-Layouts (rows or columns, which way W_l lies, where b_l stands) move numbers about, and lose none. Scales (a
-loss that is a sum, δ of each example's own loss) would cost roundings if results were multiplied by them,
-and be accused of those: so it is the *truth* that is scaled, by `Problem.scale` and `Problem.each`.
+Layouts (rows or columns, which way W_l lies, where b_l is) move numbers about, and lose none. Scales (a loss
+that is a sum, δ of each example's own loss) would cost roundings if results were multiplied by them, and the
+user's code would be blamed for those. So the *truth* is scaled instead, by `Problem.scale` and
+`Problem.each`.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ __all__ = ["CLASSIFY", "Convention", "ConventionError", "Given"]
 BIASES = ("separate", "absorbed", "absorbed first", "none")
 DTYPES = ("float64", "float32")
 NAMES = (*QUANTITIES, "db", "b_new", "loss")
-"""What may be returned: a Trace's quantities, with the biases' own where they stand apart."""
+"""The quantities that may be returned: a Trace's, and those of the biases where these are separate."""
 CLASSIFY = ("cross_entropy", "log_softmax_cross_entropy")
 """The losses whose targets are classes, unless `labels` names others."""
 APART = {"dW": "db", "W_new": "b_new"}
 
 Theirs: TypeAlias = Any
-"""What somebody returned: nothing is known of it."""
+"""What a user's code returned; nothing is known about it."""
 
 
 class ConventionError(RefusedError):
-    """A convention that does not exist: what was asked for, and what there is."""
+    """There is no such convention: what was asked for, and what there is."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A network in somebody's own convention: what `run` is given. W, b and sigma are lists, W[0] is W_1."""
+    """A network in a user's own convention: the argument of `run`. W, b and sigma are lists, W[0] is W_1."""
 
     W: list[Floats]
-    b: list[Floats]  # empty where biases do not stand apart
+    b: list[Floats]  # empty unless biases are separate
     X: Floats
     Y: Floats
     sizes: list[int]  # d_0 … d_L
@@ -57,8 +58,8 @@ class Given:
 
 @dataclass(frozen=True)
 class Convention:
-    """What an implementation means by its arrays. The default is the notes' but for the bias, which stands
-    apart.
+    """What an implementation means by its arrays. The default is the notes' convention, except that biases
+    are separate.
 
     columns      examples are the columns of X, Y, A, Z and δ: d×n
     transposed   W_l is d_l×d_{l−1}, and A_l = W_l Z_{l−1} or Z_{l−1} W_lᵀ
@@ -67,18 +68,18 @@ class Convention:
     vectors      biases have one axis, (d_l,), and so have x and y of `one_example`
     scale        what the loss is: the "mean" over the examples (of sums over the outputs, as in the notes),
                  "half" of that, the "sum", "half-sum", "mean-over-all" or "half-over-all", over the outputs
-                 too; or {loss: scale}, where it differs ("mean" for what is not there)
-    example_delta  δ_l is ∂/∂A_l of each example's own loss: 1/n comes in with ∂L/∂W_l
+                 too; or {loss: scale}, if it differs ("mean" for losses that are not there)
+    example_delta  δ_l is ∂/∂A_l of each example's own loss: 1/n enters with ∂L/∂W_l
     one_example  it takes one example at a time
-    labels       Y is the number of the class, (n,) integers, where the notes have one-hot rows: of the cross
-                 entropies; or of the losses that it names, ("mean_squared_error",)
+    labels       Y is the number of the class, (n,) integers, where the notes have one-hot rows: True for the
+                 cross entropies; or the losses for which it is, ("mean_squared_error",)
     returns      the names of what it returns, in order, or of its own names for them: a dict {"dW": "grads"}
-                 (A, Z, delta, dW, db, W_new, b_new, loss; "_" for anything else); None where it returns a
+                 (A, Z, delta, dW, db, W_new, b_new, loss; "_" for anything else); None if it returns a
                  Trace, or a dict of those
     dtypes       those that it computes in
-    alpha        its own rate, where that cannot be set
+    alpha        its own rate, if that cannot be set
 
-    Raises ConventionError, a ValueError, for what is none of these.
+    Raises ConventionError, a ValueError, for anything else.
     """
 
     columns: bool = False
@@ -118,7 +119,8 @@ class Convention:
     # --- the truth, in this convention ------------------------------------------------------------
 
     def problem(self, p: Problem) -> Problem:
-        """The same network with what this convention has instead. Raises NotRunError where it has none."""
+        """The same network with the scale, δ and rate of this convention. Raises NotRunError if the
+        convention has no such network."""
         if p.dtype.name not in self.dtypes:
             raise NotRunError(f"it computes in {' and '.join(self.dtypes)}.")
         if p.bias and self.bias == "none":
@@ -134,13 +136,13 @@ class Convention:
         return replace(p, scale=scale, each=self.example_delta, alpha=alpha)
 
     def takes_classes(self, p: Problem) -> bool:
-        """Whether Y is the number of the class."""
+        """Whether Y is passed as the number of the class."""
         of = CLASSIFY if isinstance(self.labels, bool) else self.labels
         return bool(self.labels) and p.loss in of
 
     @property
     def _lacking(self) -> set[str]:
-        """The biases' part of what it says that it returns, where it returns the weights' alone."""
+        """The bias quantities that `returns` leaves out, although it has those of the weights."""
         found = self._returned
         return {b for W, b in APART.items() if W in found and b not in found}
 
@@ -170,7 +172,7 @@ class Convention:
         )
 
     def _laid(self, p: Problem, M: Floats) -> Floats:
-        """[W_l; b_l], or W_l where there is no bias, as this convention lays it."""
+        """[W_l; b_l], or W_l where there is no bias, in the layout of this convention."""
         if self.bias.startswith("absorbed"):
             M = M if p.bias else np.vstack([M, np.zeros((1, M.shape[1]), M.dtype)])
             M = np.roll(M, 1, axis=0) if self.bias == "absorbed first" else M
@@ -178,12 +180,12 @@ class Convention:
             M = M[:-1]
         return M.T if self.transposed else M
 
-    # --- what was returned, in the notes' ---------------------------------------------------------
+    # --- what was returned, in the notes' convention ----------------------------------------------
 
     def trace(self, p: Problem, returned: Theirs) -> Trace:
         """What was returned for `given(p)`, as a Trace: numbers are moved about, and none is computed.
 
-        Raises MalformedError for what is no such thing, with the shape that this convention has.
+        Raises MalformedError if it is not that, with the shape that this convention has.
         """
         named = {k: v for k, v in self._named(returned).items() if v is not None}
         found: dict[str, Any] = {}
@@ -202,7 +204,7 @@ class Convention:
         return Trace(**found)
 
     def _named(self, returned: Theirs) -> Mapping[str, Theirs]:
-        """{"dW": …}: by the notes' names."""
+        """What was returned, by the notes' names: {"dW": …}."""
         if isinstance(returned, Trace):
             return {q: returned.layers(q) or None for q in QUANTITIES} | {"loss": returned.loss}
         if isinstance(returned, Mapping):
@@ -238,7 +240,7 @@ class Convention:
         return np.ascontiguousarray(A.T if self.columns else A)
 
     def _weights(self, q: str, l: int, M: Theirs, b: Theirs, p: Problem) -> Floats:
-        """What is shaped like W_l, with b_l's as its last row where the network has a bias."""
+        """A quantity shaped like W_l, with that of b_l as its last row if the network has a bias."""
         A = _array(f"{q}_{l}", M, p)
         expected = self._laid(p, p.W[l]).shape
         _check(f"{q}_{l}", A, expected)
@@ -272,7 +274,7 @@ def _check(name: str, M: Floats, expected: tuple[int, ...]) -> None:
 
 
 def _gathered(returned: Mapping[Any, Theirs]) -> dict[str, Theirs]:
-    """{"dW1": …, "dW2": …} as {"dW": {1: …, 2: …}}; what has no number as it is."""
+    """{"dW1": …, "dW2": …} as {"dW": {1: …, 2: …}}; a name without a number stays as it is."""
     found: dict[str, Any] = {}
     for name, value in returned.items():
         if numbered := re.fullmatch(r"(.*?\D)_?(\d+)", str(name), re.DOTALL):
@@ -314,7 +316,7 @@ def _is_matrix(value: Theirs) -> bool:
 
 
 def _is_X(M: Theirs, p: Problem) -> bool:
-    """Whether a list of Z begins with Z_0."""
+    """Whether M is Z_0 = X, with which a list of Z may begin."""
     try:
         first = _array("Z_0", M, p)
     except MalformedError:
@@ -325,12 +327,12 @@ def _is_X(M: Theirs, p: Problem) -> bool:
 
 
 def _array(name: str, value: Theirs, p: Problem) -> Floats:
-    """An array of NumPy's; what has no dtype of its own (a list, a number) gets the problem's."""
-    for method in ("detach", "cpu", "numpy"):  # of torch; the last of tinygrad too
+    """A NumPy array. A value without a dtype of its own (a list, a number) gets the problem's."""
+    for method in ("detach", "cpu", "numpy"):  # torch's methods; tinygrad has the last one too
         if not isinstance(value, np.ndarray) and callable(getattr(value, method, None)):
             value = getattr(value, method)()
     if not hasattr(value, "dtype") and isinstance(getattr(value, "data", None), np.ndarray):
-        value = value.data  # MyGrad's and others' tensors
+        value = value.data  # tensors of MyGrad and others
     try:
         found = np.asarray(value)
         if not hasattr(value, "dtype"):

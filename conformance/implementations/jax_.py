@@ -1,7 +1,7 @@
 """JAX: a pure function with the native jax.nn activations, eager and jitted.
 
-δ_l = ∂L/∂A_l by adding a zero tap to each A_l and differentiating in it; ∂L/∂W_l by the same call.
-Nothing here computes a derivative.
+For δ_l = ∂L/∂A_l a zero tap is added to each A_l, and the loss is differentiated by it; ∂L/∂W_l comes from
+the same call. Nothing here computes a derivative.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory of the GPU to torch
-# where JAX has a cache for what it compiled, it keeps what took less than a second to compile, too
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leaves GPU memory to torch
+# if JAX has a cache of compiled code, it also keeps code that took less than a second to compile
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"  # the same bits in every run
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"  # gives the same bits in every run
 if _ONE_THREAD not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
 
@@ -89,7 +89,7 @@ def _affine(Z: Array, W: Array, b: Array | None, tap: Array) -> Array:
 def _activated(A: Array, f: Callable[[Array], Array]) -> Array:
     return f(
         A
-    )  # compiled for each function, not for each name, which a user's own function may have
+    )  # compiled for each function, not for each name, which may be that of a user's function
 
 
 @partial(jax.jit, static_argnums=2)
@@ -103,7 +103,7 @@ def _updated(W: Array, dW: Array, alpha: float) -> Array:
 
 
 Gradients = tuple[Layers, Layers]
-"""Of W and b; b is empty where the network has no bias."""
+"""By W and by b; b is empty where the network has no bias."""
 
 
 def _step(

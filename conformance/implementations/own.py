@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["own"]
 
 Theirs: TypeAlias = Any
-"""A user's object: nothing is known of it until it is used."""
+"""A user's object; nothing is known about it before it is used."""
 
 
 class Own:
-    """A user's object, with the parts of the interface that it lacks."""
+    """A user's object, with defaults for the parts of the interface that it lacks."""
 
     def __init__(self, name: str, theirs: Theirs) -> None:
         self.name, self.theirs = name, theirs
@@ -40,14 +40,14 @@ class Own:
         self.rounds_every_value = bool(getattr(theirs, "rounds_every_value", False))
 
     def start(self) -> tuple[Mapping[str, str], str]:
-        """Its own start, if it has one."""
+        """The object's own start, if it has one."""
         if not hasattr(self.theirs, "start"):
             return dict(getattr(self.theirs, "versions", {})), "cpu"
         versions, device = self.theirs.start()
         return {str(k): str(v) for k, v in dict(versions).items()}, str(device)
 
     def run(self, problem: Problem) -> Trace:
-        """What its own run returns, which may be no Trace: the judge looks at that."""
+        """What the object's own run returns. It may be no Trace: the judge checks that."""
         if self.convention is not None:
             p = self.convention.problem(problem)
             return self.convention.trace(p, self.theirs.run(self.convention.given(p)))
@@ -56,7 +56,8 @@ class Own:
 
 
 def _without_Z_0(t: Trace, p: Problem) -> Trace:
-    """The trace without Z_0 = X, which may be returned too, as the notes count it. Raises MalformedError."""
+    """The trace without Z_0 = X, which may be returned too, as in the notes. Raises MalformedError if Z_0 is
+    not X."""
     if not isinstance(t.Z, Mapping) or 0 not in t.Z:
         return t
     if not np.array_equal(t.Z[0], p.X):
@@ -72,7 +73,7 @@ def _first_line(theirs: Theirs) -> str:
 def own(name: str, row: Row) -> Own:
     """The object of that name: given, announced by an entry point, or read from its file.
 
-    A class or function is called without arguments. Raises NotRunError where it is no implementation.
+    A class or function is called without arguments. Raises NotRunError if the result is no implementation.
     """
     theirs: Theirs = handed(name)
     if theirs is None:

@@ -26,7 +26,7 @@ def _first(impl: Implementation, x: float, w: float, dtype: str, width: int = 1)
 
 
 def probe(impl: Implementation) -> dict[str, str]:
-    """The arithmetic that it computes in: {"tf32", "x64", "subnormals"}, each a word or two."""
+    """The arithmetic in which it computes: {"tf32", "x64", "subnormals"}, each in a word or two."""
     one = 1 + 2.0**-12  # 13 bits: TF32 keeps 11
     tf32 = _first(impl, one, one, "float32", width=64)
     x64 = _first(impl, 1 + 2.0**-40, 1.0, "float64")
@@ -45,7 +45,7 @@ def probe(impl: Implementation) -> dict[str, str]:
 
 
 def objection(probes: Mapping[str, str]) -> str:
-    """Why the results would not be worth judging, by what `probe` returned; "" where they are."""
+    """Why the results would not be worth judging, by what `probe` returned; "" if they are."""
     if probes["tf32"] == "yes":
         return (
             "float32 matrix products are rounded to TF32 or less (11 bits); expected float32's 24. "

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Program"]
 
-PATIENCE = 2  # how often it may give no answer in time, before it is not asked again
+PATIENCE = 2  # time-outs after which it is not asked again
 
 Answer = dict[str, Any]
-"""The JSON object that it wrote, of which nothing is known yet."""
+"""The JSON object that a program wrote; it is not checked yet."""
 
 
 class Program:
@@ -32,7 +32,7 @@ class Program:
     like = ""
 
     asked = 0  # how many problems it was given
-    silent = 0  # how often it gave no answer in time
+    silent = 0  # how often it did not answer in time
 
     def __init__(self, name: str, row: Row, limits: Limits | None = None) -> None:
         self.name, self.description = name, row.description
@@ -53,15 +53,16 @@ class Program:
         return {}, "cpu"
 
     def run(self, problem: Problem) -> Trace:
-        """Its answer. Raises NotRunError where that is `unsupported`, MalformedError, ChildError."""
+        """The trace in its answer. Raises NotRunError if the problem is `unsupported`, MalformedError,
+        ChildError."""
         answer = self.supported(problem)
         if answer.get("error"):
             raise ChildError(str(answer["error"])[:300])
         return self.trace(answer, problem)
 
     def supported(self, problem: Problem) -> Answer:
-        """Its answer to a problem that it supports. After PATIENCE time-outs it is not asked again, or every
-        case would take as long. Raises NotRunError, MalformedError, ChildError."""
+        """Its answer to a problem that it supports. After PATIENCE time-outs it is not asked again, since
+        every case would take as long. Raises NotRunError, MalformedError, ChildError."""
         if self.silent >= PATIENCE:
             raise ChildError(f"not asked again: {self.silent} times it gave no answer in time")
         answer = self.ask(problem)
@@ -77,14 +78,14 @@ class Program:
             raise MalformedError(str(e)) from e
 
     def ask(self, problem: Problem, **more: object) -> Answer:
-        """The object that it answers; `more` is written beside the problem. Raises MalformedError and
+        """The object that it answers; `more` is added to the problem's object. Raises MalformedError and
         ChildError."""
         self.asked += 1
         id = str(self.asked)
         try:
             answer = read_line(self.child.ask(line({**problem_json(problem, id), **more})))
         except ExchangeError as e:
-            self.child.close()  # or the rest of what it writes is taken for the next answer
+            self.child.close()  # or the rest of its output would be read as the next answer
             raise MalformedError(str(e)) from e
         except ChildError as e:
             self.silent += isinstance(e, SilentError)

@@ -19,7 +19,7 @@ __all__ = ["Refbp", "elementwise"]
 
 
 def elementwise(name: str, sigma: Function, sigma_prime: Function) -> refbp.Elementwise:
-    """A user's own σ, in the form in which refbp takes one."""
+    """A user's own σ, as refbp takes one."""
     return refbp.Elementwise(name, sigma, sigma_prime)
 
 
@@ -35,7 +35,7 @@ class Refbp:
         return {"refbp": refbp.__version__, "numpy": np.__version__}, "cpu"
 
     def run(self, problem: Problem) -> Trace:
-        """Forward, backward and update; with a bias, the column of the constant unit is then left out."""
+        """Forward, backward and update; with a bias, the columns of the constant unit are then left out."""
         sigma = {l: self.own.get(s) or refbp.activation(s) for l, s in problem.sigma.items()}
         loss = refbp.loss(problem.loss)
         if not problem.bias:

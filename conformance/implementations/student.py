@@ -27,17 +27,17 @@ HARNESS = (
     "conformance/model/problem.py",
     *(f"refbp/{m}.py" for m in ("activations", "bias", "checks", "losses", "special", "types")),
 )
-"""All that the process imports, but for NumPy."""
+"""The files that the process imports, all but NumPy."""
 ENVIRONMENT = {**ONE_THREAD, "PYTHONDONTWRITEBYTECODE": "1"}
 KEYS = ("kind", "function", "text", "quantity")
 Trouble = dict[str, str]
-"""What went wrong: {"kind", "function", "text", "quantity"}, as `student_process` has it."""
+"""An error: {"kind", "function", "text", "quantity"}, as `student_process` writes it."""
 
 
 class Student(Program):
     """forward_pass(W, X, sigma) and backward_prop(W, A, Z, Y, sigma, loss), on lists and arrays."""
 
-    like = "refbp"  # σ and σ' are handed to it, and they are refbp's
+    like = "refbp"  # it is given σ and σ', which are refbp's
 
     def __init__(
         self, name: str, row: Row | None = None, limits: Limits | None = None, guarded: bool = False
@@ -50,7 +50,7 @@ class Student(Program):
         self.child = Child(self.command, limits or Limits(), ENVIRONMENT)
 
     def start(self) -> tuple[dict[str, str], str]:
-        """Does not load the file: what is wrong with it is reported for every case."""
+        """Does not load the file: an error in it is reported for every case."""
         return {"python": sys.version.split()[0]}, "cpu"
 
     def run(self, problem: Problem) -> Trace:
@@ -67,8 +67,8 @@ class Student(Program):
         return trace
 
     def attempt(self, problem: Problem, skip: Sequence[str] = ()) -> tuple[Trace, list[Trouble]]:
-        """What the functions that are not to be skipped returned, and what went wrong. Raises nothing but
-        NotStartedError, for which the file is not to blame."""
+        """What the functions that are not skipped returned, and what went wrong. Raises only NotStartedError,
+        for which the file is not to blame."""
 
         def failed(kind: str, text: str) -> tuple[Trace, list[Trouble]]:
             return Trace(), [{"kind": kind, "function": "", "text": text}]
@@ -92,7 +92,7 @@ class Student(Program):
             right = implementation(self.like).run(problem.copy())
             given = trace_json(Trace(A=right.A, Z=right.Z))
             more = self.answer(problem, [*skip, "forward_pass"], given=given)
-            if more.get("dW"):  # what it raised on its own A and Z is told, and its kind says so
+            if more.get("dW"):  # its error on its own A and Z is reported, with a kind that says so
                 troubles = [_given(t) for t in troubles]
             troubles += [t for t in more.pop("troubles", []) if t not in troubles]
             answer |= more
@@ -100,7 +100,7 @@ class Student(Program):
         return self.trace(answer, problem), known
 
     def answer(self, problem: Problem, skip: Sequence[str], **more: object) -> Answer:
-        """What it answers when asked once. Raises NotRunError, MalformedError, ChildError."""
+        """Its answer to one request. Raises NotRunError, MalformedError, ChildError."""
         answer = self.ask(problem, skip=list(skip), **more)
         if answer.get("unsupported"):
             raise NotRunError(str(answer["unsupported"])[:300])

@@ -1,7 +1,7 @@
-"""How the layers of a quantity are read from what a student's function returned.
+"""Reads the layers of a quantity from what a student's function returned.
 
-In one of two ways. Strictly: the first thing that is not as it should be is raised. `by_part`: it is told, a
-part that is missing or misshapen is NaN, and the other parts stand.
+There are two ways. Strictly: the first error is raised. `by_part`: errors are collected, a part that is
+missing or misshapen becomes NaN, and the other parts are kept.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 Trouble = dict[str, str]
-"""What went wrong: {"kind", "function", "text"}; of one quantity alone, "quantity" too. Kinds that cost less:
-"form", all of it is there, in another form than was asked for; "note", it is as it was asked for; "given",
-which the grader sets: it raised on the file's own A and Z, and did not on the right ones."""
+"""An error: {"kind", "function", "text"}; if it is about one quantity alone, "quantity" too. Kinds that cost
+less: "form" (everything is there, in another form than was asked for); "note" (it is as was asked for);
+"given", set by `student.py` (the function raised on the file's own A and Z, and not on the right ones)."""
 Shape = tuple[int, ...]
 
 
 class TroubleError(Exception):
-    """What a procedure did instead of what it should."""
+    """What a procedure did wrong."""
 
     def __init__(self, kind: str, function: str, text: str, quantity: str = "") -> None:
         super().__init__(text)
@@ -49,8 +49,8 @@ def malformed(function: str, text: str) -> TroubleError:
 class Form:
     """The form of what is returned for one problem.
 
-    `ends`: whether a list that was too short or too long fitted at its end, for each quantity, kept from
-    problem to problem.
+    `ends`: for each quantity, whether a list that was too short or too long fitted at its end; it is kept
+    from problem to problem.
     """
 
     def __init__(self, by_part: bool, dtype: np.dtype[Any], ends: dict[str, bool]) -> None:
@@ -59,7 +59,8 @@ class Form:
         self.plain: set[str] = set()  # the quantities that are returned as nested lists
 
     def wrong(self, function: str, q: str, text: str, kind: str = "malformed") -> None:
-        """Something about a quantity is not as it should be. Raises TroubleError, or tells the first."""
+        """Something is wrong with a quantity. Raises TroubleError, or records the first error of each
+        kind."""
         if not self.by_part:
             raise malformed(function, text)
         e = TroubleError(kind, function, text, q)
@@ -81,7 +82,7 @@ class Form:
         return entries
 
     def array(self, q: str, M: Any) -> Any:
-        """What NumPy takes for an array of numbers, as one of this dtype; all else as it is."""
+        """M as an array of this dtype, if NumPy takes it for an array of numbers; else M as it is."""
         with suppress(Exception):
             found = np.asarray(M)
             if found.dtype.kind in "fiu" and type(found) is np.ndarray:
@@ -117,10 +118,10 @@ class Form:
         return self.aligned(q, returned, shapes)
 
     def aligned(self, q: str, returned: Sequence[Any], shapes: Sequence[Shape]) -> list[Any]:
-        """A list that is too short or too long: its beginning or its end, whichever has the shapes.
+        """A list that is too short or too long: its beginning or its end, whichever has the right shapes.
 
-        Where both have, as it was before; at first the end, since Z_0 and ∂L/∂W_1 are what is forgotten, and
-        what is too much is put in front.
+        If both have, the same as last time; at first the end, since Z_0 and ∂L/∂W_1 are what people forget,
+        and extra entries are usually in front.
         """
         k, m = len(returned), len(shapes)
         first = [*returned[:m], *[None] * (m - k)]
@@ -134,7 +135,7 @@ class Form:
         return last if self.ends.get(q, True) else first
 
     def _wrong(self, M: object, shape: Shape) -> str:
-        """What is wrong with the form of one matrix; "" where nothing is."""
+        """What is wrong with the form of one matrix; "" if nothing is."""
         if M is None and self.by_part:
             return "as None, or not at all."
         if type(M) is not np.ndarray:
@@ -153,7 +154,7 @@ def first_layer(q: str) -> int:
 
 
 def shape_of(M: Any) -> Shape | None:
-    """Its shape as an array; None where it has none."""
+    """The shape of M as an array; None if it has none."""
     with suppress(Exception):
         shape: Shape = np.shape(M)
         return shape

@@ -1,8 +1,9 @@
-"""The process that runs a student's file: problems in, what its two procedures return out.
+"""The process that runs a student's file: it reads problems, and writes what the file's two procedures
+return.
 
-Standard output is kept for the answers: what the file prints goes to standard error. Nothing here knows
-what is right: σ, σ' and the loss are handed over, the two procedures are the file's own. Where forward_pass
-returns no A and Z that backward_prop can go on from, the answer says that it `wants` them.
+Standard output is kept for the answers: what the file prints goes to standard error. Nothing here knows what
+is right: the file is given σ, σ' and the loss, and the two procedures are its own. If forward_pass returns no
+A and Z with which backward_prop can continue, the answer says that it `wants` them.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ FORBIDDEN = ("refbp", "conformance", "torch", "jax", "jaxlib", "autograd", "tens
 Answer = dict[str, Any]
 """What is written as a line of JSON: a trace, "troubles", "wants", "unsupported"."""
 Arguments = dict[str, Floats | list[Floats]]
-"""What a procedure is given, by name; of the lists, Z begins with layer 0 and the others with layer 1."""
+"""The arguments of a procedure, by name; the list Z begins with layer 0, the other lists with layer 1."""
 
 
 class Sigma:
-    """σ_l as it is handed over: sigma(A), sigma.derivative(A), sigma.vjp(A, G)."""
+    """σ_l as the file gets it: sigma(A), sigma.derivative(A), sigma.vjp(A, G)."""
 
     def __init__(self, activation: Activation, constant_unit: bool) -> None:
         self.name, self._activation, self._constant = activation.name, activation, constant_unit
@@ -79,7 +80,7 @@ class Sigma:
     def _but_the_constant(
         self, f: Callable[..., Floats], value: float, *operands: Floats
     ) -> Floats:
-        """f on every column but the last, which is the constant unit's, where there is one."""
+        """f on every column, except the last where that is the constant unit's."""
         arrays = [np.asarray(M) for M in operands]
         if not self._constant:
             return f(*arrays)
@@ -88,7 +89,7 @@ class Sigma:
 
 
 class LossOf:
-    """The loss as it is handed over: loss(Z_L, Y), loss.gradient(Z_L, Y)."""
+    """The loss as the file gets it: loss(Z_L, Y), loss.gradient(Z_L, Y)."""
 
     def __init__(self, loss: Loss) -> None:
         self.name, self._loss = loss.name, loss
@@ -109,7 +110,8 @@ class Guard(importlib.abc.MetaPathFinder):
         self.refused = [name for name in FORBIDDEN if name not in allowed]
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raises ImportError for a package that is refused; None, so that others are found as usual."""
+        """Raises ImportError for a refused package; returns None for others, which are then found as
+        usual."""
         if name.partition(".")[0] in self.refused:
             raise ImportError(f"{name} may not be used here: the two procedures are to be your own")
 
@@ -140,13 +142,13 @@ def _reason(e: BaseException, path: Path) -> str:
 
 
 class Harness:
-    """One file, problem after problem."""
+    """One file, run on problem after problem."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.module: ModuleType | None = None
         self.failed: Trouble | None = None
-        self.skip: Collection[str] = ()  # the functions that are not to be called
+        self.skip: Collection[str] = ()  # functions that must not be called
         self.by_part = False  # how what is returned is read: see `Form`
         self.ends: dict[str, bool] = {}
         try:
@@ -155,7 +157,7 @@ class Harness:
             self.failed = e.trouble
 
     def answer(self, p: Problem, given: Trace | None = None) -> Answer:
-        """What is returned for a problem, and what went wrong; `given`: A and Z to go on from."""
+        """The answer to a problem; `given`: A and Z to continue with."""
         if self.failed:
             return {"troubles": [self.failed]}
         sigma = [activation(s) for s in p.sigma.values()]
@@ -181,7 +183,7 @@ class Harness:
 
 
 class Attempt:
-    """One problem: the arguments as lists, what is returned checked, the bias split off again."""
+    """One problem: makes lists of the arguments, checks what is returned, and splits off the bias again."""
 
     def __init__(self, harness: Harness, p: Problem, sigma: Sequence[Activation]) -> None:
         self.harness, self.p, self.L = harness, p, p.depth
@@ -200,7 +202,7 @@ class Attempt:
         self.like_W: list[Shape] = [M.shape for M in self.W]
 
     def answer(self, given: Trace | None) -> Answer:
-        """The trace, as far as it was returned, and what went wrong."""
+        """The trace, as far as it was returned, and the errors."""
         answer: Answer = {}
         try:
             if given is None:
@@ -223,7 +225,8 @@ class Attempt:
         except TroubleError as e:
             self.form.troubles.append(e.trouble)
             if given is None and e.trouble["function"] == "backward_prop":
-                answer["wants"] = self.form.by_part  # its A and Z may be what it cannot go on from
+                # its own A and Z may be the reason why it raised
+                answer["wants"] = self.form.by_part
         return {**answer, "troubles": self.form.troubles}
 
     def forward(self) -> tuple[list[Floats], list[Floats]]:
@@ -281,8 +284,8 @@ class Attempt:
         return self.form.layers("update", "W_new", returned, self.like_W, f"[W_1, …, W_{self.L}]")
 
     def called(self, name: str, given: Arguments, *more: object) -> object:
-        """What a function of the file returns, given copies and `more`. Nested lists are given as the file
-        returned them, and as arrays if it cannot go on from them."""
+        """What a function of the file returns for copies of these arguments and `more`. What the file
+        returned as nested lists is passed as such, and as arrays if the function then raises."""
         lists = {
             k: [M.tolist() if k in self.form.plain else np.array(M) for M in _listed(v)]
             for k, v in given.items()
@@ -334,7 +337,7 @@ def _changed(given: Arguments, copies: Mapping[str, list[Any]]) -> Iterator[str]
 
 
 def _are_delta_and_dW(delta: object, dW: object) -> bool:
-    """Whether the two things that were returned are lists of layers, not the two layers of dW."""
+    """Whether the two returned things are lists of layers, not the two layers of dW."""
     kinds = [
         isinstance(x, (tuple, list, Mapping)) or getattr(x, "ndim", 0) == 3
         for x in (delta, dW)
@@ -351,12 +354,12 @@ def _entries(layers: object) -> list[object]:
 
 
 def _end_with(source: int) -> None:
-    """End this process when nobody is left who asks it, even if the file never returns."""
+    """End this process when the other end of its input is closed, even if the file never returns."""
     asked = select.poll()
-    asked.register(source, 0)  # nothing but that the other end is closed
+    asked.register(source, 0)  # waits only for the other end to be closed
     while not (told := asked.poll(1000)):
         pass
-    if not told[0][1] & select.POLLNVAL:  # else the file itself has closed it
+    if not told[0][1] & select.POLLNVAL:  # POLLNVAL: the file itself has closed it
         os._exit(1)
 
 
@@ -368,7 +371,8 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # and what it reads is empty
     threading.Thread(target=_end_with, args=[source.fileno()], daemon=True).start()
     allowed = [a.removeprefix("--allow=") for a in sys.argv[2:] if a.startswith("--allow=")]
-    if guarded := "--guarded" in sys.argv[2:]:  # what is loaded already goes, or it is not refused
+    # a package that is already loaded would not be refused
+    if guarded := "--guarded" in sys.argv[2:]:
         for name in list(sys.modules):
             if name.partition(".")[0] in FORBIDDEN and name != __name__:
                 del sys.modules[name]
@@ -376,7 +380,7 @@ def main() -> None:
     sys.argv = [str(path)]
     ours = os.getpid()
     harness = Harness(path)
-    if os.getpid() != ours:  # the file forked: only the first of them answers
+    if os.getpid() != ours:  # the file forked: only the first process answers
         os._exit(0)
     harness.by_part = guarded
     np.seterr(all="ignore")

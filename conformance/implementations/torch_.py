@@ -32,7 +32,7 @@ class Sin(nn.Module):
 
 
 class Gaussian(nn.Module):
-    """exp(−a²), which torch has no name for."""
+    """exp(−a²), for which torch has no module or function."""
 
     def forward(self, a: torch.Tensor) -> torch.Tensor:
         return torch.exp(-a * a)
@@ -83,11 +83,11 @@ class Torch:
         self.device = torch.device(row.device)
         self.own: dict[
             str, Callable[[torch.dtype], nn.Module]
-        ] = {}  # σ that torch has no module for
+        ] = {}  # σ for which torch has no module
 
     def start(self) -> tuple[Mapping[str, str], str]:
         """Switches TF32 off, and checks that a tensor really lands on the device."""
-        torch.set_num_threads(1)  # the same bits in every run
+        torch.set_num_threads(1)  # gives the same bits in every run
         versions = {"torch": str(torch.__version__)}
         if self.device.type == "cpu":
             return versions, "cpu"
@@ -130,7 +130,8 @@ class Torch:
         )
 
     def _update(self, parameters: list[torch.Tensor], alpha: float) -> None:
-        """What torch.optim.SGD does in a step; the class itself would import torch._dynamo first (3 s)."""
+        """One step of torch.optim.SGD, without the class itself, which would first import torch._dynamo (3
+        s)."""
         gradients = {p: p.grad for p in parameters if p.grad is not None}
         with torch.no_grad():
             sgd(
