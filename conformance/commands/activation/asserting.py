@@ -1,4 +1,4 @@
-"""For one's own tests: `assert_activation_conforms`."""
+"""Checks of activations for a user's own tests: `assert_activation_conforms`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["assert_activation_conforms", "check_activation", "checked"]
 Given: TypeAlias = Function | str | None
 
 checked: list[Check] = []
-"""What was checked in this process, for `pytest --conformance-report`."""
+"""The checks that were made in this process, for `pytest --conformance-report`."""
 
 
 def check_activation(
@@ -35,16 +35,17 @@ def check_activation(
     inputs: str = "",
     dtype: str = "",
 ) -> Check:
-    """Whether σ' is the derivative of σ: the same answer that the command line gives, as a value.
+    """Whether σ' is the derivative of σ: the answer of the command line, as a value.
 
-    `sigma` and `sigma_prime` are functions of a NumPy array of any shape, in float64 and float32, that
-    return one of the same shape and dtype; or names of such, 'my.py:mish'. `truth` is a definition of σ in
-    NumPy, or the name of a known activation. `torch` and `jax` are one's own versions. `kinks` maps kinks to
-    σ' there. `autodiff` compares torch's and JAX's autodiff of σ too. `inputs` are the shapes of a σ of
-    several arrays or of rows, as 'a=16x32, b=16x32'; `dtype` is that which alone is judged. Functions at hand
-    run in this process; where every one is a name, each runs in its own, with a limit of `timeout` seconds.
+    `sigma` and `sigma_prime` are functions of a NumPy array of any shape, in float64 and float32, that return
+    an array of the same shape and dtype; or the names of such functions, 'my.py:mish'. `truth` is a
+    definition of σ in NumPy, or the name of a known activation. `torch` and `jax` are your own versions.
+    `kinks` maps kinks to σ' there. `autodiff` compares torch's and JAX's autodiff of σ too. `inputs` are the
+    shapes of a σ of several arrays or of rows, as 'a=16x32, b=16x32'; `dtype` is the only one that is judged.
+    Functions that are given themselves run in this process; if all are given by name, each runs in a process
+    of its own, with a limit of `timeout` seconds.
 
-    Raises CheckError or LoadError where there is nothing to check. What the functions raise is a finding.
+    Raises CheckError or LoadError if there is nothing to check. What the functions raise is a finding.
     """
     all_given = {
         "sigma": sigma,
@@ -66,7 +67,7 @@ def check_activation(
 
 
 def _name(f: Any) -> str:
-    """The name of a function, which may be any object: FILE.py:NAME where it has a file."""
+    """The name of a function, which may be any object: FILE.py:NAME if it has a file."""
     f = getattr(f, "pyfunc", f)
     while hasattr(f, "__wrapped__"):
         f = f.__wrapped__
@@ -78,7 +79,7 @@ def _name(f: Any) -> str:
 def assert_activation_conforms(sigma: Given = None, sigma_prime: Given = None, **more: Any) -> None:
     """Raise AssertionError, with every finding, unless σ' is the derivative of σ. See `check_activation`.
 
-    What is inaccurate, by losing digits alone, raises only if `strict`.
+    A σ' that is inaccurate, since it only loses digits, raises only if `strict`.
     """
     __tracebackhide__ = True
     found = check_activation(sigma, sigma_prime, **more)

@@ -23,15 +23,16 @@ from conformance.truth.rounding import Reals
 
 __all__ = ["Framework", "Functions", "ReturnedError", "autodiff_evidence", "passes_on", "upstream"]
 
-Functions: TypeAlias = Mapping[str, Function]  # those that were given; the keys are among FUNCTIONS
+# the functions that were given, by their keys in FUNCTIONS
+Functions: TypeAlias = Mapping[str, Function]
 
 
 class ReturnedError(TypeError):
-    """What a function returned is no floating-point array of its input's shape."""
+    """A function returned something that is not a floating-point array of its input's shape."""
 
 
 PATTERN = (2.0, -1.0, 0.0, 0.5, 1.0, -4.0, 8.0)
-NEAR = 50.0  # further out a formula may overflow at 8G though not at G
+NEAR = 50.0  # beyond it a formula may overflow at 8G though not at G
 MORE = {"float64": 2.0**-40, "float32": 2.0**-12}  # digits that half of the precision would drop
 
 
@@ -41,9 +42,10 @@ def upstream(n: int, dtype: str) -> Reals:
 
 
 def passes_on(x: Floats, ones: Floats, patterned: Floats, dtype: str) -> bool:
-    """Whether a backward pass returns G ⊙ σ', but for rounding.
+    """Whether a backward pass returns G ⊙ σ', except for rounding.
 
-    `ones` is what it returned for G = 1, which is σ' itself, and `patterned` for the pattern of `upstream`.
+    `ones` is what it returned for G = 1, which is σ' itself, and `patterned` what it returned for the pattern
+    of `upstream`.
     """
     x, one, got = (a.astype(np.float64) for a in (x, ones, patterned))
     G = upstream(one.size, dtype)
@@ -65,15 +67,15 @@ class Framework(Protocol):
         ...
 
     def dispatched(self, sigma: Function) -> Function:
-        """A NumPy function as one of this framework's arrays."""
+        """A NumPy function as a function of this framework's arrays."""
         ...
 
     def parameters(self, given: object) -> Wider | None:
-        """What to ask of the parameters of the user's own version, if it has any."""
+        """What to ask about the parameters of the user's own version, if it has any."""
         ...
 
     def changed(self, given: object, dtype: str) -> str:
-        """Why the user's own version is another function in a dtype; "" where it is not."""
+        """Why the user's own version is another function in a dtype; "" if it is the same."""
         ...
 
     def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
@@ -92,7 +94,8 @@ def autodiff_evidence(
     grids: Callable[[], Mapping[str, Floats]],
     emit: Emit,
 ) -> None:
-    """The user's own version where there is one, else σ through NumPy's dispatch.
+    """Emit what a framework computes: by the user's own version, if there is one, else of σ through NumPy's
+    dispatch.
 
     `functions` loads what was given. `grids` waits for the points, by dtype.
     """
@@ -116,7 +119,7 @@ def autodiff_evidence(
             emit(NotRun(str(e)))
             return
         except Exception as e:
-            if spec.decides(dtype):  # bfloat16, which the user's version need not accept
+            if spec.decides(dtype):  # bfloat16: the user's version need not accept it
                 raise
             emit(NotRun(f"{type(e).__name__}: {e}"[:500], dtype))
             continue

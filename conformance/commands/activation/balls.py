@@ -28,7 +28,7 @@ LOGICAL = (
 def _each(
     f: Callable[..., Taylor | bool], inputs: Sequence[Arg], dtype: DTypeLike
 ) -> list[Taylor | bool]:
-    """f of each element of the inputs, broadcast, in order; `dtype` is that of the argument x."""
+    """f of each element of the broadcast inputs, in order; `dtype` is that of the argument x."""
     arrays = np.broadcast_arrays(*(_taylors(x, dtype) for x in inputs))
     return [f(*args) for args in zip(*(a.ravel().tolist() for a in arrays), strict=True)]
 
@@ -36,8 +36,8 @@ def _each(
 def _taylors(x: Arg, dtype: DTypeLike) -> Array:
     """The argument of a function as an array of Taylors.
 
-    A constant in x's own dtype may be off by its rounding to that dtype, and not be what is meant. In another
-    dtype it counts as exact: float32's 0.1 in a float64 formula is a mistake.
+    A constant in x's own dtype may be off by its rounding to that dtype. In another dtype it counts as exact:
+    float32's 0.1 in a float64 formula is a mistake.
     """
     if isinstance(x, Taylor):
         return _filled([x]).reshape(())
@@ -47,7 +47,7 @@ def _taylors(x: Arg, dtype: DTypeLike) -> Array:
 
 
 def _filled(flat: Sequence[object]) -> Array:
-    """A list of Taylors as an array of them. np.array would ask each whether it is a sequence."""
+    """A list of Taylors as an array. np.array would ask each Taylor whether it is a sequence."""
     array = np.empty(len(flat), object)
     for i, t in enumerate(flat):
         array[i] = t
@@ -55,7 +55,8 @@ def _filled(flat: Sequence[object]) -> Array:
 
 
 class Balls(Backend):
-    """An array is an ndarray of Taylors; a mask is an ordinary one, for every answer in it is proved."""
+    """An array is an ndarray of Taylors; a mask is an ordinary ndarray, since every answer in it is
+    proved."""
 
     name = "Taylor balls"
 

@@ -17,10 +17,11 @@ from conformance.model.problem import Floats
 
 __all__ = ["Observation", "behaviour", "quiet", "values", "warned"]
 
-ELEMENTS = (100, 300)  # two sizes of array: `_speed` counts the steps that the larger one adds
-KEEPS_ROUNDING = 64  # ulps: NumPy's loops may round another way at the end, strided, or in bulk
+ELEMENTS = (100, 300)  # sizes of array: `_speed` counts the steps that the larger one adds
+# ulps: NumPy's loops may round differently at an array's end, in strides, or in bulk
+KEEPS_ROUNDING = 64
 
-# The same numbers arranged in other ways. Each takes a copy, for copying a view would lose its strides.
+# The same numbers in other arrangements. Each takes a copy: copying a view would lose its strides.
 ARRANGED: Mapping[str, Callable[[Floats], Floats]] = {
     "in another order": lambda a: a[np.random.default_rng(20).permutation(len(a))],
     "in a strided view": lambda a: a[::2],
@@ -45,7 +46,7 @@ class Observation:
 
 
 def _sample(domain: tuple[float, float], dtype: str, n: int = 257) -> Floats:
-    """n points of the domain, of its part in ±6 where it has one."""
+    """n points of the domain; of its part within ±6, if it has one."""
     low, high = max(domain[0], -6.0), min(domain[1], 6.0)
     if low >= high:
         low, high = domain
@@ -54,7 +55,7 @@ def _sample(domain: tuple[float, float], dtype: str, n: int = 257) -> Floats:
 
 
 def behaviour(f: Function, domain: tuple[float, float], dtype: str = "") -> list[Observation]:
-    """What is wrong with the form of what f returns, in every dtype or in one: nothing, for most.
+    """What is wrong with the form of f's results, in every dtype or in one; for most functions nothing.
 
     Raises what f raises.
     """
@@ -80,7 +81,7 @@ def behaviour(f: Function, domain: tuple[float, float], dtype: str = "") -> list
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warning is shown within, of NumPy's or of anybody's."""
+    """Within, no warning is shown, neither NumPy's nor another library's."""
     with np.errstate(all="ignore"), warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
         yield
@@ -96,7 +97,7 @@ def _first_difference(
 
 
 def _form(y: object, x: Floats, dtype: str) -> Observation | None:
-    """What keeps y from being compared with anything."""
+    """What makes it impossible to compare y with anything; None if nothing does."""
     if not isinstance(y, np.ndarray):
         return Observation("not-an-array", dtype, type(y).__name__, "numpy.ndarray")
     if y.shape != x.shape:
@@ -108,7 +109,7 @@ def _form(y: object, x: Floats, dtype: str) -> Observation | None:
 
 def _purity(f: Function, x: Floats, given: Floats, y: Floats, dtype: str) -> Iterator[Observation]:
     """Whether y, which f returned for `given`, is a new array that depends on the numbers of x alone."""
-    if y.dtype.name != x.dtype.name:  # whatever the byte order
+    if y.dtype.name != x.dtype.name:  # by name: the byte order does not matter
         kind = "promotes" if y.dtype.itemsize > x.dtype.itemsize else "demotes"
         yield Observation(kind, dtype, y.dtype.name, dtype)
     if np.shares_memory(y, given):
@@ -119,13 +120,14 @@ def _purity(f: Function, x: Floats, given: Floats, y: Floats, dtype: str) -> Ite
         yield _first_difference("not-deterministic", dtype, again, first, x)
         return
     yield from _elementwise(f, x, first, dtype)
-    if not np.array_equal(first, y, equal_nan=True):  # by the calls since, on other numbers
+    if not np.array_equal(first, y, equal_nan=True):  # changed by the calls since, on other numbers
         yield _first_difference("reuses-buffer", dtype, y, first, x)
     yield from _odd_arrays(f, x, first, dtype)
 
 
 def _rearranged(x: Floats, y: Floats) -> Iterator[tuple[str, Floats, Floats]]:
-    """The same numbers in other arrangements, each with what f must return; and with a NaN among them."""
+    """The same numbers in other arrangements, each with the result that f must return; and with a NaN among
+    them."""
     for how, arranged in ARRANGED.items():
         yield how, arranged(x.copy()), arranged(y)
     given, expected = x.copy(), y.copy()
@@ -134,9 +136,9 @@ def _rearranged(x: Floats, y: Floats) -> Iterator[tuple[str, Floats, Floats]]:
 
 
 def _elementwise(f: Function, x: Floats, y: Floats, dtype: str) -> Iterator[Observation]:
-    """Whether an element's result depends on it alone, wherever and beside whatever it stands."""
+    """Whether an element's result depends on that element alone, wherever it is and whatever is beside it."""
     for how, given, expected in _rearranged(x, y):
-        is_nan = np.isnan(given)  # what f makes of a NaN is judged at the special numbers
+        is_nan = np.isnan(given)  # results for NaN are judged with the special numbers
         got = np.asarray(f(given))
         if got.shape != given.shape:
             yield Observation("wrong-shape", dtype, str(got.shape), str(given.shape))
@@ -162,7 +164,7 @@ def _off(got: Floats, expected: Floats, dtype: np.dtype[np.floating]) -> NDArray
 
 
 def _odd_arrays(f: Function, x: Floats, y: Floats, dtype: str) -> Iterator[Observation]:
-    """Empty and 0-d arrays. Few callers need them, so whatever goes wrong, an exception too, is a warning."""
+    """Empty and 0-d arrays. Few callers need them, so any failure, an exception too, is only a warning."""
     at = 100
     for which, given, expected in (("empty", x[:0].copy(), y[:0]), ("0-d", np.array(x[at]), y[at])):
         try:
@@ -177,7 +179,8 @@ def _odd_arrays(f: Function, x: Floats, y: Floats, dtype: str) -> Iterator[Obser
 
 
 def _speed(f: Function, domain: tuple[float, float], dtype: str) -> Iterator[Observation]:
-    """Whether Python runs for each element. Its steps are counted: a time would depend on the machine."""
+    """Whether Python code runs for each element. Its steps are counted, since a time would depend on the
+    machine."""
     few, many = (_steps(f, np.resize(_sample(domain, dtype), n)) for n in ELEMENTS)
     each = (many - few) / (ELEMENTS[1] - ELEMENTS[0])
     if each >= 1:
@@ -212,7 +215,7 @@ def values(f: Function, x: Floats) -> Floats:
 
 
 def warned(f: Function, x: Floats) -> list[Observation]:
-    """The warnings that f gives, each once, with an x that it gives it at."""
+    """The warnings that f gives, each once, with an x at which it gives it."""
     found: dict[str, Observation] = {}
     for category, text in _warnings(f, x):
         if text not in found:
@@ -231,7 +234,7 @@ def _warnings(f: Function, x: Floats) -> list[tuple[str, str]]:
 
 
 def _where_warned(f: Function, x: Floats, text: str) -> float:
-    """The x nearest 0 that warns, by bisection."""
+    """The x nearest 0 at which f warns, found by bisection."""
     x = x[np.argsort(np.abs(x), kind="stable")]
     low, high = 0, len(x)  # x[:low] does not warn, x[:high] does
     while high - low > 1:

@@ -1,8 +1,8 @@
 """How far a value or a derivative may be from the certified one, by rounding alone.
 
-Where the code is NumPy's, what rounding explains follows from the code itself (`Curve.tolerance`). Where it
-cannot be seen into (autograd, a fused kernel), it is bounded by the sizes of what any formula for σ' is made
-of: σ', σ, the argument's own rounding through σ'', and terms of σ's scale that cancel.
+Where the code is NumPy's, what rounding explains follows from the code itself (`Curve.tolerance`). For code
+that cannot be evaluated on balls (autograd, a fused kernel), the bound is made of the sizes of the parts that
+any formula for σ' has: σ', σ, the argument's own rounding through σ'', and terms of σ's scale that cancel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Precision:
 
     @classmethod
     def of(cls, dtype: str) -> Precision:
-        """IEEE 754 of float64 and float32, and bfloat16, which NumPy has not."""
+        """IEEE 754's float64 and float32, and bfloat16, which NumPy does not have."""
         if dtype == "bfloat16":
             return cls(dtype, 2.0**-8, 2.0**-126, 2.0**-133, (2 - 2.0**-7) * 2.0**127)
         f = np.finfo(dtype)
@@ -61,9 +61,10 @@ class Precision:
 
 
 def continued(c: Curve, of: Iterable[Branch], x: Reals) -> Curve:
-    """The curve with the values of the left side at branch points, where the function itself has none there.
+    """The curve with the values of the left side at branch points where the function itself has no value.
 
-    σ' at a smooth one is what both sides agree on; elsewhere only what is not known is filled in.
+    At a smooth branch point, σ' is the number that both sides agree on; elsewhere only unknown numbers are
+    filled in.
     """
     value, first, second = _writable(c.value), _writable(c.first), c.second.copy()
     for b in of:
@@ -85,7 +86,8 @@ def _writable(e: Enclosure) -> Enclosure:
 
 
 def scale(c: Curve, x: Reals) -> float:
-    """The size of σ' where values live, at most 1: a far smaller error makes no difference to a network."""
+    """The size of σ' where most values are, at most 1: a far smaller error makes no difference to a
+    network."""
     body = (np.abs(x) <= 10) & np.isfinite(c.first.hi)
     most = float(np.abs(c.first.hi[body]).max(initial=0.0))
     return min(1.0, most) or 1.0
@@ -106,14 +108,14 @@ def unseen_value(c: Curve, x: Reals, p: Precision) -> Reals:
 
 
 LOOSE = 16.0
-"""u: what JAX's float64 tanh loses near saturation (6.4 measured; its own terms x(1 − t²) double that)."""
+"""In u: what JAX's float64 tanh loses near saturation (6.4 measured; its own terms x(1 − t²) double that)."""
 
 
 def unseen_derivative(c: Curve, x: Reals, p: Precision, way: str = "") -> Reals:
     """u(16|σ'| + 16|x σ''| + 8|σ| + 18·scale), and a few smallest normal numbers.
 
     For JAX also 16u|x|·scale up to |x| = 40: its tanh does not saturate to the last bit, and x times that
-    is a term of every gated σ'.
+    error is a term of every gated σ'.
     """
     with np.errstate(all="ignore"):
         t = p.u * (16 * np.abs(c.first.hi) + 16 * np.abs(x * c.second) + 18 * scale(c, x))
@@ -125,10 +127,11 @@ def unseen_derivative(c: Curve, x: Reals, p: Precision, way: str = "") -> Reals:
 
 
 def reach(b: Branch, p: Precision) -> float:
-    """How far from a branch point rounding may decide the side; 0 where x is compared with a number.
+    """How far from a branch point rounding may decide the side; 0 if x is compared with a number of the
+    dtype.
 
-    A few units in the last place where the point is no number of the dtype, and twice what the error of
-    the comparison makes of it: x + 2 < 2 is decided by rounding for |x| below 2u.
+    It is a few units in the last place if the point is not a number of the dtype, and twice the distance that
+    the error of the comparison amounts to: x + 2 < 2 is decided by rounding for |x| below 2u.
     """
     given = float(np.float32(b.at)) if p.name == "float32" else b.at
     if b.exact and not b.reach and given == b.at:
@@ -138,12 +141,12 @@ def reach(b: Branch, p: Precision) -> float:
 
 
 def hulls(of: Iterable[Branch], x: Reals, first: Reals, p: Precision) -> tuple[Reals, Reals, Mask]:
-    """The least and the greatest derivative allowed at each x, and where that is not just σ'(x): at kinks,
-    where all between the one-sided ones are.
+    """The least and the greatest derivative allowed at each x, and where that is more than σ'(x): at kinks,
+    where every number between the one-sided derivatives is allowed.
 
-    Beside a kink the side is known, unless rounding decides it (`reach`): there both sides are allowed.
+    Beside a kink the side is known, unless rounding decides it (`reach`): then both sides are allowed.
     """
-    low, high = first.copy(), first.copy()  # `first` is of a curve that is `continued`
+    low, high = first.copy(), first.copy()  # `first` is from a curve that is `continued`
     touched = np.zeros(len(x), bool)
     for b in of:
         if b.kind == "smooth":

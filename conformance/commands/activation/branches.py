@@ -1,16 +1,16 @@
-"""Every point where a function takes another branch, found with proof.
+"""Every point at which a function takes another branch, found with proof.
 
-The function is evaluated on an interval instead of a point (interval arithmetic, Moore 1966): where every
-comparison in it has one answer for the whole interval, no branch flips there. Where one has not, the
-interval is halved, in the order of the floats, down to neighbours. So nothing is sampled and none is missed.
+The function is evaluated on an interval instead of a point (interval arithmetic, Moore 1966). If every
+comparison in it has one answer for the whole interval, no branch flips there. Otherwise the interval is
+halved, in the order of the floats, down to neighbours. So nothing is sampled, and no branch point is missed.
 
 A function may have more branch points than can be listed (floor). The work is bounded by a number of
-evaluations, never by time, so that the answer is the same on every machine. It goes first to where few
-intervals are undecided, so that a few branch points are found beside a million. The intervals that are left
-undecided are returned.
+evaluations, never by time, so that the answer is the same on every machine. The search goes first to where
+few intervals are undecided, so that a few branch points are found beside a million. The intervals that are
+left undecided are returned.
 
-At a branch point the function is continued from both sides: the comparisons are answered as they are just
-left of it, then as just right of it, and the values and derivatives at the point compared.
+At a branch point the function is continued from both sides: comparisons are answered as they are just left of
+it, then as just right of it, and the values and derivatives at the point are compared.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from conformance.truth.taylor import Taylor, UndecidedError, branching, variable
 __all__ = ["Branch", "Interval", "Search", "branches", "local_branches", "one"]
 
 Interval = tuple[float, float]
-Cell = tuple[int, int]  # floats by their number in order
+Cell = tuple[int, int]  # two floats, by their numbers in order
 BITS = (192, 2304)  # the second holds the sum of any two floats exactly
-BINADE = 2**52  # floats
+BINADE = 2**52  # floats in a binade
 MOST_EVALUATIONS = 4_000  # on intervals: enough for thirty branch points
-NEAR = 64.0  # times what rounding may do to what is compared
-U = 2.0**-53
+NEAR = 64.0  # a comparison is near its flip up to so many times what rounding may do to it
+U = 2.0**-53  # unit roundoff of float64
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Branch:
-    """A point at which some comparison flips: `at` is it, or the float nearest to it."""
+    """A point at which some comparison flips: `at` is that point, or the float nearest to it."""
 
     at: float
     exact: bool  # whether the point is a float
-    reach: float  # within this many u of it, rounding decides the comparison; 0 where x itself is compared
+    # within so many u of it, rounding decides the comparison; 0 where x itself is compared
+    reach: float
     kind: str  # smooth, kink, jump or unknown
     left: Side
     right: Side
@@ -77,7 +78,7 @@ class Search(NamedTuple):
 
 
 def order(x: float) -> int:
-    """The floats numbered in their order; −0 and 0 are one."""
+    """The number of a float in the order of all floats; −0 and 0 have one number."""
     n = int.from_bytes(struct.pack("<d", x), "little", signed=True)
     return n if n >= 0 else -(n + 2**63)
 
@@ -89,7 +90,7 @@ def at_order(n: int) -> float:
 
 
 def one(f: Function, x: Taylor, dtype: str = "float64") -> Taylor:
-    """f at one Taylor, which it sees to have that dtype."""
+    """f at one Taylor, in an array that f sees as one of that dtype."""
     data = np.empty(1, object)
     data[0] = x
     found: Taylor = evaluate(f, BALLS, data, dtype).ravel()[0]
@@ -97,7 +98,8 @@ def one(f: Function, x: Taylor, dtype: str = "float64") -> Taylor:
 
 
 class _Point(NamedTuple):
-    """A function at a float, at the first precision at which every comparison there is decided, if any is.
+    """A function at a float, at the first precision at which every comparison there is decided, or else at
+    the last.
 
     The last four fields are those of `taylor.Branching`.
     """
@@ -111,7 +113,7 @@ class _Point(NamedTuple):
 
     @property
     def clear(self) -> bool:
-        """Whether no comparison is near its flip: then neither neighbour is on another branch."""
+        """Whether no comparison is near its flip: then both neighbours are on this branch."""
         return self.decisions is not None and self.ties == 0 and self.margin > NEAR
 
 
@@ -134,7 +136,7 @@ class _Points:
                     t, decisions = one(self.f, variable(x)), b.decisions
                 except UndecidedError:
                     t, decisions = None, None
-            # with few bits e^x of 1e100 is no number yet
+            # with few bits e^x is not yet a number at x = 1e100
             if t is not None and not any(d.c0.is_nan() for d in b.compared.values()):
                 break
         return _Point(bits, t, decisions, b.compared, b.margin, b.ties)
@@ -157,8 +159,8 @@ def _undecided(points: _Points, domain: Interval) -> tuple[list[Cell], list[Cell
     """Pairs of neighbouring floats between which, or at which, some comparison flips; and the intervals that
     are left undecided.
 
-    Undecided intervals wait in groups, one for each binade. Next is the group with the fewest of them that is
-    nearest to ±1: a lone branch point has two or three at any time, however many there are elsewhere.
+    Undecided intervals wait in groups, one for each binade. The next group is one with few intervals and near
+    ±1: a lone branch point has two or three at any time, however many there are elsewhere.
     """
     cells: list[Cell] = []
     turn = itertools.count()
@@ -211,7 +213,7 @@ def branches(f: Function, domain: Interval) -> Search:
 def local_branches(f: Function, at: Iterable[float]) -> list[Branch]:
     """Those of the floats `at` that are branch points: for functions with too many to list them all.
 
-    A float is one where some comparison comes out otherwise than at one of its neighbours.
+    A float is a branch point if some comparison has another answer there than at one of its neighbours.
     """
     points = _Points(f)
     found = []
@@ -225,7 +227,7 @@ def local_branches(f: Function, at: Iterable[float]) -> list[Branch]:
 
 
 def _branch(points: _Points, low: int, high: int) -> Branch:
-    """The branch point between two floats that are not on one branch."""
+    """The branch point between two floats that are on different branches."""
     own = _own_points(points, low, high)
     n = own[len(own) // 2] if own else (low + high) // 2
     sides = (n - 1, n + 1) if own else (low, high)
@@ -244,8 +246,8 @@ def _branch(points: _Points, low: int, high: int) -> Branch:
 def _reach(at: Sequence[_Point]) -> float:
     """How far from a branch point, in u, rounding decides the comparison.
 
-    What is compared with 0 is c1·(x − point), and its error e·u: rounding decides where the first is no
-    larger. Of several comparisons that flip, the farthest counts.
+    The number that is compared with 0 is c1·(x − point), and its error is e·u: rounding decides where the
+    number is no larger than its error. If several comparisons flip, the farthest counts.
     """
     answers = [p.decisions for p in at if p.decisions is not None]
     flips = [i for i, each in enumerate(zip(*answers, strict=False)) if len(set(each)) > 1]
@@ -255,7 +257,8 @@ def _reach(at: Sequence[_Point]) -> float:
 
 
 def _continued(f: Function, beside: _Point, to: Ball) -> Taylor | None:
-    """The function on the branch that it takes at the point `beside`, evaluated at `to`."""
+    """The function on the branch that it takes at the point `beside`, evaluated at `to`; None if that is
+    undecided."""
     if beside.decisions is None:
         return None
     with working_precision(beside.bits), branching(tuple(beside.decisions)):
@@ -266,7 +269,7 @@ def _continued(f: Function, beside: _Point, to: Ball) -> Taylor | None:
 
 
 def _own_points(points: _Points, low: int, high: int) -> list[int]:
-    """The floats between two at which comparisons come out otherwise than at either of the two."""
+    """The floats between two others at which comparisons have other answers than at either of the two."""
     if not 1 < high - low < 64:
         return []
     sides = (points[low].decisions, points[high].decisions)
@@ -274,8 +277,8 @@ def _own_points(points: _Points, low: int, high: int) -> list[int]:
 
 
 def _side(t: Taylor | None, beside: _Point) -> Side:
-    """The function continued to the point from one side. Where the continuation has no derivative there, as
-    √(x²) has none at 0, it is that of the neighbouring float."""
+    """The function continued to the point from one side. If the continuation has no derivative there, as
+    √(x²) has none at 0, the derivative is that at the neighbouring float."""
     if t is None:
         return Side(math.nan, math.nan, math.nan)
     first, second = float(t.c1), 2 * float(t.c2)
@@ -285,7 +288,8 @@ def _side(t: Taylor | None, beside: _Point) -> Side:
 
 
 def _kind(sides: Sequence[Taylor | None]) -> str:
-    """Whether value and derivative are the same on both sides, as far as the constants in the code say."""
+    """Whether value and derivative are the same on both sides, within the rounding of the code's
+    constants."""
     left, right = sides
     if left is None or right is None:
         return "unknown"
@@ -303,5 +307,5 @@ def _kind(sides: Sequence[Taylor | None]) -> str:
 
 
 def _surely(difference: Ball, within: float) -> bool:
-    """Whether it is proved to be larger than that."""
+    """Whether the difference is proved to be larger than that."""
     return float(difference.abs_lower()) > within

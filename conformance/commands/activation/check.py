@@ -1,4 +1,4 @@
-"""The check of a custom activation, from what was asked to a verdict: one value, as JSON writes it."""
+"""The check of a custom activation, from the question to a verdict: one value, as JSON writes it."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ __all__ = ["SCHEMA_VERSION", "Check", "Series", "check", "check_functions", "con
 
 SCHEMA_VERSION = 1
 EXIT = {"wrong": 1, "not judged": 2, "inaccurate": 0, "right": 0}
-"""The worst first."""
+"""Exit codes by verdict, the worst first."""
 AS = {"conforms": "right", "inaccurate": "inaccurate", "deviates": "wrong"}
-"""A verdict on gradients as one on an activation; the others are no verdict."""
+"""The verdict on an activation for a verdict on its gradients; for any other verdict, "not judged"."""
 
 
 class Series(TypedDict):
@@ -54,7 +54,7 @@ class Series(TypedDict):
 
 
 class Check(TypedDict):
-    """The whole answer. Two runs differ only in `environment`."""
+    """The whole result. Two runs differ only in `environment`."""
 
     schema_version: int
     name: str
@@ -71,16 +71,17 @@ class Check(TypedDict):
     networks: list[NetworkResult]
     gradients: FunctionResults | None  # of parameters, of several arrays, of a row
     not_run: list[dict[str, str]]
-    unsearched: dict[str, list[list[Number]]]  # where nothing is known between the points
+    # intervals in which nothing is known between the points
+    unsearched: dict[str, list[list[Number]]]
     unsupported: dict[str, str]
     points: dict[str, int]
     series: list[Series]
     printed: dict[str, str]
-    environment: dict[str, Any]  # that of judge.summary.environment, and packages_used
+    environment: dict[str, Any]  # judge.summary.environment, and packages_used
 
 
 def check(spec: Spec, frameworks: Iterable[str] = (), strict: bool = False) -> Check:
-    """Run the workers and judge what they found. `frameworks` names those whose autodiff is compared."""
+    """Run the workers and judge what they report. `frameworks` names those whose autodiff is compared."""
     begun = time.monotonic()
     facts, printed = gather(spec, _roles(spec, frameworks))
     return conclude(facts, strict, {k: v for k, v in printed.items() if v.strip()}, begun)
@@ -92,7 +93,7 @@ def check_functions(
     frameworks: Iterable[str] = (),
     strict: bool = False,
 ) -> Check:
-    """The same for functions themselves, in this process, which nothing protects from what they do."""
+    """The same for functions themselves, in this process, which is not protected from what they do."""
     from conformance.commands.activation.worker import StoppedError, run_role
 
     begun = time.monotonic()
@@ -103,7 +104,8 @@ def check_functions(
         def emit(message: Message) -> None:
             if isinstance(message, Points):
                 points.append(message)
-            facts.take(role, decode(encode(message)))  # by the same way as from a process
+            # encoded and decoded, as a message from a process is
+            facts.take(role, decode(encode(message)))
 
         return emit
 
@@ -118,7 +120,7 @@ def check_functions(
 
 
 def _roles(spec: Spec, frameworks: Iterable[str]) -> list[str]:
-    """NumPy first, and the frameworks that were asked for or that have a version of their own."""
+    """NumPy first, then the frameworks that were asked for, or for which a version was given."""
     wanted = {*(frameworks if "sigma" in spec.given else ()), *spec.given}
     return ["numpy", *(w for w in ("torch", "jax") if w in wanted)]
 
@@ -130,12 +132,13 @@ def conclude(
     begun: float,
     functions: Mapping[str, Function] | None = None,
 ) -> Check:
-    """The verdict on what is known; `begun` is when, by time.monotonic, the check began. `functions` are
-    those at hand, if they are, whose gradients may be judged too."""
+    """The verdict on the facts; `begun` is the time.monotonic at which the check began. `functions` are the
+    functions themselves, if they are in this process; their gradients may be judged too."""
     spec = facts.spec
     findings, ways, kinks, trials = judge(facts)
     more, why_not = _gradients(facts, functions)
-    alone = facts.wider is None or bool(facts.wider.wrt)  # else its gradients are all that there is
+    # else its gradients are all that is judged
+    alone = facts.wider is None or bool(facts.wider.wrt)
     reason = (unjudged(facts, findings, ways) if alone else "") or why_not
     answer = verdict(findings, strict)
     answer = "not judged" if reason and answer != "wrong" else answer
@@ -177,7 +180,7 @@ def conclude(
 def _gradients(
     facts: Facts, functions: Mapping[str, Function] | None
 ) -> tuple[FunctionResults | None, str]:
-    """Those of a σ that is more than a function of one number, or why they are not judged."""
+    """The gradients of a σ that is more than a function of one number; or why they are not judged."""
     if facts.wider is None:
         return None, ""
     try:
@@ -192,7 +195,7 @@ def _gradients(
 def _message(
     answer: str, findings: Sequence[Finding], reason: str, facts: Facts, strict: bool
 ) -> str:
-    """The verdict in a sentence; `reason` is why there is none."""
+    """The verdict in a sentence; `reason` says why there is none."""
     if answer == "not judged":
         return _capitalised(reason)
     if answer == "inaccurate":
@@ -232,13 +235,14 @@ def _plural(n: int, noun: str) -> str:
 
 
 def _capitalised(text: str) -> str:
-    """With a capital letter first; but σ is a symbol, and Σ another, and a file's name is its own."""
+    """The text with a capital first letter, unless it begins with σ, whose capital is another symbol, or with
+    a file's name."""
     word = text.partition(" ")[0]
     return text if text.startswith("σ") or not word.isalpha() else text[:1].upper() + text[1:]
 
 
 def _inaccurate(findings: Sequence[Finding]) -> str:
-    """What loses digits, where, and what keeps them."""
+    """In a sentence, what loses digits, where, and what keeps them."""
     first, *rest = _with_severity(findings, "inaccurate")
     others = [f for f in rest if f["of"] != first["of"]]
     also = "".join(f" So does {f['of']} at x = {f['x']}." for f in others)
@@ -246,7 +250,7 @@ def _inaccurate(findings: Sequence[Finding]) -> str:
 
 
 def _title(f: Finding, instead: str = "") -> str:
-    """What was found and where; `instead` of the finding's own title, where that is given."""
+    """What was found and where; `instead`, if given, replaces the finding's own title."""
     at = f" at x = {f['x']}" if f["x"] is not None else ""
     like = f"; it looks like {f['looks_like']}" if f["looks_like"] else ""
     got = f": got {f['got']}, expected {f['expected']}" if f["got"] else ""
@@ -256,7 +260,7 @@ def _title(f: Finding, instead: str = "") -> str:
 
 # --- plots --------------------------------------------------------------------------------------------
 
-MOST = 700  # points of a curve
+MOST = 700  # points of a curve at most
 
 
 def _series(trials: Sequence[Trial]) -> list[Series]:

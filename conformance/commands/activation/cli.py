@@ -52,7 +52,7 @@ class _Domain(click.ParamType):  # type: ignore[type-arg]
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, float]:
-        """LOW and HIGH; −∞ and ∞ where they are left out."""
+        """LOW and HIGH; −∞ and ∞ if they are left out."""
         if isinstance(value, tuple):
             return value
         low, _, high = str(value).partition(":")
@@ -167,7 +167,7 @@ def _write_report(path: Path, check: Check) -> None:
 
 
 def _frameworks(wanted: bool | None) -> list[str]:
-    """Those whose autodiff is compared: all that are installed, or none. Raises RefusedError."""
+    """The frameworks whose autodiff is compared: all that are installed, or none. Raises RefusedError."""
     from importlib.util import find_spec
 
     there = [name for name in ("torch", "jax") if find_spec(name) is not None]

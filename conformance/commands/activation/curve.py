@@ -17,17 +17,17 @@ from conformance.truth.taylor import Taylor, UndecidedError, branching, variable
 
 __all__ = ["Curve", "curve"]
 
-BITS = (128, 384, 1536)
+BITS = (128, 384, 1536)  # precisions, tried in this order
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A function, and its first two derivatives, at points; where `known` is False no narrow enclosure was
-    found, or there is no value.
+    """A function, and its first two derivatives, at points; `known` is False where no narrow enclosure was
+    found, or where there is no value.
 
-    e, k, s and k1 bound what the operations of the function, each rounded once, may be off by: e in units of
-    u; k that part of e which constants cause; s through underflow, in units of the smallest normal number. k1
-    is what constants cause in the first derivative, in units of u.
+    e, k, s and k1 bound the error of the function's operations, each rounded once: e in units of u; k is the
+    part of e that constants cause; s is the part through underflow, in units of the smallest normal number.
+    k1 is what constants cause in the first derivative, in units of u.
     """
 
     value: Enclosure
@@ -72,16 +72,17 @@ def _enclosed(found: Sequence[Taylor | None]) -> tuple[Enclosure, Enclosure]:
 
 
 def curve(f: Function, x: Reals, derivative: bool = True, dtype: str = "float64") -> Curve:
-    """f at every x, at the first precision at which it is known there far below a unit in the last place.
+    """f at every x, at the first precision at which it is known there far more closely than a unit in the
+    last place.
 
-    `derivative`: its derivative must be as well known. `dtype` is the one that f sees x to have. Raises
+    `derivative`: its derivative must be known as closely. `dtype` is that of the array that f sees. Raises
     UnsupportedError for what cannot be evaluated, and whatever f raises.
     """
     x = np.asarray(x, np.float64)
     n = len(x)
     columns = np.full((11, n), np.nan)  # in the order of Curve's fields
     known = np.zeros(n, bool)
-    left = np.arange(n)  # the points at which it is not known yet
+    left = np.arange(n)  # the points at which f is not known yet
     for bits in BITS:
         if not len(left):
             break

@@ -1,8 +1,8 @@
 """Runs a NumPy function on a backend's arrays.
 
-Functions of NumPy that make arrays and take none (np.zeros, and np.asarray, which would unwrap a `Lifted`)
+NumPy's functions that create arrays and take none (np.zeros, and np.asarray, which would unwrap a `Lifted`)
 have no dispatch. So while the function under test runs, `numpy_for` replaces the name `np` in its own module,
-and in the modules beside it, by a stand-in that makes the backend's arrays.
+and in the modules beside it, by a substitute that creates the backend's arrays.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from conformance.commands.activation.numbers import STAND_INS
 
 __all__ = ["evaluate", "numpy_for"]
 
-Maker = Callable[..., Arg]  # of arrays: np.zeros, np.full, np.asarray
+Maker = Callable[..., Arg]  # a function that creates arrays: np.zeros, np.full, np.asarray
 
 
 class _Numpy(types.ModuleType):
-    """The module numpy, but for those functions that would make an ordinary array."""
+    """The module numpy, except for the functions that would create an ordinary array."""
 
     def __init__(self, backend: Backend, dtype: DTypeLike) -> None:
         super().__init__("numpy")
@@ -47,7 +47,7 @@ class _Numpy(types.ModuleType):
 
 
 def _makers(backend: Backend, default: np.dtype[np.generic]) -> dict[str, Maker]:
-    """NumPy's functions that make arrays; `default` is the dtype of the arrays that they make here."""
+    """NumPy's functions that create arrays; `default` is the dtype of the arrays that they create here."""
 
     def array(a: Arg, dtype: Arg = None, *_: Arg, copy: object = True, **__: Arg) -> Arg:
         if not isinstance(a, Lifted):
@@ -94,7 +94,7 @@ def _code(f: Arg) -> Arg:
 
 @functools.lru_cache(maxsize=64)
 def _scopes(where: str) -> tuple[dict[str, object], ...]:
-    """The names in each module beside a file: helpers of the function under test live there."""
+    """The names in each module beside a file: helpers of the function under test may be there."""
     folder = Path(where).parent
     return tuple(
         vars(m)
@@ -105,14 +105,15 @@ def _scopes(where: str) -> tuple[dict[str, object], ...]:
 
 @contextmanager
 def numpy_for(backend: Backend, function: Function, dtype: DTypeLike) -> Iterator[None]:
-    """`np` in the function's own module and those beside it, with arrays made as the backend has them."""
+    """Replaces `np` in the function's own module and those beside it, so that arrays are created by the
+    backend."""
     scope = getattr(_code(function), "__globals__", None)
     if not isinstance(scope, dict):
         yield
         return
     file = scope.get("__file__")
     beside = Path(file).parent if isinstance(file, str) else None
-    if beside == Path(__file__).parent:  # our own definitions make their arrays themselves
+    if beside == Path(__file__).parent:  # our own definitions create their arrays themselves
         yield
         return
     others = _scopes(file) if isinstance(file, str) else ()
@@ -125,7 +126,7 @@ def numpy_for(backend: Backend, function: Function, dtype: DTypeLike) -> Iterato
 
 @contextmanager
 def _standing_in(stand_in: _Numpy, scope: dict[str, object]) -> Iterator[None]:
-    """The stand-ins for `np` and `math` among these names, and for what is imported from them by name."""
+    """Replaces `np` and `math` among these names, and what is imported from them by name, by stand-ins."""
     instead: dict[int, object] = {
         **STAND_INS,
         id(np): stand_in,
@@ -145,7 +146,7 @@ def _standing_in(stand_in: _Numpy, scope: dict[str, object]) -> Iterator[None]:
 
 
 def evaluate(function: Function, backend: Backend, data: Array, dtype: DTypeLike) -> Array:
-    """function(x) for x of the backend's data: the backend's data again.
+    """function(x) for x of the backend's data; the result is the backend's data again.
 
     Raises UnsupportedError for what cannot be evaluated, and whatever the function raises.
     """

@@ -1,4 +1,4 @@
-"""What the workers told, indexed by function, framework and dtype."""
+"""What the workers reported, indexed by function, framework and dtype."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Facts:
     """Everything known of one activation; `take` adds a message of a worker."""
 
     spec: Spec
-    observations: list[tuple[str, Observation]] = field(default_factory=list)  # with their function
+    # each with its function
+    observations: list[tuple[str, Observation]] = field(default_factory=list)
     branches: dict[str, list[Branch]] = field(default_factory=dict)  # by function
     unsearched: dict[str, list[Interval]] = field(default_factory=dict)
     x: dict[str, Reals] = field(default_factory=dict)  # by dtype
@@ -75,16 +76,16 @@ class Facts:
 
     @property
     def dtype(self) -> str:
-        """In which kinks and the ends of the line are looked at."""
+        """The dtype in which kinks and the ends of the line are examined."""
         return self.spec.dtype or "float64"
 
     @property
     def native(self) -> dict[str, bool]:
-        """Which frameworks were given a version of their own."""
+        """By framework: whether the user gave a version of its own for it."""
         return {way: found.native for (way, _), found in self.autodiff.items()}
 
     def named(self, function: str) -> str:
-        """The name of a function for the reader: σ is its own definition where no other was given."""
+        """The name of a function for the reader: σ is its own definition unless another one was given."""
         return NAMES[
             "sigma" if function == "truth" and "truth" not in self.spec.given else function
         ]

@@ -22,8 +22,8 @@ NAMES = {
 
 
 class Kind(NamedTuple):
-    """A named finding. An error makes the verdict `wrong`, and under --strict a warning does; what is
-    inaccurate makes it that."""
+    """A named finding. An error makes the verdict `wrong`, and under --strict a warning does too; an
+    inaccurate result makes it `inaccurate`."""
 
     severity: str  # error, inaccurate, warning or note
     title: str
@@ -32,7 +32,7 @@ class Kind(NamedTuple):
 
 
 class Finding(TypedDict):
-    """One thing that was found, of one function or framework."""
+    """One finding, about one function or framework."""
 
     kind: str
     severity: str
@@ -43,7 +43,7 @@ class Finding(TypedDict):
     got: str
     expected: str
     digits: float | None  # how many digits of `got` are right
-    count: int  # at how many of the points
+    count: int  # at how many points
     points: int
     where: str
     looks_like: str
@@ -53,7 +53,7 @@ class Finding(TypedDict):
 
 
 class Wording(TypedDict, total=False):
-    """What a finding may say instead of what its kind says; "" stands for that of its kind."""
+    """Wording that replaces that of a finding's kind; "" keeps that of the kind."""
 
     severity: str
     explanation: str
@@ -62,7 +62,7 @@ class Wording(TypedDict, total=False):
 
 
 class Details(Wording, total=False):
-    """What `finding` may be told of a finding beyond its kind."""
+    """What `finding` takes besides the kind."""
 
     dtype: str
     x: Number | None
@@ -241,7 +241,7 @@ def finding(spec: Spec, kind: str, of: str, **details: Unpack[Details]) -> Findi
 
 
 def _reproduce(given: str, of: str, f: Finding) -> str:
-    """A line of Python that shows it again; "" for what is not found by name."""
+    """A line of Python that shows it again; "" for a function that cannot be found by name."""
     where, _, name = given.rpartition(":")
     if not where or "<" in given:
         return ""

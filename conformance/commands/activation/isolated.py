@@ -25,7 +25,7 @@ from conformance.tools.pool import ONE_THREAD
 
 __all__ = ["gather"]
 
-MOST_OUTPUT = 2000  # characters of what user code printed
+MOST_OUTPUT = 2000  # characters of user code's output that are kept
 
 
 class _Worker:
@@ -36,7 +36,7 @@ class _Worker:
         path = folder / f"{role}.jsonl"
         path.touch()
         self.file = path.open(encoding="utf-8", errors="replace")
-        self.part = ""  # of a line that is still being written
+        self.part = ""  # the part of a line that is still being written
         self.output = (folder / f"{role}.out").open("wb")
         env = {**os.environ, **ONE_THREAD}
         env["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -45,13 +45,13 @@ class _Worker:
         )  # shortly before, it prints where it hangs
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
-            # -P: a json.py where one happens to be is not what the worker means by json
+            # -P: the worker imports Python's own json, not a json.py that happens to be in the folder
             [sys.executable, "-P", "-m", "conformance.commands.activation.worker", str(folder), role],
             stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, env=env,
             start_new_session=True,
         )  # fmt: skip
         self.stage = messages.STARTING
-        self.explained = False  # it was done, or told why it is not
+        self.explained = False  # it has ended properly, or has said why not
         self.timed_out = False
 
     def read(self) -> Iterator[messages.Message]:
@@ -71,7 +71,7 @@ class _Worker:
             yield message
 
     def over(self) -> bool:
-        """Whether it has ended. Kills it where its time is over."""
+        """Whether it has ended. Kills it if its time is over."""
         if self.process.poll() is not None:
             return True
         if time.monotonic() - self.begun > self.timeout:
@@ -82,7 +82,7 @@ class _Worker:
 
     def kill(self) -> None:
         """End the process and whatever it started."""
-        with suppress(ProcessLookupError, PermissionError):
+        with suppress(ProcessLookupError, PermissionError):  # it may have ended already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -93,7 +93,7 @@ class _Worker:
         printed = self.printed()
         if (
             self.timed_out or "Timeout (" in printed
-        ):  # faulthandler's word, printed before it ends the process
+        ):  # faulthandler prints this before it ends the process
             event, how = "timeout", f"took more than {self.timeout:g} s"
         else:
             event, how = "ended", f"ended its process ({_how(self.process.returncode)})"
@@ -101,7 +101,7 @@ class _Worker:
         return messages.Problem(event, text, plain_values(_traceback_lines(printed)), self.stage)
 
     def printed(self) -> str:
-        """What the code printed."""
+        """The end of what the code printed."""
         try:
             data = (self.folder / f"{self.role}.out").read_bytes()[-20000:]
         except OSError:  # the user's code removed it
@@ -128,7 +128,7 @@ def _traceback_lines(printed: str) -> list[str]:
 
 
 def gather(spec: Spec, roles: Sequence[str]) -> tuple[Facts, dict[str, str]]:
-    """Run the workers of these roles, NumPy's first. Returns what they found out, and what they printed."""
+    """Run the workers of these roles, NumPy's first. Returns what they reported, and what they printed."""
     facts = Facts(spec)
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -146,11 +146,12 @@ def gather(spec: Spec, roles: Sequence[str]) -> tuple[Facts, dict[str, str]]:
 
 
 def _follow(workers: Sequence[_Worker], facts: Facts, folder: Path) -> None:
-    """Read the messages of the workers until all have ended; hand the points of the first to the others."""
+    """Read the messages of the workers until all have ended; pass the points of the first worker to the
+    others."""
     waiting = list(workers)
     while waiting:
         for w in list(waiting):
-            over = w.over()  # before its last messages are read
+            over = w.over()  # asked before its last messages are read
             for message in w.read():
                 facts.take(w.role, message)
                 if isinstance(message, messages.Points):
@@ -160,7 +161,7 @@ def _follow(workers: Sequence[_Worker], facts: Facts, folder: Path) -> None:
                 waiting.remove(w)
                 facts.take(w.role, w.problem())
                 if w.role == "numpy" and not (folder / "points.json").exists():
-                    with suppress(OSError):
+                    with suppress(OSError):  # the user's code removed the folder
                         (folder / "stop").touch()
         time.sleep(0.005)
 

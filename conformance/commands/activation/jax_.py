@@ -1,6 +1,6 @@
 """JAX: the same σ through NumPy's dispatch, or the user's own function, custom_vjp and custom_jvp included.
 
-Its derivative is what jax.vjp makes of it. Nothing here computes one.
+Its derivative comes from jax.vjp. Nothing here computes one.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Arrays(Backend):
 
 
 def _pulled_back(f: Function, x: Array) -> tuple[Array, ...]:
-    """f(x), and what comes back for incoming gradients of 1, and of a pattern."""
+    """f(x), and the gradients for incoming gradients of 1, and of a pattern."""
     y, back = jax.vjp(f, x)
     if not isinstance(y, jax.Array):
         raise ReturnedError(f"it returned {type(y).__name__}; expected an array")
@@ -91,7 +91,7 @@ def _pulled_back(f: Function, x: Array) -> tuple[Array, ...]:
 
 @contextmanager
 def _x64() -> Iterator[None]:
-    """float64 within; after it JAX is as it was, for this may be the user's own process."""
+    """float64 within; afterwards JAX is as it was, since this may be the user's own process."""
     config: Arg = jax.config
     configure, before = config.update, bool(config.read("jax_enable_x64"))
     configure("jax_enable_x64", True)
@@ -108,16 +108,16 @@ class Jax:
     version = str(jax.__version__)
 
     def as_function(self, given: object) -> Function:
-        """A function, custom_vjp and custom_jvp included. Raises TypeError."""
+        """What was given, if it is callable; custom_vjp and custom_jvp are. Raises TypeError."""
         if not callable(given):
             raise TypeError(f"expected a function of a JAX array; got {type(given).__name__}")
         return given
 
     def parameters(self, given: object) -> None:
-        """A function of JAX has none."""
+        """None: a function of JAX has no parameters."""
 
     def changed(self, given: object, dtype: str) -> str:
-        """A function of JAX is the same in each."""
+        """Nothing: a function of JAX is the same in each dtype."""
         return ""
 
     def dispatched(self, sigma: Function) -> Function:
@@ -125,10 +125,10 @@ class Jax:
         return lambda x: evaluate(sigma, _Arrays(), x, x.dtype)
 
     def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
-        """f(x), and what comes back for incoming gradients of 1, and of a pattern.
+        """f(x), and the gradients for incoming gradients of 1, and of a pattern.
 
-        Jitted, as it is used, and since compiling each operation by itself takes ten times as long; where f
-        cannot be (it indexes with a mask), eagerly.
+        Jitted, as it is used, and since compiling each operation by itself takes ten times as long; eagerly,
+        if f cannot be jitted (it indexes with a mask).
         """
         with _x64():
             a = jnp.asarray(x, dtype)
@@ -157,6 +157,6 @@ class Jax:
             return found.y, found.d
 
         def own(name: str) -> None:
-            adapter.ACTIVATIONS[name] = lambda a: f(a)  # by itself it need not be hashable
+            adapter.ACTIVATIONS[name] = lambda a: f(a)  # f itself need not be hashable
 
         run_networks(spec, given, "jax-cpu", impl, own, values, partial(unseen, way="jax"), emit)

@@ -1,4 +1,4 @@
-"""From what the workers found out to findings and a verdict. No user code runs here."""
+"""Turns what the workers reported into findings and a verdict. No user code runs here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["judge", "verdict"]
 EACH = {
     "warns", "jump", "at-the-ends", "convention", "outside-clarke", "undeclared-kink", "no-such-kink",
 }  # fmt: skip
-"""Kinds of which two findings at different points stay two."""
+"""Kinds of findings that are kept apart at different points."""
 RANK = {"error": 0, "inaccurate": 1, "warning": 2, "note": 3}
 
 
@@ -30,7 +30,7 @@ RANK = {"error": 0, "inaccurate": 1, "warning": 2, "note": 3}
     all="ignore"
 )  # an overflow here is one of the values that are judged, and is a finding
 def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink], list[Trial]]:
-    """Everything that is wrong, the table of ways, the branch points, and what was compared."""
+    """All findings, the table of ways, the branch points, and the trials."""
     findings = [_observed(facts, function, o) for function, o in facts.observations]
     ways: list[Way] = []
     trials: list[Trial] = []
@@ -52,7 +52,7 @@ def judge(facts: Facts) -> tuple[list[Finding], list[Way], list[Kink], list[Tria
 
 
 def _name(facts: Facts) -> str:
-    """The activation that σ is, of those that the tables know; "" for none."""
+    """The known activation that σ is; "" if it is none."""
     c = facts.curves.get(("truth", "float64"))
     return recognised(c, facts.x["float64"], facts.spec.given.get("truth", "")) if c else ""
 
@@ -66,7 +66,8 @@ def verdict(findings: Sequence[Finding], strict: bool) -> str:
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
-    """The same finding in two dtypes is one; at two points, two where its kind is one of EACH."""
+    """Merge findings: the same one in two dtypes is one; at two points it stays two if its kind is in
+    EACH."""
     kept: dict[tuple[str, ...], Finding] = {}
     for f in findings:
         key = (f["kind"], f["of"], *((f["got"], str(f["x"])) if f["kind"] in EACH else ()))
@@ -78,13 +79,13 @@ def _merged(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _in_order(findings: Sequence[Finding]) -> list[Finding]:
-    """The worst first, then in the order of KINDS."""
+    """The findings, the worst first, then in the order of KINDS."""
     kinds = list(KINDS)
     return sorted(findings, key=lambda f: (RANK[f["severity"]], kinds.index(f["kind"])))
 
 
 def _observed(facts: Facts, function: str, o: Observation) -> Finding:
-    """The finding of an observation; that of a warning which shows far out alone is a note."""
+    """The finding of an observation; a warning that shows only far out becomes a note."""
     x = None if o.x is None else number(o.x, 17)
     far = o.kind == "warns" and x is not None and abs(float(x)) > FAR
     severity = "note" if far else KINDS[o.kind].severity
@@ -125,7 +126,8 @@ def _ends(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
         for got_there, i, where in ((plus, -1, "inf"), (minus, 0, "-inf")):
             before = truth[int(np.argmin(np.abs(x - math.copysign(1e100, x[i]))))]
-            # a limit is one if it was there long before: log|x| is 709 at the last float, and no limit
+            # it is a limit if the value was there long before the end: log|x| is 709 at the last float,
+            # without a limit
             settled = abs(x[i]) > 1e300 and abs(truth[i] - before) <= 1e-9 * max(1.0, abs(before))
             if not settled or abs(got_there - truth[i]) <= 1e-6 * max(1.0, abs(truth[i])):
                 continue

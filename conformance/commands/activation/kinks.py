@@ -1,4 +1,4 @@
-"""The derivative at branch points: the table of what each way says there, and what is wrong with it."""
+"""The derivative at branch points: the table of what each way gives there, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conformance.model.results import Number, number
 
 __all__ = ["Kink", "branch_findings", "intervals", "kink_findings", "kinks"]
 
-U = 2.0**-53
+U = 2.0**-53  # unit roundoff of float64
 MOST = 12  # rows, where there are too many branch points to list them
 WAYS = {"σ'": "derivative", "torch": "torch", "jax": "jax"}
 
@@ -48,7 +48,7 @@ def kinks(facts: Facts) -> list[Kink]:
 
 
 def _at(facts: Facts, b: Branch) -> dict[str, float]:
-    """σ' at the point, by each way."""
+    """σ' at the point, by each way that has a value there."""
     at = np.flatnonzero(facts.x[facts.dtype] == b.at) if facts.x and b.exact else np.zeros(0, int)
     arrays = {"σ'": facts.values.get(("derivative", facts.dtype))}
     for way in ("torch", "jax"):
@@ -58,7 +58,7 @@ def _at(facts: Facts, b: Branch) -> dict[str, float]:
 
 
 def _row(facts: Facts, b: Branch, of: str, kind: str, first: tuple[float, float]) -> Kink:
-    """`first`: the derivatives from the left and from the right."""
+    """A row of the table. `first`: the derivatives from the left and from the right."""
     says, within = _at(facts, b), {}
     low, high = min(first), max(first)
     if math.isfinite(low + high):
@@ -112,7 +112,7 @@ def intervals(of: Sequence[Interval], most: int = 6) -> str:
 
 
 def kink_findings(facts: Facts, found: Sequence[Kink]) -> Iterator[Finding]:
-    """Where the table contradicts what was declared with --kink, or the one-sided derivatives."""
+    """Findings where the table contradicts what was declared with --kink, or the one-sided derivatives."""
     if "truth" not in facts.branches:
         return
     real = {float(k["at"]): k for k in found if k["of"] == "σ" and k["kind"] != "smooth"}
@@ -135,7 +135,7 @@ def kink_findings(facts: Facts, found: Sequence[Kink]) -> Iterator[Finding]:
 
 
 def _judged(facts: Facts, way: str) -> bool:
-    """Whether it is the user's own code: a framework's convention at a kink is no finding."""
+    """Whether a way is the user's own code: a framework's convention at a kink is no finding."""
     return way == "σ'" or facts.native.get(way, False)
 
 
@@ -148,7 +148,8 @@ def _against_statement(facts: Facts, k: Kink, value: float) -> Iterator[Finding]
 
 def _outside(facts: Facts, k: Kink) -> Iterator[Finding]:
     for way, fine in k["within"].items():
-        if not fine and way != "σ'" and _judged(facts, way):  # σ' is judged with all its points
+        # σ' is judged at all its points elsewhere
+        if not fine and way != "σ'" and _judged(facts, way):
             got = f"{float(k['says'][way]):.17g}"
             sides = f"between {k['left']} and {k['right']}"
             yield _at_kink(facts, "outside-clarke", k, way, got, sides)

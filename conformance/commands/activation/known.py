@@ -1,4 +1,5 @@
-"""A σ that the tables know: its name, what anybody may lose of it, and where a framework differs."""
+"""A σ that is in the tables: its name, what an implementation may lose of it, and where a framework
+differs."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from conformance.truth.rounding import Reals
 __all__ = ["concerning", "measured", "recognised", "says"]
 
 CLOSE = 2.0**-44  # a few roundings of constants: another function differs by far more
-POINTS = 48
+POINTS = 48  # of the curve, which are compared
 
 
 def recognised(c: Curve, x: Reals, named: str = "") -> str:
-    """The activation of the definitions that a certified σ is, on all of its domain; "" for none."""
+    """The name of the known activation that a certified σ is, on all of its domain; "" if it is none."""
     if named in ACTIVATIONS:
         return named
     body = np.flatnonzero((np.abs(x) <= 30) & ~np.isnan(c.value.hi) & np.isfinite(c.first.hi))
@@ -40,8 +41,8 @@ def _values(name: str, x: Reals) -> Reals:
 
 
 def measured(name: str, c: Curve, x: Reals, p: Precision) -> tuple[Reals, Reals]:
-    """What the loosest row of accuracy.toml allows this activation's σ and σ' to lose at the points, since it
-    is not known who computes them; 0 where `name` is no activation that we know."""
+    """What the loosest row of accuracy.toml allows σ and σ' of this activation to lose at the points, since
+    it is not known which implementation computes them; 0 if `name` is ""."""
     if not name:
         return np.zeros(len(x)), np.zeros(len(x))
     of = accuracy("", p.name, name)
@@ -54,7 +55,8 @@ def measured(name: str, c: Curve, x: Reals, p: Precision) -> tuple[Reals, Reals]
 
 
 def concerning(name: str, way: str, dtype: str) -> list[Difference]:
-    """The known differences of an activation in a framework; in any, where `way` is "" (a black box)."""
+    """The known differences of an activation in a framework; in any, if `way` is "" (code of an unknown
+    framework)."""
     of = "float32" if dtype == "bfloat16" else dtype
     return [
         d
@@ -67,10 +69,10 @@ def concerning(name: str, way: str, dtype: str) -> list[Difference]:
 
 
 def says(d: Difference, what: str, x: Reals, got: Reals, room: Reals, p: Precision) -> Mask:
-    """Where the difference d explains what was got, to within `room`, as any right answer must be.
+    """Where the difference d explains what was got, to within `room`, as for any right number.
 
-    A difference that `takes` other derivatives at some points is asked there alone, in bfloat16 at the number
-    nearest to each; one that `computes` another function is asked everywhere.
+    A difference that `takes` other derivatives at some points is compared at those alone, in bfloat16 at the
+    number nearest to each; one that `computes` another function is compared everywhere.
     """
     found = np.zeros(len(x), bool)
     if d.computes:

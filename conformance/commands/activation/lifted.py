@@ -1,10 +1,10 @@
-"""One NumPy function, run on something that is not NumPy's: Taylor balls, torch tensors, JAX arrays.
+"""One NumPy function, run on arrays that are not NumPy's: Taylor balls, torch tensors, JAX arrays.
 
-A `Lifted` array is handed to the function in place of an ndarray. NumPy's own dispatch protocols (NEP 13,
+A `Lifted` array is passed to the function in place of an ndarray. NumPy's own dispatch protocols (NEP 13,
 `__array_ufunc__`, and NEP 18, `__array_function__`) bring every ufunc and every function called on it here,
 and its `Backend` computes them. `evaluate.py` runs a function on such an array.
 
-What cannot be computed raises `UnsupportedError`, which says what and, where there is one, what to write
+Anything else raises `UnsupportedError`, which says what cannot be computed and, if possible, what to write
 instead.
 """
 
@@ -25,11 +25,11 @@ __all__ = [
 ]  # fmt: skip
 
 Array: TypeAlias = Any
-"""An array as a backend has it: an ndarray of Taylors, a tensor, a JAX array; or what it makes one of."""
+"""An array of a backend: an ndarray of Taylors, a tensor, a JAX array; or a value that it turns into one."""
 Arg: TypeAlias = Any
-"""Whatever a function under test hands to NumPy or gets from it: numbers, ndarrays, Lifted arrays, keys."""
+"""Whatever a function under test passes to NumPy or gets from it: numbers, ndarrays, Lifted arrays, keys."""
 Function: TypeAlias = Callable[[Any], Any]
-"""The user's, of one array: NumPy's, a framework's or `Lifted`."""
+"""A user's function of one array: NumPy's, a framework's or `Lifted`."""
 Shape: TypeAlias = tuple[int, ...]
 
 
@@ -38,7 +38,8 @@ class UnsupportedError(Exception):
 
 
 class Backend(ABC):
-    """What arrays are made of, and how NumPy's functions act on them. `dtype` is that of the argument x."""
+    """What the elements of arrays are, and how NumPy's functions act on them. `dtype` is that of the argument
+    x."""
 
     name: str
 
@@ -71,7 +72,7 @@ class Backend(ABC):
         """Other memory, the same numbers."""
 
     def vectorized(self, function: np.vectorize) -> Function:
-        """What np.vectorize made, as a function of a Lifted array. Raises UnsupportedError."""
+        """A function made by np.vectorize, as a function of a Lifted array. Raises UnsupportedError."""
         raise unsupported("np.vectorize", "it calls a scalar function; write it on arrays")
 
 
@@ -95,7 +96,7 @@ class Lifted(NDArrayOperatorsMixin):
     """An array of a backend's elements that NumPy's functions accept."""
 
     __array_priority__ = 1000
-    __class__ = property(lambda self: np.ndarray)  # whoever asks is told so
+    __class__ = property(lambda self: np.ndarray)  # isinstance(x, np.ndarray) is true
 
     def __init__(self, backend: Backend, data: Array, dtype: DTypeLike) -> None:
         self.backend, self.data, self.dtype = backend, data, np.dtype(dtype)
@@ -104,7 +105,7 @@ class Lifted(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> Shape:
-        """As NumPy has it."""
+        """The shape, as in NumPy."""
         return shape_of(self.data)
 
     @property
@@ -124,7 +125,7 @@ class Lifted(NDArrayOperatorsMixin):
 
     @property
     def T(self) -> Lifted:
-        """Itself where it has one dimension."""
+        """Itself, if it has one dimension."""
         if self.ndim > 1:
             raise unsupported(".T", INSTEAD["dot"])
         return self
@@ -177,11 +178,11 @@ class Lifted(NDArrayOperatorsMixin):
         raise unsupported(".item()", "keep to arrays")
 
     def any(self) -> bool:
-        """Of a mask."""
+        """Whether any element of a mask is true."""
         return any(bool(m) for m in self._elements())
 
     def all(self) -> bool:
-        """Of a mask."""
+        """Whether all elements of a mask are true."""
         return all(bool(m) for m in self._elements())
 
     def _elements(self) -> Iterator[Arg]:
@@ -189,7 +190,7 @@ class Lifted(NDArrayOperatorsMixin):
         return (flat[i] for i in range(self.size))
 
     def __getattr__(self, name: str) -> Arg:
-        if name.startswith("__"):  # which NumPy asks for, to go on without
+        if name.startswith("__"):  # NumPy looks for these, and does without them
             raise AttributeError(name)
         raise unsupported(f".{name}", INSTEAD.get(name, ""))
 
@@ -255,7 +256,7 @@ def shape_of(data: Arg) -> Shape:
 
 
 def plain_data(x: Arg) -> Array:
-    """What is Lifted as the backend's data, in tuples too; anything else as it is."""
+    """Lifted arrays as the backend's data, in tuples too; anything else as it is."""
     if isinstance(x, tuple):
         return tuple(plain_data(k) for k in x)
     return x.data if isinstance(x, Lifted) else x
@@ -267,17 +268,17 @@ def _into(out: Arg, found: Arg) -> Arg:
         raise unsupported("out= of an ordinary array", "write out=np.empty_like(x)")
     if not isinstance(found, Lifted) and isinstance(
         found, np.ndarray
-    ):  # a mask, which an array of numbers takes as 0 and 1
+    ):  # a mask: an array of numbers takes it as 0 and 1
         found = out._like(out.backend.where(np.broadcast_to(found, out.shape), 1.0, 0.0, out.dtype))
     data = plain_data(found)
     if isinstance(out.data, np.ndarray) and shape_of(data) == out.shape:
-        out.data[...] = data  # what it is a view of is written to as well
+        out.data[...] = data  # in place: an array that it is a view of changes too
     else:
         out.data = data
     return out
 
 
-# --- functions of NumPy that are no ufuncs -----------------------------------------------------------
+# --- functions of NumPy that are not ufuncs ----------------------------------------------------------
 
 
 def _where(x: Lifted, condition: Arg, *branches: Arg) -> Arg:
@@ -334,7 +335,7 @@ def _same(x: Lifted, a: Arg, *_: Arg, **__: Arg) -> Arg:
 def _nan_to_num(
     x: Lifted, a: Arg, copy: Arg = True, nan: Arg = 0.0, posinf: Arg = None, neginf: Arg = None
 ) -> Arg:
-    """Another number for what is none. No number is infinite here."""
+    """Replaces NaN by another number. No number is infinite here."""
     if posinf is not None or neginf is not None:
         raise unsupported("np.nan_to_num with posinf or neginf", "use np.where")
     found: Arg = x._like(x.backend.ufunc("nan_to_num", [plain_data(a)], np.shape(a), x.dtype))

@@ -19,7 +19,7 @@ CLOSE = 1e-5
 
 
 def _close(got: Reals, candidate: Reals) -> bool:
-    """Whether two curves are the same, but for rounding, at nearly all points."""
+    """Whether two curves are the same, except for rounding, at nearly all points."""
     both = np.isfinite(got) & np.isfinite(candidate)
     if both.sum() < 8:
         return False
@@ -65,9 +65,9 @@ def _candidates(f: Lookalikes) -> Iterator[tuple[str, Reals]]:
 def looks_like(
     f: Lookalikes | None, low: Reals, high: Reals, got: Reals, x: Reals, wrong: Mask
 ) -> str:
-    """What `got`, which should lie in [low, high] at x, looks like; "" where it looks like nothing known.
+    """What `got`, which should be in [low, high] at x, looks like; "" if it looks like nothing known.
 
-    `wrong` is where it does not lie there. f is None where the worker could not prepare the curves.
+    `wrong` marks where it is not in there. f is None if the worker could not prepare the curves.
     """
     body = (np.abs(x) < 8) & (np.abs(x) > 1e-3) & (low == high)
     share = float(wrong[body].mean()) if body.any() else 0.0
@@ -95,7 +95,7 @@ def looks_like(
 
 
 def _difference_quotient(f: Lookalikes, ours: Reals) -> str:
-    """Whether it is a finite difference, whose error is h σ''/2 with one step h: says so, else ""."""
+    """In words, that it is a finite difference, whose error is h σ''/2 with one step h; "" if it is not."""
     with np.errstate(all="ignore"):
         h = 2 * (ours - f.truth.first.hi) / f.truth.second
     h = h[np.isfinite(h) & (np.abs(f.truth.second) > 1e-2)]
@@ -108,14 +108,15 @@ def _difference_quotient(f: Lookalikes, ours: Reals) -> str:
 
 
 def _factor(got: Reals, truth: Reals, at: Mask, place: str) -> str:
-    """Whether one factor, or one added constant, explains `got` wherever it is wrong: says which, else ""."""
+    """In words, the one factor, or the one added constant, that explains `got` wherever it is wrong; "" if
+    there is none."""
     with np.errstate(all="ignore"):
         ratio = got[at] / truth[at]
         less = got[at] - truth[at]
     if not at.any():
         return ""
     if np.isfinite(ratio).mean() < 0.9:
-        ratio = ratio[:0]  # the truth is 0, and no multiple of it was got
+        ratio = ratio[:0]  # the truth is 0, and `got` is no multiple of it
     ratio, less = ratio[np.isfinite(ratio)], less[np.isfinite(less)]
     if at.mean() < 0.02:
         return "right elsewhere: wrong at a few points alone"

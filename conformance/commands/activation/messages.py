@@ -1,7 +1,7 @@
-"""What a worker tells the process that judges: a typed message for each thing found out, each a line of JSON.
+"""The messages from a worker to the process that judges: a typed message for each fact, each a line of JSON.
 
 User code runs in the workers and can write to the same file. So nothing is unpickled: a line is read as one
-of the types below, and one that does not fit its type becomes a `Problem`.
+of the types below, and a line that does not fit its type becomes a `Problem`.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ __all__ = [
 
 DTYPES = ("float64", "float32", "bfloat16")
 STARTING, LOADING, EVALUATING, NETWORKS = "starting", "loading", "evaluating", "running networks"
-"""Stages of a worker on which the verdict depends; the others are named only to the reader."""
+"""Stages of a worker on which the verdict depends; other stages are only shown to the reader."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What the worker does next: it is named where the worker dies or takes too long."""
+    """What the worker does next; it is named if the worker dies or takes too long."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What is wrong with the form of a function's results, or what it warns of."""
+    """What is wrong with the form of a function's results, or the warnings that it gives."""
 
     function: str
     observations: list[Observation]
@@ -83,7 +83,7 @@ class Points:
     bfloat16: Floats
 
     def by_dtype(self) -> dict[str, Floats]:
-        """Those of each dtype, without the dtypes that hold no number of the domain."""
+        """The points of each dtype, without the dtypes that have no number in the domain."""
         arrays = {dtype: getattr(self, dtype) for dtype in DTYPES}
         return {dtype: x for dtype, x in arrays.items() if len(x)}
 
@@ -109,19 +109,19 @@ class Values:
 
 @dataclass(frozen=True)
 class Differentiated:
-    """f(x), its gradient, and what a framework did with the gradient that came in."""
+    """f(x), its gradient, and how a framework treats the incoming gradient."""
 
     y: Floats  # float64, or float32 where the dtype was
     d: Floats
     y_dtype: str
     d_dtype: str
-    passes_on: bool  # what goes out is what came in times the gradient, element by element
-    no_grad: bool = False  # the result is not connected to its input
+    passes_on: bool  # whether it returns the incoming gradient times σ', element by element
+    no_grad: bool = False  # whether the result is not connected to its input
 
 
 @dataclass(frozen=True)
 class Autodiff:
-    """What a framework makes of σ, or of the user's own version for it (`native`)."""
+    """What a framework computes for σ, or by the user's own version for it (`native`)."""
 
     dtype: str
     native: bool
@@ -129,7 +129,7 @@ class Autodiff:
 
 
 class NetworkResult(TypedDict):
-    """What became of one network, as the check keeps it."""
+    """The result of one network, as the check keeps it."""
 
     case: str
     implementation: str
@@ -172,18 +172,18 @@ class Unsupported:
 
 @dataclass(frozen=True)
 class Wider:
-    """σ is more than a function of one number, and `why`: what `conformance function` is asked. Where
-    `wrt` is given, beside the rest: the gradients of parameters."""
+    """σ is more than a function of one number, and `why`: the inputs for `conformance function`. If `wrt` is
+    given, the gradients of parameters are judged in addition to the rest."""
 
     framework: str
-    inputs: list[str]  # which to try, one after another; none where there is nothing to judge
+    inputs: list[str]  # to be tried one after another; none if there is nothing to judge
     why: str
     wrt: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class NotRun:
-    """What the worker leaves out, and why; `dtype` where it is left out in that dtype alone."""
+    """What the worker leaves out, and why; `dtype`, if it is left out in that dtype alone."""
 
     text: str
     dtype: str = ""
@@ -191,7 +191,7 @@ class NotRun:
 
 @dataclass(frozen=True)
 class Version:
-    """Of a framework."""
+    """The version of a framework."""
 
     name: str
     version: str
@@ -199,20 +199,20 @@ class Version:
 
 @dataclass(frozen=True)
 class Problem:
-    """What ended a worker before it was done. The judging process itself writes `ended` and `timeout`."""
+    """What ended a worker before it was done. The judging process itself creates `ended` and `timeout`."""
 
     event: str  # raised, refused (there is no such function), ended or timeout
     text: str
-    lines: list[str]  # where in the user's own files
+    lines: list[str]  # the lines of the user's own files
     stage: str = ""
-    kind: str = ""  # of a raised exception, its type
-    function: str = ""  # that raised it, where it is known
+    kind: str = ""  # the type of a raised exception
+    function: str = ""  # the function that raised it, if it is known
     role: str = ""  # the worker's; set by the process that judges
 
 
 @dataclass(frozen=True)
 class Done:
-    """The worker has told everything."""
+    """The worker has reported everything."""
 
 
 Message: TypeAlias = (
@@ -229,7 +229,7 @@ def encode(message: Message) -> str:
 
 
 def decode(line: str) -> Message | None:
-    """The message of a line. None where it is none: user code wrote it, or its writer was killed."""
+    """The message of a line. None if it is no message: user code wrote it, or its writer was killed."""
     try:
         ((kind, content),) = json.loads(line).items()
         of = KINDS[kind]
@@ -255,7 +255,7 @@ def to_json(x: object) -> str:
 
 
 def from_json(kind: type[Read], text: str) -> Read:
-    """A dataclass again. Raises ValueError, KeyError, TypeError or AttributeError where it does not fit."""
+    """A dataclass from JSON. Raises ValueError, KeyError, TypeError or AttributeError if it does not fit."""
     found: Read = _value(kind, json.loads(text), lambda x: x)
     return found
 
@@ -273,7 +273,7 @@ _hints = cache(get_type_hints)
 
 
 def _value(hint: Any, x: Json, text: Callable[[Json], Json]) -> Json:
-    """A value of JSON as an annotation has it; `text` makes what is in it fit to be shown."""
+    """A JSON value converted to an annotation; `text` is applied to the text in it."""
     of, inner = get_origin(hint), get_args(hint)
     if is_dataclass(hint) or is_typeddict(hint):
         return hint(**{name: _value(h, x[name], text) for name, h in _hints(hint).items()})

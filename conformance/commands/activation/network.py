@@ -1,7 +1,7 @@
 """Networks of several depths and batches with the activation in them, judged like any other network.
 
 The truth is the user's own function on Taylor balls. What its code may lose is what rounding explains, never
-what was measured of that code: else a wrong derivative would widen its own tolerance.
+what was measured of that code: otherwise a wrong derivative would widen its own tolerance.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ from conformance.truth.taylor import UndecidedError, branching, variable
 __all__ = ["OwnDefinition", "numpy_networks", "run_networks", "unseen"]
 
 Bounds: TypeAlias = tuple[Reals, Reals]
-"""What rounding may do to σ and to σ', at points."""
+"""Bounds on what rounding may do to σ and to σ', at points."""
 COMPILED = ((2, 5), (5, 5))  # for JAX, which compiles each operation anew for each shape
 SHAPES = ((1, 64), (2, 7), (3, 2), (5, 7), (8, 1), (16, 2), (2, 1), (3, 7))  # (depth, batch)
 DTYPES = ("float64", "float32")
-REACH = 40.0  # the arguments of σ in these networks are far smaller
+REACH = 40.0  # arguments of σ in these networks are far smaller
 LEAST = 4.0  # u: no coefficient of `_accuracy` is smaller
 
 
 class OwnDefinition:
-    """A NumPy function as the truth knows activations: on one ball at a time."""
+    """A NumPy function in the form of a `Definition`: on one ball at a time."""
 
     def __init__(self, f: Function, of: Iterable[Branch], taken: Mapping[float, float]) -> None:
-        """`of`: the branch points of f. `taken`: σ' at kinks, as the code under test has it."""
+        """`of`: the branch points of f. `taken`: σ' at kinks, as the code under test computes it."""
         self.f = f
         self.branches = [b for b in of if b.kind != "smooth"]
         self.breaks = tuple(b.at for b in self.branches)
@@ -100,9 +100,9 @@ class OwnDefinition:
 def _accuracy(
     c: Curve, x: Floats, low: Reals, high: Reals, p: Precision, allowed: Bounds
 ) -> Accuracy:
-    """`allowed`, what rounding may do to σ and σ' at the points, as coefficients that the judge knows."""
+    """`allowed`, what rounding may do to σ and σ' at the points, as coefficients for the judge."""
     size = np.abs(x)
-    # no argument in these networks is nearer 0 than 2^−30, but for 0 itself
+    # except for 0 itself, no argument in these networks is nearer 0 than 2^−30
     near = (size <= REACH) & ((size >= 2.0**-30) | (size == 0)) & c.known
     near &= np.isfinite(allowed[0]) & np.isfinite(allowed[1])
     value, first = np.abs(c.value.hi[near]), np.fmax(np.abs(low[near]), np.abs(high[near]))
@@ -135,7 +135,7 @@ def run_networks(
     emit: Emit,
     of: list[Branch] | None = None,  # σ's branch points, where they are known
 ) -> None:
-    """Every network, in one implementation."""
+    """Run and judge every network, in one implementation."""
     low, high = spec.domain
     if low > -REACH or high < REACH:
         emit(NotRun(f"networks: their arguments reach ±{REACH:g}, beyond --domain."))
@@ -174,7 +174,7 @@ def _own(
     p: Precision,
     allowed: Bounds,
 ) -> Own:
-    """What the judge has to know of the activation. At kinks its σ' is what the code under test takes."""
+    """What the judge needs to know of the activation. At kinks its σ' is that of the code under test."""
     low, high, _ = hulls(of, x.astype(np.float64), c.first.hi, p)
     at_kinks = {
         b.at: b.left.first if b.kind == "smooth" else float(v)
@@ -188,7 +188,7 @@ def _own(
 def _judged(
     case: Case, own: Own, known: str, of_implementation: str, impl: Implementation
 ) -> NetworkResult:
-    """A network's result, as little of it as the check keeps. `known`: the name of σ in the tables."""
+    """A network's result, reduced to what the check keeps. `known`: the name of σ in the tables."""
     with quiet():
         subject = Subject(case, {case.activation: own})
         r = judged_by(subject, of_implementation, impl)
@@ -217,8 +217,8 @@ def _judged(
 def _as_known(
     case: Case, own: Own, known: str, of_implementation: str, impl: Implementation
 ) -> Result | None:
-    """The result, where it conforms to what a framework is known to compute instead."""
-    # refbp runs the functions given as NumPy, which may be wrappers of any framework's: "" stands for any
+    """The result, if it conforms to what a framework is known to compute instead; else None."""
+    # refbp runs functions given as NumPy, which may wrap any framework's: "" means any
     framework = of_implementation.partition("-")[0].removeprefix("refbp")
     if not (rows := concerning(known, framework, case.dtype)):
         return None
@@ -233,7 +233,7 @@ def _as_known(
 
 def _beyond(subject: Subject) -> str:
     """Why the network cannot be judged: an argument of σ lies beyond ±REACH, where σ's rounding is not known;
-    "" where none does."""
+    "" if none does."""
     try:
         A = subject.truth(subject.amend(())).A
     except Exception:
@@ -243,7 +243,7 @@ def _beyond(subject: Subject) -> str:
 
 
 def numpy_networks(spec: Spec, given: Functions, of: list[Branch], emit: Emit) -> None:
-    """σ and σ' in refbp's two procedures; `of`: the branch points of σ."""
+    """Judge σ and σ' in refbp's two procedures; `of`: the branch points of σ."""
     if "sigma" not in given or "derivative" not in given:
         emit(NotRun("networks in refbp: both σ and σ' are needed."))
         return
@@ -260,7 +260,7 @@ def numpy_networks(spec: Spec, given: Functions, of: list[Branch], emit: Emit) -
             seen = [
                 curve(h, x.astype(np.float64), False).tolerance(p.u, p.normal) / 2 for h in (f, g)
             ]
-        except Exception:  # one of them cannot be seen into
+        except Exception:  # one of them cannot be evaluated on balls
             return unseen(c, x, p)
         return seen[0], seen[1] + 4 * p.u * np.abs(c.first.hi)
 
@@ -271,6 +271,6 @@ def numpy_networks(spec: Spec, given: Functions, of: list[Branch], emit: Emit) -
 
 
 def unseen(c: Curve, x: Floats, p: Precision, way: str = "") -> Bounds:
-    """What rounding may do to σ and σ' of code that cannot be seen into."""
+    """What rounding may do to σ and σ' in code that cannot be evaluated on balls."""
     x = x.astype(np.float64)
     return unseen_value(c, x, p), unseen_derivative(c, x, p, way)

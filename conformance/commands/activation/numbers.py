@@ -1,4 +1,4 @@
-"""Functions of one number at a time, which those of math make: on arrays, and on Taylor balls."""
+"""Functions of one number at a time, such as those made of math's: on arrays, and on Taylor balls."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RENAMED = {
     "acos": "arccos", "acosh": "arccosh", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
     "atan2": "arctan2", "atanh": "arctanh", "lgamma": "gammaln", "pow": "power",
 }  # fmt: skip
-"""Of math's functions, NumPy's or scipy.special's names where they differ."""
+"""NumPy's or scipy.special's names for math's functions, where they differ."""
 
 
 class PerNumber(np.vectorize):
-    """A function of one number, called for each element; what comes has the dtype of x."""
+    """A function of one number, called for each element; the result has the dtype of x."""
 
     def __call__(self, x: Any) -> Floats:
-        """Raises what math raises, with x."""
+        """Raises what math raises, with x in the message."""
         each: Floats = np.vectorize(self._one, otypes=[np.asarray(x).dtype.char])(x)
         return each
 
@@ -54,7 +54,7 @@ def _on_taylors(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 MATH = types.ModuleType("math")
-"""math, whose functions take Taylors too. Made once: it stands in at every evaluation."""
+"""math, with functions that take Taylors too. Made once, since it replaces math at every evaluation."""
 vars(MATH).update(
     {n: _on_taylors(n, f) if callable(f) else f for n, f in vars(math).items() if n[0] != "_"}
 )
@@ -63,4 +63,4 @@ STAND_INS: dict[int, object] = {
     id(math): MATH,
     **{id(f): getattr(MATH, n) for n, f in vars(math).items() if n[0] != "_" and callable(f)},
 }
-"""What stands in for each of math's functions, and for math, by its id."""
+"""The replacements for math and for each of its functions, by the id of what they replace."""

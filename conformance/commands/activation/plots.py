@@ -1,6 +1,6 @@
-"""The pictures of the report: σ and σ' where values live, and how far each way is from the certified one.
+"""The pictures of the report: σ and σ' where most values are, and how far each way is from the certified one.
 
-Each mark stands for the worst point of a few pixels of x, so that a picture stays small and no error hides.
+Each mark is the worst point in a few pixels of x, so that a picture stays small and no error is hidden.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Line: TypeAlias = list[tuple[float, float]]
 Worth: TypeAlias = tuple[bool, float, float]  # how much a point is worth showing, for comparison
 
 WIDTH, LEFT, RIGHT = 470, 46, 462
-ROW = 13  # height of a row above an error plot: there a way is marked where it is NaN or infinite
-BODY = 10.0
+ROW = 13  # height of a row above an error plot, which marks where a way is NaN or infinite
+BODY = 10.0  # σ is drawn from −BODY to BODY
 LARGEST = {"float64": 1.7976931348623157e308, "float32": 3.4028234663852886e38}
 LEAST = {"float64": 5e-324, "float32": 1.4e-45}
 FEWEST, MOST = -2, 18  # decades of ulps; where a number is off by more, no digit of it is right
@@ -52,7 +52,7 @@ SYMBOLS = {"value": "σ", "derivative": "σ'"}
 
 
 def style(way: str) -> Style:
-    """The style of a way; an unknown way has one that none of STYLES has."""
+    """The style of a way; an unknown way has a style that is not in STYLES."""
     return STYLES.get(way, Style("diamond", "s3"))
 
 
@@ -74,12 +74,13 @@ class Point:
 
     @property
     def alarm(self) -> bool:
-        """Whether it is NaN or infinite, where the truth is a number."""
+        """Whether it is NaN or infinite, although the truth is a number."""
         return not math.isfinite(self.y)
 
     @property
     def badness(self) -> Worth:
-        """Worst is no number, then what is beyond its tolerance, then what is farther off."""
+        """Ranks points: those without a number are worst, then those beyond their tolerance, then those
+        farther off."""
         return self.alarm, self.ulps > self.allowed > 0, size(self.ulps)
 
 
@@ -104,7 +105,8 @@ def _points(s: Series) -> Iterator[Point]:
 
 
 def _asking(check: Check, dtype: str, of: str) -> Callable[[Point], bool]:
-    """What says whether a point is judged: where the truth near it is known, and a number of the dtype."""
+    """A function that says whether a point is judged: the truth near it must be known, and within the dtype's
+    range."""
     s, largest = _find(check, "certified", dtype, of), LARGEST.get(dtype, math.inf)
     if s is None:
         return lambda p: True
@@ -126,7 +128,8 @@ def _breaks(check: Check) -> list[float]:
 
 
 def _at_break(check: Check) -> Callable[[float], bool]:
-    """What says whether an argument is a branch point, in any dtype: those are in a table of their own."""
+    """A function that says whether an argument is a branch point, in any dtype: branch points have a table of
+    their own."""
     breaks = _breaks(check)
     return lambda x: any(abs(x - b) <= 2e-6 * abs(b) + 1.2e-38 for b in breaks)
 
@@ -137,7 +140,7 @@ def _one_of_each(
     step: float,
     worth: Callable[[Point], Worth],
 ) -> list[Point]:
-    """In every `step` pixels the point that is most worth showing."""
+    """In every `step` pixels, the point that is most worth showing."""
     found: dict[int, Point] = {}
     for p in points:
         column = math.floor(axis(p.x) / step)
@@ -146,11 +149,11 @@ def _one_of_each(
     return [found[column] for column in sorted(found)]
 
 
-# --- σ and σ' where values live -----------------------------------------------------------------------
+# --- σ and σ' where most values are -------------------------------------------------------------------
 
 
 def _body(check: Check) -> tuple[float, float]:
-    """The arguments that σ and σ' are drawn for: ±BODY, or what of the domain is nearest to it."""
+    """The range of x for which σ and σ' are drawn: ±BODY, or the part of the domain that is nearest to it."""
     low, high = (float(d) for d in check["domain"])
     if low >= BODY:
         return low, min(high, low + 2 * BODY)
@@ -167,7 +170,7 @@ def _certified(check: Check, of: str) -> Line:
 
 
 def curves(check: Check) -> list[Figure]:
-    """σ and σ'; none where nothing is certified."""
+    """The pictures of σ and σ'; none if nothing is certified."""
     found = ((of, _certified(check, of)) for of in SYMBOLS)
     return [_curve(check, of, line) for of, line in found if len(line) > 1]
 
@@ -202,7 +205,8 @@ def _curve(check: Check, of: str, line: Line) -> Figure:
 
 
 def _height(certified: Sequence[float], theirs: Sequence[float]) -> svg.LinearAxis:
-    """The vertical axis: all of the certified curve, and of the others what is at most its height away."""
+    """The vertical axis: room for all of the certified curve, and for other points that are at most its
+    height away."""
     finite = [v for v in certified if abs(v) < 1e300] or [0.0]
     low, high = min(finite), max(finite)
     room = high - low if high - low > 1e-290 else max(abs(high), 1.0)
@@ -213,7 +217,7 @@ def _height(certified: Sequence[float], theirs: Sequence[float]) -> svg.LinearAx
 
 
 def _pieces(check: Check, of: str, line: Line) -> Iterator[Line]:
-    """The curve cut into pieces, for no line is drawn across a jump, nor that of σ' across a kink."""
+    """The curve cut into pieces: no line is drawn across a jump, nor, for σ', across a kink."""
     at_break = _at_break(check)
     apart = {"jump", "unknown"} | ({"kink"} if of == "derivative" else set())
     cuts = sorted(float(k["at"]) for k in check["kinks"] if k["of"] == "σ" and k["kind"] in apart)
@@ -232,7 +236,7 @@ def _along(
     y: svg.LinearAxis,
     shift: float,
 ) -> list[Point]:
-    """A point in every 18 pixels: the one that is visibly off the curve, else one in the middle."""
+    """In every 18 pixels one point: one that is visibly off the curve, else one in the middle."""
     xs = [a for a, _ in line]
 
     def worth(p: Point) -> Worth:
@@ -298,7 +302,7 @@ def _grid(
 
 
 def certified_values(check: Check) -> list[tuple[float, float, float]]:
-    """x, σ(x) and σ'(x) at some twenty points where values live, for the reader to copy."""
+    """x, σ(x) and σ'(x) at some twenty points where most values are, for the reader to copy."""
     low, high = _body(check)
     value, first = (dict(_certified(check, of)) for of in SYMBOLS)
     both = [x for x in value if x in first]
@@ -311,7 +315,7 @@ def certified_values(check: Check) -> list[tuple[float, float, float]]:
 
 
 def errors(check: Check) -> list[Figure]:
-    """One picture for each dtype and quantity: the error in ulps against all of x."""
+    """For each dtype and quantity, a picture of the error in ulps against all of x."""
     dtypes = in_order((s["dtype"] for s in check["series"]), LARGEST)
     found = ((d, of, _theirs(check, d, of)) for d in dtypes for of in ("derivative", "value"))
     return [_errors(check, d, of, ways) for d, of, ways in found if any(p for _, p in ways)]
@@ -367,7 +371,7 @@ def _error_marks(
 
 
 def _no_numbers(way: str, points: list[Point], x: svg.SymLogAxis, top: float) -> Iterator[Markup]:
-    """The row of a way above the plot, with a mark wherever it is NaN or infinite."""
+    """The row of a way above the plot, with a mark wherever the way is NaN or infinite."""
     middle = top + ROW / 2 - 2
     at = [(x(p.x), middle) for p in points if p.alarm]
     yield svg.name(LEFT - 6, middle + 4, way, "tick end", 7)

@@ -1,9 +1,9 @@
-"""Where a function is looked at: the whole line of floats, the same points every time.
+"""The points at which a function is evaluated: on the whole line of floats, and the same every time.
 
-Dense where values live, log-spaced to the ends of the range in both signs, the special numbers, and around
-every branch point: its neighbours, and points closing in on it from both sides. Between two branch points
-that are found with proof (branches.py) a function of NumPy's is analytic, so that agreement on many points
-of a piece is agreement on the piece, but for a function made to deceive.
+They are dense where most values are, log-spaced to the ends of the range in both signs, and include the
+special numbers. Around every branch point there are its neighbours, and points closing in on it from both
+sides. Between two branch points that are found with proof (branches.py) a function of NumPy's is analytic; so
+agreement on many points of a piece is agreement on the piece, except for a function made to deceive.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def special(dtype: str) -> Floats:
 
 
 def _body() -> Reals:
-    """Where values live: every 1/32 off the grid over ±8, coarser to ±50, and whole and half numbers."""
+    """Where most values are: every 1/32 off the grid over ±8, coarser to ±50, and whole and half numbers."""
     fine = np.arange(-8, 8, 1 / 32) + 1 / 97
     wide = np.arange(-50, 50, 1 / 3) + 1 / 53
     halves = np.arange(-20, 20.5, 0.5)
@@ -70,7 +70,7 @@ def _around(at: float, dtype: str) -> Reals:
 
 
 def points(dtype: str, domain: Domain, branches: Iterable[float] = ()) -> Floats:
-    """Finite points of the dtype within the domain, in order, 0 once, each once."""
+    """Finite points of the dtype within the domain, in order, each once; there is no −0."""
     tails = _tails(dtype)
     found = [_body(), tails, -tails, np.array([0.0])]
     ends = [b for b in sorted(branches) if np.isfinite(b)]

@@ -1,4 +1,5 @@
-"""What kept an activation, or a part of it, from being judged, in words; and what of it is a finding."""
+"""What kept an activation, or a part of it, from being judged, in words; and which of these problems are
+findings."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ __all__ = ["left_out", "number_of_points", "unjudged"]
 
 
 def unjudged(facts: Facts, findings: list[Finding], ways: Sequence[Way]) -> str:
-    """Why there is no verdict, in a sentence; "" where there may be one.
+    """Why there is no verdict, in a sentence; "" if there may be one.
 
     A problem that is a mistake of user code is added to `findings` instead.
     """
@@ -27,7 +28,7 @@ def unjudged(facts: Facts, findings: list[Finding], ways: Sequence[Way]) -> str:
 
 
 def left_out(facts: Facts) -> list[dict[str, str]]:
-    """What was not run, and why, where the rest can be judged without it."""
+    """What was not run, and why, if the rest can be judged without it."""
     not_asked = [] if facts.spec.network else [{"way": "networks", "why": "not asked for."}]
     networks = [
         {"way": f"networks in {p.role}", "why": p.text}
@@ -41,27 +42,27 @@ def left_out(facts: Facts) -> list[dict[str, str]]:
 def _dispensable(facts: Facts, p: Problem) -> bool:
     """Whether a framework could not run on σ itself: then that way is not run, and the rest is judged.
 
-    Not where the user gave a version of their own, which must run; nor where the framework is there and does
-    not start; nor where time ran out, for on a faster machine it might have found a mistake.
+    False if the user gave a version of their own, which must run; if the framework is installed and does not
+    start; and if time ran out, since on a faster machine it might have found a mistake.
     """
     other = p.role != "numpy" and p.event != "timeout"
     return other and p.role not in facts.spec.given and not _does_not_start(p)
 
 
 def _does_not_start(p: Problem) -> bool:
-    """Whether a framework is there, or was asked for, and cannot even be imported."""
+    """Whether a framework that is installed, or was asked for, cannot even be imported."""
     early = p.stage in (STARTING, LOADING)
     return early and p.role != "numpy" and p.event in ("raised", "ended")
 
 
 def _networks_alone(p: Problem) -> bool:
-    """Whether all but the networks was done, and an exception that is not the user's ended them: then they
-    are not run, with the reason. Not where time ran out: the verdict would depend on the machine."""
+    """Whether everything except the networks was done, and an exception that is not the user's ended these:
+    then they are not run, with the reason. False if time ran out: the verdict would depend on the machine."""
     return p.event == "raised" and not p.lines and p.stage == NETWORKS
 
 
 def user_problems(facts: Facts, findings: list[Finding]) -> str:
-    """The first problem that is neither dispensable nor a mistake of user code, in a sentence."""
+    """In a sentence, the first problem that is neither dispensable nor a mistake of user code."""
     reason = ""
     for p in facts.problems:
         if _dispensable(facts, p) or _networks_alone(p):
@@ -83,12 +84,13 @@ OF_MATH = "Python's numbers raise where NumPy's give ∞ or NaN: give a --domain
 
 
 def _of_math(p: Problem) -> bool:
-    """Whether it is raised by a function of math, or by a power of Python's, far out: by no mistake in σ."""
+    """Whether a function of math, or a power of Python's, raised it far out, which is no mistake in σ."""
     return p.kind == "OverflowError" or "math domain error" in p.text
 
 
 def _mistake(facts: Facts, p: Problem, lines: str) -> Finding | None:
-    """An exception that the function raised while it was called: not while its file was loaded."""
+    """The finding for an exception that the function raised while it was called, not while its file was
+    loaded; else None."""
     called = p.event == "raised" and p.stage != LOADING
     if not called or p.kind in ("SystemExit", "MemoryError") or _of_math(p):
         return None
@@ -111,7 +113,8 @@ def _why_no_truth(facts: Facts, findings: Sequence[Finding]) -> str:
 
 
 def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
-    """Why nothing was judged, or not everywhere: no derivative was compared, nor a value with one given."""
+    """Why nothing was judged, or not everywhere: no derivative was compared, nor a value with a given
+    definition."""
     if reason := _no_value(facts):
         return reason
     compared = any(w["of"] == "derivative" and facts.spec.decides(w["dtype"]) for w in ways)
@@ -124,8 +127,8 @@ def _nothing_judged(facts: Facts, ways: Sequence[Way]) -> str:
 
 
 def _no_value(facts: Facts) -> str:
-    """Why σ is not certified at many points: its code has values there and its formula none, as np.nan_to_num
-    of a root."""
+    """Why σ is not certified at many points: its code has values there but its formula has none, as for
+    np.nan_to_num of a root."""
     y, c = (facts.values.get(("sigma", facts.dtype)), facts.curves.get(("truth", facts.dtype)))
     if y is None or c is None:
         return ""
@@ -143,7 +146,7 @@ def _no_value(facts: Facts) -> str:
 
 
 def _unsearched(facts: Facts) -> str:
-    """Why nothing is known between the points: a function has too many branch points to find them all."""
+    """Why nothing is known between the points: a function has too many branch points to find all of them."""
     for function, where in facts.unsearched.items():
         return (
             f"{facts.named(function)} has more branch points than can be examined: right at "
@@ -154,5 +157,5 @@ def _unsearched(facts: Facts) -> str:
 
 
 def number_of_points(facts: Facts) -> int:
-    """The number of points of float64 and float32; those of bfloat16 are no evidence for these."""
+    """The number of points of float64 and float32; those of bfloat16 say nothing about these."""
     return sum(len(x) for dtype, x in facts.x.items() if facts.spec.decides(dtype))

@@ -1,7 +1,7 @@
 """A check of an activation as one page: no script, no network, the same bytes for the same check.
 
-It needs nothing but the check, so that a check read from JSON makes the same page again. Whatever user code
-named or printed is escaped, and characters that could reorder or hide text are spelt out first.
+It needs nothing but the check, so that a check read from JSON makes the same page. Whatever user code named
+or printed is escaped, and characters that could reorder or hide text are spelt out first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SECTIONS = {
 
 
 class Tag(NamedTuple):
-    """The sign and the CSS class of a word, so that nothing is told by colour alone."""
+    """The sign and the CSS class of a word, so that nothing is shown by colour alone."""
 
     sign: str
     class_: str
@@ -80,8 +80,8 @@ CARDS, ROWS, PRINTED = 60, 200, 4000
 
 
 def render(check: Check) -> str:
-    """One self-contained HTML file, the same bytes for the same check; that of a function, where σ is no
-    function of one number."""
+    """One self-contained HTML file, the same bytes for the same check. If σ is not a function of one number,
+    it is the page of `conformance function`."""
     more = check.get("gradients")
     if more is not None and not check["ways"]:
         return render_function(more)
@@ -103,7 +103,7 @@ def render(check: Check) -> str:
 
 
 def _context(c: Check) -> dict[str, object]:
-    """What the template shows, by the names that it uses."""
+    """The variables of the template."""
     return {
         "given": [(GIVEN.get(k, k), v) for k, v in c["given"].items()],
         "domain": _domain(c),
@@ -139,7 +139,7 @@ def _counted(c: Check) -> list[tuple[str, int]]:
 
 
 def _domain(c: Check) -> str:
-    """Where it was judged, in words."""
+    """Where σ was judged, in words."""
     low, high = (float(d) for d in c["domain"])
     ends = low < -1e308, high > 1e308
     if all(ends):
@@ -158,7 +158,7 @@ def _drawn(c: Check) -> list[tuple[str, str]]:
 
 
 def _origin(c: Check, way: str) -> str:
-    """Who made a way to the derivative."""
+    """Where a way to the derivative comes from."""
     if way in ("σ", "σ'"):
         return "hand-written"
     return "your own version" if way in c["given"] else AUTODIFF
@@ -175,7 +175,7 @@ def _groups(c: Check) -> list[tuple[str, list[tuple[Way, str]]]]:
 
 
 def _networks(c: Check) -> dict[str, object]:
-    """Implementation and dtype down, depth and batch across."""
+    """A table of the networks: rows by implementation and dtype, columns by depth and batch."""
     shapes = sorted({(n["depth"], n["batch"]) for n in c["networks"]})
     rows: dict[tuple[str, str], dict[tuple[int, int], NetworkResult]] = {}
     for n in c["networks"]:
@@ -188,15 +188,15 @@ def _networks(c: Check) -> dict[str, object]:
 
 
 def _printed(c: Check) -> list[tuple[str, str, int]]:
-    """Which processes printed a text, the text, and how many characters are cut. What several processes print
-    alike is shown once."""
+    """Which processes printed a text, the text, and how many characters are cut. A text that several
+    processes printed is shown once."""
     by: dict[str, list[str]] = {}
     for way, text in c["printed"].items():
         by.setdefault(text, []).append(way)
     return [(", ".join(ways), text[:PRINTED], len(text) - PRINTED) for text, ways in by.items()]
 
 
-# --- what the template calls --------------------------------------------------------------------------
+# --- functions for the template -----------------------------------------------------------------------
 
 
 def _tag(word: str) -> Tag:

@@ -1,4 +1,4 @@
-"""What a check is asked: which functions, on which arguments, within which limits."""
+"""The question of a check: which functions, on which arguments, within which limits."""
 
 from __future__ import annotations
 
@@ -23,25 +23,23 @@ LARGEST = float(np.finfo(np.float64).max)
 
 
 class CheckError(RefusedError):
-    """What was asked for cannot be checked: what, and what to do."""
+    """The question cannot be checked: why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What is asked of the workers. `specification` makes one and refuses what cannot be checked."""
+    """What the workers have to check. `specification` makes one, and refuses what cannot be checked."""
 
     given: dict[str, str] = field(
         default_factory=dict
-    )  # of FUNCTIONS, the name of each: FILE.py:NAME
+    )  # names of functions, FILE.py:NAME, by their keys in FUNCTIONS
     kinks: dict[float, float] = field(default_factory=dict)  # σ' at kinks, as declared
     domain: tuple[float, float] = (-LARGEST, LARGEST)
     timeout: float = DEFAULT_TIMEOUT  # seconds for each worker
     memory: int = MEMORY
     network: bool = True
-    inputs: str = (
-        ""  # of a σ that takes more than one array, as `conformance function` is asked for them
-    )
-    dtype: str = ""  # that alone is judged; every one where it is empty
+    inputs: str = ""  # for a σ that takes more than one array, as `conformance function` takes them
+    dtype: str = ""  # the only dtype that is judged; "" for all
     folder: str = ""  # where relative paths start
 
     def asks(self, dtype: str) -> bool:
@@ -49,12 +47,13 @@ class Spec:
         return self.dtype in ("", dtype)
 
     def decides(self, dtype: str) -> bool:
-        """Whether the verdict hangs on it: bfloat16 is compared, and is no evidence for the other dtypes."""
+        """Whether the verdict depends on this dtype: bfloat16 is compared, but says nothing about the
+        others."""
         return dtype == self.dtype if self.dtype else dtype != "bfloat16"
 
     @property
     def name(self) -> str:
-        """What the activation is called."""
+        """The name of the activation."""
         full = next((self.given[f] for f in FUNCTIONS if f in self.given), "")
         return full.rpartition(":")[2]
 

@@ -1,6 +1,6 @@
 """PyTorch: the same σ through NumPy's dispatch, or the user's own Function, module or function.
 
-Its derivative is what autograd makes of it. Nothing here computes one.
+Its derivative comes from autograd. Nothing here computes one.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch
 
 
 def _in_dtype(f: Function, dtype: torch.dtype) -> Function:
-    """f; where it is a module, a copy of it in that dtype whose parameters nothing trains."""
+    """f; a module is copied in that dtype, with parameters that are not trained."""
     if not isinstance(f, torch.nn.Module):
         return f
     return copy.deepcopy(f).to(dtype).requires_grad_(False)
@@ -138,7 +138,7 @@ class Torch:
         return given
 
     def parameters(self, given: object) -> Wider | None:
-        """Those of a module, which are judged as inputs are."""
+        """What to ask about a module's parameters, which are judged like inputs; None if it has none."""
         if not (params := parameters_of(given)):
             return None
         names = required(forward_of(given))[:1]
@@ -146,7 +146,7 @@ class Torch:
         return Wider("torch", shaped(names, params), why, [*params])
 
     def changed(self, given: object, dtype: str) -> str:
-        """A parameter that the dtype does not hold, so that the module has another there."""
+        """In words, a parameter that the dtype cannot represent, so that the module has another one there."""
         for name, M in parameters_of(given).items():
             rounded = torch.tensor(M).to(_DTYPES[dtype]).double().numpy()
             if (other := np.flatnonzero(rounded != M)).size:
@@ -162,9 +162,9 @@ class Torch:
         return lambda t: evaluate(sigma, _Tensors(), t, _name(t.dtype))
 
     def differentiated(self, f: Function, x: Array, dtype: str) -> Differentiated:
-        """f(x), and what autograd sends back for incoming gradients of 1, and of a pattern."""
+        """f(x), and autograd's gradients for incoming gradients of 1, and of a pattern."""
         t = torch.tensor(np.array(x), dtype=_DTYPES[dtype], requires_grad=True)
-        y = _in_dtype(f, t.dtype)(t.clone())  # which an in-place function may write to
+        y = _in_dtype(f, t.dtype)(t.clone())  # a clone, which an in-place function may write to
         if not isinstance(y, torch.Tensor):
             raise ReturnedError(f"it returned {type(y).__name__}; expected a tensor")
         if y.shape != t.shape:

@@ -1,8 +1,8 @@
 """σ as PyTorch or JAX code alone: its forward pass, recorded as primitives, is its definition.
 
-The tape is that of `conformance function`, and no derivative is read. Where each primitive on it acts on
-each element alone, it is replayed on Taylor balls, as a definition by name is, and everything else is as for
-a σ in NumPy. Where one does not, σ is more than a function of one number: `WiderError` says what to ask.
+The tape is that of `conformance function`, and no derivative is read. If each primitive on it acts on each
+element alone, it is replayed on Taylor balls, as a definition by name is, and everything else is as for a σ
+in NumPy. Otherwise σ is more than a function of one number: `WiderError` says what to ask instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["definition_of"]
 
 
 def _number(x: Any) -> Taylor:
-    """What is calculated with; a mask is 0 or 1 there."""
+    """A number to calculate with; a mask becomes 0 or 1."""
     return taylor(float(x) if isinstance(x, bool) else x)
 
 
@@ -33,7 +33,7 @@ def _of_numbers(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _truth(x: Any) -> bool:
-    """A mask; of numbers, whether they are not 0."""
+    """A mask as it is; for a number, whether it is not 0."""
     return x if isinstance(x, bool) else PREDICATES["not_equal"](x, taylor(0.0))
 
 
@@ -85,7 +85,7 @@ def definition_of(framework: str, f: Any) -> Function:
 
 
 def _given(framework: str, f: Any) -> tuple[list[str], Table, Callable[..., Recording]]:
-    """What f takes, its parameters, and what records it."""
+    """The names of f's arguments, its parameters, and the function that records it."""
     if framework == "jax":
         from conformance.judge.functions.from_jax import record as record_jax
 
@@ -97,7 +97,7 @@ def _given(framework: str, f: Any) -> tuple[list[str], Table, Callable[..., Reco
 
 
 def _not_elementwise(found: Recording, x: int, shape: Shape) -> str:
-    """Why a recorded function cannot be replayed element by element; "" where it can."""
+    """Why a recorded function cannot be replayed element by element; "" if it can."""
     nodes, (y, *more) = found.tape.nodes, [v.index for v in found.outputs.values()]
     if more or nodes[y].shape != shape:
         return f"σ returns {len(more) + 1} arrays" if more else "σ returns another shape than x"

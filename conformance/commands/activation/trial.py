@@ -1,4 +1,4 @@
-"""Compares one array of numbers with what it should be: errors, the worst of them, a row of the table."""
+"""Compares one array of numbers with the certified one: errors, the worst of them, a row of the table."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from conformance.truth.rounding import Reals
 
 __all__ = ["FAR", "Trial", "Way"]
 
-LOST = 2.0**10  # u: from here on digits count as lost
-FAR = 1000.0  # ordinary arguments are at most as large: what goes wrong beyond is milder
+LOST = 2.0**10  # u: an error of more counts as lost digits
+FAR = 1000.0  # ordinary arguments are at most so large: mistakes beyond it count less
 
 
 class Way(TypedDict):
-    """One way to a value or a derivative, in one dtype, against the certified one."""
+    """One way to a value or a derivative, in one dtype, compared with the certified one."""
 
     way: str
     dtype: str
@@ -43,7 +43,8 @@ class Way(TypedDict):
 
 @dataclass(frozen=True)
 class Trial:
-    """`got` at x, which must lie in [low, high]: the number `exact`, but at kinks and jumps (`touched`)."""
+    """`got` at x, which must be in [low, high]: this is the number `exact`, except at kinks and jumps
+    (`touched`)."""
 
     spec: Spec
     of: str  # sigma, derivative, torch, jax
@@ -56,9 +57,9 @@ class Trial:
     high: Reals
     touched: Mask
     allowed: Reals
-    scale: float  # what an error is small against
+    scale: float  # the scale on which an error is small
     argument: Reals  # what a few roundings of x and of the result do, in any formula
-    skipped: Mask | None = None  # where nothing is asked
+    skipped: Mask | None = None  # where nothing is compared
 
     @cached_property
     def known(self) -> Mask:
@@ -77,7 +78,7 @@ class Trial:
 
     @cached_property
     def room(self) -> Reals:
-        """The error that is allowed: by rounding, and since the truth is known only to its radius."""
+        """The error that is allowed: what rounding may do, plus the radius to which the truth is known."""
         return np.asarray(self.allowed + self.exact.rad)
 
     @cached_property
@@ -89,23 +90,23 @@ class Trial:
 
     @cached_property
     def asked(self) -> Mask:
-        """Where a finite answer can be compared: not where the truth itself leaves the dtype."""
+        """Where a finite result can be compared: not where the truth itself leaves the dtype."""
         return np.asarray(self.comparable & ~self.overflows)
 
     @cached_property
     def comparable(self) -> Mask:
-        """Where anything is asked: not where the truth itself leaves the dtype."""
+        """Where anything is compared: not where the truth itself leaves the dtype."""
         asked = self.known & ~(np.abs(self.low) > self.p.largest)
         return np.asarray(asked if self.skipped is None else asked & ~self.skipped)
 
     @cached_property
     def off(self) -> Mask:
-        """Where it is off by more than is allowed."""
+        """Where the error is more than is allowed."""
         return np.asarray(self.asked & (self.error > self.room))
 
     @cached_property
     def size(self) -> Reals:
-        """What errors are compared by: relative to |truth|, but not where that is far below the scale."""
+        """What errors are divided by, to compare them: |truth|, but not less than 1e-3 of the scale."""
         truth = np.where(np.isfinite(self.exact.hi), np.abs(self.exact.hi), 0.0)
         return np.asarray(truth + 1e-3 * self.scale)
 
@@ -113,7 +114,8 @@ class Trial:
     def lost(self) -> Mask:
         """Where most digits are wrong, though by no more than is allowed, of a number far from subnormal.
 
-        Not by what rounding x would do: no formula keeps those, e^{−x²/2} at −30 for example.
+        An error that rounding x alone would cause does not count: no formula avoids it, for example e^{−x²/2}
+        at −30.
         """
         truth = np.where(
             self.low == self.high, np.abs(self.low), np.fmax(np.abs(self.low), np.abs(self.high))
@@ -125,7 +127,8 @@ class Trial:
 
     @cached_property
     def holes(self) -> Mask:
-        """Where NaN was got and nothing is known, between neighbours that are known: 0/0 at one point."""
+        """Where NaN was got and the truth is not known, between neighbours that are known: 0/0 at one
+        point."""
         hole = ~self.known & np.isnan(self.got) & (np.abs(self.x) <= FAR)
         hole[[0, -1]] = False
         fine = self.known & np.isfinite(self.got)
@@ -133,14 +136,14 @@ class Trial:
         return hole
 
     def filled(self) -> Trial:
-        """The same, where in holes the value of the next point is expected."""
+        """The same trial, in which a hole is expected to have the value of the next point."""
         low, high = self.low.copy(), self.high.copy()
         at = np.flatnonzero(self.holes)
         low[at] = high[at] = self.low[at + 1]
         return replace(self, low=low, high=high)
 
     def expected(self, i: int) -> float:
-        """The nearest right number to what was got at a point."""
+        """The right number that is nearest to what was got at a point."""
         got = float(self.got[i])
         return (
             float(self.low[i])
@@ -150,9 +153,9 @@ class Trial:
 
     @cached_property
     def nothing_right(self) -> Mask:
-        """Where no digit is right, though by no more than is allowed: a tail that is lost, as a rule.
+        """Where no digit is right, though by no more than is allowed: usually a tail that is lost.
 
-        Not where the truth is all but subnormal, nor far out, nor beside a kink.
+        Not where the truth is nearly subnormal, nor far out, nor beside a kink.
         """
         with np.errstate(all="ignore"):
             none = self.error >= np.abs(self.low) / 2
@@ -168,9 +171,9 @@ class Trial:
     def worst(
         self, kind: str, mask: Mask, begins: bool = False, **wording: Unpack[Wording]
     ) -> Finding:
-        """A finding at the points of the mask, shown at the worst; of equally bad ones at the nearest 0.
+        """A finding at the points of the mask, shown at the worst; of equally bad ones at the one nearest 0.
 
-        `begins`: shown at the nearest 0 of them all.
+        `begins`: shown at the point nearest 0.
         """
         at = np.flatnonzero(mask)
         badness = (self.error / self.size)[at]
@@ -178,10 +181,10 @@ class Trial:
         return self._finding(kind, mask, int(at[i]), **wording)
 
     def loses_most(self, mask: Mask, name: str) -> Finding:
-        """A finding that digits are lost, shown where most are; of such points at the one nearest ±1.
+        """A finding that digits are lost, shown where most are lost; of such points at the one nearest ±1.
 
-        Its remedy is a stable formula, where the activation `name` has one. It is a note where all points are
-        far out.
+        Its remedy is a stable formula, if the activation `name` has one. It is a note if all points are far
+        out.
         """
         near = mask & (np.abs(self.x) <= FAR)
         at = np.flatnonzero(near if near.any() else mask)
@@ -216,7 +219,7 @@ class Trial:
 
     @cached_property
     def ulps(self) -> Reals:
-        """The error in units in the last place of the truth; NaN where nothing is asked."""
+        """The error in units in the last place of the truth; NaN where nothing is compared."""
         with np.errstate(all="ignore"):
             return np.asarray(np.where(self.comparable, self.error / self._ulp, np.nan))
 
@@ -232,9 +235,10 @@ class Trial:
         return self.p.ulp(np.maximum(truth, self.p.normal))
 
     def way(self, verdict: str, wrong: Mask, few: Mask | None = None) -> Way:
-        """The row of the table: the worst of what is wrong, else of what loses digits (`few`), else of all.
+        """The row of the table, with the worst point that is wrong, else that loses digits (`few`), else of
+        all.
 
-        What loses digits is within its tolerance, so it is shown and not counted as beyond it.
+        Points that lose digits are within their tolerance: they are shown, but not counted as beyond it.
         """
         asked = self.comparable
         with np.errstate(all="ignore"):
@@ -263,7 +267,8 @@ class Trial:
 
 
 def _first_of_worst(badness: Reals, x: Reals) -> int:
-    """The worst finite one; of those nearly as bad, the one nearest 0, which is the easiest to look at."""
+    """The index of the worst finite one; of those nearly as bad, of the one nearest 0, which is the easiest
+    to look at."""
     finite = np.where(np.isfinite(badness), badness, -1.0)
     nearly = finite >= 0.999 * finite.max() if finite.max() > 0 else np.ones(len(x), bool)
     return int(np.argmin(np.where(nearly, np.abs(x), np.inf)))

@@ -1,4 +1,4 @@
-"""Each way to a value or a derivative, in one dtype, against the certified one."""
+"""Each way to a value or a derivative, in one dtype, compared with the certified one."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ from conformance.truth.rounding import Reals
 __all__ = ["InDtype"]
 
 REMOTE = 1e100  # beyond, in float64, a square soon overflows
-NEAR = 80.0  # e^80 is a number of float32: up to here σ overflows for no good reason
+NEAR = 80.0  # e^80 is a number of float32: up to here σ has no good reason to overflow
 
 Judged = tuple[list[Finding], Way, Trial]
 
 
 def _as_compared(facts: Facts) -> list[Branch]:
-    """The branch points of σ, each with the larger `reach` of σ and σ', for both are compared there."""
+    """The branch points of σ, each with the larger `reach` of σ and σ', since both are compared there."""
     own = {b.at: b.reach for b in facts.branches.get("derivative", [])}
     truth = facts.branches.get("truth", [])
     return [replace(b, reach=max(b.reach, own.get(b.at, 0.0))) for b in truth]
 
 
 class InDtype(NamedTuple):
-    """What is known in one dtype, and the certified σ and σ'. `judge` runs it, with NumPy's warnings off."""
+    """What is known in one dtype, with the certified σ and σ'. `judge` calls it with NumPy's warnings off."""
 
     facts: Facts
     p: Precision
     x: Reals
     c: Curve  # continued across smooth branch points
-    low: Reals  # the derivatives allowed: one, and at kinks all between the one-sided ones
+    low: Reals  # the derivatives allowed: one, or at kinks all between the one-sided ones
     high: Reals
     touched: Mask
-    name: str  # the activation that σ is, of those that the tables know
-    row: Mapping[str, Reals]  # what its row of accuracy.toml allows code that cannot be seen into
+    name: str  # the known activation that σ is, or ""
+    # what its row of accuracy.toml allows code that cannot be evaluated on balls
+    row: Mapping[str, Reals]
 
     @classmethod
     def of(cls, facts: Facts, dtype: str, name: str) -> InDtype:
-        """That of a dtype in which σ is certified."""
+        """What is known in a dtype in which σ is certified."""
         of, x, p = _as_compared(facts), facts.x[dtype], Precision.of(dtype)
         c = continued(facts.curves["truth", dtype], of, x)
         value, first = measured(name, c, x, p)
@@ -68,7 +69,7 @@ class InDtype(NamedTuple):
         return cls(facts, p, x, c, *hulls(of, x, c.first.hi, p), name, row)
 
     def judged(self) -> list[Judged]:
-        """Each way to a value or a derivative that there is."""
+        """Every way to a value or a derivative, judged."""
         each: list[Judged] = []
         if (got := self.facts.values.get(("sigma", self.p.name))) is not None:
             each.append(self._own_value(self._value("sigma", got)))
@@ -95,11 +96,12 @@ class InDtype(NamedTuple):
         )  # fmt: skip
 
     def _underflow(self) -> Reals:
-        """What overflows on the way to 1/(1 + e^{−x}) leaves 0, where the truth is just above `normal`."""
+        """What is lost if an intermediate of 1/(1 + e^{−x}) overflows: it leaves 0, where the truth is just
+        above `normal`."""
         return np.asarray(4 * self.p.normal * (1 + np.minimum(np.abs(self.x), 1e6)))
 
     def _across_jumps(self) -> tuple[Reals, Reals, Mask]:
-        """The values allowed: at a jump, all between the one-sided ones."""
+        """The values allowed: at a jump, every number between the one-sided ones."""
         low, high = self.c.value.hi.copy(), self.c.value.hi.copy()
         touched = np.zeros(len(self.x), bool)
         for b in self.facts.branches.get("truth", []):
@@ -122,14 +124,14 @@ class InDtype(NamedTuple):
     # --- σ
 
     def _own_value(self, t: Trial) -> Judged:
-        """σ in NumPy, against its own formula without rounding, or against another definition."""
+        """σ in NumPy, compared with its own formula without rounding, or with another definition."""
         found, known = self._as_known("" if "sigma" in self.facts.unsupported else None, t)
         near = t.overflows & (np.abs(t.x) <= NEAR)
         wrong = t.off & (np.abs(t.x) <= FAR) & ~known
         # an overflow on the way may also leave a finite number that is wrong
         far = (t.overflows & ~near) | (t.off & ~wrong & ~known)
         lost = t.lost & ~t.off
-        if "sigma" in self.facts.unsupported:  # it may be a framework's, which are measured
+        if "sigma" in self.facts.unsupported:  # it may be a framework's, whose losses are measured
             lost &= t.error > self.row["value"]
         if near.any() or t.holes.any():
             found.append(t.filled().worst("nan-value", near | t.holes))
@@ -145,7 +147,7 @@ class InDtype(NamedTuple):
         return found, t.way(verdict, bad | far, few), t
 
     def _kind_of_value(self, t: Trial, wrong: Mask) -> str:
-        """Another function than the definition, or the same in less precision."""
+        """The kind of finding: σ is another function than its definition, or the same in less precision."""
         small = t.error[wrong] <= 2.0**-20 * np.maximum(np.abs(t.exact.hi[wrong]), 1e-30)
         defined = "truth" in self.facts.spec.given
         return "wrong-value" if defined and not small.all() else "inaccurate-value"
@@ -153,9 +155,9 @@ class InDtype(NamedTuple):
     # --- σ'
 
     def _own_derivative(self, got: Reals) -> Judged:
-        """σ' in NumPy: first its formula without rounding, then what it computes.
+        """σ' in NumPy: first its formula without rounding, then the numbers that it computes.
 
-        `tail`: wrong, but where σ' and the error are below the rounding errors of where values live.
+        `tail`: wrong, but only where σ' and the error are below the rounding errors of ordinary values.
         """
         p, c = self.p, self.c
         g = self.facts.curves.get(("derivative", p.name))
@@ -169,14 +171,14 @@ class InDtype(NamedTuple):
         found, known = self._as_known("" if g is None else None, t)
         if g is None:
             wrong = t.off & ~known
-        else:  # where its formula is no number, what it computes is all that there is
+        else:  # where its formula is not a number, only what it computes can be judged
             no_number = np.isnan(g.value.hi)
             wrong = (t.asked & self._formula_off(g)) | (t.off & no_number & ~known)
         floor = 2 * p.u * t.scale
         negligible = np.fmax(np.abs(self.low), np.abs(self.high)) <= floor
         negligible &= (t.error <= floor) & (np.abs(formula.got - c.first.hi) <= floor)
         tail = wrong & negligible
-        # where only a clip (at ±300, say) or a guard (1e-300) shows, it is milder; but not beside a kink at 0
+        # if only a clip (at ±300, say) or a guard (1e-300) shows, it is milder; but not beside a kink at 0
         size = np.abs(self.x)
         least = 0.0 if (self.touched & (self.x == 0)).any() else 1e-290
         remote = wrong & ((size > REMOTE) | ((size < least) & (size > 0)))
@@ -186,7 +188,7 @@ class InDtype(NamedTuple):
             found.append(formula.worst("far-overflow-derivative", remote))
         found += self._overflow(t)
         beyond = t.error > self.row["derivative"]
-        if g is None:  # its formula cannot be seen into
+        if g is None:  # its formula cannot be evaluated on balls
             tail |= t.nothing_right & ~wrong & beyond
         if tail.any() and not wrong.any():
             found.append(t.worst("tail", tail, begins=True))
@@ -208,8 +210,8 @@ class InDtype(NamedTuple):
         return found, t.way(verdict, bad | t.overflows), t
 
     def _wrong(self, t: Trial, formula: Trial, wrong: Mask) -> Iterator[Finding]:
-        """A wrong derivative, shown by what it computes where that is off, else by what its formula says; or,
-        where it is wrong at kinks alone, the finding of another name."""
+        """The finding of a wrong derivative, shown by what σ' computes if that is off, else by what its
+        formula gives; if it is wrong at kinks alone, a finding of another kind."""
         at_kinks = wrong & self.touched & (self.low != self.high)
         if (wrong & ~at_kinks).any():
             like = looks_like(self.facts.lookalikes, self.low, self.high, t.got, self.x, wrong)
@@ -220,7 +222,7 @@ class InDtype(NamedTuple):
             yield t.worst("outside-clarke", at_kinks)
 
     def _formula_off(self, g: Curve) -> Mask:
-        """Where the formula of σ', as mathematics, is not the derivative: only constants are rounded."""
+        """Where the formula of σ', in which only constants are rounded, is not the derivative."""
         c, exact = self.c, Precision.of("float64")
         off = self._derivative("derivative", g.value.hi, np.zeros(len(self.x))).error
         # both are certified to far more digits than hi alone holds
@@ -239,7 +241,7 @@ class InDtype(NamedTuple):
             yield t.worst("far-overflow-derivative", t.overflows & ~within)
 
     def _against_formula(self, t: Trial, g: Curve) -> Iterator[Finding]:
-        """Where σ' computes something else than its formula says, by more than rounding explains."""
+        """Findings where σ' computes something other than its formula, by more than rounding explains."""
         room = g.tolerance(self.p.u, self.p.normal) + g.value.rad + self._underflow()
         beyond = g.value.distance(t.got) > room
         off = t.asked & ~self.touched & beyond & ~np.isnan(g.value.hi)
@@ -252,7 +254,8 @@ class InDtype(NamedTuple):
     # --- torch and JAX
 
     def _autodiff(self, way: str) -> Iterator[Judged]:
-        """Value and derivative of a framework: wrong is an error only if the user wrote it, or gave no σ'."""
+        """Value and derivative of a framework: if they are wrong, it is an error only if the user wrote the
+        code, or gave no σ'."""
         native, result = self.facts.native[way], self.facts.autodiff[way, self.p.name].result
         yield self._foreign(way, self._value(way, result.y.astype(np.float64)), native)
         allowed = unseen_derivative(self.c, self.x, self.p, way)
@@ -264,7 +267,7 @@ class InDtype(NamedTuple):
         yield found, row, t
 
     def _foreign(self, way: str, t: Trial, native: bool) -> Judged:
-        """One quantity of a framework; `native`: of the user's own version for it."""
+        """One quantity of a framework; `native`: from the user's own version for it."""
         spec = self.facts.spec
         decides = spec.decides(self.p.name) and (native or "derivative" not in spec.given)
         kinds = _kinds(t.what, native, decides)
@@ -276,8 +279,8 @@ class InDtype(NamedTuple):
         t = replace(t, skipped=skipped)
         found, known = self._as_known(way if native else None, t)
         off = t.off & ~known
-        # a version of the user's own is judged as their NumPy version is: mildly far out, and near 0 by what
-        # that formula may lose
+        # the user's own version is judged like their NumPy version: mildly far out, and near 0 by what that
+        # formula may lose
         own = off & native
         remote = own & (np.abs(t.x) > (FAR if t.what == "value" else self._remote()))
         lossy = own & ~remote & (t.error <= self._as_formula(t.what))
@@ -293,7 +296,7 @@ class InDtype(NamedTuple):
             if t.what == "derivative":
                 like = looks_like(self.facts.lookalikes, t.low, t.high, t.got, t.x, off)
             kind = kinds["off"] if native or gross.any() else "autodiff-off"
-            # by σ's own formula: it is rounding
+            # its own formula for σ, so it is rounding
             severity = "inaccurate" if kind == "autodiff-off" and decides else ""
             if native and t.what == "derivative" and gross.any():
                 kind = "wrong-derivative"  # in bfloat16 too, by its own u
@@ -308,7 +311,7 @@ class InDtype(NamedTuple):
         wrong = lost & t.above_rounding & native
         if wrong.any():
             found.append(t.worst("wrong-derivative", wrong, begins=True))
-        elif lost.any():  # a framework's own is not what was to be judged
+        elif lost.any():  # a framework's own derivative is not what was to be judged
             found.append(t.worst("tail", lost, begins=True, severity="" if native else "note"))
         bad = off | at_branch | wrong
         verdict = _first_of(wrong=bad | near, overflows=far, tail=lost, known_difference=known)
@@ -326,7 +329,7 @@ class InDtype(NamedTuple):
         return REMOTE if self.p.name == "float64" else REMOTE**0.125
 
     def _as_formula(self, what: str) -> Reals:
-        """What rounding explains of σ or σ' as written in NumPy, where it can be seen into; else 0."""
+        """What rounding explains of σ or σ' as written in NumPy, if it can be evaluated on balls; else 0."""
         function = "sigma" if what == "value" else "derivative"
         own = self.facts.curves.get((function, self.p.name), self.c if what == "value" else None)
         if own is None or function in self.facts.unsupported:
@@ -335,8 +338,8 @@ class InDtype(NamedTuple):
         return np.asarray(np.where(np.isnan(own.value.hi), 0.0, lost))
 
     def _as_known(self, way: str | None, t: Trial) -> tuple[list[Finding], Mask]:
-        """The findings of known differences of a framework, and where they hold; of any framework where `way`
-        is "", and of none where it is None."""
+        """The findings of known differences, and where these hold: of a framework, of any if `way` is "", and
+        of none if it is None."""
         found: list[Finding] = []
         known = np.zeros(len(t.x), bool)
         for d in concerning(self.name, way, self.p.name) if way is not None else ():
@@ -367,9 +370,9 @@ def _first_of(**where: Mask) -> str:
 
 
 def _kinds(what: str, native: bool, decides: bool) -> dict[str, str]:
-    """The kind of a finding by a framework: where it is off, overflows near 0, or overflows far out.
+    """The kinds of findings about a framework: where it is off, overflows near 0, or overflows far out.
 
-    `decides`: whether it is what was to be judged, so that it may be an error.
+    `decides`: whether it was to be judged, so that it may be an error.
     """
     if what == "value":
         wrong = native and decides

@@ -1,6 +1,6 @@
 """A σ that is more than a function of one number: of several arrays, of a row, or with parameters.
 
-Its gradients are what `conformance function` judges, so that is asked, with inputs of shapes that suit.
+`conformance function` judges its gradients, with inputs of shapes that suit.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["WiderError", "gradients", "required", "several", "shaped", "wider_by_hand"]
 
 ROWS = (5, 8, 6, 3)
-"""The size of an axis of an array, where no parameter tells: small, and different, which finds more."""
-SECONDS = 600.0  # as `conformance function` has it
+"""The sizes of an array's axes, unless a parameter determines them: small, and different, which finds
+more."""
+SECONDS = 600.0  # as for `conformance function`
 
 
 class WiderError(Exception):
@@ -34,7 +35,7 @@ class WiderError(Exception):
 
 
 def required(f: Any) -> list[str]:
-    """The names of the arguments that f must be given; "x" where it does not say."""
+    """The names of the arguments that f must be given; "x" if it has no signature."""
     try:
         known = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
@@ -44,7 +45,7 @@ def required(f: Any) -> list[str]:
 
 
 def shaped(names: list[str], params: Table | None = None) -> list[str]:
-    """Inputs of those names, as `conformance function` is asked for them, in the order in which to try
+    """Texts for inputs of those names, as `conformance function` takes them, in the order in which to try
     them: the others as large as the first, or one number for each column, or one for all. The axes of the
     first are those of the largest parameter."""
     sizes = [M.shape for M in (params or {}).values() if M.size > 1]
@@ -62,7 +63,8 @@ def several(names: list[str]) -> str:
 
 
 def wider_by_hand(sigma: Function, derivative: Function | None) -> Wider | None:
-    """What to ask of a σ in NumPy of several arrays, or whose derivative is a backward pass."""
+    """What to ask about a σ in NumPy of several arrays, or whose derivative is a backward pass; None for any
+    other."""
     names = required(sigma)
     takes = 1 if derivative is None else len(required(derivative))
     if takes == len(names) + 1:
@@ -74,10 +76,10 @@ def wider_by_hand(sigma: Function, derivative: Function | None) -> Wider | None:
 def gradients(
     wider: Wider, spec: Spec, functions: Mapping[str, Function] | None
 ) -> FunctionResults:
-    """What `conformance function` finds, of functions at hand or in a process of its own.
+    """The result of `conformance function`, for the functions themselves or in a process of its own.
 
-    Of the inputs, and of what a backward pass may take, the first with which it is right; where it never
-    is, the first with which it runs. Raises RefusedError.
+    It tries the inputs, and what a backward pass may take, until the result is right; if it never is, the
+    result that says most is returned. Raises RefusedError.
     """
     found: list[FunctionResults] = []
     refused: RefusedError | None = None
@@ -98,13 +100,13 @@ def gradients(
 
 
 def _trouble(found: FunctionResults) -> int:
-    """How little a result says: code that raised, or returned other shapes, says least."""
+    """How little a result says: an error says least, then wrong shapes."""
     shapes = any(j["verdict"] == "deviates" and j["worst"] is None for j in found["judged"])
     return 2 if found["verdict"] == "error" else int(shapes)
 
 
 def _asked(wider: Wider, spec: Spec) -> Iterator[dict[str, Any]]:
-    """The questions to try."""
+    """The questions to try, as arguments of `specification`."""
     given = spec.given
     for inputs in [spec.inputs] if spec.inputs and wider.inputs else wider.inputs:
         asked = {

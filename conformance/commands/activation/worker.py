@@ -1,7 +1,7 @@
-"""What runs in a process of its own: the user's functions, evaluated. Nothing is judged here.
+"""The worker, a process of its own: it evaluates the user's functions. Nothing is judged here.
 
 Started as `python -m …worker FOLDER ROLE`: it reads FOLDER/spec.json and appends a message (messages.py) to
-FOLDER/ROLE.jsonl for each thing found out, so that what was known before a crash is known after it.
+FOLDER/ROLE.jsonl for each fact, so that what was known before a crash is known after it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ UNJUDGEABLE = ("not-an-array", "wrong-shape", "wrong-dtype", "not-elementwise", 
 
 @contextmanager
 def _calling(function: str) -> Iterator[None]:
-    """Whatever is raised within was raised by that function."""
+    """Marks an exception that is raised within as raised by that function."""
     try:
         yield
     except Exception as e:
@@ -54,7 +54,7 @@ def _calling(function: str) -> Iterator[None]:
 
 
 def grids(domain: tuple[float, float], at: list[float]) -> messages.Points:
-    """The points of each dtype; bfloat16's are those of float32 that it can hold."""
+    """The points of each dtype; bfloat16's are those of float32 that it can represent."""
     found = {d: points(d, _within(domain, d), at) for d in DTYPES}
     bits = found["float32"].view(np.uint32) & np.uint32(0xFFFF0000)
     cut = np.unique(bits.view(np.float32))
@@ -69,9 +69,9 @@ def _within(domain: tuple[float, float], dtype: str) -> tuple[float, float]:
 
 
 def numpy_evidence(spec: Spec, functions: dict[str, Function], emit: Emit) -> list[Branch] | None:
-    """Everything about σ and σ' as NumPy functions; those of one number become functions of arrays.
+    """Emit everything about σ and σ' as NumPy functions; functions of one number become functions of arrays.
 
-    Returns the branch points of σ; None where it cannot be judged at all.
+    Returns the branch points of σ; None if it cannot be judged at all.
     """
     given: dict[str, Function] = {
         f: functions[f] for f in ("sigma", "derivative") if f in functions
@@ -141,7 +141,8 @@ def _behaves(function: str, given: dict[str, Function], spec: Spec, emit: Emit) 
 
 
 def _at_points(exact: Function, of: Search, x: Mapping[str, Floats], emit: Emit) -> Search:
-    """The search with those points added that are branch points, for a σ with too many to find them all."""
+    """The search, with those of the points added that are branch points: for a σ with too many to find all of
+    them."""
     emit(messages.Stage("looking for branch points among the points"))
     every = np.unique(np.concatenate([a.astype(np.float64) for a in x.values()]))
     there = np.any([(low <= every) & (every <= high) for low, high in of.unsearched], axis=0)
@@ -153,7 +154,7 @@ def _at_points(exact: Function, of: Search, x: Mapping[str, Floats], emit: Emit)
 
 
 def _lookalikes(emit: Emit, exact: Function, g: Function, x: Floats) -> None:
-    """The curves that a wrong derivative is compared with, at points where values live."""
+    """Emit the curves that a wrong derivative is compared with, at points where most values are."""
     body = x[(np.abs(x) < 8) & (np.abs(x) > 1e-3)][::4]
     try:
         at = curve(exact, body)
@@ -174,7 +175,7 @@ def _lookalikes(emit: Emit, exact: Function, g: Function, x: Floats) -> None:
 def _branches(
     function: str, f: Function, domain: tuple[float, float], emit: Emit, listed: bool = True
 ) -> Search:
-    """The branch points, and where more may be. Unless they are to be `listed`, only the latter is told."""
+    """The branch points, and where more may be. The branch points are emitted only if `listed`."""
     if not domain[0] < domain[1]:
         return Search([], [])
     emit(messages.Stage(f"looking for the branch points of {NAMES[function]}"))
@@ -192,7 +193,7 @@ def _branches(
 
 
 def _seeing_float32(g: Function) -> Function:
-    """g, which sees balls to be of float32."""
+    """g, which sees balls as numbers of float32."""
     if isinstance(g, np.vectorize):
         return g
 
@@ -204,7 +205,7 @@ def _seeing_float32(g: Function) -> Function:
 
 
 def _why(e: Exception) -> str:
-    """Why it cannot be evaluated on balls: our own sentence, or what was raised, and where."""
+    """Why a function cannot be evaluated on balls: our own sentence, or the exception and its place."""
     if isinstance(e, UnsupportedError):
         return str(e)
     where = user_lines(e)
@@ -212,7 +213,8 @@ def _why(e: Exception) -> str:
 
 
 def _certified(emit: Emit, function: str, dtype: str, f: Function, x: Floats) -> bool:
-    """Whether f could be evaluated on balls at x. Of the definition of σ, the derivative is certified too."""
+    """Certify f on balls at x, and return whether that was possible. For the definition of σ, the derivative
+    is certified too."""
     try:
         # σ is one function; its σ' may have a formula for each dtype
         seen_as = dtype if function == "derivative" else "float64"
@@ -238,9 +240,10 @@ def _emitter(path: Path) -> Emit:
 
 
 def _limit(spec: Spec, role: str) -> None:
-    """Limit this process: its memory, and its time, at whose end it prints where it was."""
+    """Limit this process: its memory, and its time, at the end of which it prints where it was."""
     faulthandler.enable()
     until = float(os.environ.get("CONFORMANCE_DEADLINE", time.time() + spec.timeout))
+    # 0.3 s before the parent process kills this one
     faulthandler.dump_traceback_later(max(0.2, until - time.time() - 0.3), exit=True)
     if role == "numpy" and not recorded_of(spec.given) and sys.platform != "win32":
         import resource
@@ -250,7 +253,7 @@ def _limit(spec: Spec, role: str) -> None:
 
 
 class StoppedError(Exception):
-    """There will be no points: the first worker ended without."""
+    """There will be no points: the first worker ended without any."""
 
 
 def wait_for_points(folder: Path) -> messages.Points:
@@ -277,7 +280,7 @@ def recorded_of(given: Iterable[str]) -> str:
 
 
 def functions_of(given: Mapping[str, str | Function], folder: str = "") -> dict[str, Function]:
-    """The functions that are given by name, loaded; those that are given themselves, as they are.
+    """The functions: those given by name are loaded, the others are taken as they are.
 
     Raises LoadError, or whatever importing their files raises.
     """
@@ -293,7 +296,7 @@ def functions_of(given: Mapping[str, str | Function], folder: str = "") -> dict[
 
 
 def _framework(role: str) -> Framework:
-    """Imported only where it runs."""
+    """A framework, imported only if it runs."""
     if role == "torch":
         from conformance.commands.activation.torch_ import Torch
 
@@ -324,7 +327,7 @@ class _Role:
             from conformance.commands.activation.traced import definition_of
 
             found["truth"] = definition_of(framework, found[framework])
-        # the user's file may have set how NumPy treats errors, and our arithmetic would obey
+        # the user's file may have set NumPy's treatment of errors, which our arithmetic would follow
         np.seterr(all="ignore")
         self.stage = messages.EVALUATING
         return found
@@ -356,7 +359,8 @@ def run_role(
     grids: Callable[[], messages.Points],
     emit: Emit,
 ) -> None:
-    """One role, from loading its functions to the last message about them; an exception is a message too."""
+    """Run one role, from loading its functions to the last message about them; an exception becomes a message
+    too."""
     work = _Role(spec, role, load, grids, emit)
     try:
         with np.errstate(all="ignore"):  # `warned` looks for warnings
@@ -369,7 +373,8 @@ def run_role(
     except RefusedError as e:
         emit(messages.Problem("refused", str(e), []))
     except BaseException as e:
-        if isinstance(e, KeyboardInterrupt) and role not in sys.argv:  # in the user's own process
+        # in the user's own process, which handles it
+        if isinstance(e, KeyboardInterrupt) and role not in sys.argv:
             raise
         emit(_raised(e, work.stage))
     else:
@@ -377,7 +382,8 @@ def run_role(
 
 
 def _raised(e: BaseException, stage: str) -> messages.Problem:
-    """What was raised, by which function, where in the user's own files, and in which stage."""
+    """The message for an exception: by which function, where in the user's own files, and in which stage it
+    was raised."""
     kind = type(e).__name__
     try:
         text = f"SystemExit: {e.code}" if isinstance(e, SystemExit) else f"{kind}: {str(e).strip()}"
@@ -388,7 +394,7 @@ def _raised(e: BaseException, stage: str) -> messages.Problem:
 
 
 def main(folder: Path, role: str) -> None:
-    """One role in this process, its limits set."""
+    """Run one role in this process, with its limits set."""
     spec = messages.from_json(Spec, (folder / "spec.json").read_text(encoding="utf-8"))
     end_with(os.getppid())
     emit = _emitter(folder / f"{role}.jsonl")
@@ -405,4 +411,4 @@ if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # whatever threads the user's file left running
+    os._exit(0)  # even if the user's file left threads running
