@@ -1,1 +1,1 @@
-"""Two runs, held against each other."""
+"""`conformance diff`: two runs compared."""

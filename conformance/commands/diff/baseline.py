@@ -1,7 +1,7 @@
-"""A baseline: the verdicts of a run that are known, in a small file, against which the next is held.
+"""A baseline: a small file with the verdicts of an earlier run, with which later runs are compared.
 
-Only what is worse counts: a verdict that is worse by the order of `VERDICTS`, something that ran and does not
-run any more, and a failure of what is new.
+Only what is worse counts: a verdict that is worse by the order of `VERDICTS`; a result that was there and is
+no longer; and a failure of a new case or implementation.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ SCHEMA_VERSION = 1
 
 
 class Column(TypedDict):
-    """Of one implementation: for each case its verdict, or None where it has none; the largest ratio."""
+    """The results of one implementation: for each case the verdict and the largest error over tolerance; None
+    if the case has no result."""
 
     verdicts: list[VerdictName | None]
     ratios: list[Size | None]
 
 
 class Baseline(TypedDict):
-    """What `conformance run --write-baseline` writes."""
+    """The JSON that `conformance run --write-baseline` writes."""
 
     baseline: Annotated[int, among(SCHEMA_VERSION)]
     profile: str
@@ -40,7 +41,7 @@ class Baseline(TypedDict):
 
 
 class Worse(NamedTuple):
-    """One result that is worse than the baseline's."""
+    """A result that is worse than that of the baseline."""
 
     implementation: str
     case: str
@@ -49,7 +50,7 @@ class Worse(NamedTuple):
 
 
 def slim(results: Results) -> Baseline:
-    """The verdict and the largest error over tolerance of every result."""
+    """The baseline of a run: the verdict and the largest error over tolerance of every result."""
     ids = [c["id"] for c in results["cases"]]
     by = {(r["implementation"], r["case"]): r for r in results["results"]}
     columns = {}
@@ -71,12 +72,12 @@ def slim(results: Results) -> Baseline:
 
 
 def write_baseline(path: Path, results: Results) -> None:
-    """Write the verdicts of a run."""
+    """Write the baseline of a run."""
     write_json(path, slim(results))
 
 
 def read_baseline(path: Path) -> Baseline:
-    """The file, held to its types. Raises FileError for what cannot be read or is none."""
+    """Read a baseline, and check its types. Raises FileError if it cannot be read or is no baseline."""
     try:
         found: Baseline = fitting(parsed(contents(path)), Baseline)
         if len({*found["cases"]}) < len(found["cases"]):
@@ -98,7 +99,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def must_be_of(old: Baseline, profile: str, select: str) -> None:
-    """Raise RefusedError unless the baseline is of such a run."""
+    """Raise RefusedError unless the baseline is of the same profile and selection."""
     for what, was, now in (
         ("profile", old["profile"], profile),
         ("--select", old["select"], select),
@@ -110,7 +111,7 @@ def must_be_of(old: Baseline, profile: str, select: str) -> None:
 
 
 def worse(old: Baseline, results: Results) -> Iterator[Worse]:
-    """What is worse now, of the implementations of this run."""
+    """The results that are worse now, of the implementations of this run."""
     now: dict[tuple[str, str], State] = {
         (r["implementation"], r["case"]): r["verdict"] for r in results["results"]
     }
@@ -125,7 +126,7 @@ def worse(old: Baseline, results: Results) -> Iterator[Worse]:
 
 
 class Held(NamedTuple):
-    """A run held against a baseline: the last line, and the exit code."""
+    """A run compared with a baseline: the last line that is printed, and the exit code."""
 
     message: str
     exit_code: int
@@ -133,8 +134,11 @@ class Held(NamedTuple):
 
     @classmethod
     def of(cls, old: Baseline, results: Results, path: Path, required: Sequence[str]) -> Held:
-        """2 where something is worse that is no answer, where what is required did not run, or nothing did;
-        1 where a verdict is worse; otherwise 0."""
+        """Compare a run with a baseline.
+
+        The exit code is 2 if a result became worse and is now an error, undecided, not run or gone; if a
+        required implementation did not run, or if none ran; 1 if a verdict is worse; otherwise 0.
+        """
         found = list(worse(old, results))
         status = {i["name"]: i["status"] for i in results["implementations"]}
         absent = [n for n in required if status.get(n) != "ran"]

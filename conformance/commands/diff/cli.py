@@ -1,4 +1,4 @@
-"""conformance diff."""
+"""The command `conformance diff`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Two runs held against each other: what got better, worse, new, gone, and by how much.
+"""Compares two runs: what got better, worse, new or gone, and by how much.
 
-A result that is not there counts as not run, on either side, and what ran and does not run any more is
-worse whatever it was before: skipped is never green. Otherwise the order of `VERDICTS` decides.
+A result that is missing on either side counts as not run. What ran and no longer runs is worse, whatever its
+verdict was: a skipped case never passes. Otherwise the order of `VERDICTS` decides.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ FAILING: tuple[State, ...] = ("error", "deviates", "undecided")
 SEVERITY: dict[str, int] = {v: i for i, v in enumerate(("error", "deviates", "undecided"))} | {
     "absent": 3, "not-run": 4, "inaccurate": 5, "known-difference": 6, "conforms": 7,
 }  # fmt: skip
-"""How bad it is to arrive there; the worst changes come first."""
+"""How bad each new state is, 0 the worst: the worst changes come first."""
 VOLATILE = {"command", "finished", "seconds", "processes"}
-"""What of the environment differs between any two runs, and says nothing."""
+"""Fields of the environment that differ between any two runs, and are not compared."""
 
 
 class Change(TypedDict):
-    """One implementation's answer to one case, which is another one now."""
+    """The result of one implementation on one case, which has changed."""
 
     implementation: str
     case: str
@@ -51,7 +51,8 @@ class Change(TypedDict):
     old_ratio: Number | None  # the largest error over tolerance
     new_ratio: Number | None
     lost: bool  # the new result judges less than the old one, though its verdict is no worse
-    message: str  # what is judged no more; else what the new result says, or why there is none
+    # what is no longer judged; else the message of the new result, or why there is none
+    message: str
 
 
 class Ratio(TypedDict):
@@ -64,11 +65,11 @@ class Ratio(TypedDict):
     new: Number
     new_case: str
     factor: Number  # new over old
-    worse: bool  # by more than the threshold, where there is one
+    worse: bool  # by more than the threshold, if there is one
 
 
 class Presence(TypedDict):
-    """An implementation that began or ceased to run."""
+    """An implementation that ran in only one of the two runs, or changed its status."""
 
     name: str
     old: str  # "ran", "not-run", "error", "absent"
@@ -77,7 +78,7 @@ class Presence(TypedDict):
 
 
 class Setting(TypedDict):
-    """A version, a device, a probe that is another one now."""
+    """A version, a device or a probe that has changed."""
 
     what: str
     old: str
@@ -97,7 +98,7 @@ class Known(TypedDict):
 
 
 class Counts(TypedDict):
-    """One implementation, in numbers of cases."""
+    """For one implementation, how many cases are worse, better, new, gone and the same."""
 
     worse: int
     better: int
@@ -107,7 +108,7 @@ class Counts(TypedDict):
 
 
 class Run(TypedDict):
-    """Which run it was."""
+    """What identifies a run, and its verdict."""
 
     file: str
     finished: str
@@ -118,7 +119,7 @@ class Run(TypedDict):
 
 
 class Diff(TypedDict):
-    """Everything that `conformance diff --json` writes."""
+    """The JSON that `conformance diff --json` writes."""
 
     schema_version: int
     old: Run
@@ -127,7 +128,7 @@ class Diff(TypedDict):
     exit_code: int
     message: str
     counts: dict[str, Counts]
-    changes: list[Change]  # the worse first, the worst of them at the top
+    changes: list[Change]  # the worse first, beginning with the worst
     ratios: list[Ratio]
     implementations: list[Presence]
     new_cases: list[str]
@@ -142,9 +143,9 @@ Pair = tuple[str, str]  # implementation, case
 def compare(
     old: Results, new: Results, files: tuple[str, str] = ("", ""), threshold: float | None = None
 ) -> Diff:
-    """What changed. A threshold makes a largest ratio worse that grew by more than this factor.
+    """Compare two runs. With a threshold, a largest ratio that grew by more than this factor is worse too.
 
-    Raises FileError for two runs that have nothing in common to compare.
+    Raises FileError if the two runs have no case or no implementation in common.
     """
     _must_be_comparable(old, new, files)
     before, after = _results(old), _results(new)
@@ -172,7 +173,7 @@ def compare(
 
 
 def _must_be_comparable(old: Results, new: Results, files: tuple[str, str]) -> None:
-    """With everything new and everything gone they are no two runs of one thing."""
+    """Raise FileError if the runs have no case or no implementation in common: all would be new or gone."""
     names = [[i["name"] for i in run["implementations"]] for run in (old, new)]
     ids = [[c["id"] for c in run["cases"]] for run in (old, new)]
     chosen = [[p["name"], p["select"]] for p in (old["profile"], new["profile"])]
@@ -208,7 +209,10 @@ def _run(run: Results, file: str) -> Run:
 
 
 def direction(old: State, new: State) -> Direction | None:
-    """Is that worse or better? Not to be judged is worse than any answer, and a failure than that."""
+    """Whether a change of state is for the worse or for the better; None if neither.
+
+    Not to run is worse than any verdict. What runs for the first time is worse if it fails.
+    """
     ran = [state not in (ABSENT, "not-run") for state in (old, new)]
     if ran == [False, False] or old == new:
         return None
@@ -246,8 +250,8 @@ def _changes(
 
 
 def _lost(was: Result | None, now: Result | None) -> str:
-    """What was judged and is not any more, though no verdict is worse for it: what is not returned cannot
-    be wrong. In words; "" for nothing."""
+    """Quantities that were judged and are no longer, though the verdict is no worse: what is not returned
+    cannot be wrong. In words; "" if there are none."""
     if not was or not now or not now["records"] or direction(_state(was), _state(now)) == "worse":
         return ""
     judged = {(r["gate"], r["quantity"]) for r in now["records"]}
@@ -282,8 +286,8 @@ def _order(change: Change) -> tuple[bool, int, int, float, str, str]:
 
 
 def gathered(changes: Sequence[Change], way: Direction) -> list[tuple[Change, int]]:
-    """The changes in one direction, each with the number of cases that it stands for: a failure for
-    itself, of what merely began or ceased to run or conforms now the first for all alike."""
+    """The changes in one direction, each with the number of cases that it stands for. A failure stands for
+    itself alone; of other changes that are alike, the first stands for all."""
     groups: dict[tuple[str, ...], list[Change]] = {}
     for n, c in enumerate(c for c in changes if c["direction"] == way):
         alone = (str(n),) if c["new"] in FAILING else ()
@@ -295,7 +299,7 @@ def gathered(changes: Sequence[Change], way: Direction) -> list[tuple[Change, in
 def _counts(
     before: Mapping[Pair, Result], after: Mapping[Pair, Result], changes: list[Change]
 ) -> dict[str, Counts]:
-    """By implementation; new and gone are among the better and the worse, where they ran."""
+    """The counts by implementation. New and gone cases that ran are also among the better and the worse."""
     names = dict.fromkeys(name for name, _ in [*before, *after])
     found = {name: Counts(worse=0, better=0, new=0, gone=0, same=0) for name in names}
     for c in changes:
@@ -337,7 +341,8 @@ def _unlike(old: Results, new: Results) -> str:
 def _ratios(
     before: Mapping[Pair, Result], after: Mapping[Pair, Result], threshold: float | None
 ) -> list[Ratio]:
-    """The largest of each gate, over the cases in which both runs have records; what stayed is left out."""
+    """The largest ratio of each gate, over the cases in which both runs have records; unchanged ones are left
+    out."""
     both = [
         pair
         for pair in before
@@ -362,7 +367,7 @@ def _ratios(
 
 
 def _by_gate(run: Mapping[Pair, Result], pairs: list[Pair]) -> dict[Pair, tuple[Number, str]]:
-    """(implementation, gate) -> its largest ratio and the case that has it."""
+    """(implementation, gate) -> its largest ratio, and the case in which it is."""
     largest: dict[Pair, tuple[Number, str]] = {}
     for name, case in pairs:
         for r in run[name, case]["records"]:
@@ -407,7 +412,8 @@ def _settings(old: Results, new: Results) -> list[Setting]:
     found: dict[Setting | tuple[str, ...], Setting] = {}
     for what in dict.fromkeys([*was, *now]):
         a, b = was.get(what, "–"), now.get(what, "–")
-        if a != b:  # a version stands in the environment and at each implementation: once is enough
+        # a version is both in the environment and at each implementation: it is listed once
+        if a != b:
             key = what[-1], a, b
             found.setdefault(key, Setting(what=" ".join(what), old=a, new=b))
     return list(found.values())

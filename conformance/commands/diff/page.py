@@ -1,4 +1,4 @@
-"""The page of a diff."""
+"""The HTML page of a diff."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from conformance.report.html import environment, own_file
 
 __all__ = ["render"]
 
-ROWS = 2000  # changes that the page lists; the JSON has all
+ROWS = 2000  # the most changes that the page lists; the JSON has all
 
 
 def render(diff: Diff) -> str:
@@ -23,4 +23,5 @@ def render(diff: Diff) -> str:
             css=own_file("report.css"),
         )
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8
+    # a lone surrogate cannot be encoded in UTF-8
+    return html.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""A diff in the terminal, on one screen."""
+"""A diff as text for a terminal, on one screen."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from conformance.tools.plain import plain
 __all__ = ["screen"]
 
 WORSE, OTHERS = 12, 6
-"""How many lines of each list the terminal shows. The page and the JSON have the others."""
+"""The most lines of each list that the terminal shows. The page and the JSON have all."""
 
 
 def screen(d: Diff) -> Iterator[str]:
-    """The lines of the terminal."""
+    """The lines for the terminal."""
     for label, run in (("old", d["old"]), ("new", d["new"])):
         which = f"{run['profile']}: {run['select']}" if run["select"] else run["profile"]
         yield plain(
