@@ -1,1 +1,1 @@
-"""Every known mistake planted, and every gate tried on it."""
+"""`conformance faults`: plants every known mistake, and tries every gate on it."""

@@ -1,4 +1,4 @@
-"""conformance faults."""
+"""The command `conformance faults`."""
 
 from __future__ import annotations
 

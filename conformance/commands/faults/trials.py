@@ -1,8 +1,8 @@
-"""Every fault planted, every gate tried on it: the matrix fault × gate, and how small a mistake is seen.
+"""Plants every fault and tries every gate on it: the matrix fault × gate, and how small a mistake is seen.
 
-A fault is planted in refbp's own lines and runs as an implementation would, held to refbp's tolerances.
-It must be caught where it changes a number, unless it changes all of them by less than rounding: those cases
-are counted apart.
+A fault is planted in refbp's own lines, which run as an implementation would and are judged by refbp's
+tolerances. It must be caught if it changes a number, unless it changes all of them by less than rounding:
+such cases are counted separately.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _subject(case: Case) -> Subject:
 
 
 def _bits(ran: Runs) -> tuple[bytes, ...]:
-    """Every number of every run."""
+    """The bytes of every number of every run."""
     bits: list[bytes] = []
     for t in (ran.first, ran.between, ran.again, ran.alone):
         if t is not None:
@@ -65,7 +65,7 @@ def _right(case: Case) -> tuple[bytes, ...]:
 
 
 def tried(name: str, chosen: Sequence[Case]) -> FaultRow:
-    """One fault, planted in all cases."""
+    """One fault, planted in every case."""
     f = fault(name)
     row = FaultRow(
         name=f.name, what=f.what, shows=f.shows, where=f.where, gate=f.gate, hint=f.hint,
@@ -84,7 +84,7 @@ def tried(name: str, chosen: Sequence[Case]) -> FaultRow:
 
 
 def _try(f: Fault, case: Case, row: FaultRow) -> None:
-    """Plant a fault in one case, and count in its row what comes of it."""
+    """Plant a fault in one case, and count the outcome in its row."""
     subject = _subject(case)
     try:
         ran = runs(subject, Loop(planted(f.wrong)))
@@ -103,7 +103,7 @@ def _try(f: Fault, case: Case, row: FaultRow) -> None:
 
 
 def _count_gates(result: Result, row: FaultRow) -> None:
-    """Which gates caught it, and the smallest margin by which each did."""
+    """Count the gates that caught it, and keep the smallest margin of each."""
     for gate in GATES:
         ratios = [float(r["ratio"]) for r in result["records"] if r["gate"] == gate]
         largest, cell = max(ratios, default=0.0), row["gates"][gate]
@@ -113,7 +113,7 @@ def _count_gates(result: Result, row: FaultRow) -> None:
 
 
 def _count_name(subject: Subject, ran: Runs, result: Result, row: FaultRow) -> None:
-    """Whether the diagnosis names the fault, or another one with the same outcome in this case."""
+    """Count whether the diagnosis names the fault, or another one with the same outcome in this case."""
     _, findings = diagnosis(subject, "refbp", ran, result)
     first = findings[0]["fault"] if findings else ""
     if row["name"] in first.split(" + "):
@@ -125,7 +125,7 @@ def _count_name(subject: Subject, ran: Runs, result: Result, row: FaultRow) -> N
 
 
 def _same_outcome(subject: Subject, ran: Runs, names: str) -> bool:
-    """Whether the fault that was named gives the same numbers there, to rounding."""
+    """Whether the fault that the diagnosis named gives the same numbers as this one, to rounding."""
     wrong = [FAULTS[n].wrong for n in names.split(" + ") if n in FAULTS]
     try:
         other = runs(subject, Loop(planted(*wrong)))
@@ -147,7 +147,7 @@ def _same_outcome(subject: Subject, ran: Runs, names: str) -> bool:
 
 
 def _in_its_place(fault: Fault, result: Result, case: Case) -> bool:
-    """Whether the first deviation is in a quantity and layer that the fault is in."""
+    """Whether the first deviation is in a quantity and a layer of the fault."""
     first = result["first_deviation"]
     if first is None:
         return False
@@ -160,7 +160,7 @@ def _in_its_place(fault: Fault, result: Result, case: Case) -> bool:
 # --- how small a mistake is seen ------------------------------------------------------------------
 
 Dial = Callable[[float], Mapping[str, Wrap]]
-"""From ε to a mistake of that relative size."""
+"""Makes a mistake of relative size ε."""
 
 
 def _everywhere(step: str) -> Dial:
@@ -175,7 +175,7 @@ def _scaled(M: Floats, e: float) -> Floats:
 
 
 def _in_one(step: str) -> Dial:
-    """One element of the middle layer: the one of median size among those that are not 0."""
+    """A mistake in one element of the middle layer: the one of median size among those that are not 0."""
 
     def dial(e: float) -> Mapping[str, Wrap]:
         def wrap(right: Step) -> Step:
@@ -210,7 +210,7 @@ STEPS_A_DECADE = 2
 
 
 def _dial_cases() -> Iterator[Case]:
-    """The cases of both dtypes, with a bias or without, as the profile `standard` has them."""
+    """The cases of both dtypes, with and without a bias, that the profile `standard` has."""
     every = {c.id: c for c in cases("standard")}
     for start in DIALLED_IN:
         for dtype in ("float64", "float32"):
@@ -247,7 +247,8 @@ def smallest_seen(name: str, case: Case) -> list[Dialled]:
 
 
 def _threshold(dial: Dial, subject: Subject, gate: str, curve: Mapping[float, float]) -> float:
-    """The ε from which on all are caught, by bisection after the largest one of the curve that is not."""
+    """The ε above which every mistake is caught: by bisection, above the largest ε of the curve that is not
+    caught."""
     missed = [e for e, r in curve.items() if r <= 1]
     if not missed:
         return min(curve)
@@ -265,11 +266,11 @@ def _threshold(dial: Dial, subject: Subject, gate: str, curve: Mapping[float, fl
     return high
 
 
-# --- all of it ------------------------------------------------------------------------------------
+# --- all faults -----------------------------------------------------------------------------------
 
 
 def _false_alarms(chosen: Iterable[Case]) -> list[str]:
-    """The ids of cases in which the lines with no fault in them do not conform."""
+    """The ids of cases in which the lines without a fault do not conform."""
     alarms = []
     with np.errstate(all="ignore"):
         for case in chosen:
@@ -281,7 +282,7 @@ def _false_alarms(chosen: Iterable[Case]) -> list[str]:
 
 
 class Task(NamedTuple):
-    """What a worker does at a time: a fault in all cases, a dial in one, or no fault at all."""
+    """A worker's task: one fault in all cases, one dial in one case, or no fault at all."""
 
     kind: Literal["right", "fault", "dial"]
     name: str
@@ -293,7 +294,7 @@ class Task(NamedTuple):
 
 @dataclass
 class Outcomes:
-    """What the tasks found out."""
+    """The results of the tasks."""
 
     alarms: list[str] = field(default_factory=list)
     faults: list[FaultRow] = field(default_factory=list)
@@ -322,7 +323,7 @@ def _tasks(names: Sequence[str], chosen: Sequence[Case], dials: bool) -> list[Ta
 
 
 def _done(tasks: Sequence[Task], jobs: int, progress: Progress) -> Outcomes:
-    """The tasks' outcomes, in their order. Raises TrialError."""
+    """The outcomes of the tasks, in order. Raises TrialError."""
     found = Outcomes()
     if jobs < 2:
         for i, task in enumerate(tasks, start=1):
@@ -352,9 +353,12 @@ def trials(
 ) -> Trials:
     """Plant every fault, or those named, in every case of a profile.
 
-    `exit_code` is 1 if one survives the gate that must catch it, is first seen where it is not, or if
-    the lines without a fault deviate; 2 if one changes nothing in these cases, and so was not tried.
-    Raises FaultError and CaseError for names that do not exist, TrialError for a task that ended its worker.
+    `exit_code` is 1 if a fault survives the gate that must catch it, if its first deviation is in another
+    place than the fault, or if the lines without a fault deviate; 2 if a fault changes nothing in these
+    cases, and so was not tried.
+
+    Raises FaultError and CaseError for names that do not exist, TrialError for a task that timed out or ended
+    its worker.
     """
     begun = time.monotonic()
     names = list(dict.fromkeys(names))
@@ -379,7 +383,7 @@ def trials(
 
 
 def _summary(rows: Sequence[FaultRow], alarms: Sequence[str]) -> tuple[int, str]:
-    """(exit code, the answer)."""
+    """(exit code, message)."""
     survive = [r["name"] for r in rows if r["verdict"] == "survives"]
     unseen = [r["name"] for r in rows if r["verdict"] == "not shown"]
     caught = sum(r["caught"] for r in rows)
