@@ -1,1 +1,1 @@
-"""`conformance function`: whether a gradient that somebody wrote by hand is that of the function."""
+"""`conformance function`: whether a gradient that a user wrote by hand is that of the function."""

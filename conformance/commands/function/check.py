@@ -1,4 +1,4 @@
-"""`conformance.check_function`, and the same asked of a process of its own."""
+"""`conformance.check_function`, and the same check in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = [
 ]
 
 checked: list[FunctionResults] = []
-"""What was checked in this process, for `pytest --conformance-report`."""
+"""The checks that were made in this process, for `pytest --conformance-report`."""
 
 
 def specification(**given: Any) -> Specification:
-    """A question, with what is not said as it usually is."""
+    """A question, with defaults for what is not given."""
     usual = Specification(
         framework="numpy", function="", vjp="", reference="", inputs="", params={}, wrt=[], families=[],
         takes="inputs",
@@ -33,7 +33,7 @@ def specification(**given: Any) -> Specification:
 
 
 def judged_apart(spec: Specification, seconds: float) -> FunctionResults:
-    """Judged in a process of its own, which may take so long. Raises ApartError."""
+    """Judge in a process of its own, which may take so many seconds. Raises ApartError."""
     what = spec["vjp"] or spec["function"]
     results: FunctionResults = asked_apart(
         "conformance.commands.function.specified", spec, seconds, what
@@ -59,17 +59,19 @@ def check_function(
     strict: bool = False,
     allclose: str = "",
 ) -> FunctionResults:
-    """Whether a gradient written by hand is that of the function: in this process.
+    """Whether a gradient written by hand is that of the function; judged in this process.
 
     `function` is the forward pass: plain NumPy code (framework "numpy"), a torch function, autograd.Function
     or module ("torch"), or a JAX function, custom_vjp or custom_jvp ("jax"). `vjp(cotangent, *inputs)` is its
-    backward pass, returning one gradient an input; torch and JAX functions have one of their own. `reference`
-    is what it is held to, where that is not the function's own forward pass. `inputs` is text such as
-    "x=16x32, g=32, ids=16:int<100", from which families of data are made, or arrays by name.
-    `dtype` is what numbers are stored in, `accumulate` what sums and products are added up in, and `compute`
-    what intermediates are kept in. `allclose` is a test to audit, such as "rtol=1e-2,atol=1e-3".
+    backward pass, which returns one gradient an input; torch and JAX functions have one of their own.
+    `reference` is the function that it is compared with, if that is not the function's own forward pass.
+    `inputs` is text such as "x=16x32, g=32, ids=16:int<100", from which families of data are made, or arrays
+    by name.
 
-    Raises RefusedError where there is nothing to judge. What the code raises is in the results.
+    `dtype` is what numbers are stored in, `accumulate` what sums and products are accumulated in, and
+    `compute` what intermediates are kept in. `allclose` is a test to audit, such as "rtol=1e-2,atol=1e-3".
+
+    Raises RefusedError if there is nothing to judge. What the code raises is in the results.
     """
     text = {
         "function": function, "vjp": vjp, "reference": reference, "inputs": inputs,
@@ -92,8 +94,7 @@ def _name(f: Any) -> str:
 
 
 def assert_function_conforms(function: Callable[..., Any] | str | None = None, **more: Any) -> None:
-    """Raise AssertionError, with everything that was found, unless the gradient is right. See
-    `check_function`."""
+    """Raise AssertionError, with all findings, unless the gradient is right. See `check_function`."""
     __tracebackhide__ = True
     found = check_function(function, **more)
     checked.append(found)

@@ -1,7 +1,8 @@
-"""What `conformance function` found as one page: no script, no network, the same bytes for the same results.
+"""The results of `conformance function` as one page: no script, no network, the same bytes for the same
+results.
 
-It needs nothing but the results, so that a JSON file makes the same page again. Whatever user code named or
-printed is escaped, and characters that could reorder or hide text are spelt out first.
+It needs nothing but the results, so that a JSON file makes the same page. Whatever user code named or printed
+is escaped, and characters that could reorder or hide text are spelt out first.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def render(found: FunctionResults) -> str:
 
 
 def parts_of(found: FunctionResults, brief: bool = False) -> dict[str, object]:
-    """What functionwrong.html and functiondata.html show: sets of data down, quantities across, unless it is
-    `brief`."""
+    """The variables of functionwrong.html and functiondata.html: rows are sets of data and columns
+    quantities, unless it is `brief`."""
     rows: dict[tuple[str, str], dict[str, Judged]] = {}
     for j in found["judged"]:
         rows.setdefault((j["family"], j["cotangent"]), {})[j["quantity"]] = j

@@ -1,4 +1,4 @@
-"""What was found, for a terminal: the answer, what is wrong and where, what cannot be seen."""
+"""The results as text for a terminal: the verdict, what is wrong and where, and what cannot be seen."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MARK = {
 
 
 def badness_of(j: Judged) -> float:
-    """How far beyond its tolerance."""
+    """Error over tolerance, to sort by."""
     return badness(j["verdict"], j["worst"] and j["worst"]["ratio"])
 
 
 def describe(found: FunctionResults) -> str:
-    """The whole screen."""
+    """The whole text."""
     return "\n".join(_lines(found))
 
 
@@ -58,12 +58,12 @@ def _lines(found: FunctionResults) -> Iterator[str]:
 
 
 def kept(found: FunctionResults) -> str:
-    """What is kept in another dtype than the storage: "accumulate float32"."""
+    """The dtypes that differ from the storage: "accumulate float32"."""
     return ", ".join(f"{k} {v}" for k, v in found["precision"].items() if k != "storage")
 
 
 def worst_of(found: FunctionResults) -> list[Judged]:
-    """Of each quantity that does not conform somewhere, the worst set of data."""
+    """For each quantity that does not conform on some data, the worst set of data."""
     bad = [j for j in found["judged"] if j["verdict"] not in ("conforms", "not-run")]
     return [
         max((j for j in bad if j["quantity"] == quantity), key=badness_of)
@@ -79,7 +79,7 @@ def not_returned(found: FunctionResults) -> list[str]:
 
 
 def most_blind(found: FunctionResults) -> list[Judged]:
-    """Of each quantity, the set of data with most elements in which nothing is seen, if there is one."""
+    """For each quantity, the set of data with the most elements in which nothing is seen, if there is one."""
     each: dict[str, Judged] = {}
     for j in found["judged"]:
         if j["blind"] > each.get(j["quantity"], {"blind": 0})["blind"]:
@@ -88,7 +88,7 @@ def most_blind(found: FunctionResults) -> list[Judged]:
 
 
 def _table(found: FunctionResults) -> Iterator[str]:
-    """A line a quantity: its verdict, and the largest error over tolerance of all data."""
+    """A line for each quantity: its verdict, and the largest error over tolerance on all data."""
     names = list(dict.fromkeys(j["quantity"] for j in found["judged"]))
     width = max(map(len, names), default=0)
     for name in names:
@@ -141,7 +141,7 @@ def _notes(found: FunctionResults) -> Iterator[str]:
 
 
 def _audit(found: FunctionResults) -> Iterator[str]:
-    """Somebody's own test beside the derived tolerance, on ordinary data."""
+    """A user's own test compared with the derived tolerance, on ordinary data."""
     if not found["allclose"]:
         return
     yield f"allclose({found['allclose']}) on the certified gradients, ordinary data:"

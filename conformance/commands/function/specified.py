@@ -1,4 +1,4 @@
-"""What is asked of `conformance function`, as text, made a subject: functions are loaded here."""
+"""Turns the question of `conformance function`, which is text, into a subject: functions are loaded here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Specification(TypedDict):
     function: str  # FILE.py:NAME of the forward pass; "" where only a backward pass is given
     vjp: str  # FILE.py:NAME of the backward pass; "" where the function has one of its own
     reference: str  # FILE.py:NAME; "" for the function's own forward pass
-    inputs: str  # "x=16x32, g=32", or FILE.py:NAME of what makes them
+    inputs: str  # "x=16x32, g=32", or FILE.py:NAME of a function that makes them
     params: dict[str, Any]
     wrt: list[str]
     families: list[str]
@@ -59,7 +59,7 @@ class Specification(TypedDict):
 
 
 def parameters(texts: tuple[str, ...]) -> dict[str, Any]:
-    """{"eps": 1e-5} of ("eps=1e-5",). Raises RefusedError."""
+    """{"eps": 1e-5} for ("eps=1e-5",). Raises RefusedError."""
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -75,7 +75,7 @@ def parameters(texts: tuple[str, ...]) -> dict[str, Any]:
 
 
 def command_of(spec: Specification) -> str:
-    """What is typed to ask the same again."""
+    """The command line that asks the same again."""
     asked: dict[str, Any] = {
         **spec,
         "wrt": ",".join(spec["wrt"]),
@@ -99,12 +99,13 @@ def command_of(spec: Specification) -> str:
 
 
 def judged(spec: Specification) -> FunctionResults:
-    """Judge what is asked for. Raises as `subject_of` does."""
+    """Judge the question. Raises as `subject_of` does."""
     return judge_function(subject_of(spec))
 
 
 def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) -> Subject:
-    """With its functions loaded, or those `at_hand` by the keys function, vjp, reference, inputs.
+    """The subject, with its functions loaded, or taken from `at_hand` by the keys function, vjp, reference,
+    inputs.
 
     Raises RefusedError, LoadError, or whatever the user's file raises when it is read.
     """
@@ -172,14 +173,14 @@ def subject_of(spec: Specification, at_hand: Mapping[str, Any] | None = None) ->
 
 
 def _parameters(function: Any) -> dict[str, Asked]:
-    """Those of a module, which are inputs too."""
+    """The parameters of a module, which are inputs too."""
     from conformance.judge.functions.torch_.given import parameters_of
 
     return {n: Asked(M.shape) for n, M in parameters_of(function).items()}
 
 
 def families_of(names: Sequence[str], *more: str) -> tuple[str, ...]:
-    """Names of families, held to those that there are. Raises RefusedError."""
+    """Names of families. Raises RefusedError for one that does not exist."""
     known = [*(family.name for family in FAMILIES), *more]
     for name in names:
         if name not in known:
@@ -195,7 +196,7 @@ def _inputs(spec: Specification, here: Mapping[str, Any]) -> tuple[dict[str, Ask
 
 
 def given_inputs(text: str, make: Any = None) -> Table | None:
-    """Arrays of somebody's own: `make` of them, or FILE.py:NAME; None where the text has shapes.
+    """A user's own arrays: from `make`, or from FILE.py:NAME; None if the text has shapes.
 
     Raises InputsError, LoadError, and whatever the user's code raises.
     """
@@ -229,9 +230,10 @@ def _recorder(
     params: Mapping[str, Any],
     takes: str,
 ) -> Callable[[Table, str], Recording]:
-    """Puts the reference on a tape: code of NumPy by default where there is a reference of its own."""
+    """A function that records the reference on a tape: as NumPy code if `reference` is that, else as code of
+    the framework."""
     either = function if reference is None else reference
-    assert either is not None  # one of the two is there
+    assert either is not None  # one of the two is given
     f: Function = either
     numpys = reference is not None and _of_numpy(f)
     if framework == "torch" and not numpys:
@@ -262,8 +264,8 @@ def _first(f: Function) -> Function:
 
 
 def _of_numpy(f: Any) -> bool:
-    """Whether code is of NumPy: of the modules that it names or imports itself, or else of those that its
-    file knows, NumPy is one, and no framework."""
+    """Whether f is NumPy code: of the modules that its code names or imports (or, if it names none, of those
+    that its file knows), NumPy is one, and no framework is."""
     known = {n: x for n, x in getattr(f, "__globals__", {}).items() if type(x).__name__ == "module"}
     named = getattr(f, "__code__", _of_numpy.__code__).co_names
     own = [known[n] for n in named if n in known]
