@@ -1,8 +1,8 @@
-"""Other formulas that are right: of every σ and σ', and of the losses and their gradients.
+"""Other formulas that are right: for every σ and σ', and for the losses and their gradients.
 
-The i-th variant takes the i-th formula of each row, so that a few implementations try them all. They are
+The i-th variant takes the i-th formula of each row, so that a few implementations try all of them. They are
 written as people write them. Most are good to a few units in the last place; some lose digits where numbers
-cancel (1 + tanh, exp − 1, a minus a logarithm of a sum): those may be called `inaccurate`, and never wrong.
+cancel (1 + tanh, exp − 1, a minus a logarithm of a sum): those may be called `inaccurate`, but never wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Pair: TypeAlias = tuple[Callable[..., A], Callable[..., A]]
 
 
 def _in_double(f: Callable[[float], float]) -> Callable[[A], A]:
-    """A function of the C library on each element, for NumPy has no erf; rounded to the matrix's dtype."""
+    """A function of the C library on each element, since NumPy has no erf; rounded to the matrix's dtype."""
 
     def each(a: A) -> A:
         return np.array([f(x) for x in a.ravel().tolist()]).reshape(a.shape).astype(a.dtype)
@@ -99,7 +99,7 @@ def _mish_slope(a: A) -> A:
 
 
 def _mish_slope_by_exp(a: A) -> A:
-    """e^a ω/δ², as its paper has it."""
+    """e^a ω/δ², as in mish's paper."""
     e = np.exp(np.minimum(a, 20))
     omega = 4 * (a + 1) + 4 * e * e + e * e * e + e * (4 * a + 6)
     delta = 2 * e + e * e + 2
@@ -133,7 +133,7 @@ def _log_softmax(a: A) -> A:
 
 
 def _jacobian(s: A, G: A) -> A:
-    """Softmax's product with G by its Jacobian diag(s) − s sᵀ, example by example."""
+    """The product of softmax's Jacobian, diag(s) − s sᵀ, with G, example by example."""
     return np.stack([(np.diag(x) - np.outer(x, x)) @ g for x, g in zip(s, G, strict=True)])
 
 
@@ -261,7 +261,7 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
         _rows(lambda a: np.exp(_log_softmax(a)), _jacobian),
         _rows(lambda a: _exps(a) / _exps(a).sum(axis=1, keepdims=True),
               lambda s, G: s * (G - (s * G).sum(axis=1, keepdims=True))),
-        (_softmax, lambda a, G: _jacobian(np.exp(_log_softmax(a)), G)),  # s anew
+        (_softmax, lambda a, G: _jacobian(np.exp(_log_softmax(a)), G)),  # computes s again
     ),
     "log_softmax": (
         (_log_softmax, lambda a, G: G - np.exp(_log_softmax(a)) * G.sum(axis=1, keepdims=True)),
@@ -277,7 +277,7 @@ SIGMAS: Mapping[str, tuple[Pair, ...]] = {
 
 
 def _where(y: A, f: Callable[[A], A], z: A) -> A:
-    """y f(z), and 0 where y is 0, though f(z) be infinite."""
+    """y f(z), and 0 where y is 0, even if f(z) is infinite."""
     return np.where(y == 0, 0, y * f(z)).astype(z.dtype)
 
 
@@ -345,4 +345,4 @@ LOSSES: Mapping[str, tuple[Pair, ...]] = {
 # fmt: on
 
 VARIANTS = 4
-"""As many as the longest row has formulas; in a shorter row the i-th is counted round."""
+"""The length of the longest row; a shorter row starts again from its first formula."""

@@ -1,8 +1,8 @@
 """Implementations that are right, however oddly they round: the judge must call none of them wrong.
 
-Each is the notes' two procedures with one thing done otherwise: the order of every sum, fused or compensated
-additions, wider registers, derivatives from outputs, other formulas (`formulas`). The judge does not know
-them, and gives them the tolerances of any unknown implementation.
+Each is the notes' two procedures with one thing done differently: the order of every sum, fused or
+compensated additions, wider registers, derivatives from outputs, other formulas (`formulas`). The judge does
+not know them, and gives them the tolerances of any unknown implementation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _one_by_one(terms: Floats) -> Floats:
 
 
 def _sorted(terms: Floats, way: int = 1) -> Floats:
-    """The smallest first, or the largest where `way` is −1."""
+    """Sums with the smallest terms first, or the largest if `way` is −1."""
     order = np.argsort(way * np.abs(terms), axis=-1)
     return _one_by_one(np.take_along_axis(terms, order, axis=-1))
 
@@ -50,14 +50,14 @@ def _pairwise(terms: Floats) -> Floats:
 
 
 def _blocked(terms: Floats) -> Floats:
-    """Blocks of four, then their sums."""
+    """Sums of blocks of four, then the sum of these."""
     k = terms.shape[-1]
     blocks = [_one_by_one(terms[..., i : i + 4]) for i in range(0, k, 4)]
     return _one_by_one(np.stack(blocks, axis=-1))
 
 
 def _compensated(terms: Floats) -> Floats:
-    """Kahan (1965)."""
+    """Compensated summation (Kahan 1965)."""
     total, left = np.zeros_like(terms[..., 0]), np.zeros_like(terms[..., 0])
     for i in range(terms.shape[-1]):
         x = terms[..., i] - left
@@ -101,7 +101,7 @@ PRODUCTS: Mapping[str, Product] = {
 
 
 def _from_outputs(name: str, A: Floats, Z: Floats, G: Floats) -> Floats | None:
-    """δ_l from Z_l and G, where σ' is a short function of σ; None where it is not."""
+    """δ_l from Z_l and G, if σ' is a short function of σ; else None."""
     one = Z.dtype.type(1)
     if name == "tanh":
         return np.asarray(G * (one - Z * Z))
@@ -115,7 +115,7 @@ def _from_outputs(name: str, A: Floats, Z: Floats, G: Floats) -> Floats | None:
 
 
 def variant(i: int) -> Formulas:
-    """What gives σ and what gives a loss by its name, by the i-th formulas."""
+    """Functions that return σ, and a loss, by name, with the i-th formulas."""
 
     def sigma(name: str) -> Activation:
         value, slope = SIGMAS[name][i % len(SIGMAS[name])]
@@ -125,7 +125,7 @@ def variant(i: int) -> Formulas:
 
 
 class Legal:
-    """The notes' procedures, with one thing done otherwise."""
+    """The notes' procedures, with one thing done differently."""
 
     description = "right, however it rounds"
 
@@ -140,7 +140,7 @@ class Legal:
         self.activation, self.loss = formulas
 
     def start(self) -> tuple[dict[str, str], str]:
-        """NumPy alone."""
+        """Nothing to start: it needs NumPy alone."""
         return {}, "cpu"
 
     def run(self, p: Problem) -> Trace:
@@ -166,12 +166,12 @@ class Legal:
 
 
 class Wide:
-    """float32 computed in double, every number rounded once, when it is returned."""
+    """float32 computed in float64: every number is rounded once, when it is returned."""
 
     name, description = "legal:wide", "right, in wider registers"
 
     def start(self) -> tuple[dict[str, str], str]:
-        """NumPy alone."""
+        """Nothing to start: it needs NumPy alone."""
         return {}, "cpu"
 
     def run(self, p: Problem) -> Trace:

@@ -1,7 +1,7 @@
 """Draws a network: any shape, every σ and loss, and the numbers that break implementations.
 
-`choose(k)` returns a whole number from 0 to k − 1, and the network depends on nothing but what it returned.
-The simplest choice is always 0: Hypothesis makes the choices smaller, and so the network.
+`choose(k)` returns a whole number from 0 to k − 1, and the network depends only on what it returned. The
+simplest choice is always 0: Hypothesis makes the choices smaller, and so the network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Choose = Callable[[int], int]
 Drawn = TypeVar("Drawn")
 
 SHARED = {"batch": (1, 5), "width": (2,)}
-"""JAX compiles once for each shape: networks of these few shapes share what it compiled."""
+"""JAX compiles once for each shape: networks of these few shapes share the compiled code."""
 
 # fmt: off
 SHAPES = {      # how often
@@ -38,9 +38,9 @@ MATRICES = {
     "identity": 2,    # A_1 is X
     "zero": 1,
     "large": 2,       # units saturate
-    "ill": 1,         # of rank one, but for 1e-3 to 1e-12
+    "ill": 1,  # of rank one, except for 1e-3 to 1e-12
     "scaled": 1,      # each column at a scale of its own
-    "cancelling": 1,  # what one row adds, the next takes away
+    "cancelling": 1,  # what one row adds, the next subtracts
 }
 INPUTS = {"few values": 1, "normal": 6, "special": 3, "one-hot": 1, "zero": 1, "tiny": 1}
 ROWS = {"distinct": 8, "equal": 2, "two": 1, "nearly equal": 2}
@@ -52,7 +52,7 @@ SPECIAL = (
     0.0, -0.0, 1.0, -1.0, 3.0, -3.0, 6.0, 0.5, 20.0, -20.0, 37.0, -37.0, 88.0, -88.0, 103.5, -103.5,
     708.0, -708.0, 745.5, -745.5, 1e-3, 1e-8, 1e-30, -1e-38, 5e-324, 1e4, 2.0**-126,
 )  # fmt: skip
-"""Kinks, where exp overflows or underflows, where a tail ends, the smallest numbers."""
+"""Kinks, numbers where exp overflows or underflows or where a tail ends, and the smallest numbers."""
 ALPHAS = (0.125, 0.1, 1.0, 1e-3)
 LOG_HEADS = ("softmax", "sigmoid", "softmax", "sigmoid", "softmax", "hardsigmoid", "gaussian")
 LARGEST = {"float64": 1e250, "float32": 1e30}
@@ -69,7 +69,7 @@ class Network:
 
 
 def network(choose: Choose) -> Network | None:
-    """A network; None where its numbers might leave its dtype."""
+    """A network; None if its numbers might leave its dtype."""
     d, n = _shape(choose)
     L = len(d) - 1
     sigma = _sigmas(choose, L)
@@ -91,7 +91,7 @@ def network(choose: Choose) -> Network | None:
 
 
 def shared(p: Problem) -> bool:
-    """Whether its shapes are all of SHARED."""
+    """Whether its shapes are all in SHARED."""
     widths = {p.X.shape[1], *(M.shape[1] for M in p.W.values())}
     return len(p.X) in SHARED["batch"] and widths <= {*SHARED["width"]} and p.depth <= 3
 
@@ -101,7 +101,7 @@ def _one_of(choose: Choose, of: Sequence[Drawn]) -> Drawn:
 
 
 def _picked(choose: Choose, weights: Mapping[str, int]) -> str:
-    """A key, as often as its weight says."""
+    """A key, drawn as often as its weight says."""
     return _one_of(choose, [key for key, weight in weights.items() for _ in range(weight)])
 
 
@@ -109,7 +109,8 @@ def _picked(choose: Choose, weights: Mapping[str, int]) -> str:
 
 
 def _shape(choose: Choose) -> tuple[list[int], int]:
-    """The widths d_0 … d_L and the batch n; so few numbers that they are judged in a fraction of a second."""
+    """The widths d_0 … d_L and the batch n; few enough numbers that they are judged in a fraction of a
+    second."""
     kind = _picked(choose, SHAPES)
     if kind == "shared":
         L, n = 1 + choose(3), _one_of(choose, SHARED["batch"])
@@ -128,13 +129,13 @@ def _shape(choose: Choose) -> tuple[list[int], int]:
 
 
 def _doubled(choose: Choose, times: int) -> int:
-    """A number from 1 to 2^times − 1, drawn as often between any power of two and the next."""
+    """A number from 1 to 2^times − 1; each range between two powers of two is drawn equally often."""
     power = 1 << choose(times)
     return power + choose(power)
 
 
 def _sigmas(choose: Choose, L: int) -> dict[int, str]:
-    """One σ for all layers, or each its own."""
+    """One σ for all layers, or one for each."""
     every = (*ACTIVATIONS, *ROW_WISE)
     one = _one_of(choose, every)
     if choose(2) == 0:
@@ -160,7 +161,7 @@ def _weights(
     W = _matrix(choose, rng, kind, rows, columns)
     if not bias:
         return W
-    b = _picked(choose, {"zero": 1, "normal": 4, "dead": 1})  # no unit of relu is on
+    b = _picked(choose, {"zero": 1, "normal": 4, "dead": 1})  # "dead": no unit of relu is on
     if b == "dead":
         return np.vstack([W, -1e3 * np.ones((1, columns))])
     return np.vstack([W, 0.3 * rng.normal(size=(1, columns)) * (b == "normal")])
@@ -204,7 +205,7 @@ def _inputs(choose: Choose, rng: np.random.Generator, n: int, width: int) -> Flo
 
 
 def _rows(choose: Choose, rng: np.random.Generator, X: Floats) -> Floats:
-    """The examples, some or all of which may be equal, or nearly."""
+    """The examples; some or all may become equal, or nearly equal."""
     kind = _picked(choose, ROWS)
     if kind == "equal":
         return np.repeat(X[:1], len(X), axis=0)
@@ -225,7 +226,7 @@ def _cast(M: Floats, dtype: str, bits: str) -> Floats:
 
 
 def _fits(p: Problem) -> bool:
-    """Whether every A_l and δ_l is certainly within the range of the dtype: bounded by absolute values."""
+    """Whether every A_l and δ_l is certainly within the range of the dtype, by bounds on absolute values."""
     largest = LARGEST[p.dtype.name]
     size, G = np.abs(p.X).astype(np.float64), 2.0
     for l in range(1, p.depth + 1):
@@ -245,7 +246,7 @@ def _fits(p: Problem) -> bool:
 BOUNDED = (
     "sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6", "sin", "gaussian", "softmax",
 )  # fmt: skip
-"""Functions whose values lie within ±6."""
+"""Functions whose values are within ±6."""
 
 
 def _targets(choose: Choose, rng: np.random.Generator, p: Problem) -> Floats:

@@ -1,4 +1,4 @@
-"""A problem as Python that can be pasted: every float as it is."""
+"""A problem as Python code to paste, with every float exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search: Hypothesis draws networks, first replays those that failed before, and makes small what fails.
+"""The search: Hypothesis draws networks, first those that failed before, and makes small what fails.
 
 Networks are drawn in blocks, each from its own seed, in one process or several. The result does not depend on
 how many: it is that of the first block that failed, with the counts of the blocks before it.
@@ -38,10 +38,10 @@ from conformance.tools.pool import pools
 __all__ = ["OURS", "Found", "search"]
 
 OURS = ("refbp", "torch-cpu", "jax-cpu")
-BLOCK = 250
+BLOCK = 250  # networks drawn from one seed
 BEYOND = 1 << 90
-"""Added to every choice that Hypothesis draws. It likes to draw constants that stand in the code of whatever
-modules are loaded, and those would change which networks are drawn; none is as large as this."""
+"""Added to every choice that Hypothesis draws. Hypothesis likes to draw constants from the code of loaded
+modules, which would change the networks that are drawn; no such constant is as large as this."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Found:
     result: Result | None = None
 
     def add(self, more: Found) -> None:
-        """Add what the next block found."""
+        """Add the result of the next block."""
         self.networks += more.networks
         for name, verdicts in more.verdicts.items():
             self.verdicts.setdefault(name, Counter()).update(verdicts)
@@ -62,12 +62,12 @@ class Found:
 
 
 class _DeviatesError(Exception):
-    """A network that deviates. Hypothesis takes an exception for the failure that it is to make smaller."""
+    """A network deviates. Hypothesis takes an exception for the failure that it has to make smaller."""
 
 
 class _BrokenError(Exception):
-    """A network that could not be judged. While Hypothesis makes a network smaller it keeps to one type of
-    exception, so that one that deviates does not end as one of these."""
+    """A network could not be judged. While Hypothesis makes a network smaller it keeps to one type of
+    exception, so that a network that deviates does not become one of these."""
 
 
 FAILED = {"deviates": _DeviatesError, "error": _BrokenError}
@@ -84,12 +84,12 @@ def search(
 ) -> Found:
     """Judge implementations on networks drawn from `seed`, up to `examples` of them, or for some minutes.
 
-    Without names ours are tried, and those of `legal` in turn: none may deviate. Which networks are drawn
-    depends on the seed alone; `minutes` says only how many blocks are begun. A network that deviates is made
-    smaller as long as it still does, and kept in `database`, a folder, from where it is tried first the next
-    time. `jobs` is the number of processes; one is this one.
+    Without names ours are tried, and in turn those of `legal`: none may deviate. Which networks are drawn
+    depends on the seed alone; `minutes` only limits how many blocks are begun. A network that deviates is
+    made smaller as long as it still deviates, and kept in the folder `database`, from which it is tried first
+    the next time. `jobs` is the number of processes; with 1 it is this process.
 
-    Raises RunError where one of the implementations does not start.
+    Raises RunError if one of the implementations does not start.
     """
     kept = database and database / crc32(repr(sorted(names or OURS)).encode()).to_bytes(4).hex()
     counts = [min(BLOCK, examples - i) for i in range(0, examples, BLOCK)]
@@ -117,7 +117,7 @@ def search(
 def _results(
     begun: Iterator[tuple[int, int]], one: Callable[[int, int], Found], jobs: int
 ) -> Iterator[tuple[int, Found]]:
-    """What each block found, as the blocks end; none is begun after one has failed."""
+    """The result of each block, as the blocks end; no block is begun after one has failed."""
     if jobs < 2:
         for b, count in begun:
             found = one(b, count)
@@ -144,7 +144,8 @@ def _results(
 
 
 def _block(names: tuple[str, ...], seed: int, kept: Path | None, b: int, count: int) -> Found:
-    """The b-th block: networks from its own seed, until one fails. The first also tries what was kept."""
+    """The b-th block: networks from its own seed, until one fails. The first block also tries what was
+    kept."""
     impls = [(name, _ready(name)) for name in names or OURS]
     found = Found()
 
@@ -174,17 +175,17 @@ def _block(names: tuple[str, ...], seed: int, kept: Path | None, b: int, count: 
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    # the seed before the settings: Hypothesis would take the database away from one that is set last
+    # the seed before the settings: if the seed is set last, Hypothesis drops the database
     run = draw(seeded(f"{seed}.{b}")(given(st.data())(one)))
     with suppress(
         *FAILED.values(), Flaky
-    ):  # Flaky: a network that fails now and then is found all the same
+    ):  # Flaky: a network that fails only sometimes is a failure all the same
         run()
     return found
 
 
 def _ready(name: str) -> Implementation:
-    """Raises RunError where it does not start."""
+    """An implementation, started. Raises RunError if it does not start."""
     start = started(name)
     if start.ready is None:
         raise RunError(f"{name} is {start.row['status']}: {start.row['reason']}")
