@@ -1,1 +1,1 @@
-"""`conformance module`: whether the layers of a network hand back the right gradients, and which does not."""
+"""`conformance module`: whether the layers of a network return the right gradients, and which does not."""

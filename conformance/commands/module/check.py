@@ -1,4 +1,4 @@
-"""`conformance.check_module`, and the same asked of a process of its own."""
+"""`conformance.check_module`, and the same check in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from conformance.judge.functions.module import ModuleResults
 __all__ = ["assert_module_conforms", "check_module", "checked", "judged_apart", "question_of"]
 
 checked: list[ModuleResults] = []
-"""What was checked in this process, for `pytest --conformance-report`."""
+"""The checks that were made in this process, for `pytest --conformance-report`."""
 
 
 def question_of(**given: Any) -> Question:
-    """A question, with what is not said as it usually is."""
+    """A question, with defaults for what is not given."""
     usual = Question(
         module="", input="", loss="", target="", params="", vmap=False, mode="", families=[],
         dtype="float64", accumulate="", tf32=False, strict=False,
@@ -26,7 +26,7 @@ def question_of(**given: Any) -> Question:
 
 
 def judged_apart(question: Question, seconds: float) -> ModuleResults:
-    """Judged in a process of its own, which may take so long. Raises ApartError."""
+    """Judge in a process of its own, which may take so many seconds. Raises ApartError."""
     by = "conformance.commands.module.specified"
     found: ModuleResults = asked_apart(by, question, seconds, question["module"])
     return with_commands(question, found)
@@ -47,20 +47,21 @@ def check_module(
     tf32: bool = False,
     strict: bool = False,
 ) -> ModuleResults:
-    """Whether a network hands back the right gradients, and which of its layers does not: in this process.
+    """Whether a network returns the right gradients, and which of its layers does not; judged in this
+    process.
 
     module   a torch.nn.Module, or a class or function that makes one; a module of Equinox or Flax, or a
              function of JAX; or FILE.py:NAME of any of these. It is copied, not changed
     input    the shapes of its forward's arguments, "16x32" or "x=16x32, mask=16x16:bool", for which data is
              made; or arrays by name, or a function that makes them
     loss     a name of torch.nn.functional, such as "cross_entropy", or a function of (output, target)
-    target   what the loss takes beside the output, "16:int<10"; for the usual losses it is known
-    params   of a function of JAX f(params, *inputs): a tree of arrays, or a function that makes it
+    target   what the loss takes besides the output, "16:int<10"; for the usual losses it is known
+    params   for a function of JAX f(params, *inputs): a tree of arrays, or a function that makes it
     vmap     a network of JAX takes one example: it is mapped over the first axis of every input
-    mode     "train" or "eval"; as it is, where it is empty
+    mode     "train" or "eval"; "" for the network's own
     dtype    float64, float32, float16 or bfloat16: the network, its inputs and its weights are cast to it
 
-    Raises RefusedError where there is nothing to judge, and what the network raises on ordinary data.
+    Raises RefusedError if there is nothing to judge, and what the network raises on ordinary data.
     """
     text = {"module": module, "input": input, "loss": loss, "params": params}
     named = {k: f if isinstance(f, str) else _name(f) for k, f in text.items()}
@@ -78,8 +79,7 @@ def _name(f: Any) -> str:
 
 
 def assert_module_conforms(module: Any, **more: Any) -> None:
-    """Raise AssertionError, with everything that was found, unless every gradient is right. See
-    `check_module`."""
+    """Raise AssertionError, with all findings, unless every gradient is right. See `check_module`."""
     __tracebackhide__ = True
     found = check_module(module, **more)
     checked.append(found)

@@ -1,4 +1,5 @@
-"""What `conformance module` found as one page: no script, no network, the same bytes for the same results."""
+"""The results of `conformance module` as one page: no script, no network, the same bytes for the same
+results."""
 
 from __future__ import annotations
 
@@ -42,6 +43,7 @@ def render(found: ModuleResults) -> str:
         css=own_file("report.css"),
         sections=sections,
         wrong=wrong,
-        **parts_of(plain["whole"], brief=True),  # a quantity a parameter is too many for a matrix
+        # one quantity for each parameter is too many for a matrix
+        **parts_of(plain["whole"], brief=True),
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate has no UTF-8

@@ -1,4 +1,5 @@
-"""What was found in a network, for a terminal: the answer, a line a layer, what is wrong and where."""
+"""The results for a network as text for a terminal: the verdict, a line for each layer, what is wrong and
+where."""
 
 from __future__ import annotations
 
@@ -16,24 +17,24 @@ __all__ = ["bad_of", "describe", "name_of", "ratio_of"]
 
 
 def describe(found: ModuleResults) -> str:
-    """The whole screen."""
+    """The whole text."""
     return "\n".join(_lines(found))
 
 
 def name_of(row: LayerRow) -> str:
-    """A layer's, for a reader."""
+    """The name of a layer, for a reader."""
     if row["kind"] == "shared parameters":
         return "(shared parameters)"
     return row["path"] or "(the network itself)"
 
 
 def bad_of(row: LayerRow) -> list[Judged]:
-    """What does not conform, at its worst."""
+    """The quantities of a layer that do not conform, each at its worst."""
     return [j for j in row["quantities"] if j["verdict"] not in ("conforms", "not-run")]
 
 
 def ratio_of(row: LayerRow) -> float:
-    """The largest error over its tolerance."""
+    """The largest error over tolerance of a layer."""
     return max((size(j["worst"]["ratio"]) for j in row["quantities"] if j["worst"]), default=0.0)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of `conformance module`, as text, made a subject: the network is loaded here."""
+"""Turns the question of `conformance module`, which is text, into a subject: the network is loaded here."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Question(TypedDict):
     """A question, in JSON."""
 
     module: str  # FILE.py:NAME
-    input: str  # "16x32", "x=16x32, mask=16:bool", or FILE.py:NAME of what makes them
+    input: str  # "16x32", "x=16x32, mask=16:bool", or FILE.py:NAME of a function that makes them
     loss: str  # a name of torch.nn.functional, FILE.py:NAME, or ""
-    target: str  # "16:int<10"; "" where the loss tells
-    params: str  # FILE.py:NAME of a JAX function's parameters; "" where the network has its own
+    target: str  # "16:int<10"; "" if the loss determines it
+    params: str  # FILE.py:NAME of a JAX function's parameters; "" if the network has its own
     vmap: bool  # over the first axis of every input
-    mode: str  # "train", "eval", or "" as it is
+    mode: str  # "train", "eval", or "" for the network's own
     families: list[str]
     dtype: str
     accumulate: str
@@ -43,7 +43,7 @@ class Question(TypedDict):
 
 
 def command_of(question: Question) -> str:
-    """What is typed to ask the same again."""
+    """The command line that asks the same again."""
     words = ["conformance", "module", question["module"], "--input", question["input"]]
     asked: dict[str, Any] = {**question, "families": ",".join(question["families"])}
     for option in ("loss", "target", "params", "families", "dtype", "accumulate"):
@@ -55,7 +55,7 @@ def command_of(question: Question) -> str:
 
 
 def with_commands(question: Question, found: ModuleResults) -> ModuleResults:
-    """With what is typed to see it again, and to see it at the smallest inputs."""
+    """The results, with the command lines that show them again, and at the smallest inputs."""
     shapes = dict(found["smallest"])
     again = ""
     if shapes:
@@ -67,12 +67,12 @@ def with_commands(question: Question, found: ModuleResults) -> ModuleResults:
 
 
 def judged(question: Question, at_hand: Mapping[str, Any] | None = None) -> ModuleResults:
-    """Judge what is asked for. Raises RefusedError, LoadError, or whatever the user's file raises."""
+    """Judge the question. Raises RefusedError, LoadError, or whatever the user's file raises."""
     return judge_module(subject_of(question, at_hand))
 
 
 def subject_of(question: Question, at_hand: Mapping[str, Any] | None = None) -> ModuleSubject:
-    """With its network loaded, or those things `at_hand` by the keys module, input, loss."""
+    """The subject, with its network loaded, or taken from `at_hand` by the keys module, input, loss."""
     here = dict(at_hand or {})
     for key in ("dtype", "accumulate"):
         value = question[key]
@@ -94,7 +94,7 @@ def subject_of(question: Question, at_hand: Mapping[str, Any] | None = None) -> 
 
 
 def _makes(loaded: Any, kind: type) -> bool:
-    """Whether it is of a kind, or a class of it, or may make one."""
+    """Whether `loaded` is of a kind, or a class of it, or a function that may make one."""
     if isinstance(loaded, kind) or (isinstance(loaded, type) and issubclass(loaded, kind)):
         return True
     try:
@@ -156,7 +156,7 @@ def _of_jax(question: Question, here: Mapping[str, Any], loaded: Any) -> ModuleS
 def _inputs(
     question: Question, here: Mapping[str, Any], names: list[str]
 ) -> tuple[Table | None, dict[str, Asked]]:
-    """Arrays of somebody's own, or what is asked for by shape."""
+    """A user's own arrays, or the inputs that are specified by shape."""
     own = given_inputs(question["input"], here.get("input"))
     asked = {} if own is not None else _asked(question["input"], names)
     if TARGET in asked:
@@ -190,7 +190,8 @@ def _target(question: Question) -> Asked | None:
 
 
 def _asked(text: str, names: list[str]) -> dict[str, Asked]:
-    """Shapes, whose names are the forward's arguments in order where they have none. Raises InputsError."""
+    """The inputs that a text of shapes specifies; those without a name get the names of the forward's
+    arguments, in order. Raises InputsError."""
     parts = [part.strip() for part in text.split(",")]
     named = [
         part if "=" in part else f"{names[i] if i < len(names) else f'x{i}'}={part}"
