@@ -1,5 +1,5 @@
-"""Test vectors: cases with their certified truth as files, for implementations in any language.
+"""Test vectors: cases with their certified truth, as files for implementations in any language.
 
-`export` writes them, `check` judges what somebody's program answered. docs/vectors.md describes the
-format, schema/ defines it.
+`export` writes them, and `check` judges a program's answers. docs/vectors.md describes the format, and
+schema/ defines it.
 """

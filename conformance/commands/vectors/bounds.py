@@ -12,14 +12,14 @@ from conformance.truth.rounding import Reals
 __all__ = ["Bounds", "bounds"]
 
 LEAST = 5e-324
-"""The smallest float. What an `Enclosure` may have lost of its radius to underflow is less."""
+"""The smallest float. What an `Enclosure` may have lost of its radius to underflow is less than this."""
 
 SMALL = 2.0**-1020
-"""For numbers below it, half a unit in the last place is no float, or hardly one."""
+"""Below this number, half a unit in the last place is not a float, or is near the smallest."""
 
 
 class Bounds(NamedTuple):
-    """lower ≤ exact ≤ upper; `rounded` is the float nearest to the exact value, where `sure`."""
+    """lower ≤ exact ≤ upper; if `sure`, `rounded` is the float nearest to the exact value."""
 
     lower: Reals
     upper: Reals
@@ -28,9 +28,9 @@ class Bounds(NamedTuple):
 
 
 def bounds(e: Enclosure, exact: bool) -> Bounds:
-    """The floats around hi + lo ± rad. `exact`: every ball had radius zero, so that nothing was lost.
+    """The floats around hi + lo ± rad. `exact`: every ball has radius zero, so that nothing was lost.
 
-    A value beyond the range of float64 gets the bounds -inf and inf.
+    A value beyond the range of float64 has the bounds -inf and inf.
     """
     lost = 0.0 if exact else LEAST
     with np.errstate(invalid="ignore", over="ignore"):
@@ -45,8 +45,8 @@ def bounds(e: Enclosure, exact: bool) -> Bounds:
 def _nearest(e: Enclosure, off: Reals) -> np.typing.NDArray[np.bool_]:
     """The elements whose hi is the float nearest to every number within hi + lo ± off.
 
-    Where hi is subnormal and the midpoint itself, the exact value differs from it by at most half of `LEAST`:
-    at worst that is a tie, which the even float wins.
+    If hi is subnormal and is the midpoint itself, the exact value differs from it by at most half of `LEAST`:
+    at worst that is a tie, which rounds to the even float.
     """
     size = np.abs(e.hi)
     half = np.minimum(np.nextafter(size, np.inf) - size, size - np.nextafter(size, 0.0)) / 2

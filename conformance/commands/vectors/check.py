@@ -1,8 +1,8 @@
-"""`conformance vectors check`: what a program answered to the vectors of a folder, judged.
+"""`conformance vectors check`: judges a program's answers to the vectors of a folder.
 
-The truth of a vector is computed anew from its id, and the answer judged in the gates `step`, `end-to-end`
-and `exact`; of the vector's file only the problem is read, to check that it is still the same. Nothing is
-passed over: an answer that belongs to no vector is reported, and so is a vector without an answer.
+The truth of a vector is computed anew from its id, and the answer is judged at the gates `step`, `end-to-end`
+and `exact`. Of the vector's file only the problem is read, to check that it is still the same. An answer to
+no vector is reported, and so is a vector without an answer.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Progress = Callable[[int, int, str], None]
 
 
 class Checked(NamedTuple):
-    """The results; and the answers and vectors that could not be used, each in a sentence."""
+    """The results; and the answers and vectors that could not be used, with the reason in a sentence each."""
 
     results: Results
     troubles: list[str]
 
 
 class Answer(NamedTuple):
-    """One answer, as JSON, and where it stands."""
+    """One answer, as JSON, and its file and line."""
 
     place: str
     json: object
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
 @dataclass
 class _Check:
-    """The vectors of a folder while answers to them come in."""
+    """The state of a check while answers are read."""
 
     folder: Path
     name: str
@@ -110,7 +110,7 @@ class _Check:
         self.results[id] = {**_judged(subject, answer), "implementation": self.name}
 
     def _changed(self, entry: Entry, subject: Subject) -> str:
-        """Why a vector's file is not the one that its id stands for; "" where it is."""
+        """Why a vector's file has not the problem of its id; "" if it has."""
         path = self.folder / entry["file"]
         try:
             vector = read_json(path)
@@ -138,7 +138,7 @@ class _Check:
 
 
 def _judged(subject: Subject, answer: Json) -> Result:
-    """The result of one answer: that of `cmd:`, without the gates that need more runs."""
+    """The result of one answer: as for `cmd:`, without the gates that need more runs."""
     case = subject.case
     if answer.get("unsupported"):
         why = f"not run: {str(answer['unsupported'])[:300]}"
@@ -157,7 +157,7 @@ def _judged(subject: Subject, answer: Json) -> Result:
 
 
 def _answers(path: Path, troubles: list[str]) -> Iterator[Answer]:
-    """The answers of a JSON-lines file, or of the *.json of a folder. Raises VectorsError."""
+    """The answers in a JSON-lines file, or in the *.json of a folder. Raises VectorsError."""
     try:
         if path.is_dir():
             yield from _of_folder(path, troubles)
@@ -189,7 +189,7 @@ def _of_file(path: Path, troubles: list[str]) -> Iterator[Answer]:
                 troubles.append(f"{place}: {e}")
 
 
-# --- the whole ------------------------------------------------------------------------------------
+# --- the check ------------------------------------------------------------------------------------
 
 
 def check(
@@ -198,9 +198,9 @@ def check(
     partial: bool = False,
     progress: Progress = lambda done, total, case: None,
 ) -> Checked:
-    """Judge answers to the vectors of a folder: results like those of a run. Raises VectorsError.
+    """Judge answers to the vectors of a folder; the results are like those of a run. Raises VectorsError.
 
-    `partial`: vectors without an answer are not exit code 2.
+    `partial`: vectors without an answer do not make the exit code 2.
     """
     begun = time.monotonic()
     index = read_index(folder)
@@ -239,7 +239,7 @@ def check(
 
 
 def _row(name: str, results: list[Result]) -> Implementation:
-    """The answers as an implementation that ran."""
+    """The row of the answers, as an implementation that ran."""
     return Implementation(
         name=name,
         description="answers to vectors, judged in step, end-to-end and exact alone",
@@ -254,7 +254,7 @@ def _row(name: str, results: list[Result]) -> Implementation:
 
 
 def _complete(s: Summary, troubles: int, silent: list[str], total: int) -> Summary:
-    """The summary, with exit code 2 where something was passed over."""
+    """The summary, with exit code 2 if a vector has no answer or something could not be used."""
     passed_over = []
     if silent:
         first = f"{silent[0]}{', …' if len(silent) > 1 else ''}"

@@ -1,4 +1,4 @@
-"""conformance vectors: test vectors for other languages."""
+"""The commands `conformance vectors export` and `check`: test vectors for other languages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from conformance.report.screen import screen
 
 __all__: list[str] = []
 
-SHOWN = 5  # of what could not be used
+SHOWN = 5  # how many sentences about what could not be used are shown
 
 
 @main.group()
@@ -72,7 +72,7 @@ def check(
     """
     from conformance.commands.vectors.check import check as check_vectors
 
-    gc.disable()
+    gc.disable()  # a million values without a cycle: collections would take time and find nothing
     may_be_written(report, json_path, "results")
     with progress_shown() as progress:
         results, troubles = check_vectors(folder, answers, partial, progress)
@@ -94,7 +94,7 @@ def _show(results: Results, troubles: Sequence[str]) -> None:
 
 
 def _explanation(results: Results) -> list[str]:
-    """What deviates and what it looks like; but `conformance show` cannot run an answer again."""
+    """What deviates, and what it looks like; without `conformance show`, which cannot run an answer again."""
     return [
         line
         for row in results["implementations"]

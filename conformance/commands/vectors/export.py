@@ -1,4 +1,4 @@
-"""`conformance vectors export`: the cases of a profile with their truth, a file each."""
+"""`conformance vectors export`: writes the cases of a profile with their truth, one file each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LONGEST = 120  # characters of a file's name, without its ending
 
 Progress = Callable[[int, int, str], None]
 Write = Callable[[str, Iterable[str]], None]
-"""Writes a file of the folder: its name, its text in pieces."""
+"""Writes a file of the folder: its name, and its text in pieces."""
 Hexed = Any
 """A number in hexadecimal, or nested lists of them."""
 
@@ -55,7 +55,7 @@ class Number(TypedDict):
 
     lower: Hexed
     upper: Hexed
-    rounded: Hexed  # None for an element of which the nearest float is not known
+    rounded: Hexed  # None for an element whose nearest float is not known
     tolerance: Hexed
 
 
@@ -63,7 +63,7 @@ class Number(TypedDict):
 
 
 def vector(case: Case) -> Json:
-    """A case with its truth and its tolerances, as vector.schema.json has it."""
+    """A case with its truth and its tolerances, in the format of vector.schema.json."""
     subject, family = Subject(case), FAMILIES[case.family]
     unamended = subject.amend(())
     with np.errstate(all="ignore"):
@@ -102,14 +102,14 @@ def _number(e: Enclosure, s: Reals, exact: bool) -> Number:
 
 
 def _where(sure: object, numbers: Hexed) -> Hexed:
-    """The numbers that are sure, and null for the others."""
+    """The numbers that are sure, and None for the others."""
     if isinstance(sure, list):
         return [_where(s, x) for s, x in zip(sure, numbers, strict=True)]
     return numbers if sure else None
 
 
 def _flags(case: Case, p: Problem, unamended: Amended, truth: Truth, spread: Spread) -> list[str]:
-    """What a program may want to know of a vector: the enum of vector.schema.json."""
+    """Properties of a vector that a program may want to know: the enum of vector.schema.json."""
     flags = {
         "exact": case.exact,
         "kink": _near_a_kink(p, unamended, truth, spread),
@@ -119,7 +119,7 @@ def _flags(case: Case, p: Problem, unamended: Amended, truth: Truth, spread: Spr
 
 
 def _near_a_kink(p: Problem, unamended: Amended, truth: Truth, spread: Spread) -> bool:
-    """Whether an A_l, or Z_L − Y, is where a derivative jumps, or within rounding of it."""
+    """Whether an A_l, or Z_L − Y, is at a jump of a derivative, or within rounding of one."""
     for l, name in p.sigma.items():
         kinks = () if name in ROW_WISE else unamended.maths.activations[name].jumps()
         A, s = truth.A[l].hi, spread.A[l]
@@ -131,7 +131,7 @@ def _near_a_kink(p: Problem, unamended: Amended, truth: Truth, spread: Spread) -
 
 
 def _subnormal(p: Problem, truth: Truth) -> bool:
-    """Whether a number that is given, or expected, is subnormal in the problem's dtype."""
+    """Whether an input, a target, a weight or an expected number is subnormal in the problem's dtype."""
     least = float(np.finfo(p.dtype).smallest_normal)
     given = [p.X, p.Y, *p.W.values()]
     expected = [e.hi for q in QUANTITIES for e in truth.layers(q).values()]
@@ -142,7 +142,7 @@ def _subnormal(p: Problem, truth: Truth) -> bool:
 
 
 def names(chosen: Sequence[Case]) -> dict[str, str]:
-    """A file's name for each id: of letters, digits, "." , "_" and "-"; no two differ in case alone."""
+    """A file's name for each id: of letters, digits, ".", "_" and "-"; no two names differ in case alone."""
     by_id: dict[str, str] = {}
     taken: set[str] = set()
     for case in chosen:
@@ -162,10 +162,10 @@ def export(
     wanted: str = "",
     progress: Progress = lambda done, total, case: None,
 ) -> Index:
-    """Write the vectors of a profile into a folder: a new one, an empty one, or one with vectors in it.
+    """Write the vectors of a profile into a folder that is new, empty, or has vectors already.
 
-    The index is written last, and only then are vectors removed that it no longer lists, so that a reader
-    never finds one listed that is not there. Raises VectorsError and CaseError.
+    The index is written after the vectors; only then are old vectors that it does not list removed. So no
+    index ever lists a file that is missing. Raises VectorsError and CaseError.
     """
     chosen = select(cases(profile), wanted)
     before = _present(folder)
@@ -192,7 +192,7 @@ def export(
         write(PROBLEMS, (line(problem_json(c.problem(), c.id)) for c in chosen))
         write_json(folder / "index.json", index)
     for old in set(before) - {e["file"] for e in entries}:
-        with suppress(OSError):
+        with suppress(OSError):  # a file that stays is no longer listed by the index
             (folder / old).unlink()
     return index
 
@@ -207,7 +207,7 @@ def _made(case: Case) -> Json:
 
 
 def _present(folder: Path) -> list[str]:
-    """The vectors that are in the folder. Raises VectorsError where it holds anything else."""
+    """The vectors that are in the folder. Raises VectorsError if it has anything else."""
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return []
@@ -227,7 +227,7 @@ def _present(folder: Path) -> list[str]:
 
 @contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[Write]:
-    """A function that writes files into the folder. If anything fails, those that are new are removed."""
+    """A function that writes files into the folder. If anything fails, the new ones are removed."""
     new: list[Path] = []
 
     def write(name: str, text: Iterable[str]) -> None:

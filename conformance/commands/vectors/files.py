@@ -30,14 +30,14 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-"""An object of JSON."""
+"""A JSON object."""
 FORMAT = "conformance-vectors"
 SCHEMAS = ("index.schema.json", "vector.schema.json", "answer.schema.json")
 FILE = r"\Avectors/[A-Za-z0-9][A-Za-z0-9._-]*\.json\Z"
 
 
 class VectorsError(FileError):
-    """A folder of vectors that cannot be written or read, or answers that cannot be."""
+    """A folder of vectors that cannot be written or read, or answers that cannot be read."""
 
 
 class Entry(TypedDict):
@@ -61,14 +61,14 @@ class Index(TypedDict):
 
 
 def schema(name: str) -> str:
-    """The text of a published schema."""
+    """The text of a schema, as published."""
     return (
         files("conformance.commands.vectors").joinpath("schema", name).read_text(encoding="utf-8")
     )
 
 
 def read_json(path: Path) -> object:
-    """What a JSON file holds. Raises VectorsError."""
+    """The value in a JSON file. Raises VectorsError."""
     try:
         value: object = read_line(path.read_text(encoding="utf-8-sig"))
         return value
@@ -82,7 +82,7 @@ def read_json(path: Path) -> object:
 
 
 def listed(index: object) -> list[str] | None:
-    """The files of an index of any version; None where it is no index of vectors."""
+    """The files that an index of any version lists; None if it is no index of vectors."""
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         return None
     entries = index.get("files")
