@@ -1,1 +1,1 @@
-"""`conformance wire`: finds the convention of somebody's network, and writes the lines that declare it."""
+"""`conformance wire`: finds the convention of a user's network, and writes the lines that declare it."""

@@ -1,7 +1,8 @@
-"""How somebody's network is held: made, given its weights, and asked for its gradients; each with its line.
+"""How to use a user's network: make it, give it its weights, and ask for its gradients; each step with its
+line of code.
 
-A class is made of the widths; its weights are found among its attributes, by their shapes; and its methods
-are tried, by the names of their parameters. An object with `run(p)` is asked as it is.
+A class is made from the widths; its weights are found among its attributes, by their shapes; and its methods
+are tried, by the names of their parameters. An object with `run(p)` is called as it is.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ ARGUMENTS: Sequence[tuple[str, str]] = (
 
 @dataclass(frozen=True)
 class Hand:
-    """One way to hold somebody's code: `ask(p)` returns what it computed; `lines` are the body of `run`."""
+    """One way to use a user's code: `ask(p)` returns what it computed; `lines` are the body of `run`."""
 
     lines: tuple[str, ...]
     ask: Callable[[Given], Theirs]
@@ -45,7 +46,7 @@ class Hand:
 
 
 class _Slots(NamedTuple):
-    """Where a network keeps its weights: (the line, what does it)."""
+    """Where a network keeps its weights: the line that sets them, and the function that does it."""
 
     line: str
     put: Callable[[Theirs, Given], None]
@@ -53,13 +54,13 @@ class _Slots(NamedTuple):
 
 
 class Diary:
-    """How far the search came, in a sentence: what was furthest, and last of that."""
+    """How far the search got, in a sentence: the latest note of the furthest step."""
 
     def __init__(self) -> None:
         self.step, self.text = -1, ""
 
     def note(self, step: int, text: str) -> None:
-        """Of steps, a later one counts."""
+        """Keep the note, unless one of a later step is kept."""
         if step >= self.step:
             self.step, self.text = step, text
 
@@ -67,7 +68,7 @@ class Diary:
 def hands(
     theirs: Theirs, name: str, sizes: Sequence[int], diary: Diary | None = None
 ) -> Iterator[Hand]:
-    """Every way that may do, the likeliest first."""
+    """Every way that may work, the likeliest first."""
     diary = diary or Diary()
     if callable(getattr(theirs, "run", None)):
         one = theirs() if isinstance(theirs, type) else theirs
@@ -128,7 +129,7 @@ def _hand(
 def _makers(
     theirs: Theirs, name: str, sizes: Sequence[int]
 ) -> Iterator[tuple[str, Callable[[Sequence[int]], Theirs]]]:
-    """How it is made of its widths."""
+    """How to make the network from its widths: the line, and the function."""
     if not callable(theirs):
         yield name, lambda sizes: theirs
         return
@@ -149,7 +150,7 @@ def _makers(
 def _parameters(f: Theirs) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(f).parameters
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # it has no signature, as some functions written in C
         return {}
 
 
@@ -163,13 +164,13 @@ def _positional(f: Theirs) -> Mapping[str, inspect.Parameter]:
 
 
 def _wanted(f: Theirs) -> list[str]:
-    """The parameters of a method: those that it must have, and X and Y where they are optional."""
+    """The parameters of a method: the required ones, and X and Y even if they are optional."""
     needed = _required(f)
     return [n for n in _positional(f) if n in needed or _meaning(n) in ("p.X", "p.Y")]
 
 
 def _meaning(parameter: str) -> str:
-    """What a parameter of that name may be; "" where nothing is known."""
+    """What a parameter of that name may be; "" if nothing is known."""
     return next((what for like, what in ARGUMENTS if re.match(like, parameter, re.I)), "")
 
 
@@ -177,7 +178,8 @@ def _meaning(parameter: str) -> str:
 
 
 def _slots(net: Theirs, sizes: Sequence[int]) -> Iterator[_Slots]:
-    """Lists of matrices; attributes that are matrices; layers that have one each."""
+    """Where weights may be kept: in lists of matrices, in a dict, in attributes, or in layers with a matrix
+    each."""
     kept = {k: v for k, v in attributes(net).items() if not callable(v)}
     L = len(sizes) - 1
 
@@ -221,7 +223,7 @@ def _as_lists(w: str, b: str) -> _Slots:
 
 
 def _keys(d: Mapping[Any, Theirs], of: Callable[[Theirs, int], bool], L: int) -> str:
-    """The letters of keys such as W1, W2."""
+    """The letters of keys such as W1, W2; "" if there are none."""
     firsts = (m[1] for k in d if (m := re.fullmatch(r"(\D+)1", str(k))))
     layers = range(1, L + 1)
     return next(
@@ -290,7 +292,7 @@ def _as_layers(name: str, w: str, b: str) -> _Slots:
     return _Slots(line, put, bool(b))
 
 
-# --- how it is asked ------------------------------------------------------------------------------
+# --- how gradients are asked for ------------------------------------------------------------------
 
 
 def _calls(net: Theirs) -> Iterator[tuple[tuple[str, ...], Callable[[Theirs, Given], Theirs]]]:
@@ -315,12 +317,12 @@ def _methods(net: Theirs) -> list[str]:
 def _is_method(net: Theirs, name: str) -> bool:
     try:
         return inspect.ismethod(getattr(net, name, None))
-    except Exception:  # of a property
+    except Exception:  # raised by a property
         return False
 
 
 def _arguments(names: Sequence[str], after: bool) -> Iterator[tuple[str, ...]]:
-    """What each parameter may be, by its name; else X and Y, in order."""
+    """Arguments for the parameters, by their names; else X and Y, in some order."""
     by_name = [_meaning(n) for n in names]
     if all(by_name) and (after or "out" not in by_name):
         yield tuple(by_name)
@@ -352,7 +354,7 @@ def _call(
 
 
 def _snapshot(net: Theirs) -> dict[Path, Any]:
-    """The arrays among the attributes of the network and of its layers, copied."""
+    """Copies of the arrays among the attributes of the network and of its layers."""
     return {leaf.path: leaf.value.copy() for leaf in leaves(attributes(net), layers=True)}
 
 

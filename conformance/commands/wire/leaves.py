@@ -1,4 +1,4 @@
-"""The arrays in what somebody's code returned or keeps, each with its path."""
+"""The arrays in what a user's code returned or keeps, each with its path."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Path: TypeAlias = tuple[Any, ...]
 
 
 class Attribute(str):
-    """A part of a path that is an attribute; others are keys and places."""
+    """A part of a path that is an attribute; other parts are keys and indices."""
 
     __slots__ = ()
 
 
 class Leaf(NamedTuple):
-    """An array that somebody's code returned: where, its numbers, and what they were."""
+    """An array that a user's code returned: its path, its numbers, and the dtype that they had."""
 
     path: tuple[Any, ...]
     value: Floats
@@ -31,12 +31,12 @@ class Leaf(NamedTuple):
 
 
 def attributes(x: Theirs) -> dict[str, Theirs]:
-    """Those of an object, by parts of paths; none of what has none."""
+    """The attributes of an object, as parts of paths; none if it has no attributes."""
     return {Attribute(k): v for k, v in vars(x).items()} if hasattr(x, "__dict__") else {}
 
 
 def at(net: Theirs, path: Path) -> Any:
-    """What lies at a path."""
+    """The value at a path."""
     x: Theirs = net
     for part in path:
         x = getattr(x, part) if isinstance(part, Attribute) else x[part]
@@ -46,7 +46,7 @@ def at(net: Theirs, path: Path) -> Any:
 def leaves(
     x: Theirs, path: Path = (), layers: bool = False, seen: set[int] | None = None
 ) -> Iterator[Leaf]:
-    """The arrays and numbers in nested tuples, lists, dicts, and with `layers` in the objects in them."""
+    """The arrays and numbers in nested tuples, lists and dicts, and with `layers` in objects among them."""
     seen = set() if seen is None else seen
     for method in ("detach", "cpu", "numpy"):
         if not isinstance(x, np.ndarray) and callable(getattr(x, method, None)):

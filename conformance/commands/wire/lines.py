@@ -1,4 +1,4 @@
-"""What was found, in lines of Python: a class that says what it can do, its convention, and `run`."""
+"""The lines of Python for what was found: a class that says what it can do, its convention, and `run`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from conformance.tools.trouble import RefusedError
 __all__ = ["imported", "written"]
 
 Path_: TypeAlias = tuple[Any, ...]
-WIDEST = 100  # of a line that is not broken
+WIDEST = 100  # longest line that is not broken
 
 
 def imported(where: str, name: str) -> list[str]:
-    """The lines that import it. Raises RefusedError for a file that no import can name."""
+    """The lines that import the network. Raises RefusedError for a file that no import can name."""
     module = where.removesuffix(".py").rpartition("/")[2] if where.endswith(".py") else where
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in module.split(".")):
         raise RefusedError(
@@ -30,19 +30,19 @@ def imported(where: str, name: str) -> list[str]:
 
 
 class _Part(NamedTuple):
-    """A quantity that was found: where each layer's array is, and how many times the notes' it is."""
+    """A quantity that was found: where each layer's array is, and its factor relative to the notes'."""
 
     paths: Mapping[int, Path_]
     factor: float
 
     @property
     def recognised(self) -> Path_:
-        """Where the factor was read: the last layer's."""
+        """The path at which the factor was read: the last layer's."""
         return self.paths[max(self.paths)]
 
 
 def _parts(found: Found) -> dict[str, _Part]:
-    """Each quantity whose layers are all there, with the factor of its last."""
+    """Each quantity of which all layers were found, with the factor of its last layer."""
     L = found.p.depth
     by: dict[str, dict[int, tuple[Path_, float]]] = {}
     for path, (q, l, factor) in found.fit.found.items():
@@ -53,7 +53,7 @@ def _parts(found: Found) -> dict[str, _Part]:
             parts[q] = _Part({0: layers[L][0]}, layers[L][1])
         elif set(layers) == set(range(1, L + 1)):
             parts[q] = _Part({l: layers[l][0] for l in sorted(layers)}, layers[L][1])
-        elif q in (*WEIGHTS, "db", "b_new"):  # wrong in some layers: wired all the same
+        elif q in (*WEIGHTS, "db", "b_new"):  # wrong in some layers: declared all the same
             l, (path, factor) = max(layers.items())
             if guess := _neighbours(found, l, path):
                 parts[q] = _Part(guess, factor)
@@ -61,8 +61,8 @@ def _parts(found: Found) -> dict[str, _Part]:
 
 
 def _neighbours(found: Found, l: int, path: Path_) -> dict[int, Path_] | None:
-    """The paths of all layers, where the one of layer l was recognised, or may be: of the sizes of W_k, of
-    [W_k; b_k] or of b_k."""
+    """The paths of all layers, if that of layer l was recognised or guessed: of arrays of the sizes of W_k,
+    of [W_k; b_k] or of b_k. None if there are none."""
     sizes = {leaf.path: leaf.value.size for leaf in found.bag}
     widths = {k: M.shape[1] for k, M in found.p.W.items()}
     weights = {k: found.p.weights(k).size for k in widths}
@@ -75,8 +75,8 @@ def _neighbours(found: Found, l: int, path: Path_) -> dict[int, Path_] | None:
 
 
 def _counted(l: int, path: Path_, L: int) -> Iterator[dict[int, Path_]]:
-    """Each way in which a path may count layers, of which it is the l-th: by a place, or by a number at the
-    end of a name."""
+    """Each way in which the path of layer l may count layers: by an index, or by a number at the end of a
+    name."""
     for i, part in enumerate(path):
         head, tail, of = path[:i], path[i + 1 :], type(part)
         if isinstance(part, int) and part in (l - 1, l):
@@ -87,7 +87,7 @@ def _counted(l: int, path: Path_, L: int) -> Iterator[dict[int, Path_]]:
 
 
 def written(found: Found, name: str) -> list[str]:
-    """The class. Raises RefusedError for what no convention can say."""
+    """The lines of the class. Raises RefusedError for what no convention can express."""
     parts, network = _parts(found), found.fit.network
     kept = "dW" in parts and any(path[0] == 1 for path in parts["dW"].paths.values())
     if (
@@ -96,7 +96,7 @@ def written(found: Found, name: str) -> list[str]:
         and "W_new" in parts
         and ("b_new" in parts or not found.hand.biased)
     ):
-        parts.pop("dW")  # what is kept beside new weights may be a velocity
+        parts.pop("dW")  # kept beside new weights, it may be a velocity
         parts.pop("db", None)
     if "dW" in parts:
         parts.pop("W_new", None)
@@ -128,8 +128,8 @@ def written(found: Found, name: str) -> list[str]:
 
 
 def _with_biases(found: Found, parts: dict[str, _Part]) -> None:
-    """The gradient of the biases where it was not recognised, by its shape: it is what will deviate. Raises
-    RefusedError where there is none."""
+    """If the gradient of the biases was not recognised, find it by its shape: it will then deviate. Raises
+    RefusedError if there is none."""
     if "dW" in parts or not found.hand.biased:
         W, b = "dW", "db"
     else:
@@ -152,7 +152,7 @@ def _with_biases(found: Found, parts: dict[str, _Part]) -> None:
 
 
 def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
-    """The options of the Convention that are not the default, as they are written."""
+    """The options of the Convention that differ from the default, as code."""
     c, p, notes = found.convention, found.p, found.notes
     options = {
         name: repr(getattr(c, name))
@@ -169,7 +169,7 @@ def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
             'them, {"dW": [...], "db": [...]}, from a run(self, p) of your own.'
         )
     factor, at = weights.factor, weights.recognised
-    if factor < 0:  # no convention: whoever goes up the gradient is wrong
+    if factor < 0:  # no convention: code that goes up the gradient is wrong
         notes.append("it goes up the gradient: ∂L/∂W has the other sign.")
         factor = -factor
     own_rate = "dW" not in parts and "p.alpha" not in " ".join(found.hand.lines)
@@ -185,7 +185,7 @@ def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
         of_loss = found.scales(parts["loss"].factor, parts["loss"].recognised)
         if of_loss and not {*of_loss} & {
             *scales
-        }:  # the gradient is held to the loss that it returns
+        }:  # the gradient is compared with the loss that it returns
             notes.append(
                 f"its loss is the {of_loss[0]!r}, and its gradient that of the {scales[0]!r}."
             )
@@ -203,11 +203,11 @@ def _options(found: Found, parts: dict[str, _Part]) -> dict[str, str]:
 
 
 PRODUCTS = {"binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
-"""Losses whose δ_L is z − y after that σ, as that of a squared error is without σ'."""
+"""Losses whose δ_L is z − y after that σ; so is that of a squared error without σ'."""
 
 
 def _of_the_loss(found: Found, parts: Mapping[str, _Part], factor: float) -> None:
-    """What is told of the loss, of which the gradient alone says little."""
+    """Notes about the loss, about which the gradient alone says little."""
     network, notes = found.fit.network, found.notes
     if "loss" in parts:
         ratio = parts["loss"].factor / factor
@@ -223,7 +223,7 @@ def _of_the_loss(found: Found, parts: Mapping[str, _Part], factor: float) -> Non
 
 
 def _returned(found: Found, parts: Mapping[str, _Part]) -> tuple[list[str], str]:
-    """The last lines of run, and `returns`."""
+    """The last lines of run, and the `returns` of the Convention."""
     *setting, call = found.hand.lines or ("",)
     inside = found.hand.lines and all(
         path[0] == 0 for part in parts.values() for path in part.paths.values()
@@ -261,7 +261,8 @@ def _returned(found: Found, parts: Mapping[str, _Part]) -> tuple[list[str], str]
 
 
 def _slot(paths: Mapping[int, Path_]) -> Path_ | None:
-    """What comes before the layer, where each path is the same but for that, and the layers lie in order."""
+    """The part of the paths before the layer, if all paths agree in it and the layers are in order; else
+    None."""
     if 0 in paths:
         return paths[0]
     heads = {path[:-1] for path in paths.values()}
@@ -301,7 +302,7 @@ def _expression(part: _Part) -> str:
 
 
 def _comprehension(paths: Mapping[int, Path_]) -> str:
-    """[got[l][0] for l in range(L)] of a list of pairs, got[f"dW{l}"] of a dict; "" where layers are not
+    """[got[l][0] for l in range(L)] for a list of pairs, got[f"dW{l}"] for a dict; "" if layers are not
     counted by one part of their paths."""
     first, L = paths[1], max(paths)
     for i, part in enumerate(first):
@@ -316,7 +317,7 @@ def _comprehension(paths: Mapping[int, Path_]) -> str:
 
 
 def _python(path: Path_) -> str:
-    """got[0], or net.layers[1].dW."""
+    """A path in Python: got[0], or net.layers[1].dW."""
     source, *rest = path
     return ("got" if source == 0 else "net") + "".join(map(_access, rest))
 

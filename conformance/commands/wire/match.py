@@ -1,8 +1,8 @@
-"""Which quantity of which network an array is: told by its numbers, up to a factor and its layout.
+"""Which quantity of which network an array is, by its numbers, up to a factor and its layout.
 
-One small network with random numbers is run by somebody's code. Each array that comes out is held against
-A, Z, δ, ∂L/∂W, b's part of it, the loss and the new W of the same network with every σ and every loss: it is
-that quantity where the two are proportional. The factor is the scale.
+A user's code computes one small network with random numbers. Each array that results is compared with A, Z,
+δ, ∂L/∂W, b's part of it, the loss and the new W of the same network with every σ and every loss: it is that
+quantity if the two are proportional. The factor is the scale.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ CLOSE: Mapping[str, float] = {"float64": 1e-7, "float32": 1e-4}
 """How far two arrays may be from proportional, relative to their size: a formula that loses digits is not
 another function."""
 WEIGHTS = ("dW", "absorbed", "W_new")
-"""What tells of W_l; "absorbed" is ∂L/∂W_l with b_l's in it."""
+"""Quantities of W_l; "absorbed" is ∂L/∂W_l with that of b_l in it."""
 FIRST = ("sigmoid", "tanh", "relu", "identity", "softmax")
-"""The σ that people write, before the others."""
+"""The σ that people use most, which are tried before the others."""
 
 
 class Network(NamedTuple):
@@ -41,7 +41,7 @@ class Network(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """What leaves are, in one network: {path: (quantity, layer, factor)}."""
+    """What the leaves are, in one network: {path: (quantity, layer, factor)}."""
 
     network: Network
     found: Mapping[tuple[Any, ...], tuple[str, int, float]]
@@ -53,17 +53,17 @@ class Fit:
         return gradients, len(self.found)
 
     def layers(self, *quantities: str) -> set[int]:
-        """The layers of which some of these quantities are there."""
+        """The layers for which one of these quantities was found."""
         return {l for q, l, _ in self.found.values() if q in quantities}
 
 
 def fits(p: Problem, leaves: Sequence[Leaf], networks: Sequence[Network] = ()) -> Iterator[Fit]:
-    """The networks, of all or of these, with what the leaves are in each."""
+    """Each network, of all or of these, with what the leaves are in it."""
     for network in networks or _every():
         named = dict.fromkeys(range(1, p.depth), network.hidden) | {p.depth: network.last}
         try:
             other = checked(replace(p, sigma=named, loss=network.loss))
-        except ProblemError:
+        except ProblemError:  # the loss does not fit this σ_L or these targets
             continue
         with np.errstate(all="ignore"):
             expected = _expected(other, Loop().run(other))
@@ -82,12 +82,12 @@ def _every() -> Iterator[Network]:
 
 
 def _expected(p: Problem, t: Trace) -> dict[tuple[str, int], Floats]:
-    """Each quantity in the notes' layout; biases apart."""
+    """Each quantity in the notes' layout; biases are separate."""
     found: dict[tuple[str, int], Floats] = {}
     for l in range(1, p.depth + 1):
         above = slice(0, len(p.weights(l)))  # the bias's row is below
         found["dW", l] = t.dW[l][above]
-        if p.bias:  # before δ, which is the same of one example
+        if p.bias:  # before δ, which is the same for one example
             found["db", l] = t.dW[l][-1:]
         found["delta", l], found["Z", l], found["A", l] = t.delta[l], t.Z[l], t.A[l]
         found["W_new", l] = t.W_new[l][above] - p.weights(l)
@@ -113,14 +113,15 @@ def _what(
 
 
 def _may_be(q: str, factor: float, p: Problem, close: float) -> bool:
-    """A and Z have no scale. Any two numbers are proportional: one is the loss by a factor that there is."""
+    """Whether a factor is possible. A and Z have no scale. Any two numbers are proportional: one counts as
+    the loss only by the factor of a scale."""
     if q in ("A", "Z"):
         return abs(factor - 1) < close
     return q != "loss" or any(abs(factor / times(p, s) - 1) < close for s in SCALES)
 
 
 def _laid(V: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
-    """The array in each layout in which it has that shape."""
+    """The array in each layout that has that shape."""
     if V.ndim < 2 and V.size == shape[0] * shape[1] and 1 in shape:
         yield V.reshape(shape)
     if V.ndim == 2:
@@ -132,7 +133,7 @@ def _laid(V: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
 
 
 def _factor(V: Floats, E: Floats, close: float) -> float | None:
-    """c where V = cE."""
+    """c, if V = cE; else None."""
     size = float((E * E).sum())
     if not size or not np.isfinite(V).all() or not np.isfinite(size):
         return None
@@ -141,6 +142,6 @@ def _factor(V: Floats, E: Floats, close: float) -> float | None:
 
 
 def times(p: Problem, scale: str) -> float:
-    """How many times that of the mean a gradient is, of that scale."""
+    """How many times the gradient of the mean the gradient of that scale is."""
     before, after = replace(p, scale=scale).divisors
     return len(p.X) / (before * after)

@@ -1,8 +1,8 @@
-"""The search: every convention and every hand on one small network, until the numbers that come out fit.
+"""The search: every convention and every way to use the code, on one small network, until the numbers fit.
 
-What was guessed on one network must hold on a second one, of other widths and another number of examples.
-And what a guess leaves unjudged (biases, batches, deeper networks) must be what the code cannot have: else a
-mistake there would conform, by not being asked for.
+What was guessed on one network must hold on a second one, of other widths and another number of examples. And
+if a guess leaves something unjudged (biases, batches, deeper networks), the code must not be able to have it:
+otherwise a mistake there would conform, because nothing asks for it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Theirs: TypeAlias = Any
 
 SIZES = (4, 5, 3)
 """All different, so that no transposed matrix fits; with three outputs no two scales agree."""
-OTHERS = (3, 6, 2)
-DEEPER = (4, 5, 6, 3)
-EXAMPLES, MORE = 7, 8
+OTHERS = (3, 6, 2)  # widths of the second network
+DEEPER = (4, 5, 6, 3)  # widths of a network with one more layer
+EXAMPLES, MORE = 7, 8  # in the first network, and in the second
 COMMON = [
     Network(hidden, last, loss)
     for hidden in ("sigmoid", "tanh", "relu")
@@ -41,18 +41,19 @@ COMMON = [
         ("log_softmax", "log_softmax_cross_entropy"), ("softmax", "mean_squared_error"),
     )
 ]  # fmt: skip
-"""Tried before all others."""
+"""Networks that are tried before all others."""
 BAGS = 4
-"""Of how many answers every network is tried."""
+"""For so many answers, every network is tried."""
 PARTS = 12
-"""Of how many answers that fit in part a second network is asked for."""
+"""For so many answers that fit in part, a second network is tried."""
 SAME = 1e-4
-"""How far two factors that are one may be apart, relatively."""
+"""How far two equal factors may differ, relatively."""
 
 
 @dataclass
 class Found:
-    """An answer of somebody's code, by one convention and one hand, and the network that it fits best."""
+    """What a user's code computed, by one convention and one way to use it, and the network that it fits
+    best."""
 
     convention: Convention
     hand: Hand
@@ -60,37 +61,37 @@ class Found:
     bag: Sequence[Leaf]
     returned: Theirs
     fit: Fit = field(default_factory=lambda: Fit(Network("", "", ""), {}))
-    second: Found | None = None  # of the same code, on another network
+    second: Found | None = None  # from the same code, on another network
     abilities: bool = False  # it says itself what it can do
-    one_depth: bool = False  # it takes no deeper network
-    dtypes: tuple[str, ...] = ()  # those that it computes in, where it does not compute in both
+    one_depth: bool = False  # it accepts no deeper network
+    dtypes: tuple[str, ...] = ()  # the dtypes that it computes in, if it does not compute in both
     notes: list[str] = field(default_factory=list)
 
     @property
     def every(self) -> set[int]:
-        """The layers."""
+        """The layers, 1 to L."""
         return set(range(1, self.p.depth + 1))
 
     def try_on(self, networks: Sequence[Network]) -> None:
-        """Keep the network that explains most."""
+        """Keep the network that explains most leaves."""
         for fit in fits(self.p, self.bag, networks):
             if fit.score > self.fit.score:
                 self.fit = fit
 
     @property
     def has_weights(self) -> bool:
-        """Whether ∂L/∂W, or the new W, of every layer is there."""
+        """Whether ∂L/∂W, or the new W, of every layer was found."""
         return self.fit.layers(*WEIGHTS) >= self.every
 
     @property
     def complete(self) -> bool:
-        """Whether as much is there of every bias."""
+        """Whether the same was found for every bias."""
         apart = self.fit.layers("db", "b_new", "absorbed")
         return self.has_weights and (self.convention.bias == "none" or apart >= self.every)
 
     def scales(self, factor: float, at: tuple[Any, ...], free: bool = False) -> list[str]:
-        """The scales by which what is at a path is so many times the notes' in both networks; `free`, up to a
-        rate that is not known."""
+        """The scales by which the quantity at a path is so many times the notes' in both networks; `free`: up
+        to an unknown rate."""
         found = [(factor, self.p)]
         if self.second is not None and at in self.second.fit.found:
             found.append((self.second.fit.found[at][2], self.second.p))
@@ -105,20 +106,20 @@ class Found:
         ]
 
     def times(self, scale: str) -> float:
-        """How many times that of the mean its gradient is, by a scale."""
+        """How many times the gradient of the mean its gradient is, by a scale."""
         return times(self.p, scale)
 
 
 @dataclass
 class Searched:
-    """Somebody's network, under the search."""
+    """A user's network during the search."""
 
     theirs: Theirs
     name: str
     diary: Diary = field(default_factory=Diary)
 
     def best(self) -> Found:
-        """What fits. Raises RefusedError, which says how far it came, where nothing does."""
+        """The answer that fits. Raises RefusedError, which says how far the search got, if none does."""
         answers: list[Found] = []
         for sizes in self._sizes():
             p = self._problem(sizes)
@@ -147,7 +148,7 @@ class Searched:
         )
 
     def _not_known(self, found: Found) -> str:
-        """Why nothing was recognised."""
+        """Why nothing was recognised, in words."""
         if found.hand.lines:
             again = self._same(found, found.p) or [found]
             own, now = ({leaf.path: leaf.value for leaf in of.bag} for of in (found, *again[:1]))
@@ -161,7 +162,7 @@ class Searched:
     # --- whether a guess holds --------------------------------------------------------------------
 
     def _again_on_another(self, found: Found) -> bool:
-        """Whether the same is found on a second network: the same arrays, of the same network."""
+        """Whether the same arrays are found on a second network, as the same quantities."""
         gradients = (*WEIGHTS, "db", "b_new")
         wanted = {k: v[:2] for k, v in found.fit.found.items() if v[0] in gradients}
         for sizes in (OTHERS, _widths(found.p)):
@@ -174,8 +175,9 @@ class Searched:
         return False
 
     def _of_a_batch(self, found: Found, answers: Sequence[Found]) -> Found:
-        """What fits of one example, as the batch that it takes too, if it divides by the number of examples:
-        then what is not summed is a mistake. Else nobody knows which is meant, and it is told."""
+        """An answer that fits one example, replaced by one for a batch, if the code divides by the number of
+        examples: then what is not summed is a mistake. Otherwise it is not known which is meant, and a note
+        says so."""
         if not found.convention.one_example:
             return found
         for a in answers:
@@ -196,7 +198,7 @@ class Searched:
         return found
 
     def _looked_at(self, found: Found) -> Found:
-        """What it takes beside: deeper networks, float32."""
+        """Find out what else the code accepts: deeper networks, float32."""
         found.abilities = hasattr(self.theirs, "activations") or hasattr(self.theirs, "losses")
         found.one_depth = not self._takes_deeper(found)
         p = found.p
@@ -213,7 +215,7 @@ class Searched:
         return found
 
     def _takes_deeper(self, found: Found) -> bool:
-        """Whether a network with a layer more can be made. If it is wrong, that is for the judge to say."""
+        """Whether a network with one more layer can be made. If it is wrong, the judge will say so."""
         hand, network, p = found.hand, found.fit.network, self._problem(DEEPER)
         if hand.lines:
             made = [h for h in hands(self.theirs, self.name, DEEPER) if h.lines == hand.lines]
@@ -241,14 +243,14 @@ class Searched:
         return True
 
     def _same(self, found: Found, p: Problem) -> list[Found]:
-        """What the same code returns for another problem."""
+        """The answers of the same code to another problem."""
         asked = self._answers(found.convention, p)
         return [other for other in asked if other.hand.lines == found.hand.lines]
 
     # --- what is tried ----------------------------------------------------------------------------
 
     def _sizes(self) -> Iterator[tuple[int, ...]]:
-        """The widths of the small network: ours, and its own where they are fixed."""
+        """The widths of the small network: ours, and the code's own if they are fixed."""
         yield SIZES
         try:
             net = self.theirs() if isinstance(self.theirs, type) else self.theirs
@@ -264,11 +266,12 @@ class Searched:
                 yield sizes
 
     def _own(self, p: Problem) -> Network:
-        """What the object says of itself, as the problem has it."""
+        """The σ and the loss that the object itself names, which the problem has."""
         return Network(p.sigma[1], p.sigma[p.depth], p.loss)
 
     def _problem(self, sizes: Sequence[int], n: int = EXAMPLES) -> Problem:
-        """A network with one-hot targets, which every loss takes; wide enough for σ to show their bends."""
+        """A network with one-hot targets, which every loss accepts; its inputs are wide enough for the bends
+        of σ to show."""
         rng = np.random.default_rng(n)
         L, classes = len(sizes) - 1, np.arange(n) % max(2, sizes[-1])
         Y = np.eye(sizes[-1])[classes] if sizes[-1] > 1 else classes[:, None] * 1.0
@@ -282,13 +285,13 @@ class Searched:
         return Problem(W, rng.normal(size=(n, sizes[0])) * 2, Y, sigma, loss, True, 0.1)
 
     def _answers(self, convention: Convention, p: Problem) -> Iterator[Found]:
-        """What its code returns by this convention, where it has the shapes of gradients. What has places for
+        """What the code returns by this convention, if it has the shapes of gradients. Code with places for
         biases has biases."""
         if convention.bias == "none" and p.bias:
             p = _without_bias(p)
         try:
             p = convention.problem(p)
-        except NotRunError:
+        except NotRunError:  # the convention has no such network
             return
         shapes = {M.shape for M in p.W.values()} | {M[:-1].shape for M in p.W.values()}
         for hand in hands(self.theirs, self.name, _widths(p), self.diary):
@@ -311,7 +314,7 @@ class Searched:
 
 
 def _dtypes(found: Found, answer: Found) -> set[str]:
-    """Of what was recognised, in an answer."""
+    """The dtypes of the recognised leaves in an answer."""
     return {leaf.dtype for leaf in answer.bag if leaf.path in found.fit.found}
 
 
@@ -338,6 +341,6 @@ def _conventions() -> Iterator[Convention]:
 
 
 def _flat(leaf: Leaf) -> Leaf:
-    """(0, …) of what was returned, (1, attribute, …) of what was kept."""
+    """A leaf with the path (0, …) if it was returned, and (1, attribute, …) if it was kept."""
     first, *rest = leaf.path
     return Leaf((1, *rest[0], *rest[1:]) if first == 1 else leaf.path, leaf.value, leaf.dtype)

@@ -1,4 +1,4 @@
-"""Somebody's network, wired: the lines that declare its convention, and the verdict on what they declare."""
+"""A user's network, wired: the lines that declare its convention, and the verdict on what they declare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Wiring", "judged"]
 
 
 class Wiring(TypedDict):
-    """What is told: the lines, what was found on the way, and the verdict on what they declare."""
+    """The result: the lines, notes on what was found, and the verdict on what the lines declare."""
 
     lines: list[str]
     notes: list[str]
@@ -30,7 +30,7 @@ class Wiring(TypedDict):
 
 
 def judged(question: Mapping[str, str]) -> Wiring:
-    """The wiring of the network that the question names. Raises RefusedError where nothing fits."""
+    """The wiring of the network that the question names. Raises RefusedError if nothing fits."""
     spec = question["network"]
     where, dotted = split(spec)
     name = dotted.rpartition(".")[2]
@@ -58,7 +58,7 @@ def judged(question: Mapping[str, str]) -> Wiring:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """What is tried warns and prints."""
+    """Silences the warnings and the output of the code that is tried."""
     with (
         warnings.catch_warnings(),
         np.errstate(all="ignore"),
