@@ -1,1 +1,1 @@
-"""The commands, a folder each: what it does, and `cli.py`, how it is called."""
+"""The commands, one folder each: `cli.py` defines the command line, the other modules do the work."""

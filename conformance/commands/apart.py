@@ -1,6 +1,6 @@
-"""A question asked of a process of its own, in which the user's code runs: a line of JSON each way.
+"""Runs user code in a process of its own: one question and one answer, a line of JSON each.
 
-Standard output is kept for the answer: what the code prints goes to standard error.
+Standard output is for the answer alone: what the code prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from conformance.tools.trouble import RefusedError
 
 __all__ = ["ApartError", "asked_apart"]
 
-MEMORY = 16 * 2**30
+MEMORY = 16 * 2**30  # bytes of address space
 
 
 class ApartError(RefusedError):
-    """Code that could not be judged: what happened, and what to do."""
+    """User code that could not be judged: what happened, and what to do."""
 
 
 def asked_apart(by: str, question: Any, seconds: float, what: str) -> Any:
-    """What `judged` of the module `by` answers, in a process that may take so long.
+    """The result of `judged` of the module `by` for a question, in a process that may take so many seconds.
 
-    Raises ApartError, which says `what` could not be judged.
+    Raises ApartError, which says that `what` could not be judged, and why.
     """
     child = Child(
         [sys.executable, "-m", "conformance.commands.apart", by],
@@ -53,14 +53,14 @@ def asked_apart(by: str, question: Any, seconds: float, what: str) -> Any:
 
 
 def main(by: str) -> None:
-    """One question, one answer."""
+    """Read one question, answer it."""
     end_with(os.getppid())
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     answer: dict[str, object]
     try:
         question = json.loads(sys.stdin.readline())
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # who asks for input gets none
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # code that reads standard input gets nothing
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         answer = {"results": load(f"{by}:judged")(question)}
     except RefusedError as e:

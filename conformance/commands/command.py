@@ -1,4 +1,5 @@
-"""What all commands share: the click group and its exit codes, options, and how results are written."""
+"""What all commands share: the click group and its exit codes, common options, and how results are
+written."""
 
 from __future__ import annotations
 
@@ -46,24 +47,26 @@ __all__ = [
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""Is told how many results are done, of how many, and the latest case."""
+"""Called with how many results are done, of how many, and the latest case."""
 
 
 class Commands(click.Group):
-    """Commands that return their exit code. Nothing else can make it 0 or 1: no exception, no sys.exit in the
-    code that is judged, and not click, which exits with 1 at Ctrl-C and when standard output is closed.
+    """A group of commands that return their exit code. Nothing else can make it 0 or 1: no exception, no
+    sys.exit in the code that is judged, and not click, which exits with 1 at Ctrl-C and if standard output is
+    closed.
 
-    `where` has the module of each command, which registers it when it is asked for, and its line in the help.
+    `where` has, for each command, the module that registers it, which is imported only when the command is
+    used, and its line in the help.
     """
 
     where: Mapping[str, tuple[str, str]] = {}
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Their names, in the order of the alphabet."""
+        """The names of the commands, in alphabetical order."""
         return sorted({*self.where, *self.commands})
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """A command, whose module is imported now."""
+        """The command of that name; its module is imported now."""
         if name in self.where:
             import_module(self.where[name][0])
         return super().get_command(context, name)
@@ -71,13 +74,13 @@ class Commands(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of that name. Raises UsageError, with the name that may be meant."""
+        """The command of that name. Raises UsageError, which suggests the nearest name, if there is none."""
         if not args[0].startswith("-") and self.get_command(context, args[0]) is None:
             context.fail(unknown("command", args[0], self.list_commands(context)))
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The lines of the help, for which no command is imported."""
+        """The lines of the help, written without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl([(n, self.where[n][1]) for n in self.list_commands(context)])
 
@@ -90,7 +93,7 @@ class Commands(click.Group):
         **more: Any,
     ) -> Any:
         """Run a command line, and exit."""
-        if "_CONFORMANCE_COMPLETE" in os.environ:  # a shell asks how a line may go on
+        if "_CONFORMANCE_COMPLETE" in os.environ:  # a shell asks for completions
             return super().main(args, prog_name or "conformance", complete_var, True, **more)
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **more)
@@ -112,7 +115,7 @@ class Commands(click.Group):
             return _shown(e)
         except OSError as e:
             if _printing(e):
-                # or the interpreter would flush the same text again at exit, and fail once more
+                # else the interpreter would flush the same text again at exit, and fail once more
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 raise RefusedError(f"cannot write to standard output: {e.strerror or e}.") from e
             raise
@@ -120,7 +123,7 @@ class Commands(click.Group):
 
 
 def _shown(e: click.ClickException) -> int:
-    """Print click's message of how the command is used, by `echo`, as it quotes what was typed."""
+    """Print click's message about how the command is used, by `echo`, since it quotes what was typed."""
     text = StringIO()
     e.show(text)
     for line in text.getvalue().splitlines():
@@ -129,7 +132,7 @@ def _shown(e: click.ClickException) -> int:
 
 
 def _printing(e: OSError) -> bool:
-    """Whether writing to standard output or error raised it, and not some other file."""
+    """Whether the error comes from writing to standard output or error, and not to some other file."""
     frames = traceback.walk_tb(e.__traceback__)
     return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
@@ -137,23 +140,24 @@ def _printing(e: OSError) -> bool:
 def echo(text: str = "", err: bool = False, nl: bool = True) -> None:
     """Write a message. Every message goes through here, so that no text in it can control the terminal."""
     text = plain(text, lines=True)
-    if os.environ.get("GITHUB_ACTIONS") == "true":  # which obeys what looks like a command
+    if os.environ.get("GITHUB_ACTIONS") == "true":  # GitHub obeys lines that look like its commands
         text = re.sub(r"^(\s*)::", r"\1: :", text, flags=re.MULTILINE).replace("##[", "## [")
     click.echo(text, err=err, nl=nl)
 
 
 def echo_document(text: str) -> None:
     """Write a page, a notebook or JSON to standard output, the same bytes as to a file. The writer of the
-    document has already made text from outside harmless in it."""
+    document has already escaped any text from outside."""
     click.echo(text, nl=False)
 
 
 def deliver(
     kind: str, text: str, output: Path | None, document: bool = True, err: bool = False
 ) -> None:
-    """Write a text to a file, and say so as "kind: file"; without a file, to standard output.
+    """Write a text to a file, and print "kind: file"; without a file, write it to standard output.
 
-    `document`: it is written there as it is, and not as a message. `err`: it is said on standard error.
+    `document`: the text goes to standard output unchanged, and not as a message. `err`: "kind: file" goes to
+    standard error.
     """
     if output:
         write_atomically(output, text)
@@ -165,7 +169,7 @@ def deliver(
 
 
 File: TypeAlias = tuple[str, Path | None, Callable[[Path], None]]
-"""What is in it, its path where it is asked for, and what writes it there."""
+"""What the file has in it, its path if it was asked for, and the function that writes it."""
 
 
 def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
@@ -202,9 +206,9 @@ def hand_over(screen: Callable[[], None], answer: str, *files: File) -> None:
 def form_of(
     output: Path | None, asked: str | None, endings: Mapping[str, str], default: str
 ) -> str:
-    """The format by --to, else by the ending of the output file, else the default.
+    """The format: that of --to, else that of the output file's ending, else the default.
 
-    Raises RefusedError if the two differ, or if neither says a format.
+    Raises RefusedError if the two differ, or if the file's ending is unknown and there is no --to.
     """
     if output is None:
         return asked or default
@@ -241,7 +245,7 @@ def main(cache: Path | None, no_cache: bool) -> None:
 
 
 def outputs(what: str) -> Callable[[Command], Command]:
-    """Decorate a command with --report and --json; `what` is what the JSON file holds."""
+    """Decorate a command with --report and --json; `what` names the contents of the JSON file."""
 
     def decorate(command: Command) -> Command:
         path = click.Path(path_type=Path)
@@ -257,7 +261,7 @@ def outputs(what: str) -> Callable[[Command], Command]:
 
 
 def numbers(command: Command) -> Command:
-    """Decorate a command on a function or a network: on which data, in which numbers, for how long."""
+    """Decorate a command about a function or a network with its common options: data, dtypes, time limit."""
     options = (
         click.option(
             "--families",
@@ -294,12 +298,12 @@ def numbers(command: Command) -> Command:
 
 
 def names_in(text: str) -> list[str]:
-    """Those of "ordinary, ties"."""
+    """The names in a text such as "ordinary, ties"."""
     return [n.strip() for n in text.split(",") if n.strip()]
 
 
 def may_be_written(report: Path | None, json_path: Path | None, what: str) -> None:
-    """Raise FileError for a path that cannot be written, before the work and not after it."""
+    """Raise FileError, before the work begins, for a path that cannot be written."""
     if report and json_path and report.resolve() == json_path.resolve():
         raise FileError(f"cannot write {report}: the report and the {what} have one name.")
     for path in (report, json_path):
@@ -307,7 +311,8 @@ def may_be_written(report: Path | None, json_path: Path | None, what: str) -> No
 
 
 def must_differ(outputs: Sequence[Path | None], folder: Path | None = None) -> None:
-    """Raise FileError if two files to be written have one name, or one is in the folder for others."""
+    """Raise FileError if two files to be written are the same, or one is in `folder`, which is for other
+    files."""
     paths = [path.resolve() for path in outputs if path]
     for path in paths:
         if folder and folder.resolve() in (path, path.parent):
@@ -318,14 +323,14 @@ def must_differ(outputs: Sequence[Path | None], folder: Path | None = None) -> N
 
 
 def must_not_replace(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
-    """Raise FileError if a file to be written is one of the files that the command reads."""
+    """Raise FileError if a file to be written is one that the command reads."""
     for path in filter(None, outputs):
         if any(path.resolve() == i.resolve() for i in inputs):
             raise FileError(f"cannot write {path}: it is read by this command. Name another file.")
 
 
 def must_not_replace_code(names: Iterable[str], outputs: Sequence[Path | None]) -> None:
-    """Raise FileError if a file to be written is one of the code under test."""
+    """Raise FileError if a file to be written is a file of the code under test."""
     files = {path.resolve() for name in names for path in named(name)}
     for path in filter(None, outputs):
         if path.resolve() in files:
@@ -333,7 +338,8 @@ def must_not_replace_code(names: Iterable[str], outputs: Sequence[Path | None]) 
 
 
 def must_be_writable(path: Path | None) -> None:
-    """Raise FileError unless the path is a file that may be replaced, or may become a file in its folder."""
+    """Raise FileError unless the path is a file that may be replaced, or a new name in a folder that
+    exists."""
     if path is None:
         return
     try:
@@ -372,7 +378,8 @@ def progress_shown() -> Iterator[Progress]:
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """At SIGTERM or SIGHUP, exit as at Ctrl-C: `with` blocks end their processes and delete folders."""
+    """At SIGTERM or SIGHUP, exit as at Ctrl-C, so that `with` blocks end their processes and delete
+    folders."""
     numbers = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
     before = {n: signal.signal(n, lambda number, frame: sys.exit(128 + number)) for n in numbers}
     try:

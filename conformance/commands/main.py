@@ -1,4 +1,4 @@
-"""All commands: where each is, and its line in the help. Its module registers it with `main`."""
+"""All commands: the module of each, which registers it with `main`, and its line in the help."""
 
 from conformance.commands.command import main
 

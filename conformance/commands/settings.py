@@ -1,4 +1,4 @@
-"""[tool.conformance] in pyproject.toml: what `conformance run` does where the command line does not say."""
+"""[tool.conformance] in pyproject.toml: options of `conformance run` that the command line does not give."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ FIELDS: Fields = {
     "strict": flag,
     "baseline": _path,
 }
-"""Each is the option of that name."""
+"""Each is the option of that name, with its check."""
 PARAMETERS = {"select": "wanted", "require": "required"}
-"""What the command calls some of them."""
+"""The command's parameters that have another name than their option."""
 
 
 def read_settings(path: Path = FILE) -> dict[str, Any]:
-    """The fields of the table, each checked; none where there is no such file or table. Raises FileError,
-    with the line."""
+    """The fields of the table, each checked; none if there is no such file or table. Raises FileError, which
+    names the line."""
     if not path.is_file():
         return {}
     try:
@@ -62,7 +62,7 @@ def read_settings(path: Path = FILE) -> dict[str, Any]:
 
 
 def apply(command: Callable[..., int]) -> Callable[..., int]:
-    """Decorate `run`: an option that was not given is what the file says, if it says anything."""
+    """Decorate `run`: an option that was not given has the value of the file, if it has one."""
 
     def with_settings(**options: Any) -> int:
         context = click.get_current_context()

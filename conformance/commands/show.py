@@ -1,4 +1,4 @@
-"""What `conformance show` prints: every layer's error against its tolerance, and lines that reproduce it."""
+"""The text of `conformance show`: every layer's error against its tolerance, and lines that reproduce it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MOST = 100  # a matrix of more numbers is printed as its shape
 
 
 def describe(case: Case, result: Result, by_hand: Sequence[str] = ()) -> str:
-    """What `conformance show` prints."""
+    """The text that `conformance show` prints."""
     return "\n".join(_lines(case, result, by_hand))
 
 
 def shown(implementation: str | Implementation, case: Case) -> tuple[Result, str]:
-    """One implementation run on one case in this process: the result, and what is printed of it.
+    """One implementation run on one case in this process: the result, and the text that is printed.
 
     Raises RunError for an implementation that does not start.
     """
@@ -49,7 +49,7 @@ def shown(implementation: str | Implementation, case: Case) -> tuple[Result, str
 def by_hand(
     subject: Subject, like: str, ran: Runs, result: Result, rounded: bool | None = None
 ) -> list[str]:
-    """Lines on the first step that is to blame: its operands, what it gave, and what it should have given."""
+    """Lines about the first step that is to blame: its operands, its value, and the expected value."""
     if not result["blame"]:
         return []
     q, l = result["blame"][0]["quantity"], result["blame"][0]["layer"]
@@ -102,7 +102,7 @@ def _operands(p: Problem, t: Trace, q: str, l: int) -> Iterator[tuple[str, Float
 
 
 def _matrix(name: str, M: Floats) -> Iterator[str]:
-    """A matrix in rows, or its shape where it is large."""
+    """A matrix in rows, or its shape if it is large."""
     if M.size > MOST:
         yield f"    {name}: {' × '.join(map(str, M.shape))} numbers"
         return
