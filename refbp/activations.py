@@ -47,8 +47,8 @@ def _check_same_shape(name: str, A: Array, G: Array) -> None:
 class Elementwise:
     """σ applied to every element: Z = σ(A), and ∂L/∂A = ∂L/∂Z ⊙ σ'(A).
 
-    `sigma` and `sigma_prime` are σ and σ', functions of an array. `kinks` maps every place where
-    the one-sided derivatives differ to the value taken for σ' there; the rows below take torch's.
+    `sigma` and `sigma_prime` are σ and σ', functions of an array. `kinks` maps every place where the
+    one-sided derivatives differ to the value taken for σ' there; the rows below take torch's values.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Elementwise:
         return self.sigma_prime(A)
 
     def vjp(self, A: Array, G: Array, /) -> Array:
-        """∂L/∂A = G ⊙ σ'(A) for G = ∂L/∂Z. Raises `InputError` where A and G differ in shape."""
+        """∂L/∂A = G ⊙ σ'(A) for G = ∂L/∂Z. Raises `InputError` if A and G differ in shape."""
         _check_same_shape(self.name, A, G)
         return G * self.sigma_prime(A)
 
@@ -74,7 +74,8 @@ class Elementwise:
 class RowWise:
     """σ applied to every row: Z_i = σ(A_i), and ∂L/∂A_i = ∂L/∂Z_i (∂Z_i/∂A_i).
 
-    `row_vjp(A, G)` is that product of a row and a Jacobian, for all rows at once.
+    `row_vjp(A, G)` is the vector-Jacobian product, of each row of G with that row's Jacobian, for all rows at
+    once.
     """
 
     name: str
@@ -86,14 +87,14 @@ class RowWise:
         return self.sigma(A)
 
     def derivative(self, A: Array, /) -> Array:
-        """There is none to return: raises `InputError`."""
+        """Raises `InputError`: a row-wise σ has no elementwise derivative."""
         raise InputError(
             f"{self.name} has no elementwise derivative: each output depends on the whole row, "
             f"so ∂L/∂A = ∂L/∂Z ⊙ σ'(A) does not hold. Use {self.name}'s vjp(A, G)."
         )
 
     def vjp(self, A: Array, G: Array, /) -> Array:
-        """∂L/∂A for G = ∂L/∂Z. Raises `InputError` where A and G differ in shape."""
+        """∂L/∂A for G = ∂L/∂Z. Raises `InputError` if A and G differ in shape."""
         _check_same_shape(self.name, A, G)
         return self.row_vjp(A, G)
 
@@ -111,7 +112,7 @@ def _in_double(f: Function) -> Function:
     return rounded
 
 
-# --- no curvature: everything here is exact but for the constants ---------------------------------
+# --- no curvature: everything here is exact except for the constants ------------------------------
 
 SLOPE = 0.01
 
@@ -148,7 +149,7 @@ def _leaky_relu_prime(A: Array) -> Array:
 
 
 def _hardtanh(A: Array) -> Array:
-    """σ(a) = a held between −1 and 1."""
+    """σ(a) = a, limited to between −1 and 1."""
     return np.clip(A, -1, 1)
 
 
@@ -158,7 +159,7 @@ def _hardtanh_prime(A: Array) -> Array:
 
 
 def _relu6(A: Array) -> Array:
-    """σ(a) = a held between 0 and 6."""
+    """σ(a) = a, limited to between 0 and 6."""
     return np.clip(A, 0, 6)
 
 
@@ -168,7 +169,7 @@ def _relu6_prime(A: Array) -> Array:
 
 
 def _hardsigmoid(A: Array) -> Array:
-    """σ(a) = (a + 3)/6 held between 0 and 1."""
+    """σ(a) = (a + 3)/6, limited to between 0 and 1."""
     return np.clip(A + 3, 0, 6) / 6
 
 
@@ -178,7 +179,7 @@ def _hardsigmoid_prime(A: Array) -> Array:
 
 
 def _hardswish(A: Array) -> Array:
-    """σ(a) = a hardsigmoid(a); a is held above −3, where that is 0, so that −∞ gives 0."""
+    """σ(a) = a hardsigmoid(a). a is limited to −3, below which hardsigmoid is 0, so that −∞ gives 0."""
     return np.maximum(A, -3) * _hardsigmoid(A)
 
 
@@ -196,7 +197,7 @@ def _hardswish_prime(A: Array) -> Array:
 
 @np.errstate(over="ignore")
 def _sigmoid(A: Array) -> Array:
-    """σ(a) = 1/(1 + e^{−a}). Where e^{−a} overflows the quotient is 0, as it should be."""
+    """σ(a) = 1/(1 + e^{−a}). If e^{−a} overflows, the quotient is 0, as it should be."""
     Z = np.negative(A)
     np.exp(Z, out=Z)
     Z += 1
@@ -205,7 +206,7 @@ def _sigmoid(A: Array) -> Array:
 
 @np.errstate(over="ignore")
 def _sigmoid_prime(A: Array) -> Array:
-    """σ'(a) = σ(a) σ(−a) = 1/2 / (1 + cosh a), exact in the tails as σ (1 − σ) is not."""
+    """σ'(a) = σ(a) σ(−a) = 1/2 / (1 + cosh a), accurate in the tails, where σ (1 − σ) is not."""
     D = np.cosh(A)
     D += 1
     return np.divide(0.5, D, out=D)
@@ -218,7 +219,7 @@ def _tanh(A: Array) -> Array:
 
 @np.errstate(over="ignore")
 def _tanh_prime(A: Array) -> Array:
-    """σ'(a) = 1/cosh² a = 2 / (1 + cosh 2a), exact in the tails as 1 − tanh² is not."""
+    """σ'(a) = 1/cosh² a = 2 / (1 + cosh 2a), accurate in the tails, where 1 − tanh² is not."""
     D = 2 * A
     np.cosh(D, out=D)
     D += 1
@@ -271,14 +272,14 @@ def _selu_prime(A: Array) -> Array:
 
 
 def _softsign(A: Array) -> Array:
-    """σ(a) = a/(1 + |a|); |a| is held below 1e30, where that is 1, so that ∞ gives 1."""
+    """σ(a) = a/(1 + |a|). |a| is limited to 1e30, where σ is 1, so that ∞ gives 1."""
     A = np.clip(A, -1e30, 1e30)
     return A / (1 + np.abs(A))
 
 
 @np.errstate(over="ignore")
 def _softsign_prime(A: Array) -> Array:
-    """σ'(a) = 1/(1 + |a|)²; where the square overflows the quotient is 0."""
+    """σ'(a) = 1/(1 + |a|)². If the square overflows, the quotient is 0."""
     d = 1 + np.abs(A)
     return 1 / (d * d)
 
@@ -296,7 +297,7 @@ def _sin_prime(A: Array) -> Array:
 @_in_double
 def _gaussian(A: Array) -> Array:
     """σ(a) = e^{−a²}."""
-    p, q = exp_minus(*square(np.minimum(np.abs(A), 30)))
+    p, q = exp_minus(*square(np.minimum(np.abs(A), 30)))  # e^{−30²} is 0 in float64
     return q * p
 
 
@@ -391,7 +392,7 @@ def _mish_prime(A: Array) -> Array:
 
 @np.errstate(over="ignore", invalid="ignore")
 def _below_maximum(A: Array) -> tuple[Array, Array, Array]:
-    """S = a − max a by row, rounded; what the rounding lost (Knuth's two-sum); e^{a − max a}."""
+    """S = a − max a by row, rounded; the rounding error of S (Knuth's two-sum); and e^{a − max a}."""
     m: Array = A.max(axis=-1, keepdims=True)
     S = A - m
     back = S - A
@@ -403,7 +404,7 @@ def _below_maximum(A: Array) -> tuple[Array, Array, Array]:
 
 
 def _softmax(A: Array) -> Array:
-    """σ(a)_j = e^{a_j} / Σ_k e^{a_k}, with every a less its row's maximum."""
+    """σ(a)_j = e^{a_j} / Σ_k e^{a_k}; the row's maximum is subtracted from every a first."""
     _, _, E = _below_maximum(A)
     E /= E.sum(axis=-1, keepdims=True)
     return E
@@ -457,7 +458,7 @@ ACTIVATIONS: dict[str, Activation] = {row.name: row for row in ROWS}
 
 
 def activation(name: str) -> Activation:
-    """The row of `ACTIVATIONS` called `name`. Raises `InputError` for a name that is not there."""
+    """The row of `ACTIVATIONS` called `name`. Raises `InputError` if there is none."""
     if name in ACTIVATIONS:
         return ACTIVATIONS[name]
     nearest = difflib.get_close_matches(str(name).lower(), ACTIVATIONS, cutoff=0)[0]

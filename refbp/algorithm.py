@@ -23,10 +23,10 @@ __all__ = ["backward_prop", "forward_pass", "update"]
 def forward_pass(
     W: Mapping[int, Array], X: Array, sigma: Mapping[int, Transition]
 ) -> tuple[Layers, Layers]:
-    """FORWARD-PASS(W = {W_1, …, W_L}, X ∈ R^{n×d}), keeping what BACKWARDPROP needs.
+    """FORWARD-PASS(W = {W_1, …, W_L}, X ∈ R^{n×d}), which keeps what BACKWARDPROP needs.
 
-    Returns (A, Z): A[l] and Z[l] are n×d_l, Z[0] is X and Z[L] is h(X). All of one dtype, which is
-    the dtype returned. Raises `refbp.InputError` for shapes, dtypes or values that do not fit.
+    Returns (A, Z): A[l] and Z[l] are n×d_l, Z[0] is X and Z[L] is h(X). All arguments have one dtype, and so
+    has the result. Raises `refbp.InputError` for shapes, dtypes or values that do not fit.
     """
     check_forward(W, X, sigma)
     L = len(W)
@@ -48,11 +48,11 @@ def backward_prop(
 ) -> tuple[Layers, Layers]:
     """BACKWARDPROP(W, {A_1, …, A_L}, {Z_0, …, Z_L}, Y), with its links δ_l = ∂L/∂A_l.
 
-    `sigma[l].vjp(A, G)` is G ⊙ σ'_l(A) where σ_l is elementwise, and G times the Jacobian of each
-    row where it is not (softmax). `loss.gradient(Z[L], Y)` is ∂L/∂Z_L.
+    `sigma[l].vjp(A, G)` is G ⊙ σ'_l(A) if σ_l is elementwise; if not (softmax), it is each row of G times
+    that row's Jacobian. `loss.gradient(Z[L], Y)` is ∂L/∂Z_L.
 
-    Returns (delta, dL_dW): delta[l] is n×d_l, dL_dW[l] is d_{l-1}×d_l.
-    Raises `refbp.InputError` for shapes, dtypes or values that do not fit.
+    Returns (delta, dL_dW): delta[l] is n×d_l, dL_dW[l] is d_{l-1}×d_l. Raises `refbp.InputError` for shapes,
+    dtypes or values that do not fit.
     """
     check_backward(W, A, Z, sigma)
     L = len(W)
@@ -67,9 +67,10 @@ def backward_prop(
 
 
 def update(W: Mapping[int, Array], dL_dW: Mapping[int, Array], alpha: float) -> Layers:
-    """W_l ← W_l − α ∂L/∂W_l for every l, as new matrices: W itself is left as it was.
+    """W_l ← W_l − α ∂L/∂W_l for every l, as new matrices: W itself is not changed.
 
-    Raises `refbp.InputError` where a gradient has not the shape and dtype of its W_l, or α is no number.
+    Raises `refbp.InputError` if a gradient does not have the shape and dtype of its W_l, or if α is not a
+    finite number.
     """
     alpha = check_update(W, dL_dW, alpha)
     return {l: W[l] - alpha * dL_dW[l] for l in W}

@@ -72,15 +72,15 @@ def with_constant_unit(sigma: Transition) -> ConstantUnit:
 
 
 def with_constant_units(sigma: Mapping[int, Transition]) -> dict[int, Transition]:
-    """σ̃_l for every hidden layer; σ_L stays as it is, for the output has no constant unit."""
+    """σ̃_l for every hidden layer. σ_L stays as it is, since the output has no constant unit."""
     L = len(sigma)
     return {l: with_constant_unit(sigma[l]) if l < L else sigma[l] for l in range(1, L + 1)}
 
 
 def absorb(W: Mapping[int, Array], b: Mapping[int, Array]) -> Layers:
-    """W̃_l from W_l (d_{l-1}×d_l) and b_l (d_l,), for l = 1, …, L; exactly undone by `split`.
+    """W̃_l from W_l (d_{l-1}×d_l) and b_l (d_l,), for l = 1, …, L; `split` undoes it exactly.
 
-    Raises `InputError` where the layers, shapes or dtypes of W and b do not fit.
+    Raises `InputError` if the layers, shapes or dtypes of W and b do not fit.
     """
     L = len(W)
     _check_layers("W", W, L)
@@ -92,10 +92,10 @@ def absorb(W: Mapping[int, Array], b: Mapping[int, Array]) -> Layers:
 
 
 def split(W_tilde: Mapping[int, Array]) -> tuple[Layers, Layers]:
-    """(W, b) from W̃, and (∂L/∂W, ∂L/∂b) from ∂L/∂W̃; exactly undone by `absorb` for weights.
+    """(W, b) from W̃, and (∂L/∂W, ∂L/∂b) from ∂L/∂W̃; for weights, `absorb` undoes it exactly.
 
-    Raises `InputError` where a hidden layer's last column is neither (0, …, 0, 1), which hands the
-    constant on, nor 0, which is its gradient.
+    Raises `InputError` if a hidden layer's last column is neither (0, …, 0, 1), as in weights, nor 0, as in a
+    gradient.
     """
     L = len(W_tilde)
     _check_layers("W_tilde", W_tilde, L)
@@ -118,7 +118,7 @@ def _check_layers(name: str, layers: Mapping[int, Array], L: int) -> None:
 
 
 def _check_bias(l: int, W_l: Array, b_l: Array) -> None:
-    """b_l is one number for each of the d_l units, of W_l's dtype."""
+    """Raise InputError unless b_l has one number for each of the d_l units, in W_l's dtype."""
     check_matrix(f"W[{l}]", W_l)
     if not isinstance(b_l, np.ndarray) or b_l.shape != (W_l.shape[1],):
         got = f"has shape {b_l.shape}" if isinstance(b_l, np.ndarray) else f"is {b_l!r}"
@@ -128,7 +128,7 @@ def _check_bias(l: int, W_l: Array, b_l: Array) -> None:
 
 
 def _check_absorbed(l: int, M: Array, hidden: bool) -> None:
-    """M is two-dimensional with room for W_l and b_l, and its constant column is untouched."""
+    """Raise InputError unless M has room for W_l and b_l, and an unchanged constant column."""
     smallest = (2, 2) if hidden else (2, 1)
     if M.ndim != 2 or M.shape[0] < smallest[0] or M.shape[1] < smallest[1]:
         raise InputError(f"W_tilde[{l}] has shape {M.shape}; expected {smallest} at least.")

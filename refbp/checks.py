@@ -1,4 +1,5 @@
-"""What is handed in must fit, or is refused in one sentence: got, expected, where, what to do."""
+"""Checks of the arguments: what does not fit is refused in one sentence, which says what was got, what was
+expected, where, and what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 def _finite(M: Array) -> bool:
-    """Whether all of M is finite: M·M is, in one pass, or else (it may overflow) each element."""
+    """Whether every element of M is finite. M·M takes one pass; if it is not finite (it may overflow), each
+    element is looked at."""
     return isfinite(np.vdot(M, M)) or bool(np.isfinite(M).all())
 
 
@@ -33,7 +35,8 @@ def _plain(M: Any) -> bool:
 
 
 def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
-    """M is a finite two-dimensional array with no empty side, of `like`'s dtype where given."""
+    """Raise InputError unless M is a finite two-dimensional array with no empty side, and of `like`'s dtype
+    if `like` is given."""
     if not (
         _plain(M)
         and M.ndim == 2
@@ -46,7 +49,7 @@ def check_matrix(name: str, M: Any, like: Array | None = None) -> None:
 
 
 def _refuse_matrix(name: str, M: Any, like: Array | None) -> NoReturn:
-    """Say what is wrong with M: the first thing that `check_matrix` asks for and M is not."""
+    """Raise InputError for the first condition of `check_matrix` that M does not meet."""
     if not _plain(M):
         raise InputError(
             f"{name} is a {type(M).__name__}; expected a NumPy array of two dimensions."
@@ -81,7 +84,8 @@ def _check_layers(what: str, got: Mapping[int, Any], first: int, L: int) -> None
 
 
 def _check_like(name: str, M: Any, shape: tuple[int, int], X: Array, why: str) -> None:
-    """M is an array of that shape and of X's dtype; FORWARD-PASS has seen to the rest."""
+    """Raise InputError unless M is an array of that shape and of X's dtype. FORWARD-PASS has checked the
+    rest."""
     if not _plain(M):
         raise InputError(f"{name} is a {type(M).__name__}; expected shape {shape}, {why}.")
     if M.shape != shape:
@@ -98,7 +102,7 @@ def _refuse_dtype(name: str, M: Array, X: Array) -> NoReturn:
 
 
 def check_forward(W: Mapping[int, Array], X: Array, sigma: Mapping[int, Any]) -> None:
-    """X is n×d, W_l is d_{l-1}×d_l, and there is a σ_l for every W_l."""
+    """Raise InputError unless X is n×d, W_l is d_{l-1}×d_l, and there is a σ_l for every W_l."""
     if not isinstance(W, Mapping):
         raise InputError(f"W is a {type(W).__name__}; expected a dict {{1: W_1, …, L: W_L}}.")
     if not W:
@@ -125,7 +129,7 @@ def check_forward(W: Mapping[int, Array], X: Array, sigma: Mapping[int, Any]) ->
 def check_backward(
     W: Mapping[int, Array], A: Mapping[int, Array], Z: Mapping[int, Array], sigma: Mapping[int, Any]
 ) -> None:
-    """A_1 … A_L and Z_0 … Z_L are what FORWARD-PASS returned for these weights."""
+    """Raise InputError unless A_1 … A_L and Z_0 … Z_L can be what FORWARD-PASS returned for these weights."""
     L = len(W)
     _check_layers("W", W, 1, L)
     _check_layers("sigma", sigma, 1, L)
@@ -150,7 +154,8 @@ def check_backward(
 
 
 def check_update(W: Mapping[int, Array], dL_dW: Mapping[int, Array], alpha: Any) -> Any:
-    """There is a ∂L/∂W_l like every W_l. Returns α as a plain number, which promotes no float32."""
+    """Raise InputError unless every ∂L/∂W_l has the shape and dtype of W_l. Returns α as a plain number,
+    which promotes no float32."""
     _check_layers("W", W, 1, max(1, len(W)) if isinstance(W, Mapping) else 1)
     _check_layers("dL_dW", dL_dW, 1, len(W))
     for l in W:
@@ -167,7 +172,8 @@ def check_update(W: Mapping[int, Array], dL_dW: Mapping[int, Array], alpha: Any)
 
 
 def check_rate(alpha: Any, exact: bool = False) -> Any:
-    """α as a plain number: NumPy's own float64 would promote float32 weights."""
+    """α as a plain number, since a NumPy float64 would promote float32 weights. Raises AlphaError if it is
+    not finite."""
     alpha = (
         alpha.item() if isinstance(alpha, np.generic | np.ndarray) and alpha.ndim == 0 else alpha
     )
@@ -175,13 +181,13 @@ def check_rate(alpha: Any, exact: bool = False) -> Any:
     try:
         if (number and isfinite(alpha)) or (exact and not isinstance(alpha, float)):
             return alpha
-    except OverflowError:  # a whole number beyond the floats
+    except OverflowError:  # a whole number beyond the range of floats
         pass
     raise AlphaError(f"alpha is {alpha!r:.60}; expected a finite number.")
 
 
 def targets(Z: Array, Y: Array) -> Array:
-    """Y as a matrix shaped like Z_L: (n,) means (n, 1). Any other mismatch is an error."""
+    """Y as a matrix shaped like Z_L: (n,) means (n, 1). Raises InputError for any other mismatch."""
     if isinstance(Y, np.ndarray) and Y.ndim == 1 and Z.ndim == 2 and Z.shape[1] == 1:
         Y = Y.reshape(-1, 1)
     check_matrix("Y", Y)

@@ -37,10 +37,10 @@ __all__ = ["ERRATA", "Erratum", "hadamard"]
 
 @dataclass(frozen=True)
 class Erratum:
-    """One printed equation, and what is right in its place.
+    """One printed equation, and the right one in its place.
 
-    `where` names the place in the notes; `holds` says exactly when the printed form is right;
-    `source` is the file of refbp and, in it, the line that computes the corrected form.
+    `where` names the place in the notes; `holds` says exactly when the printed form is right; `source` is a
+    file of refbp and the line in it that computes the corrected form.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Erratum:
 
 
 def hadamard(P: Array, Q: Array) -> Array:
-    """P ⊙ Q, element by element. Raises `InputError` where the shapes differ."""
+    """P ⊙ Q, element by element. Raises `InputError` if the shapes differ."""
     if P.shape != Q.shape:
         raise InputError(f"⊙ has the shapes {P.shape} and {Q.shape}; expected one shape.")
     product: Array = P * Q
@@ -78,14 +78,14 @@ def corrected_weights_of_one_example(W_l: Array, z_before: Array) -> Array:
 def printed_bias_absorbed(
     W_tilde: Mapping[int, Array], X_tilde: Array, sigma: Mapping[int, Transition]
 ) -> Array:
-    """h(x) with b in W, every σ_l on all units, the constant one too."""
+    """h(x) with b in W, and every σ_l applied to all units, the constant one too."""
     return forward_pass(W_tilde, X_tilde, sigma)[1][len(W_tilde)]
 
 
 def corrected_bias_absorbed(
     W_tilde: Mapping[int, Array], X_tilde: Array, sigma: Mapping[int, Transition]
 ) -> Array:
-    """h(x) with b in W, the constant unit of every hidden layer kept at 1."""
+    """h(x) with b in W, and the constant unit of every hidden layer kept at 1."""
     return forward_pass(W_tilde, X_tilde, with_constant_units(sigma))[1][len(W_tilde)]
 
 
@@ -159,7 +159,7 @@ def printed_update_order(
     loss: LossFunction,
     alpha: float,
 ) -> Layers:
-    """Update W_l as soon as ∂L/∂W_l is known, and so before the link that needs W_l."""
+    """Update W_l as soon as ∂L/∂W_l is known, and so before the link that needs the old W_l."""
     L = len(W)
     new = dict(W)
     delta = sigma[L].vjp(A[L], loss.gradient(Z[L], Y))
@@ -195,7 +195,7 @@ def corrected_link_of_the_mean(Z: Array, Y: Array, A: Array, sigma: Activation) 
 
 
 def printed_row_wise_link(A: Array, G: Array, sigma: Transition) -> Array:
-    """δ_L = ∂L/∂Z_L ⊙ σ'_L(A_L), where σ' is each output's derivative in its own input."""
+    """δ_L = ∂L/∂Z_L ⊙ σ'_L(A_L), where σ' is the derivative of each output in the input of the same index."""
     own = np.empty_like(A)
     for j in range(A.shape[1]):
         unit = np.zeros_like(A)
@@ -205,7 +205,7 @@ def printed_row_wise_link(A: Array, G: Array, sigma: Transition) -> Array:
 
 
 def corrected_row_wise_link(A: Array, G: Array, sigma: Transition) -> Array:
-    """δ_L, each row of it ∂L/∂z times the Jacobian ∂z/∂a of that row."""
+    """δ_L; each row is ∂L/∂z times the Jacobian ∂z/∂a of that row."""
     return sigma.vjp(A, G)
 
 

@@ -34,7 +34,8 @@ __all__ = ["LOSSES", "ROWS", "Loss", "loss"]
 class Loss:
     """A loss by its two formulas: `value(Z, Y)` is L(Z, Y), and `dL_dZ(Z, Y)` is ∂L/∂Z, n×d_L.
 
-    Both formulas receive Y shaped like Z; called as below, (n,) stands for (n, 1).
+    Both formulas receive Y shaped like Z. The methods below also accept a Y of shape (n,), which means (n,
+    1).
     """
 
     name: str
@@ -42,16 +43,16 @@ class Loss:
     dL_dZ: Callable[[Array, Array], Array]
 
     def __call__(self, Z: Array, Y: Array, /) -> np.floating[Any]:
-        """L(Z_L, Y), one number of Z's dtype. Raises `InputError` where Y does not fit Z."""
+        """L(Z_L, Y), one number of Z's dtype. Raises `InputError` if Y does not fit Z."""
         return self.value(Z, targets(Z, Y))
 
     def gradient(self, Z: Array, Y: Array, /) -> Array:
-        """∂L/∂Z_L, shaped like Z. Raises `InputError` where Y does not fit Z."""
+        """∂L/∂Z_L, shaped like Z. Raises `InputError` if Y does not fit Z."""
         return self.dL_dZ(Z, targets(Z, Y))
 
 
 def _over_batch(terms: Array) -> np.floating[Any]:
-    """(1/n) Σ_i Σ_j t_ij. The sum stays an array: NumPy 1.26 promotes a float32 scalar over n."""
+    """(1/n) Σ_i Σ_j t_ij. The sum stays an array, since NumPy 1.26 promotes a float32 scalar divided by n."""
     total = terms.sum(keepdims=True) / len(terms)
     return cast("np.floating[Any]", total[0, 0])
 
@@ -66,7 +67,7 @@ def _check_probabilities(Z: Array) -> None:
         )
 
 
-# --- on any numbers; these take fractions and symbols too -----------------------------------------
+# --- of any numbers; fractions and symbols too ----------------------------------------------------
 
 
 def _mean_squared_error(Z: Array, Y: Array) -> np.floating[Any]:
@@ -97,21 +98,21 @@ def _huber(Z: Array, Y: Array) -> np.floating[Any]:
 
 
 def _huber_gradient(Z: Array, Y: Array) -> Array:
-    """∂L/∂z = (z − y)/n, with z − y held between −1 and 1."""
+    """∂L/∂z = (z − y)/n, with z − y limited to between −1 and 1."""
     return np.clip(Z - Y, -1, 1) / len(Z)
 
 
-# --- on probabilities -----------------------------------------------------------------------------
+# --- of probabilities -----------------------------------------------------------------------------
 
 
 def _times_log(Y: Array, Z: Array) -> Array:
-    """y log z; 0 where y = 0, though z be 0 too, and −∞ where z = 0 and y > 0, with no warning."""
+    """y log z; 0 if y = 0, even if z is 0 too; −∞ without a warning if z = 0 and y > 0."""
     with np.errstate(divide="ignore"):
         return Y * np.log(np.where(Y != 0, Z, 1))
 
 
 def _times_log1m(Y: Array, Z: Array) -> Array:
-    """(1 − y) log(1 − z); 0 where y = 1, though z be 1 too."""
+    """(1 − y) log(1 − z); 0 if y = 1, even if z is 1 too."""
     with np.errstate(divide="ignore"):
         return (1 - Y) * np.log1p(np.where(Y != 1, -Z, 0))
 
@@ -136,9 +137,9 @@ def _binary_cross_entropy(Z: Array, Y: Array) -> np.floating[Any]:
 
 
 def _binary_cross_entropy_gradient(Z: Array, Y: Array) -> Array:
-    """∂L/∂z = (z − y)/(z (1 − z))/n; where z = y = 0 or 1, its one-sided value, 1/n or −1/n.
+    """∂L/∂z = (z − y)/(z (1 − z))/n; if z = y = 0 or 1, its one-sided value, 1/n or −1/n.
 
-    Not (1 − y)/(1 − z) − y/z, whose terms cancel where z is near y.
+    It is not computed as (1 − y)/(1 − z) − y/z, whose terms cancel if z is near y.
     """
     _check_probabilities(Z)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -171,7 +172,7 @@ LOSSES: dict[str, Loss] = {row.name: row for row in ROWS}
 
 
 def loss(name: str) -> Loss:
-    """The row of `LOSSES` called `name`. Raises `InputError` for a name that is not there."""
+    """The row of `LOSSES` called `name`. Raises `InputError` if there is none."""
     if name in LOSSES:
         return LOSSES[name]
     nearest = difflib.get_close_matches(str(name).lower(), LOSSES, cutoff=0)[0]

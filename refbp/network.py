@@ -1,4 +1,4 @@
-"""A network (W, σ, L) in one value, and the trace of one forward and backward pass through it."""
+"""A network (W, σ, L) as one value, and the trace of one forward and backward pass through it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Network", "Trace"]
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What one pass computed: A_l, Z_l, δ_l and ∂L/∂W_l by layer, and the loss."""
+    """The results of one pass: A_l, Z_l, δ_l and ∂L/∂W_l by layer, and the loss."""
 
     A: Layers
     Z: Layers
@@ -28,7 +28,7 @@ class Trace:
     loss: np.floating[Any]
 
     def _repr_html_(self) -> str:
-        """In a notebook: the shape and range of each quantity."""
+        """For a notebook: the shape and range of each quantity."""
         of = {"A": self.A, "Z": self.Z, "delta": self.delta, "dL_dW": self.dL_dW}
         return trace_table(of, self.loss)
 
@@ -59,9 +59,9 @@ class Network:
         sigma: Sequence[str | Transition],
         loss: str | LossFunction,
     ) -> Network:
-        """From [W_1, …, W_L] and [σ_1, …, σ_L]; a σ_l and the loss may be given by name.
+        """A network from [W_1, …, W_L] and [σ_1, …, σ_L]; a σ_l and the loss may be given by name.
 
-        Raises `InputError` where the lists differ in length or a name is unknown.
+        Raises `InputError` if the lists differ in length or a name is unknown.
         """
         if len(W) != len(sigma):
             raise InputError(f"W has {len(W)} layers, sigma has {len(sigma)}; expected as many.")
@@ -84,9 +84,9 @@ class Network:
         return Trace(A, Z, delta, dL_dW, loss)
 
     def step(self, X: Array, Y: Array, alpha: float) -> Network:
-        """The network after one W_l ← W_l − α ∂L/∂W_l for every l; this one is left as it was."""
+        """The network after one W_l ← W_l − α ∂L/∂W_l for every l; this one is not changed."""
         return replace(self, W=update(self.W, self.trace(X, Y).dL_dW, alpha))
 
     def _repr_html_(self) -> str:
-        """In a notebook: a row a layer."""
+        """For a notebook: one row for each layer."""
         return network_table(self.W, self.sigma, self.loss)

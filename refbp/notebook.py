@@ -1,4 +1,4 @@
-"""How a network and a trace show themselves in a notebook: a small table of HTML, every name escaped."""
+"""A network and a trace as small HTML tables, for a notebook; every name is escaped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _name(of: Any) -> str:
-    """What a σ or a loss calls itself; a constant unit by the σ within."""
+    """The name of a σ or a loss; for a constant unit, the name of the σ in it, with "| 1"."""
     inner: Any = getattr(of, "sigma", None)
     if not hasattr(of, "name") and hasattr(inner, "name"):
         return f"{inner.name} | 1"
@@ -36,7 +36,7 @@ def _shape(M: Any) -> str:
 
 
 def _number(x: Any, digits: int = 4) -> str:
-    """A number, or a symbol as it is."""
+    """A number as text; a symbol unchanged."""
     try:
         return f"{float(x):.{digits}g}"
     except (TypeError, ValueError):
@@ -44,7 +44,7 @@ def _number(x: Any, digits: int = 4) -> str:
 
 
 def _range(M: Array) -> str:
-    """The smallest and the largest entry, or the only one; nothing of what is empty or symbols."""
+    """The smallest and the largest entry, or the only one; "" for an empty matrix or one of symbols."""
     if not np.size(M) or np.asarray(M).dtype == object:
         return ""
     low, high = _number(np.min(M)), _number(np.max(M))
@@ -52,13 +52,13 @@ def _range(M: Array) -> str:
 
 
 def network_table(W: Mapping[int, Array], sigma: Mapping[int, Any], loss: Any) -> str:
-    """A row a layer: σ_l, and the shape and range of W_l."""
+    """One row for each layer: σ_l, and the shape and range of W_l."""
     rows = [(str(l), _name(sigma.get(l)), _shape(W[l]), _range(W[l])) for l in W]
     return _table(f"Network, loss: {_name(loss)}", ("l", "σ_l", "W_l is", "from … to"), rows)
 
 
 def trace_table(layers: Mapping[str, Mapping[int, Array]], loss: Any) -> str:
-    """A row a quantity and layer: its shape and range; the numbers stay in the trace."""
+    """One row for each quantity and layer: its shape and range; the numbers stay in the trace."""
     rows = [
         (f"{name}[{l}]", _shape(M), _range(M)) for name, of in layers.items() for l, M in of.items()
     ]

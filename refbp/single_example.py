@@ -62,8 +62,8 @@ def propagate(
 ) -> tuple[Layers, Layers]:
     """Step 0: z_0 = x, a_l = W_l z_{l-1}, z_l = σ_l(a_l); z_L is h(x).
 
-    Returns (a, z), each a dict of columns d_l×1. Raises `InputError` for shapes, dtypes or values
-    that do not fit, and for a σ_l that is not elementwise.
+    Returns (a, z), each a dict of columns d_l×1. Raises `InputError` for shapes, dtypes or values that do not
+    fit, and for a σ_l that is not elementwise.
     """
     _check_network(W, x, sigma)
     a: Layers = {}
@@ -75,7 +75,7 @@ def propagate(
 
 
 def evaluate_loss(z_L: Array, y: Array) -> np.floating[Any]:
-    """Step 1 for one example: L = Σ (z_L − y)², the sum running over the d_L outputs."""
+    """Step 1 for one example: L = Σ (z_L − y)², the sum over the d_L outputs."""
     _check_target(z_L, y)
     loss: np.floating[Any] = ((z_L - y) ** 2).sum()
     return loss
@@ -95,7 +95,7 @@ def weight_gradient(link: Array, z_before: Array) -> Array:
 def preceding_link(W_l: Array, link: Array, a_before: Array, sigma_before: Activation) -> Array:
     """Step 2b: ∂L/∂a_{l-1} = (W_lᵀ ∂L/∂a_l) ⊙ σ'_{l-1}(a_{l-1}), d_{l-1}×1.
 
-    The notes print ∂L/∂a_l ⊙ W_l σ'_{l-1}(a_{l-1}), which is something else: see `errata.py`.
+    The notes print ∂L/∂a_l ⊙ W_l σ'_{l-1}(a_{l-1}), which is another quantity: see `errata.py`.
     """
     return (W_l.T @ link) * sigma_before.derivative(a_before)
 
@@ -109,8 +109,8 @@ def gradients(
 ) -> tuple[Layers, Layers]:
     """Steps 2a to 2c: every link ∂L/∂a_l and every ∂L/∂W_l, from the last layer to the first.
 
-    Returns (link, dL_dW): link[l] is d_l×1, dL_dW[l] is d_l×d_{l-1}, shaped like W_l.
-    Raises `InputError` where y is not shaped like z_L.
+    Returns (link, dL_dW): link[l] is d_l×1, and dL_dW[l] is d_l×d_{l-1}, shaped like W_l. Raises `InputError`
+    if y is not shaped like z_L.
     """
     L = len(W)
     # Step 2a: the last layer.
@@ -124,7 +124,7 @@ def gradients(
 
 
 def _check_network(W: Mapping[int, Array], x: Array, sigma: Mapping[int, Activation]) -> None:
-    """x is d×1, W_l is d_l×d_{l-1}, σ_l is elementwise."""
+    """Raise InputError unless x is d×1, W_l is d_l×d_{l-1}, and σ_l is elementwise."""
     L = len(W)
     if not L or set(W) != set(range(1, L + 1)) or set(sigma) != set(W):
         raise InputError(

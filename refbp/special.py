@@ -1,13 +1,13 @@
-"""Gaussian tails and exponentials of long arguments, in float64, to a few units in the last place.
+"""Gaussian tails and exponentials of large arguments, in float64, to a few units in the last place.
 
-NumPy has no erfc, and e^{−u} of a rounded u is wrong by up to u/2 units in the last place: at
-u = 700 that is two or three digits. So u is kept as a sum of two floats, and Φ(−t), Φ being the
-standard normal distribution function, is e^{−t²/2} times a factor that is smooth and slow,
+NumPy has no erfc, and e^{−u} of a rounded u is wrong by up to u/2 units in the last place: at u = 700 that is
+two or three digits. So u is kept as a sum of two floats. Φ is the standard normal distribution function;
+Φ(−t) is e^{−t²/2} times a smooth, slowly varying factor,
 
     R(t) = Φ(−t) e^{t²/2} = P(s) / (1 + t),    s = (t − 6)/(t + 6),    0 ≤ t ≤ 40.
 
-P has degree 22 and interpolates (1 + t) R(t) at the 23 Chebyshev nodes of s ∈ [−1, 34/46], solved
-in 400-bit ball arithmetic and rounded to float64; it is within 7e-18 of (1 + t) R(t), relatively.
+P has degree 22 and interpolates (1 + t) R(t) at the 23 Chebyshev nodes of s ∈ [−1, 34/46]. Its coefficients
+are solved in 400-bit ball arithmetic and rounded to float64; it is within 7e-18 of (1 + t) R(t), relatively.
 The tests solve for it again and compare every coefficient. Every t here is at least 0.
 """
 
@@ -69,8 +69,8 @@ def scaled_tail(t: Array) -> Array:
 def exp_minus(u: Array, u_low: Array | None = None) -> Pair:
     """e^{−(u + u_low)} as two factors (p, q), for 0 ≤ u ≤ 1000.
 
-    The product may be subnormal where neither factor is: x q p, taken from the left, keeps every
-    digit of x e^{−u} as long as that is a normal number.
+    The product may be subnormal though neither factor is. x q p, multiplied from the left, keeps every digit
+    of x e^{−u} as long as that is a normal number.
     """
     m = np.minimum(u, 64)
     q = np.exp(m - u)
@@ -80,7 +80,7 @@ def exp_minus(u: Array, u_low: Array | None = None) -> Pair:
 
 
 def _head(t: Array) -> Array:
-    """t cut after six binary places: for t < 64 its square and its cube are exact."""
+    """t truncated after six binary places: for t < 64 its square and its cube are exact."""
     return np.floor(64 * t) / 64
 
 

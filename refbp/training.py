@@ -41,9 +41,9 @@ def sgd(
 ) -> tuple[Network, History]:
     """Train by mini-batches, shuffled anew each epoch; the same arguments give the same result.
 
-    The last mini-batch of an epoch has what is left, and L divides by its own size. `network` is
-    left as it was. Raises `InputError` for arguments that do not fit, and where α is so large that
-    the loss or a weight is no longer finite.
+    The last mini-batch of an epoch has the remaining examples, and its L divides by its own size. `network`
+    is not changed. Raises `InputError` for arguments that do not fit, and if α is so large that the loss or a
+    weight is no longer finite.
     """
     _check_arguments(alpha, batch_size, epochs, seed)
     alpha = float(alpha)  # a NumPy float64 would promote float32 weights
@@ -52,7 +52,7 @@ def sgd(
     batch_loss = []
     for epoch in range(1, epochs + 1):
         order = generator.permutation(len(X))
-        # What overflows is reported by `_check_finite`, in one sentence that names α.
+        # Overflow is reported by `_check_finite`, in one sentence that names α.
         with np.errstate(over="ignore", invalid="ignore"):
             network, losses = _one_epoch(network, X, Y, alpha, _batches(order, batch_size), epoch)
             epoch_loss.append(_full_loss(network, X, Y))
@@ -103,7 +103,7 @@ def _check_arguments(alpha: float, batch_size: int, epochs: int, seed: int) -> N
 
 
 def _check_finite(network: Network, loss: float, alpha: float, where: str) -> None:
-    """A training that diverges says so where it happens, and not at the next forward pass."""
+    """Raise AlphaError in the step in which training diverges, and not only in the next forward pass."""
     try:
         if not math.isfinite(loss):
             raise InputError(f"the loss is {loss}; expected finite numbers.")

@@ -1,4 +1,4 @@
-"""The words the signatures use."""
+"""The types in the signatures, and the exceptions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ Array: TypeAlias = NDArray[Any]
 """A matrix: float64 or float32 in use; objects (symbols, fractions) in the proofs."""
 
 Layers: TypeAlias = dict[int, Array]
-"""{1: …, …, L: …}: one matrix a layer, numbered as the notes number them."""
+"""{1: …, …, L: …}: one matrix for each layer, numbered as in the notes."""
 
 
 class InputError(ValueError):
-    """Something handed to refbp does not fit: what was got, what was expected, where, what to do."""
+    """An argument that does not fit: what was got, what was expected, where, and what to do."""
 
 
 class AlphaError(InputError):
-    """The step of gradient descent does not fit: no number, or so large that nothing finite comes of it."""
+    """An α, the step size of gradient descent, that does not fit: not a number, or so large that the results
+    are not finite."""
 
 
 class Transition(Protocol):
@@ -32,12 +33,12 @@ class Transition(Protocol):
         ...
 
     def vjp(self, A: Array, G: Array, /) -> Array:
-        """∂L/∂A for G = ∂L/∂Z, where Z = σ(A): G ⊙ σ'(A) where σ is elementwise; n×d_l."""
+        """∂L/∂A for G = ∂L/∂Z, where Z = σ(A); n×d_l. If σ is elementwise, it is G ⊙ σ'(A)."""
         ...
 
 
 class LossFunction(Protocol):
-    """L, the loss, a number for the whole batch."""
+    """L, the loss: one number for the whole batch."""
 
     def __call__(self, Z: Array, Y: Array, /) -> np.floating[Any]:
         """L(Z_L, Y)."""
