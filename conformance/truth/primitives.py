@@ -83,6 +83,15 @@ def _one_plus(y: Value) -> Value:
 _SQRT_PI = float(np.sqrt(np.pi))
 
 
+def _angle(e: Any, a: Any) -> Any:
+    """arcsin(a + e) − arcsin(a), by the sine and the cosine of the difference; a + e is held within ±1."""
+    below, above = 1 + a, 1 - a
+    e = np.clip(e, -below, above)
+    s, t = np.sqrt(below * above), np.sqrt((below + e) * (above - e))
+    sine = e * (s + a * (2 * a + e) / np.where(s + t, s + t, 1))
+    return np.arctan2(sine, s * t + a * (a + e))
+
+
 # fmt: off
 UNARY: dict[str, Unary] = {
     # f: its ball, f'(a, y) in floats,
@@ -133,10 +142,12 @@ UNARY: dict[str, Unary] = {
         None, 0.33),
     "arcsin": Unary(lambda a: a.asin(),
         lambda a, y: 1 / np.sqrt(1 - a * a),
-        lambda g, y, a: op.multiply(g, op.rsqrt(_one_minus(op.square(a))))),
+        lambda g, y, a: op.multiply(g, op.rsqrt(_one_minus(op.square(a)))),
+        lambda e, a, y: _angle(e, a)),
     "arccos": Unary(lambda a: a.acos(),
         lambda a, y: -1 / np.sqrt(1 - a * a),
-        lambda g, y, a: op.negative(op.multiply(g, op.rsqrt(_one_minus(op.square(a)))))),
+        lambda g, y, a: op.negative(op.multiply(g, op.rsqrt(_one_minus(op.square(a))))),
+        lambda e, a, y: -_angle(e, a)),
     "sinh": Unary(lambda a: a.sinh(),
         lambda a, y: np.cosh(a),
         lambda g, y, a: op.multiply(g, op.cosh(a)),
@@ -151,7 +162,8 @@ UNARY: dict[str, Unary] = {
         None, 0.2),
     "arctanh": Unary(lambda a: a.atanh(),
         lambda a, y: 1 / ((1 - a) * (1 + a)),
-        lambda g, y, a: op.quotient(g, _one_minus(op.square(a)))),
+        lambda g, y, a: op.quotient(g, _one_minus(op.square(a))),
+        lambda e, a, y: (np.log1p(np.maximum(e / (1 + a), -1)) - np.log1p(np.maximum(-e / (1 - a), -1))) / 2),
     "tanh": Unary(lambda a: a.tanh(),
         lambda a, y: 1 / np.cosh(a) ** 2,
         lambda g, y, a: op.multiply(g, _one_minus(op.square(y))),

@@ -254,6 +254,30 @@ def test_what_it_carries_is_what_an_error_does(name: str, k: int) -> None:
     assert (worst[: len(found)] >= np.abs(found) * (1 - 1e-12)).all()
 
 
+BEYOND_FIRST_ORDER = [
+    *(
+        ("arcsin", a, e)
+        for a in (0.0, 0.3, -0.9, 1.0, -1.0)
+        for e in (1e-3, -0.2, 1e-12)
+        if abs(a + e) <= 1
+    ),
+    *(("arccos", a, e) for a in (0.3, 1 - 1e-6, -1.0) for e in (9e-7, 1e-9)),
+    *(("arctanh", a, e) for a in (0.0, 0.5, -0.999999) for e in (9e-7, 0.3)),
+    *(("tan", a, e) for a in (0.3, 1.5) for e in (0.05, -0.2)),
+    *(("log", 1e-3, e) for e in (1e-3, -9e-4)),
+]
+
+
+@pytest.mark.parametrize(("name", "a", "e"), BEYOND_FIRST_ORDER)
+def test_an_error_that_is_not_small_carries_what_it_carries(name: str, a: float, e: float) -> None:
+    """Near ±1 the slope of arcsin is of no use: from 1 − 1e-6, an error of 9e-7 changes it threefold."""
+    f = IN_MPMATH.get(name) or getattr(mp, name)
+    y = np.array([in_mpmath(name, a)])
+    found = carried(name, lambda v: v, [np.array([[e]])], y, [np.array([a])])
+    with mp.workdps(40):
+        assert found[0] == pytest.approx(float(f(mp.mpf(a) + mp.mpf(e)) - f(mp.mpf(a))), rel=4e-15)
+
+
 FLAT = (
     "two_over_root_pi", "greater", "equal", "side", "either_of", "both_of", "none_of", "sign", "floor",
     "share", "stop",
