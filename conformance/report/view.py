@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from conformance.model.results import CaseRow, Implementation, Record, Result, Results
+from conformance.model.results import GATES, CaseRow, Implementation, Record, Result, Results
 from conformance.report.numbers import size
 from conformance.tools.names import brief
 
@@ -23,7 +23,6 @@ __all__ = [
     "where",
 ]
 
-GATES = ("step", "end-to-end", "exact", "repeat", "row")
 QUANTITIES = {
     "A": "A",
     "Z": "Z",

@@ -47,7 +47,8 @@ def command_of(question: Question) -> str:
     words = ["conformance", "module", question["module"], "--input", question["input"]]
     asked: dict[str, Any] = {**question, "families": ",".join(question["families"])}
     for option in ("loss", "target", "params", "families", "dtype", "accumulate"):
-        words += [f"--{option}", asked[option]] if asked[option] not in ("", "float64") else []
+        usual = "float64" if option == "dtype" else ""
+        words += [f"--{option}", asked[option]] if asked[option] != usual else []
     words += [f"--{question['mode']}"] if question["mode"] else []
     return shlex.join(
         [*words, *(f"--{flag}" for flag in ("vmap", "tf32", "strict") if asked[flag])]

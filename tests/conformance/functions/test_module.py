@@ -21,6 +21,7 @@ from conformance import assert_module_conforms, check_module
 from conformance.commands.main import main
 from conformance.commands.module.report import render
 from conformance.commands.module.screen import describe
+from conformance.commands.module.specified import command_of
 from conformance.tools.trouble import RefusedError
 
 FEW = ("ordinary", "ties", "batch-1", "redrawn")
@@ -133,6 +134,15 @@ def test_the_smallest_input_and_the_command_that_shows_it(tmp_path: Path) -> Non
     page = render(found)
     assert "1.GELU" in page
     assert "The smallest inputs that show it" in page
+
+
+def test_a_command_says_what_was_asked_but_for_what_is_usual() -> None:
+    asked = {
+        "module": "m.py:net", "input": "3x4", "loss": "", "target": "", "params": "", "vmap": False,
+        "mode": "", "families": [], "dtype": "float64", "accumulate": "float64", "tf32": False, "strict": True,
+    }  # fmt: skip
+    command = command_of(asked)  # type: ignore[arg-type]
+    assert command == "conformance module m.py:net --input 3x4 --accumulate float64 --strict"
 
 
 def run(*args: Any) -> Any:
