@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from conformance.judge.functions.allclose import Allclose, right_code
 from conformance.judge.functions.candidate import Ran, Request
 from conformance.judge.functions.certificate import Certificate, Precision
-from conformance.judge.functions.from_numpy import record
 from conformance.judge.functions.inputs import FAMILIES, made, read_inputs
+from conformance.judge.functions.numpy_.record import record
 from conformance.judge.functions.planted import mistakes
 from conformance.judge.functions.subject import Subject
 from conformance.judge.tolerance import LAMBDA

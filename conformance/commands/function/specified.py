@@ -14,8 +14,8 @@ from conformance.judge.functions.allclose import read_allclose
 from conformance.judge.functions.by_hand import TAKES, ByHand
 from conformance.judge.functions.candidate import Candidate
 from conformance.judge.functions.certificate import Precision
-from conformance.judge.functions.from_numpy import record as record_numpy
 from conformance.judge.functions.inputs import FAMILIES, Asked, InputsError, read_inputs
+from conformance.judge.functions.numpy_.record import record as record_numpy
 from conformance.judge.functions.recording import DTYPES, Recording, Table, is_float
 from conformance.judge.functions.subject import Subject
 from conformance.judge.functions.trial import FunctionResults, judge_function

@@ -10,7 +10,7 @@ import pytest
 
 from conformance import check_function
 from conformance.judge.functions.certificate import Certificate, Precision
-from conformance.judge.functions.from_numpy import record
+from conformance.judge.functions.numpy_.record import record
 from conformance.truth.readings import errors
 from conformance.truth.rounding import Accuracy
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conformance import check_function
-from conformance.judge.functions.from_numpy import record
+from conformance.judge.functions.numpy_.record import record
 from conformance.judge.functions.recording import RecordingError
 
 Array = Any

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from conformance.judge.functions.from_numpy import FUNCTIONS, NAMED, UFUNCS, Recorded, record
+from conformance.judge.functions.numpy_.elementwise import NAMED, UFUNCS
+from conformance.judge.functions.numpy_.record import record
+from conformance.judge.functions.numpy_.recorded import FUNCTIONS, Recorded
 from conformance.judge.functions.recording import RecordingError
 from conformance.truth.readings import in_balls
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from conformance import check_function
 from conformance.judge.functions.candidate import Array, Ran
 from conformance.judge.functions.certificate import Certificate, Precision
-from conformance.judge.functions.from_numpy import record
 from conformance.judge.functions.judged import judged
+from conformance.judge.functions.numpy_.record import record
 from conformance.truth.rounding import Accuracy
 
 ACCURACY = lambda name: Accuracy(4.0, 0, 4.0, 0, 0, 0)  # noqa: E731

@@ -1,0 +1,1 @@
+"""NumPy's front end (`record`): arrays that record what is done to them."""
