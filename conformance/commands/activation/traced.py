@@ -87,7 +87,7 @@ def definition_of(framework: str, f: Any) -> Function:
 def _given(framework: str, f: Any) -> tuple[list[str], Table, Callable[..., Recording]]:
     """The names of f's arguments, its parameters, and the function that records it."""
     if framework == "jax":
-        from conformance.judge.functions.from_jax import record as record_jax
+        from conformance.judge.functions.jax_.record import record as record_jax
 
         return required(f), {}, record_jax
     from conformance.judge.functions.torch_.given import forward_of, parameters_of

@@ -241,9 +241,9 @@ def _recorder(
 
         return lambda inputs, dtype: record_torch(f, inputs, dtype, params)
     if framework == "jax" and not numpys:
-        from conformance.judge.functions import from_jax
+        from conformance.judge.functions.jax_.record import record as record_jax
 
-        return lambda inputs, dtype: from_jax.record(f, inputs, dtype, params)
+        return lambda inputs, dtype: record_jax(f, inputs, dtype, params)
     forward = _first(f) if reference is None and takes == "saves" else f
     return lambda inputs, dtype: record_numpy(forward, inputs, dtype, params)
 
@@ -293,7 +293,7 @@ def _candidate(
         if vjp is None:
             return torch_.candidate(function, params)
         return torch_.vjp(function, vjp, params)
-    from conformance.judge.functions import from_jax
+    from conformance.judge.functions.jax_ import candidate as jax_
 
     f = partial(function, **params)
-    return from_jax.candidate(f) if vjp is None else from_jax.vjp(f, vjp)
+    return jax_.candidate(f) if vjp is None else jax_.vjp(f, vjp)

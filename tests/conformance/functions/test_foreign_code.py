@@ -134,7 +134,7 @@ def test_a_sum_is_recorded_in_the_dtype_that_it_is_asked_for() -> None:
 def test_a_loop_under_vmap_stops_for_each_by_itself() -> None:
     """jax.scipy.special.exp1 has such loops, whose condition is an array."""
     jax = pytest.importorskip("jax")
-    from conformance.judge.functions.from_jax import record as record_jax
+    from conformance.judge.functions.jax_.record import record as record_jax
     from conformance.truth.readings import in_balls
 
     def halved(x: Any) -> Any:
@@ -148,11 +148,11 @@ def test_a_loop_under_vmap_stops_for_each_by_itself() -> None:
 
 def test_the_judges_own_line_is_not_named_as_the_users() -> None:
     jax = pytest.importorskip("jax")
-    from conformance.judge.functions.from_jax import record as record_jax
+    from conformance.judge.functions.jax_.record import record as record_jax
 
     with pytest.raises(RecordingError, match="lgamma is not known") as e:
         record_jax(jax.scipy.special.gammaln, {"x": np.ones(3)}, "float64", {})
-    assert "from_jax" not in str(e.value)
+    assert "jax_/record" not in str(e.value)
 
 
 def test_a_factor_that_depends_on_the_size_is_said_to_be_of_small_inputs() -> None:

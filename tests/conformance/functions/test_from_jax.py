@@ -17,14 +17,8 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
 from conformance.judge.functions.candidate import Request
-from conformance.judge.functions.from_jax import (
-    INLINED,
-    PRIMITIVES,
-    candidate,
-    jitted,
-    record,
-    vjp,
-)
+from conformance.judge.functions.jax_.candidate import candidate, jitted, vjp
+from conformance.judge.functions.jax_.record import INLINED, RULES, record
 from conformance.judge.functions.recording import DTYPES, Recording, RecordingError, is_float
 from conformance.tools.trouble import RefusedError
 from conformance.truth import arrays as at
@@ -335,8 +329,8 @@ def test_no_primitive_is_untested() -> None:
         "checkpoint",
         "custom_vjp_call_jaxpr",
     }
-    assert set(CASES) == set(PRIMITIVES) | (INLINED - others)
-    assert len(PRIMITIVES) > 100
+    assert set(CASES) == set(RULES) | (INLINED - others)
+    assert len(RULES) > 100
 
 
 # --- layers ---------------------------------------------------------------------------------------

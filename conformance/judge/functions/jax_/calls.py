@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import source_info_util
 
-from conformance.judge.functions import from_jax
 from conformance.judge.functions.candidate import Array, Ran, Request
-from conformance.judge.functions.from_jax import array_of, as_used
+from conformance.judge.functions.jax_.candidate import array_of, candidate, names_of
+from conformance.judge.functions.jax_.record import as_used, record, traced
 from conformance.judge.functions.layers import Layer, titled, titled_candidate
 from conformance.judge.functions.module import Cotangents
 from conformance.judge.functions.recording import Recording, Table, is_float
@@ -112,7 +112,7 @@ class _Code:
             named = constant | dict(zip(self.floats, some, strict=True))
             return self.f(*(named[n] for n in self.inputs))
 
-        return from_jax.traced(of_floats, *floats)
+        return traced(of_floats, *floats)
 
     def at(self, dtype: str) -> tuple[Any, list[_Rule], list[str]]:
         """Computed once for each dtype, outside of JAX's tracing, in which no value is a number."""
@@ -131,7 +131,7 @@ class _Code:
                 return found
 
             _walked(closed, floats, meet)
-            self._known[dtype] = closed, rules, from_jax.names_of(returned)
+            self._known[dtype] = closed, rules, names_of(returned)
         return self._known[dtype]
 
     def own(self, dtype: str, *given: Any) -> list[Any]:
@@ -260,11 +260,11 @@ class _Piece:
                 code.at(dtype)
             return partial(f, dtype)
 
-        def record(inputs: Table, dtype: str) -> Recording:
-            return titled(titles, from_jax.record(known(dtype), inputs, dtype, {}))
+        def recorded(inputs: Table, dtype: str) -> Recording:
+            return titled(titles, record(known(dtype), inputs, dtype, {}))
 
         def ask(request: Request) -> Ran:
-            return from_jax.candidate(known(request.dtype))(request)
+            return candidate(known(request.dtype))(request)
 
         return Layer(
             path=path,
@@ -274,7 +274,7 @@ class _Piece:
             cotangents=_numbers(self.cotangents),
             gradients={n: array_of(g) for n, g in self.gradients.items()},
             parameters={},
-            record=record,
+            record=recorded,
             candidate=titled_candidate(titles, ask),
         )
 

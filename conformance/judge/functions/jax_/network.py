@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from conformance.judge.functions import from_jax
 from conformance.judge.functions.certificate import Precision
 from conformance.judge.functions.inputs import FAMILIES, Asked, made
 from conformance.judge.functions.jax_.calls import run
+from conformance.judge.functions.jax_.candidate import candidate
+from conformance.judge.functions.jax_.record import record
 from conformance.judge.functions.module import TARGET, ModuleSubject, network_subject
 from conformance.judge.functions.recording import Table, is_float
 from conformance.judge.functions.subject import Subject
@@ -134,8 +135,8 @@ def subject_of(
         Subject(
             name=name,
             reference=name,
-            record=lambda inputs, dtype: from_jax.record(whole, inputs, dtype, {}),
-            candidate=from_jax.candidate(whole),
+            record=lambda inputs, dtype: record(whole, inputs, dtype, {}),
+            candidate=candidate(whole),
             asked=asked,
             given=own,
             families=tuple(families),

@@ -1,9 +1,4 @@
-"""Records JAX code on a tape: the jaxpr of a function, equation by equation. Also JAX code as a candidate.
-
-`jax.make_jaxpr` gives the forward function. For custom_vjp and custom_jvp it holds the primal function, and
-only that is read. jit, remat and other calls are read in place, scan is unrolled, and cond and while go the
-way that is certified. JAX itself computes what depends on no input, and whole numbers: where these depend on
-an input (argmax, a cast), the input must be decided first.
+"""JAX's primitives on values of a tape.
 
 A primitive is a row of `PRIMITIVES`: a function of its equation and its operands, which are `Value`s, or
 arrays where they are constants; at least one is a `Value`.
@@ -11,34 +6,17 @@ arrays where they are constants; at least one is a `Value`.
 
 from __future__ import annotations
 
-import linecache
-import os
-import re
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import jax
-import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend import source_info_util
 
-from conformance.judge.functions.candidate import Array, Candidate, Ran, Request
-from conformance.judge.functions.recording import (
-    DTYPES,
-    Recording,
-    RecordingError,
-    Table,
-    is_float,
-)
-from conformance.tools.trouble import RefusedError
+from conformance.judge.functions.recording import DTYPES
 from conformance.truth import arrays as at
 from conformance.truth.nodes import Value, op
 from conformance.truth.primitives import inverse_of
@@ -46,208 +24,61 @@ from conformance.truth.rounding import Arithmetic
 from conformance.truth.tape import Tape
 
 __all__ = [
-    "INLINED",
     "PRIMITIVES",
-    "array_of",
-    "as_used",
-    "candidate",
-    "jitted",
-    "line_of",
-    "names_of",
-    "record",
-    "traced",
-    "vjp",
+    "Rule",
+    "UnknownError",
+    "decided",
+    "folded",
+    "is_inexact",
+    "is_whole",
+    "numbers",
+    "on_tape",
+    "part",
+    "tape_of",
 ]
 
 Rule = Callable[..., Any]
-_OURS = f"{Path(__file__).parents[2]}{os.sep}"
-_JAX = f"{Path(jax.__file__).parent}{os.sep}"
 
 
-def record(
-    f: Callable[..., Any], inputs: Table, dtype: str, params: Mapping[str, Any]
-) -> Recording:
-    """Record f(*inputs, **params) on a tape. Its outputs are the leaves of what it returns, in JAX's order.
-
-    Raises RecordingError, UndecidedBranchError, or whatever f raises.
-    """
-    recording = Recording.begun(inputs, dtype)
-    with as_used(dtype):
-        given = _arrays(inputs, dtype)
-
-        def of_floats(*floats: Any) -> Any:
-            merged = {**given, **dict(zip(recording.inputs, floats, strict=True))}
-            return f(*merged.values(), **params)
-
-        closed, returned = traced(of_floats, *(given[n] for n in recording.inputs))
-        found = _read(recording.tape, closed, list(recording.inputs.values()))
-    recording.tape.dtype = dtype
-    outputs = [
-        _output(recording.tape, x) if _is_inexact(v) else None
-        for x, v in zip(found, closed.jaxpr.outvars, strict=True)
-    ]
-    return recording.end(outputs, not _is_leaf(jax.tree_util.tree_structure(returned)))
-
-
-def traced(f: Callable[..., Any], *floats: Any) -> tuple[Any, Any]:
-    """The jaxpr of f, and the shapes of what f returns. Raises RecordingError if JAX cannot trace it."""
-    try:
-        found: tuple[Any, Any] = jax.make_jaxpr(f, return_shape=True)(*floats)
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as e:
-        why = str(e).partition("\n")[0].rstrip(".")
-        places = [
-            f"; in {_text(x.filename, x.lineno)}"
-            for x in traceback.extract_tb(e.__traceback__)
-            if not x.filename.startswith((_JAX, _OURS))
-        ]
-        raise RecordingError(
-            f"JAX cannot trace the function: {why}; expected code that jax.jit takes: jnp.where or "
-            f"lax.cond for a branch, jnp in place of np{places[-1] if places else '.'}"
-        ) from e
-    return found
-
-
-def _output(tape: Tape, x: Any) -> Value:
-    return x if isinstance(x, Value) else at.constant(tape, x)
-
-
-@contextmanager
-def as_used(dtype: str) -> Iterator[None]:
-    """Use JAX on the CPU, and with x64 for float64; afterwards the caller has JAX as it was."""
-    # in jax.experimental before 0.8
-    at_home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
-    with at_home.enable_x64(dtype == "float64"), jax.default_device(jax.devices("cpu")[0]):
-        yield
-
-
-def _arrays(inputs: Table, dtype: str) -> dict[str, Any]:
-    return {n: jnp.asarray(M, dtype if is_float(M) else None) for n, M in inputs.items()}
-
-
-def _is_leaf(tree: Any) -> bool:
-    return bool(jax.tree_util.treedef_is_leaf(tree))
-
-
-# --- equations ------------------------------------------------------------------------------------
-
-INLINED = frozenset({
-    "jit", "pjit", "closed_call", "core_call", "call", "remat2", "remat", "checkpoint", "composite",
-    "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_vmap_call",
-})  # fmt: skip
-"""The names of calls, in old versions of JAX and new: what they call is read in their place."""
-
-_CALLED = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
-
-
-class _UnknownError(Exception):
+class UnknownError(Exception):
     """Why an equation cannot be read, in a clause."""
 
 
-def _read(tape: Tape, jaxpr: Any, operands: Sequence[Any], line: str = "") -> list[Any]:
-    """What a jaxpr, closed or not, returns for its operands; `line` is the line it comes from, if not its
-    own."""
-    jaxpr, consts = (jaxpr.jaxpr, jaxpr.consts) if hasattr(jaxpr, "consts") else (jaxpr, ())
-    env: dict[Any, Any] = dict(zip(jaxpr.constvars, map(_numbers, consts), strict=True))
-    env |= zip(jaxpr.invars, operands, strict=True)
-
-    def known(v: Any) -> Any:
-        return np.asarray(v.val, v.aval.dtype) if hasattr(v, "val") else env[v]
-
-    for e in jaxpr.eqns:
-        found = _equation(tape, e, [known(v) for v in e.invars], line or line_of(e))
-        env |= zip(e.outvars, found, strict=True)
-    return [known(v) for v in jaxpr.outvars]
-
-
-def _equation(tape: Tape, e: Any, operands: list[Any], line: str) -> Sequence[Any]:
-    """What one equation returns for its operands. Raises RecordingError if the tape does not know it."""
-    name = e.primitive.name
-    constant = not any(isinstance(x, Value) for x in operands)
-    if name in INLINED and not (constant and name in ("jit", "pjit")):
-        called = next(e.params[k] for k in _CALLED if k in e.params)
-        return _read(tape, called, operands, line if _is_jax(called) else "")
-    if constant:
-        return _folded(e, operands)
-    if not e.outvars:  # such as a print
-        return []
-    tape.line = line or tape.line
-    if _is_whole(e.outvars[0]) and not any(_is_inexact(v) for v in e.invars):
-        return _folded(e, [_decided(x) if isinstance(x, Value) else x for x in operands])
-    rounded = next((v for v in (*e.outvars, *e.invars) if _is_inexact(v)), None)
-    try:
-        if name not in PRIMITIVES:
-            raise _UnknownError(f"JAX's {name} is not known to the tape")
-        if rounded is not None:
-            tape.dtype = _dtype(name, rounded)
-        found = PRIMITIVES[name](e, *operands)
-    except _UnknownError as why:
-        place = f"; in {tape.line}" if tape.line else "."
-        raise RecordingError(f"{why}{place}") from None
-    return found if e.primitive.multiple_results else [found]
-
-
-def _dtype(name: str, v: Any) -> str:
-    found: str = v.aval.dtype.name
-    if found not in DTYPES:
-        raise _UnknownError(f"JAX's {name} gives {found}, expected one of {', '.join(DTYPES)}")
-    return found
-
-
-def _folded(e: Any, operands: Sequence[Any]) -> list[Any]:
+def folded(e: Any, operands: Sequence[Any]) -> list[Any]:
     """What JAX computes from constants."""
     found = e.primitive.bind(*operands, **e.params)
-    return [_numbers(x) for x in (found if e.primitive.multiple_results else [found])]
+    return [numbers(x) for x in (found if e.primitive.multiple_results else [found])]
 
 
-def _numbers(x: Any) -> Any:
+def numbers(x: Any) -> Any:
     """x as a NumPy array, unless it is a random key."""
     return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else np.asarray(x)
 
 
-def line_of(e: Any) -> str:
-    """The line of the user's code that an equation comes from, as "ops.py:12: m = x.mean(-1)"."""
-    place = source_info_util.summarize(e.source_info).rpartition(" (")[0]
-    found = re.match(r"(.*?):(\d+)(:\d+)?$", place)
-    if found is None or found[1].startswith(_OURS):  # our file: the function given is JAX's own
-        return ""
-    return _text(found[1], int(found[2]))
-
-
-def _text(file: str, n: int | None) -> str:
-    return f"{Path(file).name}:{n}: {linecache.getline(file, n or 0).strip()}"
-
-
-def _is_jax(jaxpr: Any) -> bool:
-    """Whether it is the jaxpr of a function of JAX's own: that is traced once, so its line may be that of
-    another call."""
-    debug = getattr(getattr(jaxpr, "jaxpr", jaxpr), "debug_info", None)
-    return _JAX in str(getattr(debug, "func_src_info", ""))
-
-
-def _is_inexact(v: Any) -> bool:
+def is_inexact(v: Any) -> bool:
     return bool(jnp.issubdtype(v.aval.dtype, jnp.inexact))
 
 
-def _is_whole(v: Any) -> bool:
+def is_whole(v: Any) -> bool:
     return bool(jnp.issubdtype(v.aval.dtype, jnp.integer))
 
 
-def _decided(mask: Value) -> Any:
+def decided(mask: Value) -> Any:
     return at.decided(mask) != 0
 
 
-def _tape(operands: Sequence[Any]) -> Tape:
+def tape_of(operands: Sequence[Any]) -> Tape:
     found = at.tape_of(*operands)
     assert isinstance(found, Tape)
     return found
 
 
-def _on_tape(operands: Sequence[Any]) -> list[Value]:
-    tape = _tape(operands)
+def on_tape(operands: Sequence[Any]) -> list[Value]:
+    tape = tape_of(operands)
     return [x if isinstance(x, Value) else at.constant(tape, x) for x in operands]
 
 
-def _part(x: Any, key: Any) -> Any:
+def part(x: Any, key: Any) -> Any:
     return at.moved(x, lambda p: p[key]) if isinstance(x, Value) else x[key]
 
 
@@ -260,7 +91,7 @@ def _named(name: str) -> Rule:
 
 def _of(f: Callable[..., Value]) -> Rule:
     """A rule for a function whose operands must all be on the tape."""
-    return lambda e, *of: f(*_on_tape(of))
+    return lambda e, *of: f(*on_tape(of))
 
 
 def _not(m: Value) -> Value:
@@ -289,8 +120,8 @@ def _compared(f: Callable[..., Value], of_itself: bool, of_masks: Callable[..., 
     def rule(e: Any, a: Any, b: Any) -> Any:
         if a is b:
             return np.full(e.outvars[0].aval.shape, of_itself)
-        of = f if _is_inexact(e.invars[0]) else of_masks
-        return of(*_on_tape([a, b]))
+        of = f if is_inexact(e.invars[0]) else of_masks
+        return of(*on_tape([a, b]))
 
     return rule
 
@@ -380,7 +211,7 @@ def _select(e: Any, which: Any, *cases: Any) -> Any:
         chosen = np.unique(which)
         if len(chosen) == 1:
             return cases[int(chosen[0])]
-    _, first, *others = _on_tape([which, *cases])
+    _, first, *others = on_tape([which, *cases])
     for i, x in enumerate(others, 1):
         first = at.where(which if isinstance(which, Value) else which == i, x, first)
     return first
@@ -391,7 +222,7 @@ def _converted(e: Any, a: Value) -> Any:
     new, old = e.outvars[0].aval.dtype, e.invars[0].aval.dtype
     if new.kind == "b":
         return a if old.kind == "b" else _not(at.apply("equal", a, 0.0))
-    if _is_whole(e.outvars[0]):
+    if is_whole(e.outvars[0]):
         return at.decided(_truncated(a)).astype(new)
     if old.kind == "b" or new == old:
         return a
@@ -408,7 +239,7 @@ _FORMATS = {(11, 52): "float64", (8, 23): "float32", (5, 10): "float16", (8, 7):
 def _reduced_precision(e: Any, a: Value) -> Value:
     found = _FORMATS.get((e.params["exponent_bits"], e.params["mantissa_bits"]))
     if found is None:
-        raise _UnknownError(f"JAX's reduce_precision is known to {', '.join(DTYPES)} alone")
+        raise UnknownError(f"JAX's reduce_precision is known to {', '.join(DTYPES)} alone")
     if _unit(found) <= _unit(e.invars[0].aval.dtype.name):
         return a
     a.tape.dtype = found
@@ -430,7 +261,7 @@ def _product(a: Value, axes: Any) -> Value:
     while (n := a.shape[0]) > 1:
         half = n // 2
         left, right, rest = (
-            _part(a, slice(*ends)) for ends in ((0, half), (half, 2 * half), (2 * half, n))
+            part(a, slice(*ends)) for ends in ((0, half), (half, 2 * half), (2 * half, n))
         )
         a = at.join([op.multiply(left, right), *([rest] if n % 2 else [])])
     return at.reshape(a, shape)
@@ -454,15 +285,15 @@ def _of_two(e: Any) -> tuple[Callable[..., Value], Callable[..., Value], float]:
     inner = getattr(e.params["jaxpr"], "jaxpr", e.params["jaxpr"])
     known = len(inner.eqns) == 1 and set(inner.eqns[0].invars) == set(inner.invars)
     if not known or inner.eqns[0].primitive.name not in _BINARY:
-        raise _UnknownError(f"JAX's {e.primitive.name} is known with {', '.join(_BINARY)} alone")
+        raise UnknownError(f"JAX's {e.primitive.name} is known with {', '.join(_BINARY)} alone")
     return _BINARY[inner.eqns[0].primitive.name]
 
 
 def _reduce(e: Any, *operands: Any) -> list[Value]:
     over, both, _ = _of_two(e)
     if len(operands) != 2:
-        raise _UnknownError("JAX's reduce of several arrays is not known")
-    a, start = _on_tape(operands)
+        raise UnknownError("JAX's reduce of several arrays is not known")
+    a, start = on_tape(operands)
     return [both(over(a, e.params["dimensions"]), start)]
 
 
@@ -475,7 +306,7 @@ def _running(f: Callable[[Value, Value], Value]) -> Rule:
 
     def rule(e: Any, a: Value) -> Value:
         axis, n = e.params["axis"], a.shape[e.params["axis"]]
-        columns = [_part(a, (*[slice(None)] * axis, slice(i, i + 1))) for i in range(n)]
+        columns = [part(a, (*[slice(None)] * axis, slice(i, i + 1))) for i in range(n)]
         columns = columns[::-1] if e.params["reverse"] else columns
         for i in range(1, n):
             columns[i] = f(columns[i - 1], columns[i])
@@ -529,7 +360,7 @@ def _by_places(e: Any, *operands: Any) -> Value:
         where.append(np.arange(n, n + size, dtype=np.int32).reshape(v.aval.shape))
         flat.append(at.reshape(x, (size,)) if isinstance(x, Value) else np.reshape(x, size))
         n += size
-    return at.taken(at.join(flat), _folded(e, where)[0])
+    return at.taken(at.join(flat), folded(e, where)[0])
 
 
 def _moving(f: Callable[..., Any]) -> Rule:
@@ -564,7 +395,7 @@ def _broadcast(e: Any, a: Value, *_: Any) -> Value:
 
 def _stacked(e: Any, *operands: Any) -> Value:
     axis = e.params["axis"]
-    parts = [at.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in _on_tape(operands)]
+    parts = [at.reshape(x, (*x.shape[:axis], 1, *x.shape[axis:])) for x in on_tape(operands)]
     return at.join(parts, axis)
 
 
@@ -576,7 +407,7 @@ def _gather(e: Any, a: Value, where: Any) -> Value:
     if not (found < 0).any():
         return taken
     if e.params["fill_value"] is None or np.isnan(e.params["fill_value"]):
-        raise _UnknownError("JAX's gather takes what is outside of an array, which is NaN")
+        raise UnknownError("JAX's gather takes what is outside of an array, which is NaN")
     return at.where(found < 0, float(e.params["fill_value"]), taken)
 
 
@@ -608,7 +439,7 @@ def _targets(e: Any, shape: Sequence[int], where: Any, updates: Sequence[int]) -
 
 def _scatter(e: Any, a: Any, where: Any, updates: Any) -> Value:
     """Of several updates to one place, the last one counts."""
-    a, updates = _on_tape([a, updates])
+    a, updates = on_tape([a, updates])
     n, m = prod(a.shape), prod(updates.shape)
     to = _targets(e, a.shape, where, updates.shape).ravel()
     source = np.arange(n)
@@ -621,7 +452,7 @@ def _scatter_with(name: str, sign: float = 1.0) -> Rule:
     over, both, neutral = _BINARY[name]
 
     def rule(e: Any, a: Any, where: Any, updates: Any) -> Value:
-        a, updates = _on_tape([a, updates])
+        a, updates = on_tape([a, updates])
         n, m = prod(a.shape), prod(updates.shape)
         index = inverse_of(_targets(e, a.shape, where, updates.shape), n)
         filled = at.join([at.reshape(updates, (m,)), np.array([neutral])])
@@ -643,7 +474,7 @@ def _dot_general(e: Any, a: Any, b: Any) -> Value:
 
 def _convolution(e: Any, x: Any, w: Any) -> Value:
     """A convolution, permuted to batch, channels, space and back."""
-    x, w = _on_tape([x, w])
+    x, w = on_tape([x, w])
     p = e.params
     of, groups, batches = (
         p["dimension_numbers"],
@@ -683,71 +514,12 @@ def _reduce_window(e: Any, *operands: Any) -> list[Value]:
     row = _of_two(e)
     name = next(k for k, v in _BINARY.items() if v is row)
     if len(operands) != 2 or isinstance(operands[1], Value) or operands[1] != row[2]:
-        raise _UnknownError(f"JAX's reduce_window is known of one array, from {row[2]} alone")
+        raise UnknownError(f"JAX's reduce_window is known of one array, from {row[2]} alone")
     return [_windows(e, operands[0], name)]
 
 
 def _windowed(name: str) -> Rule:
     return lambda e, a: _windows(e, a, name)
-
-
-# --- control --------------------------------------------------------------------------------------
-
-
-def _scan(e: Any, *operands: Any) -> list[Any]:
-    """A scan, unrolled step by step."""
-    p, tape = e.params, _tape(operands)
-    n, k = p["num_consts"], p["num_consts"] + p["num_carry"]
-    consts, carry, xs = operands[:n], list(operands[n:k]), operands[k:]
-    steps: list[list[Any]] = []
-    for i in reversed(range(p["length"])) if p["reverse"] else range(p["length"]):
-        found = _read(tape, p["jaxpr"], [*consts, *carry, *(_part(x, i) for x in xs)])
-        carry, rest = found[: k - n], found[k - n :]
-        steps.append(rest)
-    steps = steps[::-1] if p["reverse"] else steps
-    stacked = e.outvars[k - n :]
-    if not steps:
-        return [*carry, *(np.zeros(v.aval.shape, v.aval.dtype) for v in stacked)]
-    return [*carry, *map(_stack, zip(*steps, strict=True))]
-
-
-def _stack(parts: Sequence[Any]) -> Any:
-    if any(isinstance(x, Value) for x in parts):
-        return at.join([at.reshape(x, (1, *x.shape)) for x in _on_tape(parts)])
-    return _numbers(jnp.stack(parts))
-
-
-def _while(e: Any, *operands: Any) -> list[Any]:
-    """A loop, run as often as is certified. A loop that vmap made of several runs while any of them does, and
-    leaves those that have ended unchanged."""
-    p, tape = e.params, _tape(operands)
-    n, k = p["cond_nconsts"], p["cond_nconsts"] + p["body_nconsts"]
-    asked, consts, carry = operands[:n], operands[n:k], list(operands[k:])
-    while (going := _known(_read(tape, p["cond_jaxpr"], [*asked, *carry])[0])).any():
-        found = _read(tape, p["body_jaxpr"], [*consts, *carry])
-        carry = [_if(going, x, before) for x, before in zip(found, carry, strict=True)]
-    return carry
-
-
-def _known(mask: Any) -> Any:
-    return np.asarray(_decided(mask) if isinstance(mask, Value) else mask)
-
-
-def _if(going: Any, x: Any, before: Any) -> Any:
-    """x where the loop continues, which is a mask along the first axes; else `before`."""
-    if going.all():
-        return x
-    mask = going.reshape(*going.shape, *(1,) * (len(x.shape) - going.ndim))
-    if isinstance(x, Value) or isinstance(before, Value):
-        return at.where(mask, x, before)
-    return np.where(mask, x, before)
-
-
-def _cond(e: Any, which: Any, *operands: Any) -> list[Any]:
-    """The branch that is certified."""
-    branches = e.params["branches"]
-    chosen = min(max(int(which), 0), len(branches) - 1)
-    return _read(_tape(operands), branches[chosen], operands)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -848,122 +620,6 @@ PRIMITIVES: dict[str, Rule] = {
     "reduce_window_sum": _windowed("add"),
     "reduce_window_max": _windowed("max"),
     "reduce_window_min": _windowed("min"),
-    # control
-    "scan": _scan,
-    "while": _while,
-    "cond": _cond,
 }
 # fmt: on
 """The rules, by the names of JAX's primitives."""
-
-
-# --- candidates -----------------------------------------------------------------------------------
-
-
-def candidate(f: Callable[..., Any]) -> Candidate:
-    """f(*inputs) with the gradients of jax.vjp, computed eagerly, by custom_vjp where f has it."""
-    return _Eager(f)
-
-
-@dataclass(frozen=True)
-class _Eager:
-    """JAX code with its gradients, run operation by operation."""
-
-    f: Callable[..., Any]
-
-    def __call__(self, request: Request) -> Ran:
-        """Raises whatever the code raises."""
-        return _run(partial(_pulled_back, self.f), False, request)
-
-    def variants(self) -> dict[str, Candidate]:
-        """The same code, called in another way that must make no difference."""
-        return {"jax.jit": jitted(self.f)}
-
-
-def jitted(f: Callable[..., Any]) -> Candidate:
-    """The same code, its forward and backward pass compiled together."""
-    return partial(_run, partial(_pulled_back, f), True)
-
-
-def vjp(forward: Callable[..., Any], backward: Callable[..., Any]) -> Candidate:
-    """forward(*inputs), and backward(cotangent, *inputs) with one gradient an input, or a dict by name.
-
-    The cotangent has the structure of what forward returns. None means a gradient that is left out; gradients
-    of whole numbers may be omitted. Raises RefusedError if backward returns another number of gradients.
-    """
-    return partial(_run, partial(_by_hand, forward, backward), False)
-
-
-def _run(run: Callable[..., Any], compiled: bool, request: Request) -> Ran:
-    """Run code with the floats as arguments; whole numbers and masks are constants."""
-    with as_used(request.dtype):
-        given = _arrays(request.inputs, request.dtype)
-        floats = {n: x for n, x in given.items() if is_float(x)}
-
-        def of_floats(some: Any) -> Any:
-            return run(given | some, request)
-
-        y, gradients = (jax.jit(of_floats) if compiled else of_floats)(floats)
-        outputs = {n: array_of(x) for n, x in _outputs(y).items() if is_float(x)}
-    return Ran(outputs, {n: None if g is None else array_of(g) for n, g in gradients.items()})
-
-
-def _pulled_back(f: Callable[..., Any], given: dict[str, Any], request: Request) -> Any:
-    def of(*chosen: Any) -> Any:
-        return f(*(given | dict(zip(request.wrt, chosen, strict=True))).values())
-
-    y, back = jax.vjp(of, *(given[n] for n in request.wrt))
-    G = dict(zip(request.wrt, back(_cotangent(y, request)), strict=True))
-    return y, {n: None if g.dtype == jax.dtypes.float0 else g for n, g in G.items()}
-
-
-def _by_hand(
-    forward: Callable[..., Any],
-    backward: Callable[..., Any],
-    given: dict[str, Any],
-    request: Request,
-) -> Any:
-    y = forward(*given.values())
-    G = backward(_cotangent(y, request), *given.values())
-    if not isinstance(G, Mapping):
-        of = list(G) if isinstance(G, tuple | list) else [G]
-        names = next(
-            (among for among in (list(given), [n for n, x in given.items() if is_float(x)])
-             if len(among) == len(of)), None,
-        )  # fmt: skip
-        if names is None:
-            raise RefusedError(
-                f"the backward pass returned {len(of)} gradients; expected {len(given)}, of "
-                f"{', '.join(given)} (None for one that it leaves out)."
-            )
-        G = dict(zip(names, of, strict=True))
-    return y, {n: G.get(n) for n in request.wrt}
-
-
-def _outputs(y: Any) -> dict[str, Any]:
-    """The leaves of y, by the names that a recording gives them."""
-    return {
-        n: jnp.asarray(x) for n, x in zip(names_of(y), jax.tree_util.tree_leaves(y), strict=True)
-    }
-
-
-def names_of(y: Any) -> list[str]:
-    """The names of the leaves of y, as a recording gives them."""
-    tree: Any = jax.tree_util.tree_structure(y)
-    return ["y"] if _is_leaf(tree) else [f"y[{i}]" for i in range(tree.num_leaves)]
-
-
-def _cotangent(y: Any, request: Request) -> Any:
-    """The cotangent in the structure of y; zeros where none is given."""
-
-    def of(name: str, x: Any) -> Any:
-        if not is_float(x):
-            return np.zeros(x.shape, jax.dtypes.float0)
-        return jnp.asarray(request.cotangents.get(name, np.zeros(x.shape)), x.dtype)
-
-    leaves = [of(n, x) for n, x in _outputs(y).items()]
-    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(y), leaves)
-
-
-def array_of(x: Any) -> Array:
-    return Array(np.asarray(x, np.float64), str(np.asarray(x).dtype))
