@@ -275,6 +275,31 @@ def test_zeros_are_no_gradient() -> None:
     assert scores(graded(zeros))[0] == 0
 
 
+NO_WORK = """
+import numpy as np
+def like(x, M):
+    return np.full(M.shape, x)
+def forward_pass(W, X, sigma):
+    A = [like(ALL, X[:, :1] + w[:1]) for w in W]
+    return A, [X, *(s(a) if OUT is None else like(OUT, a) for s, a in zip(sigma, A))]
+def backward_prop(W, A, Z, Y, sigma, loss):
+    return [like(DELTA, a) for a in A], [like(0.0, w) for w in W]
+"""
+
+
+@pytest.mark.parametrize(
+    ("a", "z", "delta", "worth"),
+    [
+        ("0.0", "5e-324", "5e-324", 0),  # every product of the smallest number is rounded to 0
+        ("1.0", "0.0", "1.0", 0),  # Z of 0 makes every ∂L/∂W 0
+        ("-1e4", "None", "0.0", 1),  # so does σ' of 0 every δ; to apply σ is work
+    ],
+)
+def test_what_makes_every_step_zero_earns_nothing(a: str, z: str, delta: str, worth: int) -> None:
+    source = NO_WORK.replace("ALL", a).replace("OUT", z).replace("DELTA", delta)
+    assert scores(graded(source)) == [0, worth, 0, 0]
+
+
 def test_a_step_that_loses_digits_counts_as_right_and_says_so() -> None:
     """1 − z² for tanh': no mistake, and not silent."""
     line = "sigma[l].derivative(A[l])"

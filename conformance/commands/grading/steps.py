@@ -20,6 +20,7 @@ __all__ = ["LIKE", "RETURNED_BY", "Judged", "Wrong", "judged", "looks_like", "tw
 
 LIKE = "refbp"  # whose σ the file is handed, and in whose tolerances it is judged
 FORWARD = ("A", "Z")
+GRADIENTS = ("delta", "dW")
 MOST_NETWORKS = 8  # how many of them are compared with the known mistakes
 EQUAL = 4  # n and every width of a twin
 RETURNS = {"forward_pass": ("A", "Z"), "backward_prop": ("delta", "dW"), "update": ("W_new",)}
@@ -108,7 +109,7 @@ class Judged:
 
     def turn(self, w: Wrong) -> tuple[int, ...]:
         """A key to sort by: when the algorithm computes it."""
-        back = w.quantity in ("delta", "dW")
+        back = w.quantity in GRADIENTS
         part = 0 if w.quantity in FORWARD else 1 if back else 2
         layer = w.layer or (self.case.depth if back else 1)
         return part, -layer if back else layer, QUANTITIES.index(w.quantity)
@@ -174,6 +175,11 @@ def _finite(M: Floats) -> bool:
     return bool(np.isfinite(M).all())
 
 
+def _empty(M: Floats) -> bool:
+    """Whether it is not finite, or all 0, or so small that products with it are rounded to 0."""
+    return not _finite(M) or not (np.abs(M) >= np.finfo(M.dtype).tiny).any()
+
+
 class _Steps:
     """The judge's verdict on every step of one trace."""
 
@@ -197,7 +203,7 @@ class _Steps:
         if not self.t.layers(q):
             return Share(0, self.L, Wrong(q, 0))
         wrong = []
-        for l in range(self.L, 0, -1) if q in ("delta", "dW") else range(1, self.L + 1):
+        for l in range(self.L, 0, -1) if q in GRADIENTS else range(1, self.L + 1):
             judged_by = self._gate(q, l, gate)
             if not self._is_right(q, l, judged_by):
                 wrong.append(Wrong(q, l, judged_by, _finite(self.t.layers(q)[l])))
@@ -215,17 +221,18 @@ class _Steps:
 
     def _gate(self, q: str, l: int, gate: str) -> str:
         """The step gate where the step's operand was returned and says something; else end to end."""
-        if gate == "step" and ("step", q, l) in self.right and not self._operand_is_empty(q, l):
+        if gate == "step" and ("step", q, l) in self.right and not self._any_formula_fits(q, l):
             return "step"
         return "end-to-end"
 
-    def _operand_is_empty(self, q: str, l: int) -> bool:
-        """Whether a step's operand is wrong, and all 0 or not finite, so that any formula would fit it."""
+    def _any_formula_fits(self, q: str, l: int) -> bool:
+        """Whether a step's operand is wrong and empty, or its own value is a gradient that fits and is empty,
+        as Z_L = Y, a σ' of 0 or a Z of 0 makes it."""
         operand, further = OPERANDS[q]
         M = self.t.layers(operand).get(l + further)
-        if M is None or self.right["end-to-end", operand, l + further]:
-            return False
-        return not M.any() or not _finite(M)
+        if M is not None and not self.right["end-to-end", operand, l + further] and _empty(M):
+            return True
+        return q in GRADIENTS and self.right["step", q, l] and _empty(self.t.layers(q)[l])
 
 
 def looks_like(quantity: str, on: Sequence[Judged]) -> list[str]:
