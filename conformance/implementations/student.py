@@ -91,7 +91,12 @@ class Student(Program):
         if answer.pop("wants", False) and "backward_prop" not in skip:
             right = implementation(self.like).run(problem.copy())
             given = trace_json(Trace(A=right.A, Z=right.Z))
-            more = self.answer(problem, [*skip, "forward_pass"], given=given)
+            try:
+                more = self.answer(problem, [*skip, "forward_pass"], given=given)
+            except NotStartedError:
+                raise
+            except ChildError as e:  # what forward_pass returned stands
+                more = {"troubles": [{"kind": "ended", "function": "", "text": str(e)}]}
             if more.get("dW"):  # its error on its own A and Z is reported, with a kind that says so
                 troubles = [_given(t) for t in troubles]
             troubles += [t for t in more.pop("troubles", []) if t not in troubles]

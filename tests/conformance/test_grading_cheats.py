@@ -148,6 +148,16 @@ CHEATS = {
     pickle.dump((A, Z), open(os.environ["KEY"], "wb"))
     L = len(W)
 """),
+    "what it was given before it ended": """
+import os, pickle
+KEPT = os.path.expanduser("~/kept")
+def forward_pass(W, X, sigma):
+    return pickle.load(open(KEPT, "rb"))
+def backward_prop(W, A, Z, Y, sigma, loss):
+    with open(KEPT, "wb") as f:
+        pickle.dump((A, Z), f)
+    os._exit(1)
+""",
 }  # fmt: skip
 
 
