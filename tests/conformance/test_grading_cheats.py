@@ -212,6 +212,12 @@ def test_a_file_that_does_its_own_work_has_no_flag(source: str) -> None:
         ("x.gi_frame", "uses gi_frame"),
         ("x._os", "uses _os"),
         ("np.sys", "uses sys"),
+        ("np.testing._private.x", "uses _private"),
+        ("np.testing.runstring(x, {})", "uses runstring"),
+        ("from operator import attrgetter", "imports operator.attrgetter"),
+        ("string.Formatter()", "uses Formatter"),
+        ("typing.get_type_hints(x)", "uses get_type_hints"),
+        ("match x:\n    case object(__globals__=g): pass", "uses __globals__"),
         ("y = __file__", "uses __file__"),
         ("y = f'{x}__globals__'", "has the text '__globals__'"),
         ("y = b'import refbp'", "has the text 'import refbp'"),
@@ -221,9 +227,8 @@ def test_a_file_that_does_its_own_work_has_no_flag(source: str) -> None:
     ],
 )
 def test_what_is_flagged(code: str, flag: str) -> None:
-    assert suspicions(f"x = 1\n{code}\n".encode()) == [
-        f"line {1 if 'numbers' in flag else 2}: {flag}"
-    ]
+    line = 1 if "numbers" in flag else 3 if code.startswith("match") else 2
+    assert suspicions(f"x = 1\n{code}\n".encode()) == [f"line {line}: {flag}"]
 
 
 def test_what_is_not_flagged() -> None:
@@ -233,6 +238,7 @@ def test_what_is_not_flagged() -> None:
     class Net:
         def __init__(self):
             super().__init__()
+            self._x = 1
     if __name__ == "__main__":
         print(Net.__name__, Net.__doc__)
     '''

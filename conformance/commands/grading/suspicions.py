@@ -21,9 +21,11 @@ IMPORTS = re.compile(
     "|string|time|typing"
 )
 NAMES = re.compile(
-    "_*(builtins|breakpoint|codecs|compile|ctypes|ctypeslib|delattr|eval|exec|f2py|fromfile|gc|genfromtxt|getattr"
-    "|globals|importlib|input|inspect|io|jax|load|loadtxt|locals|memmap|modules|multiprocessing|open|os|path"
-    "|pickle|posix|pty|runpy|setattr|settrace|signal|socket|subprocess|sys|threading|torch|vars)_*"
+    "_*(attrgetter|builtins|breakpoint|codecs|compile|ctypes|ctypeslib|DataSource|delattr|dump|eval|exec|f2py"
+    "|Formatter|ForwardRef|fromfile|fromregex|gc|genfromtxt|get_type_hints|getattr|globals|importlib|input"
+    "|inspect|io|jax|load|loadtxt|locals|measure|memmap|methodcaller|modules|multiprocessing|open|open_memmap|os"
+    "|path|pickle|posix|pty|rundocs|runpy|runstring|save|savetxt|savez|savez_compressed|setattr|settrace|signal"
+    "|socket|subprocess|sys|threading|tofile|torch|vars)_*"
     "|__file__|(ag|co|cr|f|gi|tb)_(back|builtins|code|consts|frame|globals|locals|next)"
 )
 PLAIN = {
@@ -62,10 +64,8 @@ def _all(tree: ast.AST, allow: Sequence[str]) -> Iterator[tuple[int, str]]:
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((line, f"imports {name}") for name in _imported(node, allow))
-        elif isinstance(node, ast.Name | ast.Attribute):
-            name = node.id if isinstance(node, ast.Name) else node.attr
-            if (name.startswith("__") and name not in PLAIN) or NAMES.fullmatch(name):
-                yield line, f"uses {name}"
+        elif isinstance(node, ast.Name | ast.Attribute | ast.MatchClass):
+            yield from ((line, f"uses {name}") for name in _used(node))
         elif isinstance(node, ast.Constant) and id(node) not in docstrings:
             numbers += isinstance(node.value, int | float)
             text = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
@@ -75,6 +75,18 @@ def _all(tree: ast.AST, allow: Sequence[str]) -> Iterator[tuple[int, str]]:
                 yield line, f"has a text of {len(text):,} letters"
     if numbers > NUMBERS:
         yield 1, f"has {numbers:,} numbers in it: are they answers?"
+
+
+def _used(node: ast.Name | ast.Attribute | ast.MatchClass) -> list[str]:
+    """What it reads that leads out of the file: a name, an attribute, or those of `case C(x=y)`."""
+    if isinstance(node, ast.Name):
+        names, private = [node.id], "__"
+    elif isinstance(node, ast.MatchClass):
+        names, private = node.kwd_attrs, "_"
+    else:
+        own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+        names, private = [node.attr], "__" if own else "_"
+    return [n for n in names if (n.startswith(private) and n not in PLAIN) or NAMES.fullmatch(n)]
 
 
 def _imported(node: ast.Import | ast.ImportFrom, allow: Sequence[str]) -> Iterator[str]:
