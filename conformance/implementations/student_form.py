@@ -49,8 +49,8 @@ def malformed(function: str, text: str) -> TroubleError:
 class Form:
     """The form of what is returned for one problem.
 
-    `ends`: for each quantity, whether a list that was too short or too long fitted at its end; it is kept
-    from problem to problem.
+    `ends`: for each quantity, whether a list that was too short or too long fitted at its end; and, by
+    "backwards", whether lists had the last layer first. It is kept from problem to problem.
     """
 
     def __init__(self, by_part: bool, dtype: np.dtype[Any], ends: dict[str, bool]) -> None:
@@ -80,6 +80,15 @@ class Form:
                 M = np.full(shape, np.nan, self.dtype)
             entries[l] = M
         return entries
+
+    def backwards(
+        self, got: Sequence[Sequence[Shape | None]], expected: Sequence[Sequence[Shape]]
+    ) -> bool:
+        """Whether lists have the last layer first. Where the shapes fit both ways, as it was before."""
+        fit = [got == [list(shapes[::step]) for shapes in expected] for step in (1, -1)]
+        if fit[0] != fit[1]:
+            self.ends["backwards"] = fit[1]
+        return fit[1] and len(expected[0]) > 1 and self.ends.get("backwards", False)
 
     def array(self, q: str, M: Any) -> Any:
         """M as an array of this dtype, if NumPy takes it for an array of numbers; else M as it is."""

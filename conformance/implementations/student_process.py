@@ -268,11 +268,17 @@ class Attempt:
         if isinstance(dW, (tuple, list)) and len(dW) == 2 and _are_delta_and_dW(*dW):
             delta, dW = dW
             shapes = [[shape_of(M) for M in _entries(layers)] for layers in (delta, dW)]
+            listed = not any(isinstance(layers, Mapping) for layers in (delta, dW))
             if shapes == [self.like_W, self.like_A] != [self.like_A, self.like_W]:
                 for q in ("dW", "delta"):
                     text = "returned dW and delta, it seems, the other way round; expected (delta, dW)."
                     self.form.wrong(name, q, text, "form")
                 delta, dW = dW, delta
+            elif listed and self.form.backwards(shapes, [self.like_A, self.like_W]):
+                for q in ("delta", "dW"):
+                    text = f"returned {q} from the last layer to the first, it seems; expected layer 1 first."
+                    self.form.wrong(name, q, text, "form")
+                delta, dW = _entries(delta)[::-1], _entries(dW)[::-1]
         gradients = self.form.layers(name, "dW", dW, self.like_W, f"[∂L/∂W_1, …, ∂L/∂W_{L}]")
         if delta is None:
             return None, gradients

@@ -129,6 +129,22 @@ MISTAKES = {
     "a short dW, from 2 on": (("range(L)]", "range(1, L)]"), [1, 1, 1, 1 / 2], "∂L/∂W_1"),
     "no Z_0": (("return A, Z", "return A, Z[1:]"), [1, 6 / 9, 1, 1], "Z"),
     "exchanged": (("return A, Z", "return Z, A"), [6 / 9, 6 / 9, 1, 1], "A"),
+    "backwards": (
+        (
+            "return delta, [Z[l].T @ delta[l] for l in range(L)]",
+            "return delta[::-1], [Z[l].T @ delta[l] for l in range(L)][::-1]",
+        ),
+        [1, 1, 6 / 8, 6 / 8],
+        "δ",
+    ),
+    "backwards, by layer": (  # a mapping says which is which
+        (
+            "return delta, [Z[l].T @ delta[l] for l in range(L)]",
+            "return {l + 1: delta[l] for l in range(L)[::-1]}, [Z[l].T @ delta[l] for l in range(L)]",
+        ),
+        [1, 1, 1, 1],
+        "",
+    ),
     "from 1 on": (("return A, Z", "return [None, *A], Z"), [6 / 9, 1, 1, 1], "A"),
     "one A of another shape": (
         ("return A, Z", "return [A[0][0], *A[1:]], Z"),
@@ -154,7 +170,7 @@ def test_a_mistake_costs_once(name: str) -> None:
     change, points, first = MISTAKES[name]
     g = graded(with_(*change))
     assert scores(g) == pytest.approx(points, abs=0.01)
-    assert g["mistakes"][0]["text"].startswith(f"{first} is ")
+    assert [m["text"].startswith(f"{first} is ") for m in g["mistakes"][:1]] == [True] * bool(first)
 
 
 PLAIN = """
