@@ -22,8 +22,10 @@ __all__ = ["article", "pdf", "slides"]
 A4, SLIDE = 48.0, 37.0
 """The width of a line in em at ten points: of A4 with margins of 2 cm, and of a slide of 16:9."""
 PACKAGES = (
-    r"\usepackage[T1]{fontenc}\usepackage{amsmath}\IfFileExists{tikz.sty}{\usepackage{tikz}}{}"
+    r"\IfFileExists{cmap.sty}{\usepackage{cmap}}{}\usepackage[T1]{fontenc}\usepackage{amsmath}"
+    r"\IfFileExists{tikz.sty}{\usepackage{tikz}}{}"
 )
+"""With cmap, what is copied from a PDF, or searched in it, has its ligatures."""
 SAME = r"\pdfinfoomitdate1 \pdftrailerid{} \pdfsuppressptexinfo=-1 "
 """The same bytes for the same handout: no date, and no name of this machine's LaTeX."""
 SECONDS = 120

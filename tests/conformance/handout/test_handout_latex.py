@@ -182,6 +182,16 @@ def test_a_pdf_has_its_pictures_and_few_pages(name: str, tmp_path: Path) -> None
 
 
 @needs_latex
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="no pdftotext on the PATH")
+def test_what_is_copied_from_a_pdf_is_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf(worked("two-layers")))
+    command = ["pdftotext", str(tmp_path / "a.pdf"), "-"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "2–2–1" in told
+    assert "certified" in told
+
+
+@needs_latex
 def test_a_pdf_is_the_same_bytes_again() -> None:
     assert pdf(worked("two-layers")) == pdf(worked("two-layers"))
 
