@@ -42,6 +42,7 @@ class Check:
         self.net = Network(names, loss, scale, fixed_biases)
         self.blamed: dict[str, list[str]] = {}
         """Which lines are to be mended for this one to be right."""
+        self.misshapen: set[str] = set()  # no line that reads them can be judged
 
     def __call__(self, name: str, got: object) -> object:
         with np.errstate(all="ignore"):
@@ -83,13 +84,17 @@ class Check:
         if got is ...:
             return None, "not filled in yet.", got, []
         have, odd = _as_numbers(got)
+        self.misshapen.discard(name)
         if odd:
+            self.misshapen.add(name)
             return False, f"got {odd}; expected {wanted}.", got, []
         if not want.ndim and have.size == 1:
             have = have.reshape(())
         if have.shape != want.shape:
-            why = self._not_summed(q, l, have) or _misshapen(have, want)
-            return False, f"got {_shape_of(have)}; expected {wanted}{why}.", have, []
+            self.misshapen.add(name)
+            roots = self._misled(self._from_own(LINES[q][0], l, want)[1])
+            why = "" if roots else self._not_summed(q, l, have, want) or _misshapen(have, want)
+            return False, f"got {_shape_of(have)}; expected {wanted}{why}.", have, roots
         if not np.isfinite(have).all():
             at = tuple(np.argwhere(~np.isfinite(have))[0])
             why = "a division by 0, or a logarithm of 0?"
@@ -102,6 +107,8 @@ class Check:
                 text = "right, given what it reads." if roots else "right, from rounded numbers."
                 return not roots, text, have[()], roots
         own, roots = forms[0]
+        if misled := self._misled(roots):
+            return False, "not what refbp computes.", have[()], misled
         says = "not what refbp computes" + (" from your numbers" if roots else "")
         return False, f"{says}: {self._hint(q, l, have, own)}.", have[()], roots
 
@@ -117,10 +124,13 @@ class Check:
         M = form(self.net, of, l)
         return (self.net.turned(M) if like.ndim else M.reshape(())), roots
 
-    def _not_summed(self, q: str, l: int, have: Floats) -> str:
+    def _misled(self, roots: list[str]) -> list[str]:
+        return [r for r in roots if r in self.misshapen]
+
+    def _not_summed(self, q: str, l: int, have: Floats, want: Floats) -> str:
         """Whether these are the terms of a sum."""
         n, width = len(self.net.problem.X), self.net.W[l or self.net.L].shape[1]
-        if q in SUMMED and have.size in (n * width, n) and have.size > 1:
+        if q in SUMMED and have.size in (n * width, n) and have.size > want.size:
             return f": it is not summed over {SUMMED[q]}"
         return ""
 
@@ -139,7 +149,7 @@ class Check:
             return "it looks transposed"
         rounded = [k for k in range(2, 15) if _agrees(have, want, k)]
         if rounded:
-            return f"it is right to {rounded[-1]} digits alone, and was rounded too much on the way"
+            return f"it is right to {rounded[-1]} digits alone, and was perhaps rounded too much on the way"
         return (
             self._part(q, l, have, want)
             or self._another(q, l, have)
@@ -295,7 +305,7 @@ def _shape_of(array: Floats) -> str:
 
 def _misshapen(have: Floats, want: Floats) -> str:
     """Why the shape may be another."""
-    if have.ndim == 1 and have.size == want.size and want.ndim == 2:
+    if have.ndim < 2 and have.size == want.size and want.ndim == 2:
         if want.shape[0] == 1:
             return ", a row: [[1, 2]] and not [1, 2]; keepdims=True keeps the row of a sum"
         if want.shape[1] == 1:

@@ -222,7 +222,7 @@ ROWS = {  # the blank, what is written there, and what is said of it
     "step without α": ("W_new[1]", "W[1] - right['dW[1]']", "not what refbp computes: look at alpha * dW[1] in it: it is to be alpha times as much."),
     "step twice": ("W_new[1]", "W[1] - 2 * alpha * right['dW[1]']", "not what refbp computes: it looks like this: the step is twice as long."),
     "loss negated, rounded": ("loss", "-round(float(right['loss']), 6)", "not what refbp computes: its sign is the other one."),
-    "rounded": ("Z[1]", "np.round(right['Z[1]'], 3)", "not what refbp computes: it is right to 3 digits alone, and was rounded too much on the way."),
+    "rounded": ("Z[1]", "np.round(right['Z[1]'], 3)", "not what refbp computes: it is right to 3 digits alone, and was perhaps rounded too much on the way."),
     "sign": ("A[1]", f"-{A}", "not what refbp computes: its sign is the other one."),
     "some signs": ("A[1]", f"{A} * [[1, -1]]", "not what refbp computes: some signs are the other ones."),
     "times n": ("delta[2]", "right['delta[2]'] * n", "not what refbp computes: it looks like this: the 1/n of the loss is missing in its gradient."),
@@ -380,6 +380,36 @@ def test_a_missing_sum_is_called_one() -> None:
     assert said["T[2]"].endswith("it is not summed over each row.")
     assert said["loss"].endswith("it is not summed over all its terms.")
     assert said["db[1]"].endswith("it is not summed over the examples.")
+
+
+def test_a_sum_without_keepdims_is_summed() -> None:
+    """With as many examples as units, a flat list has as many numbers as there are terms for one unit."""
+    e = read("two-layers-batch")
+    h = made(replace(e, X=e.X[:2], Y=e.Y[:2]), BLANKS, ("refbp",))
+    lines = {
+        "db[1]": "right['delta[1]'].sum(axis=0)",
+        "db[2]": "right['delta[2]'].sum()",
+    }
+    said, _ = run(rendered(h, "ipynb"), lines)
+    row = ", a row: [[1, 2]] and not [1, 2]; keepdims=True keeps the row of a sum."
+    assert said["db[1]"] == "got a flat list of 2; expected 1×2 numbers" + row
+    assert said["db[2]"] == "got one number; expected 1×1 numbers" + row
+
+
+def test_what_reads_another_shape_is_not_blamed_for_it() -> None:
+    """A row and a column are broadcast to a matrix: nothing is wrong with the order of a product there."""
+    lines = {
+        **WHOLE,
+        "dW[2]": "delta[2].T @ Z[1]",
+        "W_new[2]": "W[2] - alpha * dW[2]",
+        "b_new[2]": "b[2] - alpha * db[2]",
+        "loss_after": "((sigma[1](X @ W[1] + b[1]) @ W_new[2] + b_new[2] - Y) ** 2).sum() / n",
+    }
+    said, _ = run(shown("two-layers-batch", "ipynb", BLANKS), lines)
+    first = " dW[2] is not right yet: mend it first."
+    assert said["dW[2]"] == "got 1×2; expected 2×1 numbers: it looks transposed."
+    assert said["W_new[2]"] == "got 2×2; expected 2×1 numbers." + first
+    assert said["loss_after"] == "not what refbp computes." + first
 
 
 PLANTED = {  # the line, the mistake, and the grader's row of it
