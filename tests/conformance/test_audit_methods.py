@@ -152,6 +152,35 @@ def test_where_two_slips_give_the_same_both_are_named() -> None:
     )
 
 
+def _adam(n: Any, G: Any) -> tuple[Any, Any]:
+    b1, b2 = n.beta1, n.beta2
+    return b1 * n.m[n.l] + (1 - b1) * G, b2 * n.v[n.l] + (1 - b2) * G**2
+
+
+def _folded(n: Any) -> Any:
+    """As the paper on Adam makes it quicker, and TensorFlow 1 does it."""
+    m, v = _adam(n, n.dL_dW[n.l])
+    rate = n.alpha * np.sqrt(1 - n.beta2**n.t) / (1 - n.beta1**n.t)
+    return n.W[n.l] - rate * m / (np.sqrt(v) + n.epsilon)
+
+
+def _coupled(n: Any) -> Any:
+    m, v = _adam(n, n.dL_dW[n.l] + n.lam * n.W[n.l])
+    m, v = m / (1 - n.beta1**n.t), v / (1 - n.beta2**n.t)
+    return n.W[n.l] - n.alpha * m / (np.sqrt(v) + n.epsilon)
+
+
+@pytest.mark.parametrize(
+    ("method", "form", "said"),
+    [
+        ("Adam", _folded, "ε is added before the bias correction"),
+        ("AdamW", _coupled, "λ W_l is added to the gradient, as of λ/2 ‖W_l‖² in Adam"),
+    ],
+)
+def test_what_goes_by_the_name_of_adam_is_named(method: str, form: Any, said: str) -> None:
+    assert verdict(method, "W_new_l", form)["cause"] == said
+
+
 def test_a_slip_in_columns_is_named_too() -> None:
     said = "λ is missing: W_l is added whole"
     form = slipping(SLIPS["weight decay", "W_new"][said], columns=True)

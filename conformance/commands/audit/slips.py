@@ -67,12 +67,31 @@ def _adam_stepped(of: Slip) -> Slip:
     return lambda r, l: r.W[l] - r.alpha * (of(r, l) + r.lam * r.W[l])
 
 
+IN_THE_GRADIENT = "λ W_l is added to the gradient, as of λ/2 ‖W_l‖² in Adam"
+
+
+def _coupled(r: Any, l: int) -> tuple[Matrix, Matrix]:
+    """The moments m_l and v_l of ∂L/∂W_l + λ W_l."""
+    G = r.dL_dW[l] + r.lam * r.W[l]
+    return r.beta1 * r.m[l] + (1 - r.beta1) * G, r.beta2 * r.v[l] + (1 - r.beta2) * G**2
+
+
+def _coupled_step(r: Any, l: int) -> Matrix:
+    m, v = _coupled(r, l)
+    m_hat, v_hat = m / (1 - r.beta1**r.t), v / (1 - r.beta2**r.t)
+    stepped: Matrix = r.W[l] - r.alpha * m_hat / (np.sqrt(v_hat) + r.epsilon)
+    return stepped
+
+
 ADAM_STEP: dict[str, Slip] = {
     "the bias correction is missing": lambda r, l: r.m_new[l] / (np.sqrt(r.v_new[l]) + r.epsilon),
     "the bias correction of m is missing": lambda r, l: r.m_new[l] / (np.sqrt(r.v_hat[l]) + r.epsilon),
     "the bias correction of v is missing": lambda r, l: r.m_hat[l] / (np.sqrt(r.v_new[l]) + r.epsilon),
     "the square root is missing": lambda r, l: r.m_hat[l] / (r.v_hat[l] + r.epsilon),
     "ε stands within the square root": lambda r, l: r.m_hat[l] / np.sqrt(r.v_hat[l] + r.epsilon),
+    "ε is added before the bias correction": lambda r, l: (
+        r.m_hat[l] * np.sqrt(1 - r.beta2**r.t) / (np.sqrt(r.v_new[l]) + r.epsilon)
+    ),
     "ε is missing": lambda r, l: r.m_hat[l] / np.sqrt(r.v_hat[l]),
     "the step has the wrong sign": lambda r, l: -r.m_hat[l] / (np.sqrt(r.v_hat[l]) + r.epsilon),
     "the gradient stands for m̂_l": lambda r, l: r.dL_dW[l] / (np.sqrt(r.v_hat[l]) + r.epsilon),
@@ -218,7 +237,10 @@ SLIPS: dict[tuple[str, str], dict[str, Slip]] = {
     **{("batch norm", quantity): rows for quantity, rows in NORM.items()},
 }  # fmt: skip
 SLIPS["Nesterov", "v_new"] = VELOCITY
+SLIPS["AdamW", "m_new"] = ADAM["m_new"] | {IN_THE_GRADIENT: lambda r, l: _coupled(r, l)[0]}
+SLIPS["AdamW", "v_new"] = ADAM["v_new"] | {IN_THE_GRADIENT: lambda r, l: _coupled(r, l)[1]}
 SLIPS["AdamW", "W_new"] = ADAM["W_new"] | {
+    IN_THE_GRADIENT: _coupled_step,
     "the term λ W_l is missing": lambda r, l: r.W_new[l] + r.alpha * r.lam * r.W[l],
     "α is missing before λ W_l": lambda r, l: r.W_new[l] - (1 - r.alpha) * r.lam * r.W[l],
     "λ W_l has the wrong sign": lambda r, l: r.W_new[l] + 2 * r.alpha * r.lam * r.W[l],
