@@ -132,6 +132,7 @@ BAD = {
     "=1+1.py": on_top("raise ValueError('<img src=x onerror=alert(1)>')"),
     "\u202e<b>x</b>/student.py".replace("/b", "∕b"): "def f(:\n",
     "Jo Doe_77_assignsubmission_file_/mine.py": RIGHT,
+    "Jo Doe_77_assignsubmission_file_/__MACOSX/._mine.py": "\0",
     "empty/notes.txt": "",
     "notebook.ipynb": "{}",
     "two/a.py": RIGHT,

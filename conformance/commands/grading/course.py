@@ -62,7 +62,7 @@ class Submitted:
 def submitted(folder: Path, rubric: Rubric) -> Iterator[Submitted]:
     """What is in the folder, by name: each is a student's; what is no Python file has a reason instead."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "__")):
+        if _left_out(path.name):
             continue
         named = next((m for p in LEARNING if (m := p.fullmatch(path.name))), None)
         name, id = (named["name"], named["id"]) if named else (path.name.removesuffix(".py"), "")
@@ -75,6 +75,11 @@ def submitted(folder: Path, rubric: Rubric) -> Iterator[Submitted]:
             yield replace(s, reason=f"It cannot be read: {e.strerror}.")
 
 
+def _left_out(name: str) -> bool:
+    """Whether a system put it there: .DS_Store, and __MACOSX with a ._hw.py for hw.py."""
+    return name.startswith((".", "__"))
+
+
 def _file(path: Path, name: str) -> Path:
     """A student's file: of that name in a folder, or the only Python file there. Raises SubmissionError."""
     if path.is_symlink():
@@ -83,7 +88,11 @@ def _file(path: Path, name: str) -> Path:
         return path
     if not path.is_dir():
         raise SubmissionError(f"{path.name} is no Python file. Hand in {name}.")
-    found = [p for p in path.rglob("*.py") if p.is_file() and not p.is_symlink()]
+    found = [
+        p
+        for p in path.rglob("*.py")
+        if p.is_file() and not p.is_symlink() and not any(map(_left_out, p.relative_to(path).parts))
+    ]
     return found[0] if len(found) == 1 else find(path, name)
 
 
