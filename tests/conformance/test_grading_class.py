@@ -31,7 +31,7 @@ from test_grading import (
 from conformance.commands.grading import course
 from conformance.commands.grading.course import graded, submitted, told
 from conformance.commands.grading.grade import grade
-from conformance.commands.grading.pages import _escaped, feedback, page
+from conformance.commands.grading.pages import _escaped, _mistakes, feedback, page
 from conformance.commands.grading.pairs import alike
 from conformance.commands.grading.rubric import read
 from conformance.commands.grading.sheet import as_csv
@@ -209,6 +209,20 @@ CLASS = {
     "Poe_LATE_12_22_student.py": changed({"Z[l].T @ delta[l] for": "2 * Z[l].T @ delta[l] for"}),
     "roe.py": "import os\n" + changed({"Z[l].T @ delta[l] for": "2 * Z[l].T @ delta[l] for"}),
 }
+
+
+def test_what_has_no_name_is_one_row_and_the_last(tmp_path: Path) -> None:
+    """Its size is another in each file: it would be a row for each student."""
+    slips = [f"(delta[l + 1] + {i}) @ W[l + 1].T + A[l]" for i in range(2)]
+    files = {
+        f"{i}.py": changed({"delta[l + 1] @ W[l + 1].T": slip}) for i, slip in enumerate(slips)
+    }
+    files["named.py"] = changed({"Z[l].T @ delta[l] for": "-Z[l].T @ delta[l] for"})
+    rows = _mistakes(whole(tmp_path, files))
+    assert rows == [
+        ("∂L/∂W: the sign is turned around", ["named"]),
+        ("δ: wrong, in no simple pattern", ["0", "1"]),
+    ]
 
 
 def test_the_command_grades_a_class(tmp_path: Path) -> None:

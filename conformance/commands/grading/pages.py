@@ -19,6 +19,10 @@ from conformance.report.html import environment, own_file
 __all__ = ["feedback", "page"]
 
 BINS = 10
+UNNAMED = "wrong, in no simple pattern"
+OF_ONE_FILE = re.compile(  # in what a mistake looks like: its size, and more layers of the same
+    r"; \d+ of \d+ elements.*|\d+ of \d+ elements are (?=wrong)|, by up to \S+ of the largest| \(and in .*\)$"
+)
 
 
 def _environment() -> Environment:
@@ -124,12 +128,17 @@ def _bins(scores: Sequence[float], most: float) -> list[tuple[float, float, int]
 
 
 def _mistakes(every: Sequence[Submitted]) -> list[tuple[str, list[str]]]:
-    """(mistake, who made it), what most made first, and of these what has a name."""
+    """(mistake, who made it), what most made first, and of these what has a name; what has none is last."""
     who: dict[str, list[str]] = defaultdict(list)
     for s in every:
         for what in dict.fromkeys(_whats(s.result)):
             who[what].append(s.student)
-    return sorted(who.items(), key=lambda row: (-len(row[1]), ": " not in row[0], row[0]))
+
+    def turn(row: tuple[str, list[str]]) -> tuple[object, ...]:
+        what, students = row
+        return what.endswith(UNNAMED), -len(students), ": " not in what, what
+
+    return sorted(who.items(), key=turn)
 
 
 def _whats(g: Grade) -> list[str]:
@@ -139,7 +148,8 @@ def _whats(g: Grade) -> list[str]:
     found = []
     for m in (m for t in g["tests"] for m in t["mistakes"]):
         wrong = re.sub(r"_\d+", "", m["text"].partition(" in the network of ")[0]).rstrip(",")
-        found += [f"{SYMBOLS[m['quantity']]}: {what}" for what in m["looks_like"]] or [wrong]
+        looks = [OF_ONE_FILE.sub("", what) for what in m["looks_like"]]
+        found += [f"{SYMBOLS[m['quantity']]}: {what}" for what in looks] or [wrong]
     return found
 
 
