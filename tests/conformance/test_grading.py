@@ -173,6 +173,27 @@ def test_a_mistake_costs_once(name: str) -> None:
     assert [m["text"].startswith(f"{first} is ") for m in g["mistakes"][:1]] == [True] * bool(first)
 
 
+@pytest.mark.parametrize(
+    "below",
+    [
+        "np.where(A[l] > 0, delta[l + 1] @ W[l + 1].T, 0)",  # 0 where every A is negative
+        "(delta[l + 1] * sigma[l + 1].derivative(A[l + 1])) @ W[l + 1].T",  # of relu, 1 where A > 0
+        "(delta[l + 1] * sigma[l].derivative(A[l])) @ W[l + 1].T",
+    ],
+)
+def test_what_a_mistake_looks_like_by_chance_is_not_told(below: str) -> None:
+    source = with_("(delta[l + 1] @ W[l + 1].T) * sigma[l].derivative(A[l])", below)
+    g = grade(File("student.py", ("import numpy as np\n" + source).encode()), read(), "what")
+    m = g["mistakes"][0]
+    assert [what.rpartition(", ")[2] for what in m["looks_like"]] == ["in no simple pattern"]
+
+
+def test_what_was_never_computed_has_no_second_mistake() -> None:
+    """The first example alone is nothing, with the first example once more."""
+    g = graded(with_("Z[l].T @ delta[l] for", "Z[l][:1].T @ delta[l][:1] for"), hints="what")
+    assert not any("never" in what or "twice" in what for what in g["mistakes"][0]["looks_like"])
+
+
 PLAIN = """
 def times(P, Q):
     return [[sum(x * y for x, y in zip(row, column)) for column in zip(*Q)] for row in P]

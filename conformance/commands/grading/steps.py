@@ -235,20 +235,26 @@ class _Steps:
         return q in GRADIENTS and self.right["step", q, l] and _empty(self.t.layers(q)[l])
 
 
+Place = tuple[str, int, bool]
+"""A layer of a network: the case, the layer, and whether it is the last."""
+
+
 def looks_like(quantity: str, on: Sequence[Judged]) -> list[str]:
     """What the known mistakes do that a quantity's wrong layers look like, without a formula.
 
     `on`: the networks in which it is wrong, the smallest first. In one network a mistake can look like
-    several, so that those are taken that most wrong layers look like: the fewest that explain all.
+    several, so that those are taken that most wrong layers look like: the fewest that explain all. Where more
+    look like nothing that is known, it is chance.
     """
     from conformance.judge.mistakes.table import FAULTS
 
-    explained: dict[str, set[tuple[str, int]]] = {}
-    patterns: dict[str, set[tuple[str, int]]] = {}
+    explained: dict[str, set[Place]] = {}
+    patterns: dict[str, set[Place]] = {}
     for j in on[:MOST_NETWORKS]:
         for f in _findings(quantity, j):
             steps = {s["layer"] for s in f["steps"] if s["quantity"] == quantity}
-            if not (layers := {(j.case.id, l) for l in steps - j.missing(quantity)}):
+            L, steps = j.case.depth, steps - j.missing(quantity)
+            if not (layers := {(j.case.id, l, l == L) for l in steps}):
                 continue
             for name in filter(None, [f["fault"], *f.get("also", [])]):
                 explained.setdefault(name, set()).update(layers)
@@ -256,17 +262,29 @@ def looks_like(quantity: str, on: Sequence[Judged]) -> list[str]:
                 # a finding has the pattern of the error in its text alone, after these words of the diagnosis
                 text = f["text"].rpartition("no known mistake; ")[2].rstrip(".")
                 patterns.setdefault(text, set()).update(layers)
+    known = {layer for layers in explained.values() for layer in layers}
+    unknown = {layer for layers in patterns.values() for layer in layers} - known
+    explained = {k: layers for k, layers in explained.items() if not _by_chance(layers, unknown)}
     left = {layer for layers in explained.values() for layer in layers}
     named = []
     while left:
         named.append(max(explained, key=lambda name: len(explained[name] & left)))
         left -= explained[named[-1]]
     whats = [FAULTS[part].what for name in named for part in name.split(" + ")]
-    known = {layer for layers in explained.values() for layer in layers}
-    unknown = {layer for layers in patterns.values() for layer in layers} - known
-    if len({case for case, _ in unknown}) > 1 or not whats:  # in one network alone it may be chance
+    if (
+        len({case for case, *_ in unknown}) > 1 or not whats
+    ):  # in one network alone it may be chance
         whats += [next((p for p in patterns if patterns[p] & unknown), "")]
     return list(dict.fromkeys(filter(None, whats)))
+
+
+def _by_chance(layers: set[Place], unknown: set[Place]) -> bool:
+    """Whether, among last layers and among those below, fewer look like a mistake than like none."""
+    many = [
+        [sum(place[2] is last for place in of) for of in (layers, unknown)]
+        for last in (True, False)
+    ]
+    return all(alike < unlike or not alike for alike, unlike in many)
 
 
 def _findings(quantity: str, j: Judged) -> list[Finding]:

@@ -271,6 +271,7 @@ def _pairs(case: _Case, left: list[Key]) -> Iterator[Finding]:
         return
     first = case.suspects[left[0]]
     able = [f for f in FAULTS.values() if f.gate != "exact" and case.would_spoil(f, first)]
+    able = [f for f in able if not f.name.endswith("never-computed")]  # it leaves nothing to spoil
     for inner, outer in permutations(able, 2):
         steps = planted(inner.wrong, outer.wrong)
         explained = [
