@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ __all__ = [
     "TroubleError",
     "described",
     "first_layer",
+    "is_stack",
     "malformed",
     "shape_of",
 ]
@@ -94,7 +95,7 @@ class Form:
         """M as an array of this dtype, if NumPy takes it for an array of numbers; else M as it is."""
         with suppress(Exception):
             found = np.asarray(M)
-            if found.dtype.kind in "fiu" and type(found) is np.ndarray:
+            if found.dtype.kind in "fiuO" and type(found) is np.ndarray:
                 self.plain |= {q} if isinstance(M, list) else set()
                 return found.astype(self.dtype)
         return M
@@ -113,8 +114,8 @@ class Form:
             if len(got) < len(keys):
                 return [returned.get(k) for k in keys]
             returned = [returned[k] for k in got]
-        if self.by_part and isinstance(returned, np.ndarray) and returned.ndim == 3:
-            returned = list(returned)
+        if self.by_part and is_stack(returned):
+            returned = list(cast("np.ndarray[Any, Any]", returned))
         if not isinstance(returned, (list, tuple)):
             what = described(returned)
             self.wrong(name, q, f"returned {q} as {what}; expected a list {expected}.")
@@ -156,6 +157,11 @@ class Form:
         why = ": a NumPy scalar, or an array made without a dtype, makes float64 of what it meets."
         end = why if M.dtype == np.float64 else "."
         return f"of dtype {M.dtype}; expected {self.dtype}, as given{end}"
+
+
+def is_stack(layers: Any) -> bool:
+    """Whether layers stand in one array: of equal shapes, or as objects."""
+    return isinstance(layers, np.ndarray) and (layers.ndim == 3 or layers.dtype == object)
 
 
 def first_layer(q: str) -> int:

@@ -30,6 +30,7 @@ from conformance.implementations.student_form import (
     TroubleError,
     described,
     first_layer,
+    is_stack,
     malformed,
     shape_of,
 )
@@ -343,13 +344,8 @@ def _changed(given: Arguments, copies: Mapping[str, list[Any]]) -> Iterator[str]
 
 
 def _are_delta_and_dW(delta: object, dW: object) -> bool:
-    """Whether the two returned things are lists of layers, not the two layers of dW."""
-    kinds = [
-        isinstance(x, (tuple, list, Mapping)) or getattr(x, "ndim", 0) == 3
-        for x in (delta, dW)
-        if x is not None
-    ]
-    return bool(kinds) and all(kinds)
+    """Whether one of the two returned things is a list of layers, so that they are not the two layers of dW."""
+    return any(isinstance(x, (tuple, list, Mapping)) or is_stack(x) for x in (delta, dW))
 
 
 def _entries(layers: object) -> list[object]:

@@ -194,6 +194,19 @@ def test_what_was_never_computed_has_no_second_mistake() -> None:
     assert not any("never" in what or "twice" in what for what in g["mistakes"][0]["looks_like"])
 
 
+@pytest.mark.parametrize(
+    ("dW", "points"),
+    [
+        ("np.array([*dW, None], dtype=object)[:-1]", [1, 1, 1, 1]),  # as ragged arrays are made
+        ("(M for M in dW)", [1, 1, 1, 0]),  # δ is there
+    ],
+)
+def test_a_gradient_of_another_kind_is_no_other_pair(dW: str, points: list[float]) -> None:
+    lines = "dW = [Z[l].T @ delta[l] for l in range(L)]\n    return delta, " + dW
+    source = with_("return delta, [Z[l].T @ delta[l] for l in range(L)]", lines)
+    assert scores(graded("import numpy as np\n" + source)) == points
+
+
 PLAIN = """
 def times(P, Q):
     return [[sum(x * y for x, y in zip(row, column)) for column in zip(*Q)] for row in P]
