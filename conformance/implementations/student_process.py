@@ -344,7 +344,7 @@ def _changed(given: Arguments, copies: Mapping[str, list[Any]]) -> Iterator[str]
 
 
 def _are_delta_and_dW(delta: object, dW: object) -> bool:
-    """Whether one of the two returned things is a list of layers, so that they are not the two layers of dW."""
+    """Whether one of the two returned things is a list of layers, so that they are not the two of dW."""
     return any(isinstance(x, (tuple, list, Mapping)) or is_stack(x) for x in (delta, dW))
 
 

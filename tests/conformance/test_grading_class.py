@@ -354,6 +354,8 @@ def test_what_the_command_refuses_of_a_class(tmp_path: Path) -> None:
     assert "Name another folder" in refused(folder, "--feedback", folder)
     assert "--resume needs --csv" in refused(folder, "--feedback", tmp_path / "f", "--resume")
     assert "--resume needs --csv" in refused(folder / "a.py", "--resume")
+    assert "--columns needs --csv" in refused(folder / "a.py", "--columns", "canvas")
+    assert "--jobs is of a class" in refused(folder / "a.py", "--jobs", "2")
     assert "twice" in refused(folder, "--csv", tmp_path / "g", "--report", tmp_path / "g")
 
 

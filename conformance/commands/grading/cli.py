@@ -123,6 +123,8 @@ def grade(
         return
     if student is None:
         raise RefusedError("there is nothing to grade: expected STUDENT.py, or --package DIR.")
+    if columns != "all" and csv_path is None:
+        raise RefusedError("--columns needs --csv F.csv, whose columns they are.")
     if csv_path or feedback or report:
         if output or form != "text" or not student.is_dir():
             raise RefusedError(
@@ -138,6 +140,10 @@ def grade(
         return
     if resume:
         raise RefusedError("--resume needs --csv F.csv, beside which F.csv.journal is.")
+    if jobs is not None:
+        raise RefusedError(
+            "--jobs is of a class; expected --csv, --feedback or --report beside it."
+        )
     _may_be_written(output, student, rubric_path)
     with ending_in_order():
         made = _graded(student, rubric, hints or "", isolation)
