@@ -9,7 +9,7 @@ TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extension
 # an index has a build of its own of each version, for the CPU or for CUDA.
 unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would each compile every module anew
 
-.PHONY: help setup constraints conformance faults test test-all docs screens check bench scale checkers mutants sensitivity accuracy oldest clean
+.PHONY: help setup constraints conformance faults test test-all docs screens check bench scale checkers kills mutants sensitivity accuracy oldest clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1|/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ scale: setup ## time and memory of a verdict by width, batch, depth and number o
 
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write
+
+kills: setup ## kill a run 200 times, and resume it: the results are those of one that was left alone
+	$(BIN)/python benchmarks/kills.py
 
 mutants: setup ## mutation testing of what verdicts rest on; fails where a mutant survives that mutants.toml does not list
 	$(BIN)/python benchmarks/mutants.py
