@@ -40,6 +40,7 @@ from conformance.report import ci
 from conformance.report.screen import screen
 from conformance.tools.files import FileError, write_atomically
 from conformance.tools.journal import Journal
+from conformance.tools.memory import size_of
 from conformance.tools.plain import plain
 from conformance.tools.trouble import RefusedError
 
@@ -147,6 +148,12 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     help="What takes longer for a case is ended (300), or thrice as long to start; not with --jobs 0.",
 )
 @click.option(
+    "--memory",
+    default="",
+    metavar="SIZE",
+    help="A worker that takes more, such as 2GiB, is ended, as with --timeout; not with --jobs 0.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on with a run that was interrupted: with what is in F.json.journal, beside --json.",
@@ -177,6 +184,7 @@ def run(
     baseline: Path | None,
     write_baseline: Path | None,
     timeout: float,
+    memory: str,
     resume: bool,
     shard: str,
     parts: tuple[Path, ...] = (),
@@ -213,7 +221,7 @@ def run(
         with progress_shown() as progress:
             results = run_profile(
                 profile, implementations, wanted, jobs, progress, required, own, timeout, kept, part,
-                [read(p) for p in parts],
+                [read(p) for p in parts], size_of(memory) if memory else None,
             )  # fmt: skip
         if "part" in results:
             results["part"]["networks"] = list(networks)
@@ -267,6 +275,7 @@ def merge(parts: tuple[Path, ...], **options: Any) -> int:
         "trials": None,
         "jobs": None,
         "timeout": 300.0,
+        "memory": "",
         "resume": False,
         "shard": "",
     }

@@ -11,16 +11,15 @@ import hashlib
 import json
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
 from conformance.cases.catalogue import OWN, Case
 from conformance.cases.profiles import PROFILES, SHAPES, SPANNED, cases, covering, select, spanning
@@ -32,12 +31,13 @@ from conformance.judge.parts import lacking, of_part, put_together, rows_of, wit
 from conformance.judge.result import judged
 from conformance.judge.start import RunError, name_of, new_row, row_of, started, started_now
 from conformance.judge.summary import difference, environment, families, left_out, summary
+from conformance.judge.workers import Call, Local, OverError, local
 from conformance.model.results import SCHEMA_VERSION, Part, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.code import beside, digest
 from conformance.tools.files import FileError
 from conformance.tools.journal import Journal
-from conformance.tools.pool import ENDED_WITH_0, kept_from_ending, pools, processes
+from conformance.tools.pool import ENDED_WITH_0, kept_from_ending, processes
 from conformance.tools.trouble import MisfitError
 from conformance.tools.typed import fitting
 
@@ -45,15 +45,17 @@ __all__ = ["Kept", "made_for", "run"]
 
 TIMEOUT = 300.0  # seconds that an implementation may take for a case, before its worker is ended
 SHARED = 3  # times as long may a task of several take; each of it is then tried by itself
-PATIENCE = 3  # so often may an implementation take too long; then it is given up
+PATIENCE = 3  # so often may an implementation take too long, or too much; then it is given up
 CHUNK = 48  # the most cases of a task
 
 Progress = Callable[[int, int, str], None]
 """Called with (results so far, results in all, the id of the case that was judged last)."""
 Pair = tuple[Case, tuple[str, ...]]
 """A case, and the names of the implementations that run it."""
-Task = tuple[list[Pair], Future[list[Result]]]
+Task = tuple[list[Pair], Call[list[Result]]]
 """What a worker does, and its outcome."""
+ENDED = (ProcessExpired, FutureTimeoutError, OverError)
+"""What the outcome of a task raises that ended its worker, or whose worker was ended."""
 
 
 class Kept(NamedTuple):
@@ -108,18 +110,10 @@ def _work(chunk: Sequence[Pair]) -> int:
     return sum(sum(c.widths) * (c.batch + 10) * len(names) for c, names in chunk)
 
 
-@contextmanager
-def _pools_by_dtype(jobs: int) -> Iterator[dict[str, ProcessPool]]:
-    """A pool for each dtype, since JAX compiles every operation anew for another dtype."""
-    shares = [jobs - jobs // 2, jobs // 2]
-    with pools(filter(None, shares)) as opened:
-        yield {"float64": opened[0], "float32": opened[-1]}
-
-
 def _in_parallel(
     names: Sequence[str],
     pairs: Sequence[Pair],
-    jobs: int,
+    workers: Local,
     progress: Progress,
     timeout: float,
     results: list[Result],
@@ -127,48 +121,46 @@ def _in_parallel(
     """Runs them, and adds to the results; `progress` is told after each task."""
     before = len(results)
     of_id = {case.id: case for case, _ in pairs}
-    slow: Counter[str] = Counter()  # how often an implementation took too long
-    with _pools_by_dtype(jobs) as by_dtype:
-        sides = list(by_dtype.values())
-        starting = [
-            sides[i % 2].schedule(_start_task, args=[n], timeout=SHARED * timeout)
-            for i, n in enumerate(names)
-        ]
+    slow: Counter[str] = Counter()  # how often an implementation took too long, or too much
+    sides = ("float64", "float32")
+    starting = [
+        workers.schedule(_start_task, n, sides[i % 2], SHARED * timeout)
+        for i, n in enumerate(names)
+    ]
 
-        def schedule(chunk: list[Pair]) -> Task:
-            alone = sum(len(of) for _, of in chunk) == 1
-            pool = by_dtype[chunk[0][0].dtype]
-            limit = timeout if alone else SHARED * timeout
-            return chunk, pool.schedule(_task, args=[chunk], timeout=limit)
+    def schedule(chunk: list[Pair]) -> Task:
+        alone = sum(len(of) for _, of in chunk) == 1
+        limit = timeout if alone else SHARED * timeout
+        return chunk, workers.schedule(_task, chunk, chunk[0][0].dtype, limit)
 
-        def unless_given_up(r: Result) -> Result:
-            name = r["implementation"]
-            return r if slow[name] < PATIENCE else _given_up(of_id[r["case"]], name)
+    def unless_given_up(r: Result) -> Result:
+        name = r["implementation"]
+        return r if slow[name] < PATIENCE else _given_up(of_id[r["case"]], name)
 
-        waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
-        rows = [
-            _start_row(name, future, timeout) for name, future in zip(names, starting, strict=True)
-        ]
-        ready, left = _ready(rows, pairs)
-        while waiting:
-            chunk, future = waiting.popleft()
-            try:
-                done = [r for r in future.result() if r["implementation"] in ready]
-                results += [unless_given_up(r) for r in done]
-            except (ProcessExpired, FutureTimeoutError) as e:
-                singles: list[Pair] = [(c, (n,)) for c, of in chunk for n in of if n in ready]
-                results += [_given_up(c, n) for c, (n,) in singles if slow[n] >= PATIENCE]
-                singles = [(c, (n,)) for c, (n,) in singles if slow[n] < PATIENCE]
-                if len(chunk) == 1 and chunk == singles:
-                    ((case, (name,)),) = singles
-                    results.append(judge_exception(case, name, _how_it_ended(name, e, timeout)))
-                    slow[name] += isinstance(e, FutureTimeoutError)
-                    if slow[name] == PATIENCE:
-                        waiting, lost = _without(name, waiting, schedule)
-                        results += lost
-                else:
-                    waiting.extend(schedule([single]) for single in singles)
-            progress(len(results), before + left, chunk[0][0].id)
+    waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
+    rows = [
+        _start_row(name, workers, call, timeout) for name, call in zip(names, starting, strict=True)
+    ]
+    ready, left = _ready(rows, pairs)
+    while waiting:
+        chunk, call = waiting.popleft()
+        try:
+            done = [r for r in workers.outcome(call) if r["implementation"] in ready]
+            results += [unless_given_up(r) for r in done]
+        except ENDED as e:
+            singles: list[Pair] = [(c, (n,)) for c, of in chunk for n in of if n in ready]
+            results += [_given_up(c, n) for c, (n,) in singles if slow[n] >= PATIENCE]
+            singles = [(c, (n,)) for c, (n,) in singles if slow[n] < PATIENCE]
+            if len(chunk) == 1 and chunk == singles:
+                ((case, (name,)),) = singles
+                results.append(judge_exception(case, name, _how_it_ended(name, e, timeout)))
+                slow[name] += not isinstance(e, ProcessExpired)
+                if slow[name] == PATIENCE:
+                    waiting, lost = _without(name, waiting, schedule)
+                    results += lost
+            else:
+                waiting.extend(schedule([single]) for single in singles)
+        progress(len(results), before + left, chunk[0][0].id)
     return rows
 
 
@@ -180,12 +172,12 @@ def _without(
     far the other worker is."""
     left: deque[Task] = deque()
     lost = []
-    for chunk, future in waiting:
+    for chunk, call in waiting:
         asked = [case for case, of in chunk if name in of]
-        if not asked or future.done():
-            left.append((chunk, future))
+        if not asked or call.done():
+            left.append((chunk, call))
             continue
-        future.cancel()
+        call.cancel()
         lost += [_given_up(case, name) for case in asked]
         others = [(case, tuple(n for n in of if n != name)) for case, of in chunk]
         if rest := [(case, of) for case, of in others if of]:
@@ -195,7 +187,9 @@ def _without(
 
 def _given_up(case: Case, name: str) -> Result:
     return judge_exception(
-        case, name, f"{name} was given up: it took too long for {PATIENCE} cases before."
+        case,
+        name,
+        f"{name} was given up: it took too long, or too much memory, for {PATIENCE} cases before.",
     )
 
 
@@ -205,11 +199,13 @@ def _ready(rows: Sequence[ImplementationRow], pairs: Sequence[Pair]) -> tuple[se
     return ready, sum(len(ready & set(names)) for _, names in pairs)
 
 
-def _start_row(name: str, future: Future[ImplementationRow], timeout: float) -> ImplementationRow:
+def _start_row(
+    name: str, workers: Local, call: Call[ImplementationRow], timeout: float
+) -> ImplementationRow:
     """The outcome of starting an implementation, which may end its process."""
     try:
-        return future.result()
-    except (ProcessExpired, FutureTimeoutError) as e:
+        return workers.outcome(call)
+    except ENDED as e:
         how = _how_it_ended(name, e, SHARED * timeout)
         return {**new_row(name), "status": "error", "reason": how}
 
@@ -218,6 +214,8 @@ def _how_it_ended(name: str, e: BaseException, timeout: float) -> str:
     if isinstance(e, ProcessExpired):
         code = 0 if e.exitcode == ENDED_WITH_0 else e.exitcode
         return f"{name} ended its process (exit code {code}); expected a trace."
+    if isinstance(e, OverError):
+        return f"{name} took more than {e}; expected a trace in less memory."
     return f"{name} took more than {timeout:g} s; expected a trace."
 
 
@@ -263,18 +261,21 @@ def run(
     kept: Kept | None = None,
     shard: tuple[int, int] | None = None,
     parts: Sequence[Results] = (),
+    memory: int | None = None,
 ) -> Results:
     """Run implementations, or all of ours, on the cases of a profile, or the `wanted` of them; or on `own`.
 
     An implementation is a name (`implementations.row`), or an object with `name` and `run(problem)`, which
     runs in this process. `required` are run as well. Where one of them, or of the implementations named, does
     not run, there is no verdict (exit code 2). `jobs` is the number of worker processes: None is one for each
-    core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and is given up
-    where it took longer `PATIENCE` times. Results are `kept` as they come, if that is asked for.
+    core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and the worker may have
+    `memory` bytes resident; one that took more `PATIENCE` times is given up. Results are `kept` as they come,
+    if that is asked for.
 
     `shard`, (i, n), runs part i of n alone; from the `parts`, of the same run, results are taken instead of
-    made (`judge/parts.py`). Raises RefusedError for parts that are not of this run, RunError and CaseError
-    for what does not exist, FileError for a journal that cannot be kept.
+    made (`judge/parts.py`). Raises RefusedError for parts that are not of this run, and for a limit of memory
+    that cannot be held; RunError and CaseError for what does not exist, FileError for a journal that cannot
+    be kept.
     """
     objects = {name_of(i): i for i in implementations if not isinstance(i, str)}
     asked = [i if isinstance(i, str) else i.name for i in implementations]
@@ -284,22 +285,26 @@ def run(
         )
     if twice := [n for n in asked if asked.count(n) > 1]:
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
-    with given(objects):
-        jobs = 0 if objects else jobs
-        return _run(
-            profile, asked, required, wanted, jobs, progress, own, timeout, kept, shard, parts
+    jobs = processes(0 if objects else jobs)
+    if memory is not None and not jobs:
+        raise RunError(
+            "a limit of memory is of worker processes; expected one at least (--jobs 1)."
         )
+    with given(objects), local(jobs, memory) if jobs else nullcontext() as workers:
+        return _run(
+            profile, asked, required, wanted, jobs, workers, progress, own, timeout, kept, shard,
+            parts,
+        )  # fmt: skip
 
 
-def _abilities(names: Sequence[str], jobs: int) -> dict[str, Abilities]:
+def _abilities(names: Sequence[str], workers: Local | None) -> dict[str, Abilities]:
     """What those that are somebody's own objects say that they can do, asked in a process of their own."""
     asked = [n for n in names if row_of(n) is OBJECT]
-    if jobs == 0 or not asked:
+    if workers is None:
         found = [_able(n) for n in asked]
     else:
-        with pools([1]) as (pool,):
-            answers = [pool.schedule(_able, args=[n], timeout=TIMEOUT) for n in asked]
-            found = [_answered(a) for a in answers]
+        calls = [workers.schedule(_able, n, "float64", TIMEOUT) for n in asked]
+        found = [_answered(workers, call) for call in calls]
     return {n: a for n, a in zip(asked, found, strict=True) if a is not None}
 
 
@@ -307,10 +312,10 @@ def _able(name: str) -> Abilities | None:
     return started_now(name, probing=False).abilities
 
 
-def _answered(future: Future[Abilities | None]) -> Abilities | None:
+def _answered(workers: Local, call: Call[Abilities | None]) -> Abilities | None:
     try:
-        return future.result()
-    except (ProcessExpired, FutureTimeoutError):  # as its start will show
+        return workers.outcome(call)
+    except ENDED:  # as its start will show
         return None
 
 
@@ -366,7 +371,8 @@ def _run(
     asked: Sequence[str],
     required: Sequence[str],
     wanted: str,
-    jobs: int | None,
+    jobs: int,
+    workers: Local | None,
     progress: Progress,
     own: Sequence[Case],
     timeout: float,
@@ -381,9 +387,8 @@ def _run(
     fields = SHAPES if profile == "quick" else SPANNED
     few = chosen if own else covering(chosen)
     sample = set(chosen if everything else spanning(few, fields))  # for what is jitted
-    jobs = processes(jobs)
     try:
-        able = _abilities(names, jobs)
+        able = _abilities(names, workers)
         everybodys = chosen
         pairs = [
             (c, tuple(n for n in names if c in sample or not row_of(n).jitted)) for c in chosen
@@ -418,10 +423,10 @@ def _run(
             rows = rows_of(parts, names)
             lost = without(whole, results, rows)
             results += lost
-        elif jobs == 0:
+        elif workers is None:
             rows = _in_this_process(names, left, progressed, results)
         else:
-            rows = _in_parallel(names, left, jobs, progressed, timeout, results)
+            rows = _in_parallel(names, left, workers, progressed, timeout, results)
     except BrokenProcessPool as e:
         raise RunError(
             "no worker process could start. In a script, call run under `if __name__ == "

@@ -6,15 +6,30 @@ import gc
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pebble import ProcessPool
 
+from conformance.tools.memory import peak, resident
 from conformance.tools.orphan import end_with
 
-__all__ = ["ENDED_WITH_0", "ONE_THREAD", "kept_from_ending", "pools", "processes"]
+__all__ = [
+    "ENDED_WITH_0",
+    "ONE_THREAD",
+    "TOOK_TOO_MUCH",
+    "kept_from_ending",
+    "measured",
+    "pools",
+    "processes",
+    "watched",
+]
+
+T = TypeVar("T")
 
 ONE_THREAD: Mapping[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
@@ -48,14 +63,16 @@ def _cores() -> int:
 
 
 @contextmanager
-def pools(shares: Iterable[int]) -> Iterator[list[ProcessPool]]:
-    """Pools of so many processes each. An exception, Ctrl-C among them, drops the tasks that are waiting."""
+def pools(shares: Iterable[int], tasks: int = 0) -> Iterator[list[ProcessPool]]:
+    """Pools of so many processes each, of which another takes the place when it has done so many `tasks` (0:
+    never). An exception, Ctrl-C among them, drops the tasks that are waiting."""
     context = multiprocessing.get_context("spawn")
     with _one_thread_each(), ExitStack() as stack:
         opened = [
             stack.enter_context(
                 ProcessPool(
                     max_workers=share,
+                    max_tasks=tasks,
                     context=context,
                     initializer=_start_worker,
                     initargs=[os.getpid()],
@@ -69,6 +86,45 @@ def pools(shares: Iterable[int]) -> Iterator[list[ProcessPool]]:
             for pool in opened:
                 pool.stop()  # type: ignore[no-untyped-call]
             raise
+
+
+TOOK_TOO_MUCH = 191
+"""The exit code of a worker that had more memory than it may, if only for a moment."""
+OFTEN = 0.05  # seconds from look to look
+
+
+def measured(do: Callable[[Any], T], on: Any, most: int) -> T:
+    """What a task returns; it ends its worker if that ever had more than `most` bytes resident."""
+    found = do(on)
+    if peak() > most:
+        os._exit(TOOK_TOO_MUCH)
+    return found
+
+
+@contextmanager
+def watched(opened: Sequence[ProcessPool], most: int) -> Iterator[set[Future[Any]]]:
+    """End each worker of the pools that has more than `most` bytes resident. Within the context: the futures
+    of the tasks that did; `result` of each raises TimeoutError, since its time is declared to be up."""
+    over: set[Future[Any]] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(OFTEN):
+            # Pebble has no public name for who does which task. A worker that is killed here might hold the
+            # lock of the pool's pipe; pebble ends one whose time is up when it holds none.
+            for pool in opened:
+                for task in pool._pool_manager.task_manager.tasks.copy().values():
+                    if task.worker_id and resident(task.worker_id) > most:
+                        over.add(task.future)
+                        task.timeout = sys.float_info.min
+
+    watch = threading.Thread(target=look, daemon=True)
+    watch.start()
+    try:
+        yield over
+    finally:
+        done.set()
+        watch.join()
 
 
 @contextmanager

@@ -74,6 +74,7 @@ ELSEWHERE = {  # first words: what runs it
     "python -m pytest": "`make test`",
     "python -m conformance.judge.measure": "tests/conformance/test_measure.py",
     "python benchmarks/checkers.py": "tests/meta/test_checkers_doc.py, three entries of it",
+    "python benchmarks/memory.py": "nothing: it measures, for a minute",
 }
 SHOWN_ELSEWHERE = {  # blocks that are no output of the page's commands
     "CONTRIBUTING.md": "drawings of the flow",
