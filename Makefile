@@ -27,8 +27,8 @@ setup: .venv/installed ## create .venv and install the pinned versions; the othe
 
 constraints: setup ## resolve constraints.txt for every Python and platform, with hashes; UPGRADE=--upgrade takes the newest
 	printf '%s\n' $(TORCH_NEEDS) | $(BIN)/uv pip compile pyproject.toml - --universal --python-version 3.11 $(UPGRADE) \
-	  --extra conformance --extra jax --extra fuzz --extra test --extra docs --extra tools --generate-hashes --quiet \
-	  --no-emit-index-url --no-annotate --custom-compile-command 'make constraints' --output-file constraints.txt
+	  --extra conformance --extra jax --extra fuzz --extra cluster --extra test --extra docs --extra tools --generate-hashes \
+	  --quiet --no-emit-index-url --no-annotate --custom-compile-command 'make constraints' --output-file constraints.txt
 
 conformance: setup ## judge every implementation; writes reports/conformance.html and .json
 	@mkdir -p reports

@@ -154,6 +154,12 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     help="A worker that takes more, such as 2GiB, is ended, as with --timeout; not with --jobs 0.",
 )
 @click.option(
+    "--scheduler",
+    default="",
+    metavar="tcp://HOST:PORT",
+    help="Judge on the workers of this scheduler of dask.distributed; whoever has it has their shells.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on with a run that was interrupted: with what is in F.json.journal, beside --json.",
@@ -185,6 +191,7 @@ def run(
     write_baseline: Path | None,
     timeout: float,
     memory: str,
+    scheduler: str,
     resume: bool,
     shard: str,
     parts: tuple[Path, ...] = (),
@@ -221,7 +228,7 @@ def run(
         with progress_shown() as progress:
             results = run_profile(
                 profile, implementations, wanted, jobs, progress, required, own, timeout, kept, part,
-                [read(p) for p in parts], size_of(memory) if memory else None,
+                [read(p) for p in parts], size_of(memory) if memory else None, scheduler,
             )  # fmt: skip
         if "part" in results:
             results["part"]["networks"] = list(networks)
@@ -276,6 +283,7 @@ def merge(parts: tuple[Path, ...], **options: Any) -> int:
         "jobs": None,
         "timeout": 300.0,
         "memory": "",
+        "scheduler": "",
         "resume": False,
         "shard": "",
     }

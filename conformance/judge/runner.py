@@ -14,7 +14,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ from conformance.judge.parts import lacking, of_part, put_together, rows_of, wit
 from conformance.judge.result import judged
 from conformance.judge.start import RunError, name_of, new_row, row_of, started, started_now
 from conformance.judge.summary import difference, environment, families, left_out, summary
-from conformance.judge.workers import Call, Local, OverError, local
+from conformance.judge.workers import Call, OverError, Workers, local
 from conformance.model.results import SCHEMA_VERSION, Part, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.code import beside, digest
@@ -113,7 +113,7 @@ def _work(chunk: Sequence[Pair]) -> int:
 def _in_parallel(
     names: Sequence[str],
     pairs: Sequence[Pair],
-    workers: Local,
+    workers: Workers,
     progress: Progress,
     timeout: float,
     results: list[Result],
@@ -122,30 +122,24 @@ def _in_parallel(
     before = len(results)
     of_id = {case.id: case for case, _ in pairs}
     slow: Counter[str] = Counter()  # how often an implementation took too long, or too much
-    sides = ("float64", "float32")
-    starting = [
-        workers.schedule(_start_task, n, sides[i % 2], SHARED * timeout)
-        for i, n in enumerate(names)
-    ]
+    starting = workers.start(_start_task, names, SHARED * timeout)
 
     def schedule(chunk: list[Pair]) -> Task:
         alone = sum(len(of) for _, of in chunk) == 1
         limit = timeout if alone else SHARED * timeout
-        return chunk, workers.schedule(_task, chunk, chunk[0][0].dtype, limit)
+        return chunk, workers.judge(_task, chunk, limit)
 
     def unless_given_up(r: Result) -> Result:
         name = r["implementation"]
         return r if slow[name] < PATIENCE else _given_up(of_id[r["case"]], name)
 
     waiting = deque(schedule(chunk) for chunk in _chunks(pairs))
-    rows = [
-        _start_row(name, workers, call, timeout) for name, call in zip(names, starting, strict=True)
-    ]
+    rows = [_start_row(name, call, timeout) for name, call in zip(names, starting, strict=True)]
     ready, left = _ready(rows, pairs)
     while waiting:
         chunk, call = waiting.popleft()
         try:
-            done = [r for r in workers.outcome(call) if r["implementation"] in ready]
+            done = [r for r in call.outcome() if r["implementation"] in ready]
             results += [unless_given_up(r) for r in done]
         except ENDED as e:
             singles: list[Pair] = [(c, (n,)) for c, of in chunk for n in of if n in ready]
@@ -199,12 +193,10 @@ def _ready(rows: Sequence[ImplementationRow], pairs: Sequence[Pair]) -> tuple[se
     return ready, sum(len(ready & set(names)) for _, names in pairs)
 
 
-def _start_row(
-    name: str, workers: Local, call: Call[ImplementationRow], timeout: float
-) -> ImplementationRow:
+def _start_row(name: str, call: Call[ImplementationRow], timeout: float) -> ImplementationRow:
     """The outcome of starting an implementation, which may end its process."""
     try:
-        return workers.outcome(call)
+        return call.outcome()
     except ENDED as e:
         how = _how_it_ended(name, e, SHARED * timeout)
         return {**new_row(name), "status": "error", "reason": how}
@@ -262,6 +254,7 @@ def run(
     shard: tuple[int, int] | None = None,
     parts: Sequence[Results] = (),
     memory: int | None = None,
+    scheduler: str = "",
 ) -> Results:
     """Run implementations, or all of ours, on the cases of a profile, or the `wanted` of them; or on `own`.
 
@@ -269,8 +262,9 @@ def run(
     runs in this process. `required` are run as well. Where one of them, or of the implementations named, does
     not run, there is no verdict (exit code 2). `jobs` is the number of worker processes: None is one for each
     core, 0 is none; in a worker an implementation has `timeout` seconds for a case, and the worker may have
-    `memory` bytes resident; one that took more `PATIENCE` times is given up. Results are `kept` as they come,
-    if that is asked for.
+    `memory` bytes resident; one that took more `PATIENCE` times is given up. A `scheduler` of
+    dask.distributed, "tcp://HOST:PORT", has workers on other machines. Results are `kept` as they come, if
+    that is asked for.
 
     `shard`, (i, n), runs part i of n alone; from the `parts`, of the same run, results are taken instead of
     made (`judge/parts.py`). Raises RefusedError for parts that are not of this run, and for a limit of memory
@@ -285,26 +279,42 @@ def run(
         )
     if twice := [n for n in asked if asked.count(n) > 1]:
         raise RunError(f"two implementations have the name {twice[0]!r}; expected a name for each.")
+    if scheduler and (objects or jobs is not None):
+        what = "an object of this process" if objects else "--jobs"
+        raise RunError(f"a scheduler has workers elsewhere; expected it without {what}.")
     jobs = processes(0 if objects else jobs)
     if memory is not None and not jobs:
         raise RunError(
             "a limit of memory is of worker processes; expected one at least (--jobs 1)."
         )
-    with given(objects), local(jobs, memory) if jobs else nullcontext() as workers:
-        return _run(
-            profile, asked, required, wanted, jobs, workers, progress, own, timeout, kept, shard,
-            parts,
-        )  # fmt: skip
+    with given(objects):
+        names = _names(asked, required)
+        with _workers(scheduler, names, jobs, memory) as workers:
+            return _run(
+                profile, names, asked, required, wanted, workers, progress, own,
+                timeout, kept, shard, parts,
+            )  # fmt: skip
 
 
-def _abilities(names: Sequence[str], workers: Local | None) -> dict[str, Abilities]:
+def _workers(
+    scheduler: str, names: Sequence[str], jobs: int, memory: int | None
+) -> AbstractContextManager[Workers | None]:
+    """Those of a scheduler, or processes here; None for this process itself."""
+    if scheduler:
+        from conformance.judge.cluster import cluster
+
+        return cluster(scheduler, names, memory)
+    return local(jobs, memory) if jobs else nullcontext()
+
+
+def _abilities(names: Sequence[str], workers: Workers | None) -> dict[str, Abilities]:
     """What those that are somebody's own objects say that they can do, asked in a process of their own."""
     asked = [n for n in names if row_of(n) is OBJECT]
     if workers is None:
         found = [_able(n) for n in asked]
     else:
-        calls = [workers.schedule(_able, n, "float64", TIMEOUT) for n in asked]
-        found = [_answered(workers, call) for call in calls]
+        calls = [workers.schedule(_able, n, TIMEOUT) for n in asked]
+        found = [_answered(call) for call in calls]
     return {n: a for n, a in zip(asked, found, strict=True) if a is not None}
 
 
@@ -312,9 +322,9 @@ def _able(name: str) -> Abilities | None:
     return started_now(name, probing=False).abilities
 
 
-def _answered(workers: Local, call: Call[Abilities | None]) -> Abilities | None:
+def _answered(call: Call[Abilities | None]) -> Abilities | None:
     try:
-        return workers.outcome(call)
+        return call.outcome()
     except ENDED:  # as its start will show
         return None
 
@@ -368,11 +378,11 @@ def _finished(
 
 def _run(
     profile: str,
+    names: Sequence[str],
     asked: Sequence[str],
     required: Sequence[str],
     wanted: str,
-    jobs: int,
-    workers: Local | None,
+    workers: Workers | None,
     progress: Progress,
     own: Sequence[Case],
     timeout: float,
@@ -381,7 +391,6 @@ def _run(
     parts: Sequence[Results],
 ) -> Results:
     begun = time.monotonic()
-    names = _names(asked, required)
     chosen = list(own) or select(cases(profile), wanted)
     everything = profile == "exhaustive" or len(chosen) <= 50
     fields = SHAPES if profile == "quick" else SPANNED
@@ -449,7 +458,8 @@ def _run(
     found = Results(
         schema_version=SCHEMA_VERSION,
         environment=environment(
-            time.monotonic() - begun + sum(p["environment"].get("seconds", 0) for p in parts), jobs
+            time.monotonic() - begun + sum(p["environment"].get("seconds", 0) for p in parts),
+            workers.jobs if workers else 0,
         ),
         profile=Profile(
             name="own" if own else profile,

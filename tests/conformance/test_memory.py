@@ -114,22 +114,22 @@ def test_a_task_that_takes_too_much_costs_itself_alone(
     monkeypatch.setattr(pool, "OFTEN", often)
     with local(1, 200 * MiB) as workers:
         what = getattr(tasks, how)
-        calls = [workers.schedule(*of, "float64", 30.0) for of in ((what, 400), (tasks.take, 0))]
+        calls = [workers.schedule(*of, 30.0) for of in ((what, 400), (tasks.take, 0))]
         with pytest.raises(OverError, match=r"^200 MiB$"):
-            workers.outcome(calls[0])
-        workers.outcome(calls[1])
+            calls[0].outcome()
+        calls[1].outcome()
 
 
 @pytest.mark.slow
 def test_what_a_worker_kept_of_other_tasks_is_not_the_fault_of_the_next(tasks: Any) -> None:
     with local(1, 200 * MiB) as workers:
-        calls = [workers.schedule(tasks.leak, 80, "float64", 60.0) for _ in range(6)]
-        assert len({workers.outcome(call) for call in calls}) > 2  # workers were ended
+        calls = [workers.schedule(tasks.leak, 80, 60.0) for _ in range(6)]
+        assert len({call.outcome() for call in calls}) > 2  # workers were ended
 
 
 def test_what_takes_too_long_is_told_from_what_takes_too_much(tasks: Any) -> None:
     with local(1, 200 * MiB) as workers, pytest.raises(TimeoutError):
-        workers.outcome(workers.schedule(tasks.hang, 60, "float64", 0.2))
+        workers.schedule(tasks.hang, 60, 0.2).outcome()
 
 
 # --- runs -----------------------------------------------------------------------------------------

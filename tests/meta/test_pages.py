@@ -74,6 +74,9 @@ ELSEWHERE = {  # first words: what runs it
     "python -m pytest": "`make test`",
     "python -m conformance.judge.measure": "tests/conformance/test_measure.py",
     "python benchmarks/checkers.py": "tests/meta/test_checkers_doc.py, three entries of it",
+    "dask": "tests/conformance/test_cluster.py, with options of its own",
+    "conformance run --scheduler": "tests/conformance/test_cluster.py",
+    "sbatch": "tests/meta/test_cluster_files.py, with stubs",
     "python benchmarks/memory.py": "nothing: it measures, for a minute",
 }
 SHOWN_ELSEWHERE = {  # blocks that are no output of the page's commands
@@ -182,8 +185,8 @@ class Reader:
             case "sh":
                 for line in block.lines():
                     self.shell(line)
-            case "yaml" if block.text.startswith("# "):
-                pass  # a whole file, which test_ci_files.py runs
+            case "yaml" | "bash" if block.text.startswith("# "):
+                pass  # a whole file, which test_ci_files.py or test_cluster_files.py runs
             case "yaml":
                 for line in steps(yaml.safe_load(block.text)):
                     self.shell(line)
@@ -239,12 +242,12 @@ class Reader:
             assert ran == 2, f"{self.page}: {f.__name__} is skipped"
 
     def shell(self, line: str) -> None:
-        if line.startswith("conformance "):
+        if start := next((s for s in ELSEWHERE if line.startswith(s)), ""):
+            what_runs_elsewhere_is_there(start, line)
+        elif line.startswith("conformance "):
             self.conformance(line)
         elif line.startswith("cd "):
             os.chdir(line.removeprefix("cd "))
-        elif start := next((s for s in ELSEWHERE if line.startswith(s)), ""):
-            what_runs_elsewhere_is_there(start, line)
         else:
             done = subprocess.run(line, shell=True, capture_output=True, text=True)
             assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
@@ -285,6 +288,8 @@ def steps(workflow: Any) -> list[str]:
 def what_runs_elsewhere_is_there(start: str, line: str) -> None:
     """The target, the file, the tests that it names."""
     words = shlex.split(line)
+    if words[0] == "conformance":
+        known_to_click(words[1:])
     if start == "make":
         for target in [word for word in words[1:] if "=" not in word]:
             assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), line

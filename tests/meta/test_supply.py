@@ -193,7 +193,7 @@ def test_the_notice_has_the_licence_of_everything_that_is_used() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
     named = dict(re.findall(r"^  ([a-z0-9-]+) {2,}(.+)$", notice, re.MULTILINE))
     used = {plain(Requirement(r).name) for r in PROJECT["dependencies"]}
-    for extra in ("conformance", "torch", "jax", "fuzz"):
+    for extra in ("conformance", "torch", "jax", "fuzz", "cluster"):
         used |= {plain(Requirement(r).name) for r in PROJECT["optional-dependencies"][extra]}
     assert set(named) == used
     for name in used:
