@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -44,6 +45,7 @@ WAIT = 60.0  # seconds without a worker that could do a task, after which a run 
 LOOK = 2.0  # seconds from look to look whether there is one
 IDLE = 20.0  # seconds without a task, after which a worker ends its processes
 ABSENT = "not installed"
+JUDGED = "; what was judged is in the journal of --json, and --resume goes on with it."
 WORST = ("", "error", "ran", "not-run")  # of how an implementation started at several workers
 
 
@@ -249,9 +251,10 @@ class Cluster:
                     alone = time.monotonic()
                 elif time.monotonic() - alone > WAIT:
                     raise GoneError(
-                        f"for {WAIT:g} s there was no worker that could go on; what was judged is in the "
-                        "journal of --json."
+                        f"for {WAIT:g} s there was no worker that could go on{JUDGED}"
                     ) from e
+            except CancelledError as e:
+                raise RunError(f"the scheduler has ended, or cannot be reached{JUDGED}") from e
             except Exception as e:  # dask's own, or what the worker's code raised before ours
                 raise RunError(
                     f"a worker could not do a task: {reason(e)}; expected this refbp and conformance there."
@@ -357,7 +360,8 @@ def cluster(address: str, names: Sequence[str], memory: int | None) -> Iterator[
         raise RunError(f"--scheduler is {address!r:.80}; expected tcp://HOST:PORT.")
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is raised
+    for name in [n for n in logging.root.manager.loggerDict if n.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

@@ -269,6 +269,29 @@ def test_a_worker_that_is_killed_costs_nothing(
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_is_killed_is_one_sentence(tmp_path: Path, dask: Dask) -> None:
+    scheduler = dask("scheduler")
+    address = address_of(tmp_path)
+    dask("worker", {})
+    wait_for(address, 1)
+    mine, journal = tmp_path / "slowly.py", tmp_path / "r.json.journal"
+    mine.write_text(SLOWLY)
+    words = ["run", "--select", WANTED, "--implementation", f"{mine}:Slowly", "--json", "r.json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "conformance", *words, "--scheduler", address],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(lambda: journal.is_file() and journal.read_bytes().count(b"\n") > 3)
+    scheduler.kill()
+    _, said = process.communicate(timeout=60)
+    *progress, last = said.splitlines()
+    assert process.returncode == 2
+    assert last.startswith("conformance: the scheduler has ended, or cannot be reached; what was")
+    assert all(line.endswith(" results") for line in progress), said
+    assert journal.is_file()
+
+
+@pytest.mark.slow
 def test_a_worker_of_another_version_is_refused_before_anything_is_judged(
     tmp_path: Path, dask: Dask
 ) -> None:
