@@ -105,7 +105,7 @@ ALLOWED = {  # in each: what else may be imported, of other packages and of ours
     "conformance": (
         {
             "numpy", "flint", "torch", "jax", "sklearn", "refbp", "pebble", "hypothesis", "click", "pytest",
-            "jinja2", "markupsafe", "latex2mathml", "msgspec",
+            "jinja2", "markupsafe", "latex2mathml", "msgspec", "distributed",
         },
         ("conformance", "refbp"),
     ),
