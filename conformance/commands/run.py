@@ -157,7 +157,7 @@ def network_options(command: Callable[..., int]) -> Callable[..., int]:
     "--scheduler",
     default="",
     metavar="tcp://HOST:PORT",
-    help="Judge on the workers of this scheduler of dask.distributed; whoever has it has their shells.",
+    help="Judge on the workers of this scheduler of dask.distributed, which is trusted as a shell is.",
 )
 @click.option(
     "--resume",
