@@ -3,10 +3,11 @@
     python benchmarks/bench.py [--quick] [--json PATH]
 
 Each row is one network: n examples, `depth` square layers of `width`, one σ throughout, weights
-drawn once and handed to all three, loss (1/n) Σ (z − y)². A pass is the forward pass, the loss and
-every ∂L/∂W_l. The libraries take turns in one process, each with its default threads: a turn is one
-untimed call, then timed ones, since a library's idle threads spin for a while after its last call
-and would be charged to whoever comes next. A ratio is one of medians over all timed calls.
+drawn once and handed to all, loss (1/n) Σ (z − y)². A pass is the forward pass, the loss and every
+∂L/∂W_l; beside them stand the matrix products alone. The libraries take turns in one process, each
+with its default threads: a turn is one untimed call, then timed ones, since a library's idle threads
+spin for a while after its last call and would be charged to whoever comes next. A ratio is one of
+medians over all timed calls.
 
 Timings are printed, never judged: the exit status is 0 unless something raised.
 """
@@ -71,6 +72,7 @@ class Row:
     refbp: float
     torch: float
     jax: float
+    products: float
 
     def ratio(self, other: str) -> float:
         """refbp's time over another's: below 1, refbp is the quicker."""
@@ -121,7 +123,19 @@ def jax_pass(problem: Problem) -> Pass:
     return lambda: ready(compiled(*operands))
 
 
-PASSES = {"refbp": refbp_pass, "torch": torch_pass, "jax": jax_pass}
+def products_pass(problem: Problem) -> Pass:
+    """The matrix products of refbp's pass alone, their results kept, as refbp returns them."""
+    W, X, Y = problem.arrays()
+
+    def run() -> Any:
+        forward = [X @ M for M in W]
+        links = [Y @ M.T for M in W[1:]]
+        return forward, links, [X.T @ Y for _ in W]
+
+    return run
+
+
+PASSES = {"refbp": refbp_pass, "torch": torch_pass, "jax": jax_pass, "products": products_pass}
 
 
 def turn(run: Pass, seconds: float) -> Iterator[float]:
@@ -169,6 +183,7 @@ def problems() -> Iterator[Problem]:
 HEADER = (
     f"{'n':>5} {'width':>5} {'depth':>5}  {'σ':<8}{'dtype':<8}"
     f"{'refbp µs':>10}{'torch µs':>10}{'jax µs':>10}{'refbp/torch':>13}{'refbp/jax':>11}"
+    f"{'refbp/products':>16}"
 )
 
 
@@ -178,7 +193,7 @@ def line(row: Row) -> str:
     return (
         f"{p.n:>5} {p.width:>5} {p.depth:>5}  {p.sigma:<8}{p.dtype:<8}"
         f"{row.refbp:>10.1f}{row.torch:>10.1f}{row.jax:>10.1f}"
-        f"{row.ratio('torch'):>13.2f}{row.ratio('jax'):>11.2f}"
+        f"{row.ratio('torch'):>13.2f}{row.ratio('jax'):>11.2f}{row.ratio('products'):>16.2f}"
     )
 
 
@@ -190,7 +205,7 @@ def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
             "least": min(row.ratio(other) for row in rows),
             "most": max(row.ratio(other) for row in rows),
         }
-        for other in ("torch", "jax")
+        for other in ("torch", "jax", "products")
     }
 
 
