@@ -9,9 +9,8 @@ from io import StringIO
 from conformance.commands.grading.course import Submitted
 from conformance.tools.plain import plain
 
-__all__ = ["COLUMNS", "as_csv"]
+__all__ = ["as_csv"]
 
-COLUMNS = ("all", "canvas", "moodle")
 Row = Sequence[object]
 
 
