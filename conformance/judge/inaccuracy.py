@@ -22,7 +22,8 @@ from conformance.model.problem import QUANTITIES, Floats, Problem, Runs, Trace
 from conformance.model.results import SYMBOLS, Finding, Result
 from conformance.model.results import Step as StepRow
 from conformance.truth.definitions import ACTIVATIONS
-from conformance.truth.readings import Reading, errors, in_balls
+from conformance.truth.reading import Reading
+from conformance.truth.readings import in_steps
 from conformance.truth.rounding import ALGEBRAIC, Accuracy, Model, Reals
 from conformance.truth.tape import Tape
 
@@ -247,8 +248,7 @@ def _wider_tolerances(
         given["loss", depth] = t.loss
     each = rounds_every_value(like) if rounded is None else rounded
     model = Model(arithmetic, accuracy, worst=True, unrounded=not each)
-    exact = in_balls(network.tape, given, subject.memo)
-    bounds = errors(network.tape, exact, model, given)
+    exact, bounds = in_steps(network.tape, given, model, subject.memo)
     underflows = _of_jacobians(subject.problem, network.tape, exact, arithmetic.normal)
 
     spread = network.spread(arithmetic, accuracy, LAMBDA, afresh=True)

@@ -83,22 +83,27 @@ class Definition:
 
     def _at_pairs(self, a: Pairs) -> list[Pairs]:
         places = {*self.breaks, *map(float, self.kinks)}
+        if not places:
+            return self._on_piece(0, a)
         exact = (a.lo == 0) & (a.rad == 0)
         at_break = exact & np.isin(a.hi, list(places))
         passed = sum(
             ((a - b).positive().astype(np.intp) for b in self.breaks), np.zeros(a.shape, np.intp)
         )
         found = [Pairs.exactly(np.zeros(a.shape)) for _ in range(ORDER)]
-        for i, piece in enumerate(self.pieces):
+        for i in range(len(self.pieces)):
             if (here := (passed == i) & ~at_break).any():
-                s = piece(Series.at(a[here]))
-                for all_, part in zip(found, (s[0], s[1], s[2] * 2.0), strict=True):
+                for all_, part in zip(found, self._on_piece(i, a[here]), strict=True):
                     all_[here] = part
         for b in places:
             if (here := at_break & (a.hi == b)).any():
                 for all_, ball in zip(found, self(arb(b))[:3], strict=True):
                     all_[here] = Pairs.of_balls([ball], ())
         return found
+
+    def _on_piece(self, i: int, a: Pairs) -> list[Pairs]:
+        s = self.pieces[i](Series.at(a))
+        return [x.of_shape(a.shape) for x in (s[0], s[1], s[2] * 2.0)]
 
     def _touched(self, a: Ball) -> Sequence[int]:
         """The pieces that a may lie in: one, or more if it touches a break."""
@@ -145,30 +150,42 @@ def _series(x: Taylor, *coefficients: Any) -> Taylor:
 def logistic(a: Ball) -> Ball:
     """1/(1 + e^−a), by whichever of its two forms does not overflow."""
     if isinstance(a, Pairs):
-        e = (-abs(a)).exp()
-        return Pairs.where(a.positive(), 1 / (1 + e), e / (1 + e))
+        return a.logistics()[0]
     e = (-abs(a)).exp()
     return 1 / (1 + e) if a.mid() > 0 else e / (1 + e) if a.mid() < 0 else 1 / (1 + (-a).exp())
 
 
+def _logistics(a: Ball) -> tuple[Ball, Ball]:
+    """1/(1 + e^−a) and 1/(1 + e^a)."""
+    return a.logistics() if isinstance(a, Pairs) else (logistic(a), logistic(-a))
+
+
 def sigmoid(x: Taylor) -> Taylor:
-    s, t = logistic(x[0]), logistic(-x[0])
+    s, t = _logistics(x[0])
     return lift(x, s, s * t, s * t * (t - s))
 
 
 def tanh(x: Taylor) -> Taylor:
-    v, s = x[0].tanh(), x[0].sech()
-    return lift(x, v, s * s, -2 * v * s * s)
+    v, s = _tanh_and_slope(x[0])
+    return lift(x, v, s, -2 * v * s)
+
+
+def _tanh_and_slope(a: Ball) -> tuple[Ball, Ball]:
+    if isinstance(a, Pairs):
+        return a.tanh_and_slope()
+    s = a.sech()
+    return a.tanh(), s * s
 
 
 def expm1(x: Taylor) -> Taylor:
-    e = x[0].exp()
-    return lift(x, x[0].expm1(), e, e)
+    a = x[0]
+    e, e1 = a.exp_and_expm1() if isinstance(a, Pairs) else (a.exp(), a.expm1())
+    return lift(x, e1, e, e)
 
 
 def softplus(x: Taylor) -> Taylor:
     """log(1 + e^x) = max(x, 0) + log(1 + e^−|x|), by whichever form does not overflow."""
-    a, s, t = x[0], logistic(x[0]), logistic(-x[0])
+    a, (s, t) = x[0], _logistics(x[0])
     return lift(x, _softplus(a), s, s * t)
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 from conformance.model.problem import QUANTITIES, Problem, Trace
 from conformance.truth.balls import Enclosure
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, TERMS, Definition, Term
+from conformance.truth.errors import errors
 from conformance.truth.nodes import Value, op
-from conformance.truth.readings import Memo, Reading, errors, in_balls
+from conformance.truth.reading import Reading
+from conformance.truth.readings import Memo, closer_than_roundings, in_balls, in_steps
 from conformance.truth.rounding import Accuracy, Arithmetic, Model, Reals
 from conformance.truth.rules import LEAF, elementwise
 from conformance.truth.tape import Tape
@@ -84,7 +86,8 @@ class Network:
 
     @cached_property
     def _exact(self) -> Reading:
-        return in_balls(self.tape)
+        close = partial(closer_than_roundings, self.tape, dtype=self.problem.dtype.name)
+        return in_balls(self.tape, in_pairs=close)
 
     @cached_property
     def truth(self) -> Truth:
@@ -122,9 +125,8 @@ class Network:
         given = {(q, l): M for q in QUANTITIES for l, M in t.layers(q).items()}
         if t.loss is not None:
             given["loss", self.problem.depth] = t.loss
-        exact = in_balls(self.tape, given, self.memo)
         model = Model(arithmetic, accuracy, worst=True, unrounded=unrounded)
-        bounds = errors(self.tape, exact, model, given)
+        exact, bounds = in_steps(self.tape, given, model, self.memo)
         return {key: (exact.at[key], bounds[key]) for key in given if key in exact.at}
 
 

@@ -21,16 +21,18 @@ from conformance.truth.balls import Ball, Enclosure, enclosure, working_precisio
 from conformance.truth.errorfree import (
     BLOCK,
     OUTWARD,
-    ROUNDING,
+    fast_two_sum,
     frobenius,
     outward,
     sliced_product,
     spectral,
+    split,
+    split_product,
     two_product,
     two_sum,
 )
 
-__all__ = ["BITS", "Pairs", "Stack", "UnfitError"]
+__all__ = ["BITS", "Pairs", "Stack", "UnfitError", "pairs"]
 
 Reals = NDArray[np.float64]
 
@@ -151,6 +153,12 @@ class Pairs:
     def reshape(self, *shape: Any) -> Pairs:
         return self.moved(lambda x: x.reshape(*shape), once=True)
 
+    def of_shape(self, shape: tuple[int, ...]) -> Pairs:
+        """As np.broadcast_to."""
+        if self.shape == shape:
+            return self
+        return self.moved(lambda x: np.broadcast_to(x, shape))
+
     def __array_function__(self, f: Any, types: Any, args: Any, kwargs: Any) -> Pairs:
         """np.concatenate, np.transpose and the like, for each part."""
         hi, lo, rad = (f(*_parts(args, part), **kwargs) for part in PARTS)
@@ -182,48 +190,69 @@ class Pairs:
         return Pairs.where(self.positive(), self, -self)
 
     def __add__(self, other: Any) -> Pairs:
-        b = _pairs(other)
+        b = pairs(other)
+        if b.factor == 0:
+            return self
         s, e = two_sum(self.hi, b.hi)
+        own = _NOTHING
         if b.lo.any() or self.lo.any():
-            t, f = two_sum(self.lo, b.lo)
-            e, g = two_sum(e, t)
+            left, f = two_sum(self.lo, b.lo)
+            e, g = two_sum(e, left)
             own = np.abs(f) + np.abs(g)
-        else:
-            own = np.zeros(())
-        found = Pairs(*two_sum(s, e), outward(own + self.rad + b.rad))
-        if self.shape == b.shape:
+        found = Pairs(*two_sum(s, e), _rounded(own + self.rad + b.rad, s.shape))
+        if self.shape == b.shape and not (self._norm is None and b._norm is None):
             found._norm = (self.norm + b.norm + frobenius(own)) * OUTWARD
         return found
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Pairs:
-        return self + -_pairs(other)
+        return self + -pairs(other)
 
     def __rsub__(self, other: Any) -> Pairs:
-        return _pairs(other) - self
+        return pairs(other) - self
 
     def __mul__(self, other: Any) -> Pairs:
-        b = _pairs(other)
+        b = pairs(other)
+        if b.factor is not None:
+            return self._times_a_power(b.factor)
+        if self.factor is not None:
+            return b._times_a_power(self.factor)
         p, e = two_product(self.hi, b.hi)
-        c, d = self.hi * b.lo, self.lo * b.hi
-        more = c + d
-        e, f = two_sum(e, more)
-        left = np.abs(f) + np.abs(self.lo * b.lo)
-        left = left + ROUNDING * (np.abs(c) + np.abs(d) + np.abs(more))
-        own = left
+        own: Any = _NOTHING
+        if self.lo.any() or b.lo.any():
+            c, d = self.hi * b.lo, self.lo * b.hi
+            # five roundings, and the product of what is left, each of 2^−53 of a part
+            own = (np.abs(e) + np.abs(c) + np.abs(d)) * 2.0**-50
+            e = e + (c + d)
+        rad = own
         if self.rad.any() or b.rad.any():
-            size, other = self.size_at_most, b.size_at_most
-            left = left + size * b.rad + self.rad * other
-        found = Pairs(*two_sum(p, e), outward(left))
-        if own is not left and (self.shape == b.shape or b.size == 1):
-            carried = (
-                size.max(initial=0) * b.norm * (1 if self.shape == b.shape else np.sqrt(self.size))
-            )
-            found._norm = (
-                float(carried + other.max(initial=0) * self.norm + frobenius(own)) * OUTWARD
-            )
+            rad = own + (self.size_at_most * b.rad + self.rad * b.size_at_most)
+        found = Pairs(*fast_two_sum(p, e), _rounded(rad, p.shape))
+        if self._norm is not None or b._norm is not None:
+            found._norm = self._norm_of_product(b, own)
         return found
+
+    @property
+    def factor(self) -> float | None:
+        """The value of a single number without axes that is a power of two, or 0; of all others None."""
+        if self.shape != () or self.lo != 0 or self.rad != 0:
+            return None
+        return float(self.hi) if np.abs(np.frexp(self.hi)[0]) in (0, 0.5) else None
+
+    def _times_a_power(self, c: float) -> Pairs:
+        """Times a power of two, or 0, exactly."""
+        if c == 1:
+            return self
+        norm = None if self._norm is None else abs(c) * self._norm
+        return Pairs(self.hi * c, self.lo * c, self.rad * abs(c), norm)
+
+    def _norm_of_product(self, b: Pairs, own: Reals) -> float | None:
+        if self.shape != b.shape and b.size != 1:
+            return None
+        most, other = (x.size_at_most.max(initial=0) for x in (self, b))
+        times = 1.0 if self.shape == b.shape else np.sqrt(self.size)
+        return float((most * b.norm * times + other * self.norm + frobenius(own)) * OUTWARD)
 
     __rmul__ = __mul__
 
@@ -238,24 +267,24 @@ class Pairs:
         return np.maximum(np.abs(self.hi) * (1 - 2.0**-40) - self.rad * OUTWARD, 0.0)
 
     def __truediv__(self, other: Any) -> Pairs:
-        """Two steps of long division; the remainder over the divisor is the error."""
-        b = _pairs(other)
+        """The quotient q of the floats, and what is left of the dividend by the divisor. hi − q b is a float
+        (Sterbenz 1974); four more roundings are of 2^−53 of what is left, at most 3·2^−53 of the quotient."""
+        b = pairs(other)
         least = b.size_at_least
         if not (least > 0).all():
             raise UnfitError("a divisor may be 0.")
         q = self.hi / b.hi
-        left = self - b * q
-        quotient = Pairs(*two_sum(q, left.hi / b.hi), np.zeros(left.shape))
-        left = self - b * quotient
-        return Pairs(quotient.hi, quotient.lo, outward(left.size_at_most / least))
+        p, e = two_product(b.hi, q)
+        left = ((self.hi - p) - e) + (self.lo - b.lo * q)
+        exact = (left == 0) & (self.lo == 0) & (b.lo == 0)
+        own = np.where(exact, 0.0, np.abs(q) * 2.0**-101)
+        hi, lo = fast_two_sum(q, left / b.hi)
+        if self.rad.any() or b.rad.any():
+            own = own + (self.rad + np.abs(hi) * OUTWARD * b.rad) / least
+        return Pairs(hi, lo, _rounded(own, hi.shape))
 
     def __rtruediv__(self, other: Any) -> Pairs:
-        return _pairs(other) / self
-
-    def scaled(self, power: Any) -> Pairs:
-        """Times 2^power, exactly."""
-        hi, lo, rad = (np.ldexp(x, power) for x in (self.hi, self.lo, self.rad))
-        return Pairs(hi, lo, outward(rad))
+        return pairs(other) / self
 
     def positive(self) -> NDArray[np.bool_]:
         """Where the exact value is greater than 0; elsewhere it is 0 or less. Raises UnfitError where the
@@ -277,8 +306,11 @@ class Pairs:
         return found.moved(lambda x: np.moveaxis(x, 0, axis))
 
     def __matmul__(self, other: Pairs) -> Pairs:
+        return self.product(other)
+
+    def product(self, other: Pairs, slices: int = 3) -> Pairs:
         """The product of arrays with two axes or more."""
-        hi, lo, rad = sliced_product((self.hi, self.lo), (other.hi, other.lo))
+        hi, lo, rad = sliced_product((self.hi, self.lo), (other.hi, other.lo), slices)
         own, k = outward(rad), self.shape[-1]
         if not (self.rad.any() or other.rad.any()):
             return Pairs(hi, lo, own)
@@ -297,30 +329,40 @@ class Pairs:
     # --- functions of one variable ----------------------------------------------------------------
 
     def exp(self) -> Pairs:
-        """2^k e^{j/64 log 2} e^r, |r| at most log 2/128; a very small result is only bounded."""
-        n = np.rint(self.hi * (64 / np.log(2.0)))
-        if not (n < 64 * 399).all():  # else the result may exceed MOST, 2^400
-            raise UnfitError("an exponential is too large.")
-        if (gone := n < -64 * 399).any():
-            tiny = Pairs(np.zeros(()), np.zeros(()), np.full((), 2 * LEAST))
-            return Pairs.where(gone, tiny, Pairs.where(gone, _ZERO, self).exp())
-        k = np.floor(n / 64)
-        j = (n - 64 * k).astype(np.intp)
-        r = self - _LOG2_64 * n
-        size = r.size_at_most
-        if not (size < 0.006).all():  # log 2/128 is 0.0054; the rest is the radius of `self`
-            raise UnfitError("an exponent is not known.")
-        found: Pairs = _POWERS[j] * (_taylor(r, size) * r + 1.0)
-        return found.scaled(k.astype(np.intp))
+        """e^a; a very small result is only bounded."""
+        return self.exp_and_expm1()[0]
 
     def expm1(self) -> Pairs:
-        """e^a − 1, by its series near 0."""
-        near = np.abs(self.hi) < 2.0**-7.5
-        small = Pairs.where(near, self, _ZERO)
-        series = _taylor(small, small.size_at_most) * small
-        if near.all():
-            return series
-        return Pairs.where(near, series, Pairs.where(near, _ZERO, self).exp() - 1.0)
+        """e^a − 1."""
+        return self.exp_and_expm1()[1]
+
+    def exp_and_expm1(self) -> tuple[Pairs, Pairs]:
+        """2^k e^{j/2048 log 2} e^r, |r| at most log 2/4096, and the same less 1.
+
+        docs/tolerances.md derives the errors: below 2^−103 of e^a, and 2^−90 of e^a − 1 where a is r.
+        """
+        n = np.rint(self.hi * (2048 / np.log(2.0)))
+        if not (n < 2048 * 399).all():  # else the result may exceed MOST, 2^400
+            raise UnfitError("an exponential is too large.")
+        if not (self.rad < 2.0**-12).all():
+            raise UnfitError("an exponent is not known.")
+        if (gone := n < -2048 * 399).any():
+            tiny = Pairs(np.zeros(()), np.zeros(()), np.full((), 2 * LEAST))
+            kept = Pairs.where(gone, _ZERO, self).exp_and_expm1()
+            found = zip((tiny, tiny - 1.0), kept, strict=True)
+            return tuple(Pairs.where(gone, x, y) for x, y in found)  # type: ignore[return-value]
+        q, r = _series(*_reduced(self.hi, self.lo, n))
+        whole = n.astype(np.intp)
+        T, T1, T2, t = _POWERS[:, whole & 2047]
+        p, e = split_product(T, (T1, T2), q, split(q))
+        h, f = fast_two_sum(T, p)
+        power = np.ldexp(1.0, whole >> 11)
+        hi, lo = (x * power for x in fast_two_sum(h, f + (e + (t + (T * r + t * q)))))
+        carried = self.rad * (1 + 2.0**-10)  # e^rad − 1
+        value = Pairs(hi, lo, _rounded(hi * (2.0**-103 + carried), hi.shape))
+        near = n == 0
+        small = Pairs(q, r, _rounded(np.abs(q) * 2.0**-90 + 2 * carried, q.shape))
+        return value, small if near.all() else Pairs.where(near, small, value - 1.0)
 
     def log1p(self) -> Pairs:
         """log(1 + a) = y + log((1 + a) e^−y), for any float y near it: the argument is then nearly 1."""
@@ -332,15 +374,23 @@ class Pairs:
 
     def tanh(self) -> Pairs:
         """(1 − e^{−2|a|})/(1 + e^{−2|a|}), with the sign of a."""
-        positive = self.positive()
-        e = (Pairs.where(positive, -self, self) * 2.0).expm1()
-        size = -e / (e + 2.0)
-        return Pairs.where(positive, size, -size)
+        return self.tanh_and_slope()[0]
 
-    def sech(self) -> Pairs:
-        """2e^{−|a|}/(1 + e^{−2|a|})."""
-        e = (-abs(self)).exp()
-        return e * 2.0 / (e * e + 1.0)
+    def tanh_and_slope(self) -> tuple[Pairs, Pairs]:
+        """tanh a and its derivative, 4e^{−2|a|}/(1 + e^{−2|a|})²."""
+        positive = self.positive()
+        e, e1 = (Pairs.where(positive, -self, self) * 2.0).exp_and_expm1()
+        inverse = _ONE / (e1 + 2.0)
+        size = -e1 * inverse
+        return Pairs.where(positive, size, -size), e * 4.0 * inverse * inverse
+
+    def logistics(self) -> tuple[Pairs, Pairs]:
+        """1/(1 + e^−a) and 1/(1 + e^a)."""
+        positive = self.positive()
+        e = Pairs.where(positive, -self, self).exp()
+        greater = _ONE / (e + 1.0)
+        less = e * greater
+        return Pairs.where(positive, greater, less), Pairs.where(positive, less, greater)
 
     def sqrt(self) -> Pairs:
         """(a/y + y)/2 from a float y; the remainder a − root², over y, is about twice the error."""
@@ -349,7 +399,7 @@ class Pairs:
         zero = self.hi == 0
         a = Pairs.where(zero, _ONE, self)
         y = np.sqrt(a.hi)
-        root = Pairs(*two_sum(y, (a - _pairs(y) * y).hi / (2 * y)), np.zeros(y.shape))
+        root = Pairs(*two_sum(y, (a - pairs(y) * y).hi / (2 * y)), np.zeros(y.shape))
         left = (a - root * root).size_at_most / (y * (1 - 2.0**-40))
         return Pairs.where(zero, self, Pairs(root.hi, root.lo, outward(left)))
 
@@ -395,7 +445,7 @@ def _parts(x: Any, part: str) -> Any:
     return getattr(x, part) if isinstance(x, Pairs) else x
 
 
-def _pairs(x: Any) -> Pairs:
+def pairs(x: Any) -> Pairs:
     """A number as pairs: one of ours, a float, or a ball."""
     if isinstance(x, Pairs):
         return x
@@ -408,38 +458,60 @@ def _pairs(x: Any) -> Pairs:
 
 
 _ZERO, _ONE = Pairs.exactly(0.0), Pairs.exactly(1.0)
+_NOTHING, _ONE_SIXTH = np.zeros(()), np.full((), 1 / 6)
 
 
-def _constants() -> tuple[Pairs, Pairs, list[Pairs]]:
-    """log 2/64, the powers e^{j/64 log 2}, and 1/n!."""
+def _rounded(rad: Any, shape: tuple[int, ...]) -> Reals:
+    """A radius that is at least as large, for numbers of that shape."""
+    if np.ndim(rad) == 0 and rad == 0:
+        return np.broadcast_to(_NOTHING, shape)
+    return np.broadcast_to(outward(rad), shape)
+
+
+def _constants() -> tuple[tuple[float, ...], Reals, float]:
+    """log 2/2048 in three parts, of which the first two have 32 bits; the powers e^{j/2048 log 2}, rounded,
+    that in two halves, and what rounding left; what rounding left of 1/6."""
     with working_precision(BITS):
-        step = arb(2).log() / 64
-        powers = Pairs.of_balls([(step * j).exp() for j in range(64)], (64,))
-        inverses, n = [], arb(1)
-        for i in range(1, 12):
-            n = n * i
-            inverses.append(Pairs.of_balls([1 / n], ()))
-        return Pairs.of_balls([step], ()), powers, inverses
+        left, parts = arb(2).log() / 2048, []
+        for grid in (2.0**-43, 2.0**-75):
+            parts.append(float(np.rint(float(left) / grid) * grid))
+            left -= parts[-1]
+        powers = [((arb(2).log() / 2048) * j).exp() for j in range(2048)]
+        hi = np.array([float(x) for x in powers])
+        lo = np.array([float(x - float(x)) for x in powers])
+        sixth = float(arb(1) / 6 - 1 / 6)
+        return (*parts, float(left)), np.stack([hi, *split(hi), lo]), sixth
 
 
-_LOG2_64, _POWERS, _INVERSES = _constants()
+_LOG2, _POWERS, _SIXTH = _constants()
 
 
-def _taylor(r: Pairs, size: Reals) -> Pairs:
-    """(e^r − 1)/r = 1 + r/2 + r²/6 + …, for |r| of at most `size`, which is at most 0.006.
+def _reduced(hi: Reals, lo: Reals, n: Reals) -> tuple[Reals, Reals]:
+    """r = a − n log 2/2048 as two floats. The first two products have no error, nor has the first difference:
+    n has at most 20 bits."""
+    r, e = two_sum(hi - n * _LOG2[0], -n * _LOG2[1])
+    r, f = two_sum(r, lo)
+    return fast_two_sum(r, e + f - n * _LOG2[2])
 
-    The terms from r⁵/6! on are summed in floats, which are off by less than 2⁻⁵⁰ of the first of them; the
-    terms that are left out, from r¹⁰/11! on, are less than twice the first of them.
-    """
-    tail = np.zeros(r.shape)
-    for inverse in reversed(_INVERSES[6:10]):
-        tail = (tail + inverse.hi) * r.hi
-    tail = tail + _INVERSES[5].hi
-    off = 2.0**-50 * tail + np.abs(tail) * r.rad + 2 * size**5 * _INVERSES[10].hi
-    found = Pairs(tail, np.zeros(r.shape), outward(off))
-    for inverse in reversed(_INVERSES[:5]):
-        found = found * r + inverse
-    return found
+
+def _series(r: Reals, e: Reals) -> tuple[Reals, Reals]:
+    """e^r − 1 = r + r²(1/2 + r/6 + r²/24 + …), for r + e of at most 2^−12.5; from r⁴/24 to r⁷/5040 in
+    floats."""
+    halves = split(r)
+    s, f = split_product(r, halves, r, halves)
+    f = f + 2 * r * e
+    v, g = split_product(r, halves, _ONE_SIXTH, split(_ONE_SIXTH))
+    g = (
+        g
+        + (r * _SIXTH + e * (1 / 6))
+        + s * (1 / 24 + r * (1 / 120 + r * (1 / 720 + r * (1 / 5040))))
+    )
+    w, h = fast_two_sum(0.5, v)
+    h = h + g
+    p, o = two_product(s, w)
+    o = o + (s * h + f * w)
+    q, c = fast_two_sum(r, p)
+    return fast_two_sum(q, c + (e + o))
 
 
 def _log_series(t: Pairs) -> Pairs:
@@ -455,7 +527,7 @@ def _log_series(t: Pairs) -> Pairs:
 
 
 NEAR_1 = 2.0**-19
-_THIRD, _FIFTH = _pairs(fmpq(1, 3)), _pairs(fmpq(1, 5))
+_THIRD, _FIFTH = pairs(fmpq(1, 3)), pairs(fmpq(1, 5))
 
 
 def _log(a: Pairs, t: Pairs) -> Pairs:
@@ -465,5 +537,5 @@ def _log(a: Pairs, t: Pairs) -> Pairs:
     if not far.positive().all():
         raise UnfitError("the logarithm of what is not positive.")
     y = np.log(far.hi)
-    rest = far * _pairs(-y).exp() - 1.0
+    rest = far * pairs(-y).exp() - 1.0
     return _log_series(Pairs.where(near, t, rest)) + y

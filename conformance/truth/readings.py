@@ -1,4 +1,4 @@
-"""A tape, read: in balls, which is the truth, and in errors, which are its tolerance.
+"""A tape, read in balls, which is the truth; its errors (`errors.py`) are the tolerance.
 
 Either reading may be *cut* at marks. The value at a mark is then compared with an implementation's number,
 and the tape continues with that number: each piece between marks is judged on its own operands, and no error
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -28,31 +29,28 @@ from conformance.truth.balls import (
 )
 from conformance.truth.definitions import Definition, Point
 from conformance.truth.errorfree import exact_products
+from conformance.truth.errors import errors, roundings_alone
 from conformance.truth.pairs import BITS, Pairs, UnfitError
-from conformance.truth.rounding import DRAWS, EXACT, Arithmetic, Model, Reals, rms, signed
+from conformance.truth.reading import Reading, last_uses
+from conformance.truth.rounding import Arithmetic, Model, Reals
 from conformance.truth.rules import IN_PAIRS, LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
 
-__all__ = ["KNOWN_ENOUGH", "Memo", "Reading", "continued", "draws", "errors", "in_balls"]
+__all__ = [
+    "Memo",
+    "closer_than_roundings",
+    "continued",
+    "in_balls",
+    "in_steps",
+]
 
 Memo = dict[tuple[Definition, int], dict[float, Point]]
 """f at floats already seen, for each f and precision: implementations often agree on A_l to the last bit."""
 
 Given = Mapping[Any, NDArray[Any]]
 
-
-@dataclass(frozen=True)
-class Reading:
-    """Enclosures at the marks, and at every place the midpoint as a float, or None where nothing is known.
-
-    `decided` is False where the side of a kink is not known: what depends on it encloses both sides.
-    """
-
-    at: Mapping[Key, Enclosure]
-    values: list[Any]
-    decided: bool
-    # of roundings; they do not depend on the model
-    keys: dict[int, Any] = field(default_factory=dict)
+# of the factors of a product: errors of a step are not carried on, and need not be as small
+SLICES, SLICES_OF_A_STEP = 3, 1
 
 
 @dataclass
@@ -62,6 +60,7 @@ class _Context:
     memo: Memo = field(default_factory=dict)
     floats: Any = None  # the operand in floats, where it is exact
     decided: bool = True
+    slices: int = SLICES
 
     def points(self, a: Any, sigma: Definition) -> list[Point]:
         """f, f' and f'' at every element."""
@@ -85,13 +84,16 @@ def in_balls(
     memo: Memo | None = None,
     enough: Callable[[Reading], bool] | None = None,
     pairs: bool = True,
+    in_pairs: Callable[[Reading], bool] | None = None,
 ) -> Reading:
     """The truth of every mark; cut at the marks for which `given` has an implementation's numbers.
 
     Many numbers are read in `pairs` of floats first (`pairs.py`). Where that does not suffice, precision is
     raised until every mark is known far more closely than a unit in the last place (`certified`), or until
     `enough` accepts the reading: a number that is exactly 0, by cancelling, is never known to a unit in its
-    own last place. What no mark depends on is not computed, and balls are dropped after their last use.
+    own last place. Pairs suffice where `in_pairs` accepts them; without it, where `enough` does, or where
+    they are known far more closely than float64 rounds. What no mark depends on is not computed, and balls
+    are dropped after their last use.
     """
     names = {i: key for key, i in tape.marks.items()}
     exact: dict[int, Any] = {
@@ -100,8 +102,10 @@ def in_balls(
     exact |= {i: given[key] for i, key in names.items() if given is not None and key in given}
     whole = given is None or all(bool(np.isfinite(M).all()) for M in given.values())
     at: dict[Key, Enclosure] = {}
-    context = _Context(memo={} if memo is None else memo)
-    last = _last_uses(tape)
+    context = _Context(
+        memo={} if memo is None else memo, slices=SLICES if given is None else SLICES_OF_A_STEP
+    )
+    last = last_uses(tape)
     values: list[Any] = []
     readings: list[Reading] = []  # the last one, if `enough` was given it
 
@@ -142,11 +146,35 @@ def in_balls(
     if pairs and whole and _in_pairs(tape):
         with suppress(UnfitError), np.errstate(all="ignore"), working_precision(BITS):
             compute(Pairs.exactly)
-            own = _own(tape, values)
-            if all(_known(e, own[tape.marks[key]]) for key, e in at.items()):
+            if (in_pairs or enough or partial(closer_than_roundings, tape))(read()):
                 return read()
     certified(compute, whole, None if enough is None else lambda: enough(read()))
     return read()
+
+
+def in_steps(
+    tape: Tape, given: Given, model: Model, memo: Memo | None = None
+) -> tuple[Reading, dict[Key, Reals]]:
+    """The truth of every mark from an implementation's own numbers at the others, and how far it may be off.
+
+    The truth is known far more closely than that, where it can be.
+    """
+    seen: list[tuple[Reading, dict[Key, Reals]]] = []
+
+    def bounded(reading: Reading) -> bool:
+        seen[:] = [(reading, errors(tape, reading, model, given))]
+        return reading.known(seen[0][1])
+
+    found = in_balls(tape, given, memo, in_pairs=bounded)
+    if not (seen and seen[0][0] is found):
+        bounded(found)
+    return seen[0]
+
+
+def closer_than_roundings(tape: Tape, reading: Reading, dtype: str = "float64") -> bool:
+    """Whether every mark is known far more closely than the arithmetic of that dtype rounds."""
+    own = roundings_alone(tape, reading, Arithmetic.named(dtype))
+    return reading.known({key: own[i] for key, i in tape.marks.items()})
 
 
 def continued(tape: Tape, env: list[Any], wanted: Sequence[int], bits: int = 128) -> list[Reals]:
@@ -167,37 +195,6 @@ def continued(tape: Tape, env: list[Any], wanted: Sequence[int], bits: int = 128
         return [midpoints(env[i].ravel().tolist(), env[i].shape) for i in wanted]
 
 
-KNOWN_ENOUGH = 2.0**-10  # in rounding errors: how closely a value must be known
-
-
-def _known(e: Enclosure, s: Any) -> bool:
-    return bool((e.narrow() | (e.rad <= KNOWN_ENOUGH * s)).all())
-
-
-SUMMED = ("matmul", "sum", "softmax", "log_softmax")  # in these, errors of one operand may cancel
-# in these, errors of one operand may cancel those of another
-ADDED = ("add", "subtract", "onto", "total")
-
-
-def _own(tape: Tape, values: list[Any]) -> list[Any]:
-    """The least error of each place, on average, in float64: that of the roundings since the last sum."""
-    model = Model(Arithmetic.named("float64"), lambda name: EXACT, worst=False)
-    own: list[Any] = []
-    for node, y in zip(tape.nodes, values, strict=True):
-        rule, operands = node.rule, [values[j] for j in node.operands]
-        E = [own[j] if isinstance(own[j], float) else own[j][None] for j in node.operands]
-        size: Any = 0.0
-        if y is not None and all(x is not None for x in operands):
-            if rule.rounding is not None:
-                size = rule.rounding(model, y, operands, lambda k: 0.0, **node.params)
-            off = sum(not isinstance(e, float) for e in E)
-            if off and rule.name not in SUMMED and (off == 1 or rule.name not in ADDED):
-                carried = rule.carry(np.abs, E, y, operands, **node.params)
-                size = size + (carried if isinstance(carried, float) else carried[0])
-        own.append(size)
-    return own
-
-
 def _enclosed(B: Any) -> Enclosure:
     return B.enclosure if isinstance(B, Pairs) else enclosure(B.ravel().tolist(), B.shape)
 
@@ -211,16 +208,6 @@ def _in_pairs(tape: Tape) -> bool:
     numbers = sum(prod(node.shape) for node in tape.nodes)
     able = (n.rule.moves or n.rule is LEAF or n.rule.name in IN_PAIRS for n in tape.nodes)
     return numbers > PAIRED * len(tape.nodes) and all(able) and exact_products()
-
-
-def _last_uses(tape: Tape) -> dict[int, int]:
-    """For each place that some mark depends on, the last place that uses it."""
-    last: dict[int, int] = {i: i for i in tape.marks.values()}
-    for i in range(len(tape.nodes) - 1, -1, -1):
-        if i in last:
-            for j in tape.nodes[i].operands:
-                last[j] = max(last.get(j, j), i)
-    return last
 
 
 def _value(
@@ -239,89 +226,3 @@ def _value(
     if node.rule.moves and all(values[j] is not None for j in node.operands):
         return node.rule.ball(None, *(values[j] for j in node.operands), **node.params)
     return B.hi if isinstance(B, Pairs) else midpoints(B.ravel().tolist(), B.shape)
-
-
-def draws(tape: Tape, reading: Reading, model: Model) -> dict[Key, Reals]:
-    """The error of each mark in each of `DRAWS` implementations that round at random; DRAWS×its shape."""
-    with np.errstate(all="ignore"):
-        return _errors(
-            tape, reading, model, None, lambda e, shape: np.broadcast_to(e, (DRAWS, *shape))
-        )
-
-
-def errors(
-    tape: Tape, reading: Reading, model: Model, given: Given | None = None
-) -> dict[Key, Reals]:
-    """How far each mark may be off: root mean squares, or bounds where `model.worst`.
-
-    Root mean squares are taken over sets of random errors, carried through the tape together, so that
-    errors with a common cause stay alike and may cancel; a bound adds their sizes up.
-    """
-    with np.errstate(all="ignore"):  # what is infinite has errors without bound
-        return _errors(tape, reading, model, given, lambda e, shape: _size(e, shape, model))
-
-
-def _errors(
-    tape: Tape,
-    reading: Reading,
-    model: Model,
-    given: Given | None,
-    size: Callable[[Any, tuple[int, ...]], Reals],
-) -> dict[Key, Reals]:
-    values = reading.values
-    names = {i: key for key, i in tape.marks.items()}
-    last = _last_uses(tape)
-    E: list[Any] = []
-    found: dict[Key, Reals] = {}
-    for i, node in enumerate(tape.nodes):
-        known = i in last and all(values[j] is not None for j in node.operands)
-        E.append(_error(i, tape, reading, E, model) if known and node.operands else 0.0)
-        if i in names and known:
-            found[names[i]] = size(E[i], node.shape)
-        if i in names and given is not None:
-            handed = model.unrounded and values[i] is not None
-            E[i] = (model.u * np.abs(values[i]) + model.arithmetic.tiny)[None] if handed else 0.0
-        for j in node.operands:
-            if last.get(j) == i:
-                E[j] = 0.0  # not used again
-    return found
-
-
-def _error(i: int, tape: Tape, reading: Reading, E: list[Any], model: Model) -> Any:
-    """The error of a place: what the errors of its operands carry into it, and its own rounding."""
-    node, values = tape.nodes[i], reading.values
-    rule, y, model = node.rule, values[i], model.of(node.dtype)
-    operands, off = [values[j] for j in node.operands], [E[j] for j in node.operands]
-    carried: Any = 0.0
-    if not all(isinstance(e, float) for e in off):
-        carried = rule.carry(np.abs if model.worst else _itself, off, y, operands, **node.params)
-    if rule.rounding is None or rule.keys is None:
-        return carried
-
-    def s(k: int) -> Any:
-        e = off[k]
-        return 0.0 if isinstance(e, float) else e[0] if model.worst else rms(e)
-
-    size = rule.rounding(model, y, operands, s, **node.params)
-    # of an expansion, f and f' without f''
-    of = y if np.shape(y) == np.shape(size) else y[: len(size)]
-    if (far := np.abs(of) > model.arithmetic.largest).any() or not np.isfinite(size).all():
-        # an infinite value is not rounded; one beyond the range of the dtype may become anything
-        size = np.where(np.isinf(of), 0.0, np.where(far, np.inf, size))
-    if model.worst:  # the number that is rounded is off already
-        return carried * (1 + 16 * model.u) + size[None]
-    if i not in reading.keys:
-        reading.keys[i] = rule.keys(i, y, operands, **node.params)
-    noise = signed(size, reading.keys[i], i)
-    noise += carried
-    return noise
-
-
-def _itself(x: Any) -> Any:
-    return x
-
-
-def _size(e: Any, shape: tuple[int, ...], model: Model) -> Reals:
-    if isinstance(e, float):
-        return np.zeros(shape)
-    return np.asarray(e[0] if model.worst else rms(e))

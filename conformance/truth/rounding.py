@@ -29,6 +29,7 @@ __all__ = [
     "keys",
     "rms",
     "signed",
+    "signs",
 ]
 
 Reals = NDArray[np.float64]
@@ -264,19 +265,23 @@ def along(x: Any, salt: int, axis: int) -> Keys:
         return np.moveaxis(_mixed(total), -1, axis)
 
 
-_TOP = np.uint64(1 << 63)  # the sign bit of a float64
-_TO_THE_TOP = np.array([63 - k for k in range(DRAWS)], np.uint64)
-"""For each draw, how far its random bit is shifted to become the sign of a float."""
-
-
-def signed(size: Any, of: Keys, salt: int) -> Reals:
-    """DRAWS × of.shape: sizes with random signs, equal where the keys are equal."""
+def signs(of: Keys, salt: int) -> Keys:
+    """Random bits, equal where the keys are equal: bit k is of set k."""
     with np.errstate(over="ignore"):
-        bits = _mixed(of + np.uint64(salt + 1) * _GOLDEN)
-    found = ~bits << _TO_THE_TOP.reshape(DRAWS, *(1,) * bits.ndim)
-    found &= _TOP
-    found ^= np.ascontiguousarray(size, np.float64).view(np.uint64)
-    return found.view(np.float64)
+        return ~_mixed(of + np.uint64(salt + 1) * _GOLDEN)
+
+
+def signed(size: Any, bits: Keys, sets: slice = slice(0, DRAWS)) -> Any:
+    """Sizes with the signs that the bits give them in some sets: floats as `size` is, with one more axis in
+    front, for the sets."""
+    size = np.asarray(size)
+    whole = np.dtype(f"u{size.itemsize}")
+    sign = 8 * size.itemsize - 1  # the place of the sign bit
+    to_the_sign = np.array([sign - k for k in range(DRAWS)[sets]], whole)
+    found = bits.astype(whole, copy=False) << to_the_sign.reshape(-1, *(1,) * bits.ndim)
+    found &= whole.type(1 << sign)
+    found ^= size.view(whole)
+    return found.view(size.dtype)
 
 
 def rms(E: Reals) -> Reals:

@@ -139,9 +139,9 @@ def _product_shape(a: Shape, b: Shape) -> Shape:
     return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
 
 
-def _ball_product(_: Any, a: Balls, b: Balls) -> Balls:
+def _ball_product(context: Any, a: Balls, b: Balls) -> Balls:
     if isinstance(a, Pairs):
-        return a @ b
+        return a.product(b, context.slices)
     shape = _product_shape(a.shape, b.shape)
     stacked = shape[:-2]
     P = np.broadcast_to(a, stacked + a.shape[-2:]).reshape(-1, *a.shape[-2:])
@@ -203,6 +203,11 @@ def _product_keys(salt: int, y: Any, operands: Any) -> Any:
 
 def hypot(*sizes: Any) -> Any:
     """√Σ size², without underflow."""
+    squares: Any = np.square(sizes[0])
+    for size in sizes[1:]:
+        squares = squares + np.square(size)
+    if ((squares > 2.0**-900) & (squares < np.inf)).all():
+        return np.sqrt(squares)
     total: Any = np.abs(sizes[0])
     for size in sizes[1:]:
         total = np.hypot(total, size)
@@ -446,7 +451,7 @@ def _with_one(_: Any, a: Any) -> Any:
 
 def _one_has_no_error(m: Any, E: Any, y: Any, operands: Any) -> Any:
     e = E[0]
-    return np.concatenate([e, np.zeros((*e.shape[:-1], 1))], axis=-1)
+    return np.concatenate([e, np.zeros((*e.shape[:-1], 1), e.dtype)], axis=-1)
 
 
 def _weighed(_: Any, w: Balls, x: Balls) -> Balls:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from conformance.truth.pairs import Pairs
+from conformance.truth.pairs import Pairs, pairs
 
 __all__ = ["Series"]
+
+
+_ZERO, _ONE = Pairs.exactly(0.0), Pairs.exactly(1.0)
 
 
 class Series:
@@ -21,13 +22,11 @@ class Series:
     @classmethod
     def at(cls, a: Pairs) -> Series:
         """a + t."""
-        return cls(a, Pairs.exactly(np.ones(a.shape)), Pairs.exactly(np.zeros(a.shape)))
+        return cls(a, _ONE, _ZERO)
 
     def with_coefficients(self, *coefficients: Any) -> Series:
         """A series at the same points with other coefficients; those that are not given are 0."""
-        zero = Pairs.exactly(np.zeros(self[0].shape))
-        more = (zero,) * (3 - len(coefficients))
-        return Series(*(zero + c for c in coefficients), *more)
+        return Series(*map(pairs, coefficients), *(_ZERO,) * (3 - len(coefficients)))
 
     def __getitem__(self, i: int) -> Pairs:
         found: Pairs = self._of[i]

@@ -14,10 +14,21 @@ from flint import arb
 
 from conformance.truth.balls import working_precision
 from conformance.truth.definitions import ACTIVATIONS, TERMS, Definition
+from conformance.truth.errors import draws, errors
 from conformance.truth.nodes import RULES, Rule, op
 from conformance.truth.primitives import UNARY
-from conformance.truth.readings import continued, draws, errors, in_balls
-from conformance.truth.rounding import DRAWS, Accuracy, Arithmetic, Model, alike, keys, rms, signed
+from conformance.truth.readings import continued, in_balls
+from conformance.truth.rounding import (
+    DRAWS,
+    Accuracy,
+    Arithmetic,
+    Model,
+    alike,
+    keys,
+    rms,
+    signed,
+    signs,
+)
 from conformance.truth.rules import by, elementwise, exactly
 from conformance.truth.tape import Tape
 
@@ -604,24 +615,23 @@ def test_nearly_like_terms_are_like_and_others_are_not() -> None:
 
 def test_signs_are_functions_of_the_operands() -> None:
     x = np.array([[1.0, 2.0, 1.0], [0.0, -0.0, 3.0]])
-    s = signed(1.0, keys(x, 4), 4)
+    s = signed(1.0, signs(keys(x, 4), 4))
     assert s.shape == (DRAWS, 2, 3)
     assert set(np.unique(s)) == {-1.0, 1.0}
     assert (s[:, 0, 0] == s[:, 0, 2]).all()
     assert (s[:, 1, 0] == s[:, 1, 1]).all()
     assert (s[:, 0, 0] != s[:, 0, 1]).any()
-    assert (signed(1.0, keys(x, 4), 4) != signed(1.0, keys(x, 5), 5)).any()
+    assert (signed(1.0, signs(keys(x, 4), 4)) != signed(1.0, signs(keys(x, 5), 5))).any()
 
 
 def test_signs_are_as_often_up_as_down_and_independent() -> None:
-    s = signed(1.0, keys(np.random.default_rng(2).normal(size=(200, 100)), 9), 9)
+    s = signed(1.0, signs(keys(np.random.default_rng(2).normal(size=(200, 100)), 9), 9))
     assert abs(s.mean()) < 0.01
     flat = s.reshape(DRAWS, -1)
     assert np.abs(flat @ flat.T / flat.shape[1] - np.eye(DRAWS)).max() < 0.05
     neighbours = keys(1 + np.arange(20_000) * 2.0**-52, 1)
-    assert (
-        abs((signed(1.0, neighbours, 1)[:, 1:] * signed(1.0, neighbours, 1)[:, :-1]).mean()) < 0.01
-    )
+    beside = signed(1.0, signs(neighbours, 1))
+    assert abs((beside[:, 1:] * beside[:, :-1]).mean()) < 0.01
 
 
 def test_squares_of_small_errors_do_not_underflow() -> None:
@@ -942,4 +952,4 @@ def test_what_is_infinite_is_like_nothing_else() -> None:
 def test_a_key_is_of_the_number_and_not_of_its_dtype() -> None:
     x = np.array([[1.0, 2.5, 1.0]])
     assert (keys(x.astype(np.float32), 4) == keys(x, 4)).all()
-    assert (signed(1, keys(x, 4), 4) == signed(1.0, keys(x, 4), 4)).all()
+    assert (signed(1.0, signs(keys(x, 4), 4)) == signed(1.0, signs(keys(x, 4), 4))).all()

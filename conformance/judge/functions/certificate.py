@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from conformance.judge.functions.recording import Recording
 from conformance.judge.tolerance import LAMBDA
 from conformance.truth.balls import Enclosure
+from conformance.truth.errors import draws, errors
 from conformance.truth.nodes import Node, Value
 from conformance.truth.primitives import SHARED, WAYS
-from conformance.truth.readings import KNOWN_ENOUGH, Reading, draws, errors, in_balls
+from conformance.truth.reading import KNOWN_ENOUGH, Reading
+from conformance.truth.readings import in_balls
 from conformance.truth.rounding import ROUNDED, Accuracy, Arithmetic, Model, Reals
 from conformance.truth.rules import LEAF
 from conformance.truth.tape import Alter, Tape
@@ -258,10 +260,7 @@ class Certificate:
 
     def _enough(self, reading: Reading) -> bool:
         _, s, _ = self._rounded = self._read_in_errors(reading)
-        return all(
-            bool((e.narrow() | (e.rad <= KNOWN_ENOUGH * s[key])).all())
-            for key, e in reading.at.items()
-        )
+        return reading.known(s)
 
     def _model(self) -> Model:
         return self.precision.model(self.accuracy)

@@ -11,7 +11,7 @@ import pytest
 from conformance import check_function
 from conformance.judge.functions.certificate import Certificate, Precision
 from conformance.judge.functions.numpy_.record import record
-from conformance.truth.readings import errors
+from conformance.truth.errors import errors
 from conformance.truth.rounding import Accuracy
 
 ACCURACY = lambda name: Accuracy(4.0, 0, 4.0, 0, 0, 0)  # noqa: E731

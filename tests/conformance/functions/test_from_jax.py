@@ -23,8 +23,10 @@ from conformance.judge.functions.recording import DTYPES, Recording, RecordingEr
 from conformance.tools.trouble import RefusedError
 from conformance.truth import arrays as at
 from conformance.truth.arrays import UndecidedBranchError
+from conformance.truth.errors import errors
 from conformance.truth.nodes import op
-from conformance.truth.readings import Reading, errors, in_balls
+from conformance.truth.reading import Reading
+from conformance.truth.readings import in_balls
 from conformance.truth.rounding import ROUNDED, Accuracy, Arithmetic, Model
 
 RNG = np.random.default_rng(7)

@@ -19,7 +19,9 @@ from conformance.judge.functions.torch_.given import parameters_of
 from conformance.judge.functions.torch_.operators import ATEN
 from conformance.judge.functions.torch_.record import record
 from conformance.truth import arrays as at
-from conformance.truth.readings import Reading, errors, in_balls
+from conformance.truth.errors import errors
+from conformance.truth.reading import Reading
+from conformance.truth.readings import in_balls
 from conformance.truth.rounding import Accuracy, Arithmetic, Model
 
 aten = torch.ops.aten
