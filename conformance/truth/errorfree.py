@@ -203,7 +203,7 @@ def _at_once(of: Sequence[tuple[Reals, Reals]], shape: tuple[int, ...]) -> Reals
     if not of:
         return np.zeros(shape)
     if len(of) == 1:
-        return np.matmul(*of[0])
+        return np.asarray(of[0][0] @ of[0][1])
     left, right = (
         np.concatenate(x, axis) for x, axis in zip(zip(*of, strict=True), (-1, -2), strict=True)
     )
