@@ -156,7 +156,8 @@ class _Sets:
         while self.tape.nodes[j].rule.name == "mark":
             j = self.tape.nodes[j].operands[0]
         if self.tape.nodes[j].rule.name == "value":
-            return self._underflows[self.tape.nodes[j].operands[0]][0]
+            found = self._underflows.get(self.tape.nodes[j].operands[0])
+            return 0.0 if found is None else found[0]
         return self._underflows.get(j, 0.0)
 
     def carry(
@@ -242,16 +243,18 @@ class _Sets:
             operands = [reading.values[j] for j in node.operands]
             reading.keys[i] = rule.keys(i, reading.values[i], operands, **node.params)
         if self._single:
-            small = size < UNDERFLOWS
-            self._underflows[i], size = np.where(small, size, 0.0), np.where(small, 0.0, size)
+            if (small := size < UNDERFLOWS).any():
+                self._underflows[i], size = np.where(small, size, 0.0), np.where(small, 0.0, size)
         return np.ascontiguousarray(size, self.dtype), signs(reading.keys[i], i)
 
     def _number(self, i: int) -> Any:
         if not self._single:
             return self.reading.values[i]
         if i not in self._numbers:
-            v = self.reading.values[i]
-            self._numbers[i] = v if v is None else v.astype(self.dtype)
+            node, v = self.tape.nodes[i], self.reading.values[i]
+            if node.rule.moves:  # most often views
+                v = node.rule.ball(None, *map(self._number, node.operands), **node.params)
+            self._numbers[i] = None if v is None else v.astype(self.dtype, copy=False)
         return self._numbers[i]
 
 

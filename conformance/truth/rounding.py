@@ -265,13 +265,13 @@ def along(x: Any, salt: int, axis: int) -> Keys:
         return np.moveaxis(_mixed(total), -1, axis)
 
 
-def signs(of: Keys, salt: int) -> Keys:
+def signs(of: Keys, salt: int) -> NDArray[np.uint32]:
     """Random bits, equal where the keys are equal: bit k is of set k."""
     with np.errstate(over="ignore"):
-        return ~_mixed(of + np.uint64(salt + 1) * _GOLDEN)
+        return ~_mixed(of + np.uint64(salt + 1) * _GOLDEN).astype(np.uint32)
 
 
-def signed(size: Any, bits: Keys, sets: slice = slice(0, DRAWS)) -> Any:
+def signed(size: Any, bits: NDArray[np.uint32], sets: slice = slice(0, DRAWS)) -> Any:
     """Sizes with the signs that the bits give them in some sets: floats as `size` is, with one more axis in
     front, for the sets."""
     size = np.asarray(size)

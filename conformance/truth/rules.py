@@ -441,11 +441,11 @@ def _exp_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
 
 def _with_one(_: Any, a: Any) -> Any:
     """[a | 1]: the bias is the weight of the constant unit."""
-    ones = np.ones((*a.shape[:-1], 1))
+    shape = (*a.shape[:-1], 1)
     if isinstance(a, Pairs):
-        one: Any = Pairs.exactly(ones)
+        one: Any = Pairs.exactly(np.ones(shape))
     else:
-        one = exactly(ones) if a.dtype == object else ones
+        one = exactly(np.ones(shape)) if a.dtype == object else np.ones(shape, a.dtype)
     return np.concatenate([a, one], axis=-1)
 
 
