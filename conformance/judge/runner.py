@@ -32,6 +32,7 @@ from conformance.judge.result import judged
 from conformance.judge.start import RunError, name_of, new_row, row_of, started, started_now
 from conformance.judge.summary import difference, environment, families, left_out, summary
 from conformance.judge.workers import Call, OverError, Workers, local
+from conformance.model.packed import packed
 from conformance.model.results import SCHEMA_VERSION, Part, Profile, Result, Results
 from conformance.model.results import Implementation as ImplementationRow
 from conformance.tools.code import beside, digest
@@ -78,7 +79,7 @@ def _key(names: Sequence[str], pairs: Sequence[Pair]) -> str:
 def _resumed(kept: Kept, key: str) -> list[Result]:
     """The results that are there already, of the same run."""
     try:
-        return [fitting(r, Result) for r in kept.journal.begin(key, kept.resumed)]
+        return [packed(fitting(r, Result)) for r in kept.journal.begin(key, kept.resumed)]
     except MisfitError as e:
         raise FileError(f"{kept.journal.path} has a result that is none: {e}") from e
 
@@ -425,7 +426,8 @@ def _run(
             nonlocal recorded
             if kept is not None:
                 kept.journal.add(results[recorded:])
-                recorded = len(results)
+            results[recorded:] = map(packed, results[recorded:])
+            recorded = len(results)
             progress(done, total, case)
 
         if parts:

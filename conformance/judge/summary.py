@@ -14,6 +14,7 @@ from typing import Any
 from conformance.cases.catalogue import FAMILIES, OWN, Case
 from conformance.implementations import IMPLEMENTATIONS
 from conformance.judge.known_differences import Difference
+from conformance.model.packed import column
 from conformance.model.results import (
     RETURNED,
     VERDICTS,
@@ -95,9 +96,11 @@ def difference(d: Difference, results: Sequence[Result]) -> KnownDifference:
 def _worst(results: Sequence[Result]) -> list[Worst]:
     found: dict[tuple[str, str], Worst] = {}
     for r in results:
-        for rec in r["records"]:
-            key = (rec["gate"], r["implementation"])
-            if key not in found or size(rec["ratio"]) > size(found[key]["ratio"]):
+        of = (column(r["records"], key) for key in ("gate", "ratio"))
+        for i, (gate, ratio) in enumerate(zip(*of, strict=True)):
+            key = gate, r["implementation"]
+            if key not in found or size(ratio) > size(found[key]["ratio"]):
+                rec = r["records"][i]
                 found[key] = Worst(
                     gate=rec["gate"],
                     implementation=r["implementation"],

@@ -9,9 +9,10 @@ of a result are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from conformance.model.packed import Records
 from conformance.model.results import (
     RETURNED,
     Blocks,
@@ -30,7 +31,7 @@ from conformance.model.results import (
     number,
 )
 from conformance.tools.trouble import MisfitError
-from conformance.tools.typed import among
+from conformance.tools.typed import among, fitting
 
 __all__ = ["Compact", "compact", "empty", "expanded"]
 
@@ -92,20 +93,24 @@ def empty() -> dict[str, Any]:
 # --- to the file ----------------------------------------------------------------------------------
 
 
-def compact(results: Results) -> dict[str, Any]:
-    """Results as the file stores them."""
-    widths = {case["id"]: case["widths"] for case in results["cases"]}
+def compact(results: Results) -> Iterator[tuple[str, Any]]:
+    """The keys of results as the file stores them, and their values; the results themselves one by one."""
     layouts: dict[tuple[Any, ...], int] = {}
-    rows = []
+    for key, value in results.items():
+        yield key, _rows(results, layouts) if key == "results" else value
+    yield "layouts", list(layouts)
+
+
+def _rows(results: Results, layouts: dict[tuple[Any, ...], int]) -> Iterator[dict[str, Any]]:
+    widths = {case["id"]: case["widths"] for case in results["cases"]}
     for r in results["results"]:
-        layout = tuple((x["quantity"], x["layer"], x["gate"]) for x in r["records"])
+        records = list(r["records"])
+        layout = tuple((x["quantity"], x["layer"], x["gate"]) for x in records)
         place = layouts.setdefault(layout, len(layouts))
-        rows.append(_row(r, place, widths[r["case"]]))
-    return {**results, "results": rows, "layouts": list(layouts)}
+        yield _row(r, records, place, widths[r["case"]])
 
 
-def _row(r: Result, layout: int, widths: Sequence[int]) -> dict[str, Any]:
-    records: Any = r["records"]
+def _row(r: Result, records: Any, layout: int, widths: Sequence[int]) -> dict[str, Any]:
     row: dict[str, Any] = {key: r[key] for key in ("case", "implementation", "verdict")}
     row |= {"layout": layout} | {c: [x[c] or 0 for x in records] for c in COLUMNS}  # 0, not 0.0
     row["index"] = [_flat(x["index"], x["layer"], widths) for x in records]
@@ -147,15 +152,20 @@ def _flat(index: list[int], layer: int, widths: Sequence[int]) -> int | list[int
 # --- from the file --------------------------------------------------------------------------------
 
 
-def expanded(found: Compact) -> Results:
-    """Results as the program works with them. Raises MisfitError where a column is not as long as its layout,
-    or an index points to no layout or no record."""
+def expanded(found: Compact, rows: Iterable[Any]) -> Results:
+    """Results as the program works with them, from the rows of the file one by one.
+
+    Raises MisfitError where a row does not fit, a column is not as long as its layout, or an index points to
+    no layout or no record.
+    """
     widths = {case["id"]: case["widths"] for case in found["cases"]}
     results: Any = {key: value for key, value in found.items() if key != "layouts"}
-    results["results"] = [
-        _result(row, f"results[{i}]", found["layouts"], widths.get(row["case"], []))
-        for i, row in enumerate(found["results"])
-    ]
+    results["results"] = []
+    for i, x in enumerate(rows):
+        at = f"results[{i}]"
+        row = fitting(x, Row, f".{at}")
+        result = _result(row, at, found["layouts"], widths.get(row["case"], []))
+        results["results"].append(result)
     return results  # type: ignore[no-any-return]
 
 
@@ -170,30 +180,28 @@ def _result(row: Row, at: str, layouts: Sequence[Layout], widths: Sequence[int])
         if len(column := found.get(c, layout)) != len(layout):
             wrong = f"{at}.{c} is a list of {len(column)}"
             raise MisfitError(f"{wrong}; expected {len(layout)}, as its layout has.")
-    errors = found.get("error") or map(_error, row["ratio"], row["tolerance"])
-    records: list[Record] = [
-        {
-            "quantity": quantity, "layer": layer, "gate": gate, "error": error, "tolerance": tolerance,
-            "ratio": ratio, "ulps": ulps, "index": _index(index, layer, widths),
-        }
-        for (quantity, layer, gate), error, tolerance, ratio, ulps, index in zip(
-            layout, errors, row["tolerance"], row["ratio"], row["ulps"], row["index"], strict=True
-        )
-    ]  # fmt: skip
+    errors = found.get("error") or [*map(_error, row["ratio"], row["tolerance"])]
+    layers = (layer for _, layer, _ in layout)
+    index = [_index(i, layer, widths) for i, layer in zip(row["index"], layers, strict=True)]
+    for key in SPOTS:
+        if spot := found.get(key):
+            if spot["record"] >= len(layout):
+                wrong = f"{at}.{key}.record is {spot['record']}"
+                raise MisfitError(
+                    f"{wrong}; expected less than {len(layout)}, as many as there are."
+                )
+            errors[spot["record"]] = spot["error"]  # with all its digits
+    columns = (errors, row["tolerance"], row["ratio"], row["ulps"], index)
+    records = Records(map(tuple, layout), columns)
     said: Any = {**empty(), **found, "records": records}
     for key in SPOTS:
         if spot := said[key]:
-            said[key] = _element(spot, f"{at}.{key}", records)
+            said[key] = _element(spot, records[spot["record"]])
     result: Result = {key: said[key] for key in Result.__annotations__}  # type: ignore[assignment]
     return result
 
 
-def _element(spot: Spot, at: str, records: Sequence[Record]) -> Element:
-    if spot["record"] >= len(records):
-        wrong = f"{at}.record is {spot['record']}"
-        raise MisfitError(f"{wrong}; expected less than {len(records)}, as many as there are.")
-    r = records[spot["record"]]
-    r["error"] = spot["error"]
+def _element(spot: Spot, r: Record) -> Element:
     return Element(
         quantity=spot.get("quantity", r["quantity"]),
         layer=spot.get("layer", r["layer"]),

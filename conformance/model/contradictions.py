@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from conformance.model.packed import column
 from conformance.model.results import size
 from conformance.tools.typed import as_json, too_deep
 
@@ -80,17 +81,17 @@ def _of_results(found: Results) -> Iterator[str]:
             yield f"results[{i}].implementation is {said}; expected the name of an implementation."
         yield from _of_verdict(f"results[{i}]", r)
         depth = depths[r["case"]]
-        for part, steps in _steps(r):
-            if max(map(LAYER, steps), default=0) > depth:
-                k = next(k for k, s in enumerate(steps) if s["layer"] > depth)
+        for part, layers in _layers(r):
+            if max(layers, default=0) > depth:
+                k = next(k for k, layer in enumerate(layers) if layer > depth)
                 where = f"results[{i}].{part.format(k)}.layer"
-                yield f"{where} is {steps[k]['layer']}; expected at most {depth}, its case's depth."
+                yield f"{where} is {layers[k]}; expected at most {depth}, its case's depth."
 
 
 def _of_verdict(at: str, r: Result) -> Iterator[str]:
     """A result that conforms must have no error above its tolerance; its worst ratio must be that of its
     records."""
-    ratios = [size(record["ratio"]) for record in r["records"]]
+    ratios = [*map(size, column(r["records"], "ratio"))]
     if r["verdict"] == "conforms":
         for k, ratio in enumerate(ratios):
             if ratio > 1:
@@ -105,14 +106,14 @@ def _of_verdict(at: str, r: Result) -> Iterator[str]:
         yield f"{said}; expected {max(ratios):g}, the largest of its records."
 
 
-def _steps(r: Result) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Every part of a result that names a layer: its place in the result, and its rows."""
-    yield "records[{}]", r["records"]
-    yield "blame[{}]", r["blame"]
-    yield "first_deviation", [r["first_deviation"]] if r["first_deviation"] else []
-    yield "worst", [r["worst"]] if r["worst"] else []
+def _layers(r: Result) -> Iterator[tuple[str, list[int]]]:
+    """Every part of a result that names layers: its place in the result, and the layer of each row."""
+    yield "records[{}]", column(r["records"], "layer")
+    yield "blame[{}]", [*map(LAYER, r["blame"])]
+    yield "first_deviation", [r["first_deviation"]["layer"]] if r["first_deviation"] else []
+    yield "worst", [r["worst"]["layer"]] if r["worst"] else []
     for k, finding in enumerate(r["diagnosis"]):
-        yield f"diagnosis[{k}].steps[{{}}]", finding["steps"]
+        yield f"diagnosis[{k}].steps[{{}}]", [*map(LAYER, finding["steps"])]
 
 
 # --- the summary ----------------------------------------------------------------------------------
@@ -171,10 +172,11 @@ def _of_worst(found: Results) -> Iterator[str]:
     yield from _twice("summary.worst", "gate and implementation", pairs)
     largest: dict[tuple[str, str], Number] = {}
     for r in found["results"]:
-        for record in r["records"]:
-            key = record["gate"], r["implementation"]
-            if key not in largest or size(record["ratio"]) > size(largest[key]):
-                largest[key] = record["ratio"]
+        columns = (column(r["records"], key) for key in ("gate", "ratio"))
+        for gate, ratio in zip(*columns, strict=True):
+            key = gate, r["implementation"]
+            if key not in largest or size(ratio) > size(largest[key]):
+                largest[key] = ratio
     for i, w in enumerate(worst):
         of = f"of {as_json(w['implementation'])} at the gate {w['gate']}"
         ratio = largest.pop((w["gate"], w["implementation"]), None)

@@ -12,6 +12,7 @@ since a later program may write more. Everything else must fit, and the parts mu
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
@@ -132,7 +133,7 @@ class Result(TypedDict):
     not_returned: list[Annotated[str, among(*RETURNED)]]  # quantities left out: not judged
     blame: list[Step]  # the steps that are wrong given their own operands, not their consequences
     diagnosis: list[Finding]
-    records: list[Record]
+    records: Sequence[Record]
 
 
 class Implementation(TypedDict):

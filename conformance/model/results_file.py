@@ -19,7 +19,7 @@ from conformance.model.contradictions import contradictions, of_trials
 from conformance.model.results import SCHEMA_VERSION, TRIALS_VERSION, Results, Trials
 from conformance.tools.files import FileError, contents, write_atomically
 from conformance.tools.trouble import MisfitError
-from conformance.tools.typed import as_json, fitting, parsed
+from conformance.tools.typed import as_json, fitting, outline
 
 __all__ = ["read", "read_trials", "write_results"]
 
@@ -29,10 +29,17 @@ T = TypeVar("T")
 def _lines(results: Results) -> Iterator[str]:
     """The parts of a JSON text with one result a line, so that a diff of two runs can be read."""
     before = "{"
-    for key, value in compact(results).items():
-        rows = ",\n".join(map(_json, value)) if isinstance(value, list) else ""
-        yield f"{before}\n{_json(key)}: " + (f"[\n{rows}\n]" if rows else _json(value))
+    for key, value in compact(results):
+        yield f"{before}\n{_json(key)}: "
         before = ","
+        if isinstance(value, list | Iterator):
+            begin = "[\n"
+            for row in value:
+                yield begin + _json(row)
+                begin = ",\n"
+            yield "\n]" if begin == ",\n" else "[]"
+        else:
+            yield _json(value)
     yield "\n}\n"
 
 
@@ -73,10 +80,14 @@ def read_trials(path: str | Path) -> Trials:
 def _results(data: dict[str, Any]) -> Results:
     """The results in a file of any version. Version 1 had no blame and no diagnosis, and its traces left
     nothing out."""
+    rows = data.get("results")
     if data["schema_version"] == SCHEMA_VERSION:
-        return expanded(fitting(data, Compact))
-    if data["schema_version"] == 1 and isinstance(data.get("results"), list):
-        data["results"] = [{**empty(), **r} if isinstance(r, dict) else r for r in data["results"]]
+        if not isinstance(rows, Iterator):
+            fitting(data, Compact)  # raises what is wrong
+        return expanded(fitting({**data, "results": []}, Compact), rows or ())
+    if isinstance(rows, Iterator):
+        first = data["schema_version"] == 1
+        data["results"] = [{**empty(), **r} if first and isinstance(r, dict) else r for r in rows]
     return {**fitting(data, Results), "schema_version": SCHEMA_VERSION}
 
 
@@ -102,7 +113,7 @@ def _read(
     contradicted: Callable[[T], Iterable[str]],
 ) -> T:
     try:
-        data = parsed(contents(Path(path)))
+        data = outline(contents(Path(path)), "results")
         if other := _of_another(data, command):
             expected = f"expected what `{command}` writes: name such a file, or write one."
             raise FileError(f"cannot read {path}: {other}; {expected}")

@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from conformance.tools.trouble import MisfitError, RefusedError
 
@@ -44,16 +44,13 @@ def _cannot_write(path: Path, e: OSError) -> FileError:
 def write_atomically(path: str | Path, text: str | bytes | Iterable[str]) -> None:
     """Write a file whole or not at all: a reader never sees half of it."""
     path = Path(path)
-    data = text if isinstance(text, bytes) else "".join(text).encode()
-    if path.suffix == GZIP:
-        data = gzip.compress(data, mtime=0)  # no time: the same bytes for the same text
     try:
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as e:
         raise _cannot_write(path, e) from e
     try:
         with os.fdopen(fd, "wb") as f:
-            f.write(data)
+            _write(f, text, path.suffix == GZIP)
         Path(name).chmod(0o644)  # mkstemp's 0600 would hide a report from the web server beside it
         Path(name).replace(path)
     except OSError as e:
@@ -62,6 +59,17 @@ def write_atomically(path: str | Path, text: str | bytes | Iterable[str]) -> Non
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _write(file: IO[bytes], text: str | bytes | Iterable[str], zipped: bool) -> None:
+    if isinstance(text, str):
+        text = text.encode()
+    parts = [text] if isinstance(text, bytes) else (part.encode() for part in text)
+    if zipped:  # no time and no name: the same bytes for the same text
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+            packed.writelines(parts)
+    else:
+        file.writelines(parts)
 
 
 def try_to_write(path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import UnionType
 from typing import (
     Annotated,
@@ -28,7 +28,7 @@ import msgspec
 
 from conformance.tools.trouble import MisfitError
 
-__all__ = ["LARGEST", "among", "as_json", "fitting", "parsed", "too_deep"]
+__all__ = ["LARGEST", "among", "as_json", "fitting", "outline", "parsed", "too_deep"]
 
 LARGEST = 2**53  # the largest whole number: other readers of JSON round larger ones
 TORN = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: valid in JSON, not in a file
@@ -96,6 +96,27 @@ def parsed(raw: bytes) -> Any:
         raise MisfitError(_unreadable(raw)) from e
 
 
+def outline(raw: bytes, key: str) -> Any:
+    """As `parsed`, but a list under that key is an iterator, which parses each entry when its turn comes:
+    together they take many times the memory of the text. What does not parse raises MisfitError then."""
+    try:
+        parts = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        entries = msgspec.json.decode(parts[key], type=list[msgspec.Raw])
+        of = {name: msgspec.json.decode(part) for name, part in parts.items() if name != key}
+    except (msgspec.MsgspecError, RecursionError, KeyError):
+        return parsed(raw)
+    return {name: of[name] if name in of else _parsed_in_turn(entries, raw) for name in parts}
+
+
+def _parsed_in_turn(entries: list[msgspec.Raw], raw: bytes) -> Iterator[Any]:
+    for entry in entries:
+        try:
+            yield msgspec.json.decode(entry)
+        except (msgspec.DecodeError, RecursionError):
+            parsed(raw)  # raises what is wrong, with its place in the text
+            raise
+
+
 def _unreadable(raw: bytes) -> str:
     """Why msgspec cannot read a text. Python's reader knows the place, and accepts more than msgspec does."""
     try:
@@ -139,13 +160,13 @@ def _unwritable(x: Any, place: str) -> Iterator[str]:
 # --- annotations ----------------------------------------------------------------------------------
 
 
-def fitting(x: Any, hint: type[T]) -> T:
-    """A value converted to an annotation. Raises MisfitError, with the place of the part that does not
-    fit."""
+def fitting(x: Any, hint: type[T], place: str = "") -> T:
+    """A value converted to an annotation. Raises MisfitError, with the place of the part that does not fit;
+    `place` is where the value itself is."""
     try:
         return msgspec.convert(x, hint)
     except msgspec.ValidationError as e:
-        raise MisfitError(_misfit(x, hint, "")) from e
+        raise MisfitError(_misfit(x, hint, place)) from e
 
 
 def _misfit(x: Any, hint: Any, place: str) -> str:
@@ -177,7 +198,7 @@ def _parts(x: Any, hint: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
             of = f"a key of {place.removeprefix('.') or 'it'}"
             yield from ((of, key, arguments[0]) for key in x)
             yield from ((where, inner, arguments[1]) for where, inner in _inside(x, place))
-        elif origin is list and isinstance(x, list):
+        elif origin in (list, Sequence) and isinstance(x, list):
             yield from ((where, inner, arguments[0]) for where, inner in _inside(x, place))
         elif origin is tuple and isinstance(x, list):
             inside = zip(_inside(x, place), arguments, strict=False)
@@ -199,7 +220,7 @@ def _members(hint: Any) -> Iterator[tuple[Any, msgspec.Meta]]:
 
 WORDS = {
     str: "a text", int: "a whole number", float: "a number", bool: "true or false",
-    type(None): "null", list: "a list", dict: "an object",
+    type(None): "null", list: "a list", Sequence: "a list", dict: "an object",
 }  # fmt: skip
 
 

@@ -242,9 +242,8 @@ class _Sets:
         if i not in reading.keys:
             operands = [reading.values[j] for j in node.operands]
             reading.keys[i] = rule.keys(i, reading.values[i], operands, **node.params)
-        if self._single:
-            if (small := size < UNDERFLOWS).any():
-                self._underflows[i], size = np.where(small, size, 0.0), np.where(small, 0.0, size)
+        if self._single and (small := size < UNDERFLOWS).any():
+            self._underflows[i], size = np.where(small, size, 0.0), np.where(small, 0.0, size)
         return np.ascontiguousarray(size, self.dtype), signs(reading.keys[i], i)
 
     def _number(self, i: int) -> Any:

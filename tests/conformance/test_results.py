@@ -29,10 +29,19 @@ from conformance.commands.faults.trials import trials
 from conformance.commands.main import main
 from conformance.judge.runner import run
 from conformance.judge.summary import summary
-from conformance.model.compact import compact, empty
+from conformance.model.compact import empty
 from conformance.model.contradictions import contradictions
-from conformance.model.results import SCHEMA_VERSION, VERDICTS, Results, Trials, number
-from conformance.model.results_file import FAULTS, RUN, WRITERS, read, read_trials, write_results
+from conformance.model.packed import column, packed
+from conformance.model.results import SCHEMA_VERSION, VERDICTS, Record, Results, Trials, number
+from conformance.model.results_file import (
+    FAULTS,
+    RUN,
+    WRITERS,
+    _lines,
+    read,
+    read_trials,
+    write_results,
+)
 from conformance.report import render
 from conformance.tools.files import FileError, write_atomically, write_json
 
@@ -126,6 +135,31 @@ def test_a_folder_in_the_place_of_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
 
 
+# --- in memory ------------------------------------------------------------------------------------
+
+
+def test_packed_records_are_the_records(whole: Results) -> None:
+    for r in whole["results"]:
+        records = [*r["records"]]
+        found = packed({**r, "records": records})["records"]
+        assert found == records == [*found] == found[:]
+        assert len(found) == len(records)
+        assert [found[i] for i in range(len(found))] == records
+        assert bool(found) == bool(records)
+        for key in Record.__annotations__:
+            values: list[Any] = [x[key] for x in records]  # type: ignore[literal-required]
+            assert column(found, key) == column(records, key) == values
+        assert [*map(type, column(found, "ratio"))] == [*map(type, column(records, "ratio"))]
+        assert packed({**r, "records": found})["records"] is found
+
+
+def test_packed_records_are_no_others(results: Results) -> None:
+    found = packed(results["results"][0])["records"]
+    assert found != [*found][1:]
+    assert found != [*found[:-1], {**found[-1], "layer": 9}]
+    assert found != 3
+
+
 # --- the file -------------------------------------------------------------------------------------
 
 
@@ -133,6 +167,7 @@ def alike(one: Results, other: Results) -> None:
     """They are equal, but for the errors of records: those have three digits or so."""
     one, other = copy.deepcopy(one), copy.deepcopy(other)
     for r, s in zip(one["results"], other["results"], strict=True):
+        r["records"], s["records"] = [*r["records"]], [*s["records"]]
         for a, b in zip(r["records"], s["records"], strict=True):
             was, now = float(a.pop("error")), float(b.pop("error"))  # type: ignore[misc]
             assert now == pytest.approx(was, rel=3e-3, abs=0, nan_ok=True)
@@ -203,7 +238,11 @@ def test_a_record_is_small(tmp_path: Path) -> None:
     assert sum(len(line) for line in lines if line.startswith(b'{"case"')) < 40 * records
 
 
-@pytest.mark.parametrize("writer", [write_results, write_json])
+def write_summary(path: Path, results: Results) -> None:
+    write_json(path, results["summary"])
+
+
+@pytest.mark.parametrize("writer", [write_results, write_summary])
 def test_a_name_that_ends_in_gz_is_compressed(
     writer: Callable[..., None], results: Results, tmp_path: Path
 ) -> None:
@@ -442,13 +481,14 @@ def whole() -> Results:
 
 
 def version_2(found: Results) -> Any:
-    return {**found, "schema_version": 2}
+    results = [{**r, "records": [*r["records"]]} for r in found["results"]]
+    return {**found, "results": results, "schema_version": 2}
 
 
 def version_3(found: Results) -> Any:
     """The result that deviates first."""
     results = sorted(found["results"], key=lambda r: not r["blame"])
-    return json.loads(json.dumps(compact({**found, "results": results})))
+    return json.loads("".join(_lines({**found, "results": results})))
 
 
 def write_changed(found: Any, path: Path, value: Any, *at: str | int) -> Path:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from conformance.model.packed import column
 from conformance.model.results import (
     SYMBOLS,
     VERDICTS,
@@ -254,9 +255,9 @@ def _lost(was: Result | None, now: Result | None) -> str:
     cannot be wrong. In words; "" if there are none."""
     if not was or not now or not now["records"] or direction(_state(was), _state(now)) == "worse":
         return ""
-    judged = {(r["gate"], r["quantity"]) for r in now["records"]}
+    judged = set(_judged(now))
     gates: dict[str, list[str]] = {}
-    for gate, quantity in dict.fromkeys((r["gate"], r["quantity"]) for r in was["records"]):
+    for gate, quantity in dict.fromkeys(_judged(was)):
         if (gate, quantity) not in judged:
             gates.setdefault(gate, []).append(SYMBOLS.get(quantity, "everything"))
     return "; ".join(
@@ -264,12 +265,17 @@ def _lost(was: Result | None, now: Result | None) -> str:
     )
 
 
+def _judged(result: Result) -> Iterator[tuple[str, str]]:
+    """The gate and quantity of each record."""
+    return zip(*(column(result["records"], key) for key in ("gate", "quantity")), strict=True)
+
+
 def _state(result: Result | None) -> State:
     return result["verdict"] if result else ABSENT
 
 
 def _largest(result: Result | None) -> Number | None:
-    ratios = [r["ratio"] for r in result["records"]] if result else []
+    ratios = column(result["records"], "ratio") if result else []
     return max(ratios, key=size, default=None)
 
 
@@ -370,10 +376,11 @@ def _by_gate(run: Mapping[Pair, Result], pairs: list[Pair]) -> dict[Pair, tuple[
     """(implementation, gate) -> its largest ratio, and the case in which it is."""
     largest: dict[Pair, tuple[Number, str]] = {}
     for name, case in pairs:
-        for r in run[name, case]["records"]:
-            key = name, r["gate"]
-            if key not in largest or size(r["ratio"]) > size(largest[key][0]):
-                largest[key] = r["ratio"], case
+        of = (column(run[name, case]["records"], key) for key in ("gate", "ratio"))
+        for gate, ratio in zip(*of, strict=True):
+            key = name, gate
+            if key not in largest or size(ratio) > size(largest[key][0]):
+                largest[key] = ratio, case
     return largest
 
 
