@@ -129,18 +129,39 @@ class _Sets:
     def __init__(self, tape: Tape, reading: Reading, model: Model, dtype: Any = np.float64) -> None:
         self.tape, self.reading, self.model, self.dtype = tape, reading, model, np.dtype(dtype)
         self.marks = {i: key for key, i in tape.marks.items()}
-        self._last = last_uses(tape)
         self._single = self.dtype == np.float32
         self._underflows: dict[int, Any] = {}  # of what underflow may lose, in single precision
         self._numbers: dict[int, Any] = {}
         self._means: dict[int, _Mean] = {}
-        known = [v is not None for v in reading.values]
-        nodes = enumerate(tape.nodes)
-        self._live = [
-            i
-            for i, n in nodes
-            if i in self._last and n.operands and all(known[j] for j in n.operands)
-        ]
+        self._live = self._ordered()
+        # the place in this order of the last use of each
+        self._last = {i: at for at, i in enumerate(self._live)}
+        for at, i in enumerate(self._live):
+            self._last |= dict.fromkeys(tape.nodes[i].operands, at)
+
+    def _ordered(self) -> list[int]:
+        """The places that some mark depends on, in order, but those that only move the numbers of another
+        about, or some of them, directly after it: what is then not used again need not be kept."""
+        last, nodes = last_uses(self.tape), self.tape.nodes
+        known = [v is not None for v in self.reading.values]
+        found: list[int] = []
+        after: dict[int, list[int]] = {}
+
+        live = [i for i, n in enumerate(nodes) if i in last and n.operands]
+        live = [i for i in live if all(known[j] for j in nodes[i].operands)]
+        alive = {*live}
+        first = []
+        for i in reversed(live):
+            j = max(nodes[i].operands)
+            if nodes[i].rule.moves and j in alive and prod(nodes[i].shape) <= prod(nodes[j].shape):
+                after.setdefault(j, []).append(i)
+            else:
+                first.append(i)
+        while first:
+            i = first.pop()
+            found.append(i)
+            first += after.get(i, [])
+        return found
 
     def means(self) -> dict[Key, Reals]:
         """The root mean square error of each mark."""
@@ -171,16 +192,18 @@ class _Sets:
         nodes, last = self.tape.nodes, self._last
         measured = measured.union(j for i in self._live if self._asks(i) for j in nodes[i].operands)
         E: dict[int, Any] = {}  # the errors that later runs use, in all sets
+        end = 0
         for run in self._runs():
+            begin, end = end, end + len(run)
             self._means |= {i: _Mean(nodes[i].shape) for i in run if i in measured}
-            later = [i for i in run if last[i] > run[-1]]
+            later = [i for i in run if last[i] >= end]
             rounded = {i: self._rounded(i) for i in run}
             most = max(prod(nodes[i].shape) for i in run)
             step = min(DRAWS, max(1, numbers // max(most, 1)))
             for at in range(0, DRAWS, step):
                 sets = slice(at, at + step)
                 now: dict[int, Any] = {}
-                for i in run:
+                for place, i in enumerate(run, begin):
                     of = [
                         now[j] if j in now else _part(E.get(j, 0.0), sets)
                         for j in nodes[i].operands
@@ -190,11 +213,11 @@ class _Sets:
                     if i in measured:
                         self._means[i].add(e)
                     for j in nodes[i].operands:
-                        if last[j] <= i:
+                        if last[j] <= place:
                             now.pop(j, None)  # not used again
                 for i in later:
                     E[i] = _kept(E.get(i), now[i], sets)
-            for j in [j for j in E if last[j] <= run[-1]]:
+            for j in [j for j in E if last[j] < end]:
                 del E[j]
 
     def _runs(self) -> Iterator[list[int]]:
