@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -104,6 +105,11 @@ def test_no_scheduler_is_one_sentence_and_soon(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RunError, match=f"^no scheduler answers at {address} within 1 s; start one"):
         run("quick", ["refbp"], WANTED, scheduler=address)
     assert time.monotonic() - begun < 15
+
+
+def test_tls_without_certificates_is_one_sentence() -> None:
+    with pytest.raises(RunError, match=r"^--scheduler is tls://\S+, and there are no certificates"):
+        run("quick", ["refbp"], WANTED, scheduler="tls://127.0.0.1:8786")
 
 
 Dask = Callable[..., subprocess.Popen[bytes]]
@@ -230,6 +236,43 @@ def test_the_results_are_those_of_one_machine(
         "ended its process (exit code 3); expected a trace.",
         "took more than 5 s; expected a trace.",
     }
+
+
+@pytest.mark.slow
+def test_with_tls(tmp_path: Path, dask: Dask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All talk is encrypted, and who has no certificate is refused."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes certificates, is not here")
+
+    def certificate(name: str) -> tuple[Path, Path]:
+        key, cert = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
+        words = (
+            f"req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {cert} -days 2 -subj /CN={name}"
+        )
+        subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
+        return cert, key
+
+    cert, key = certificate("localhost")
+    settings = {"CA_FILE": cert}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        settings |= {f"{role}__CERT": cert, f"{role}__KEY": key}
+    for name, path in settings.items():
+        monkeypatch.setenv(f"DASK_DISTRIBUTED__COMM__TLS__{name}", str(path))
+    dask("scheduler", None, "--protocol", "tls")
+    address = address_of(tmp_path)
+    assert address.startswith("tls://")
+    dask("worker")
+    command = [sys.executable, "-m", "conformance", "run", "--profile", "quick", "--select", WANTED]
+    command += ["--implementation", "refbp", "--scheduler"]
+    done = subprocess.run([*command, address], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "all conform" in done.stdout
+    for what, path in zip(("CERT", "KEY"), certificate("somebody"), strict=True):
+        monkeypatch.setenv(f"DASK_DISTRIBUTED__COMM__TLS__CLIENT__{what}", str(path))
+    done = subprocess.run([*command, address], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"conformance: no scheduler answers at {address}")
+    assert "Traceback" not in done.stderr
 
 
 SLOWLY = """
