@@ -50,7 +50,7 @@ Memo = dict[tuple[Definition, int], dict[float, Point]]
 Given = Mapping[Any, NDArray[Any]]
 
 # of the factors of a product: errors of a step are not carried on, and need not be as small
-SLICES, SLICES_OF_A_STEP = 3, 1
+SLICES, SLICES_OF_A_STEP = 3, 2
 
 
 @dataclass
