@@ -11,6 +11,7 @@ comparison that is not decided. FLINT's balls decide those. docs/tolerances.md h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -416,10 +417,19 @@ class Pairs:
         return self.by_flint(lambda a: a.erf())
 
     def erfc(self) -> Pairs:
-        return self.by_flint(lambda a: a.erfc())
+        found: Pairs = _elementary().erfc(self)
+        return found
 
     def sin_cos(self) -> tuple[Pairs, Pairs]:
-        return self.by_flint(lambda a: a.sin()), self.by_flint(lambda a: a.cos())
+        found: tuple[Pairs, Pairs] = _elementary().sin_cos(self)
+        return found
+
+
+def _elementary() -> ModuleType:
+    """Functions that need this module."""
+    from conformance.truth import elementary
+
+    return elementary
 
 
 class Stack(Pairs):

@@ -162,6 +162,47 @@ def test_exponentials_are_as_close_as_derived(where: str) -> None:
     assert narrow(less_1, 89)
 
 
+def with_second_floats(hi: Reals, rad: float = 0.0) -> Pairs:
+    lo = hi * 2.0**-53 * draw.choice([-1.0, 0, 0.3, 1], hi.size)
+    return Pairs(*two_sum(hi, lo), np.abs(hi) * rad)
+
+
+ARGUMENTS = {
+    "between two places of a table": (np.arange(-1050, 1050) + 0.5) / 64 * (1 - 1e-13),
+    "all over the range": draw.uniform(-16.4, 16.4, 2000),
+    "near 0": draw.choice([-1.0, 1.0], 2000) * 2.0 ** draw.uniform(-60, 0, 2000),
+}
+
+
+@pytest.mark.parametrize("where", ARGUMENTS)
+@pytest.mark.parametrize("rad", [0.0, 2.0**-70, 2.0**-30])
+def test_erfc(where: str, rad: float) -> None:
+    a = with_second_floats(ARGUMENTS[where], rad)
+    found = a.erfc()
+    assert holds(found, [x.erfc() for x in within(a)])
+    assert rad or narrow(found, 92)
+
+
+ANGLES = {
+    "between two places of a table": (np.arange(-2000, 2000) + 0.5) * 2 * np.pi / 512,
+    "all over the range": draw.uniform(-12_000, 12_000, 2000),
+    "near 0": ARGUMENTS["near 0"],
+    "where one of them is nearly 0": np.arange(-2000, 2000) * (np.pi / 2),
+}
+
+
+@pytest.mark.parametrize("where", ANGLES)
+@pytest.mark.parametrize("rad", [0.0, 2.0**-70, 2.0**-35])
+def test_sine_and_cosine(where: str, rad: float) -> None:
+    a = with_second_floats(ANGLES[where], rad)
+    sine, cosine = a.sin_cos()
+    points = within(a)
+    assert holds(sine, [x.sin() for x in points])
+    assert holds(cosine, [x.cos() for x in points])
+    assert rad or narrow(sine, 95, 1.0)
+    assert rad or narrow(cosine, 95, 1.0)
+
+
 @pytest.mark.parametrize("name", ["multiply", "divide"])
 def test_products_and_quotients_are_as_close_as_derived(name: str) -> None:
     n = 4000
@@ -204,7 +245,7 @@ def test_a_factor_that_is_a_power_of_two_is_exact() -> None:
 
 def test_what_is_nearly_a_float_is_not_one() -> None:
     """2 − 1e-393: FLINT's radius is below the smallest float."""
-    nearly_2 = Pairs.exactly([-30.0]).erfc()
+    nearly_2 = Pairs.of_balls([arb(-30).erfc()], (1,))
     assert 0 < nearly_2.rad.item() < 2.0**-499
     tiny = Pairs.exactly([2.0**-390])
     for product in (nearly_2 * tiny, tiny * nearly_2, nearly_2[None] @ tiny[None]):
@@ -212,6 +253,9 @@ def test_what_is_nearly_a_float_is_not_one() -> None:
 
 
 def test_what_saturates_is_known_to() -> None:
+    for z in ([-30.0, 1, 2], [-16.5, 16.5, 17], [1000.0, -16.6, 3]):
+        b = Pairs.exactly(z)
+        assert holds(b.erfc(), [x.erfc() for x in within(b)])
     a = Pairs.exactly([-1000.0, -280, 0.5, 280, 1000])
     assert holds(a.tanh(), [x.tanh() for x in within(a)])
     assert holds((-abs(a)).exp(), [(-abs(x)).exp() for x in within(a)])
@@ -351,6 +395,9 @@ def test_a_norm_is_of_what_stands_there_once() -> None:
         lambda: Pairs.exactly([-2.0]).sqrt(),
         lambda: abs(Pairs(np.array([1.0]), np.zeros(1), np.array([1.0]))),
         lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).exp(),
+        lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).erfc(),
+        lambda: Pairs.exactly([1e6]).sin_cos()[0],
+        lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).sin_cos()[0],
     ],
 )
 def test_what_does_not_fit_is_left_to_balls(bad: Callable[[], Pairs]) -> None:

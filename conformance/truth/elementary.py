@@ -1,0 +1,130 @@
+"""erfc, sine and cosine of many numbers at a time, in pairs of floats, with a proof (docs/tolerances.md).
+
+Each is a table, whose entries FLINT made, and a short series around the nearest of them: its first terms in
+pairs, the others in floats. What is rounded there, and what is left out, is added to the radius.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from flint import arb, fmpq
+from numpy.typing import NDArray
+
+from conformance.truth.balls import working_precision
+from conformance.truth.errorfree import fast_two_sum, outward, two_sum
+from conformance.truth.pairs import BITS, Pairs, UnfitError, pairs
+
+__all__ = ["erfc", "sin_cos"]
+
+Reals = NDArray[np.float64]
+
+
+def _tail(t: Reals, coefficients: Sequence[Reals | float]) -> Reals:
+    """c + c' t + c'' t² + …, in floats: off by less than 2⁻⁵¹ of it, where each term is much smaller than the
+    one before."""
+    found = np.asarray(coefficients[-1])
+    for c in coefficients[-2::-1]:
+        found = found * t + c
+    return found
+
+
+# --- the complementary error function -------------------------------------------------------------
+
+PLACES = 64  # of the table, in a unit
+FURTHEST = 16.5  # beyond it erfc is less than 2⁻³⁹⁶
+PAIRED, TERMS = 7, 14  # of the series: terms in pairs, and all
+
+
+@cache
+def _scaled_erfc() -> tuple[list[Pairs], Reals]:
+    """The coefficients of f(z) = e^{z²} erfc z around each place, by f' = 2z f − 2/√π."""
+    with working_precision(4 * BITS):
+        rows = []
+        for j in range(int(FURTHEST * PLACES) + 2):
+            z = arb(j) / PLACES
+            a = [(z * z).exp() * z.erfc()]
+            a.append(2 * z * a[0] - 2 / arb.pi().sqrt())
+            while (n := len(a)) < TERMS:
+                a.append(2 * (z * a[-1] + a[-2]) / n)
+            rows.append(a)
+        columns = [*zip(*rows, strict=True)]
+        first = [Pairs.of_balls(column, (len(rows),)) for column in columns[:PAIRED]]
+    return first, np.array([[*map(float, column)] for column in columns[PAIRED:]])
+
+
+def erfc(a: Pairs) -> Pairs:
+    """e^{−z²} times a series around the nearest place of a table, z = |a|; of a negative a, 2 − erfc z. A
+    very small result is only bounded.
+
+    e^{z²} erfc z = 2/√π ∫ e^{−s²−2zs} ds, s from 0 to ∞, is completely monotone: its derivatives alternate in
+    sign, and shrink as z grows. The n-th is n!/Γ(n/2 + 1) at 0, so that what is left out is at most t¹⁴/7!.
+    """
+    positive = a.positive()
+    z = Pairs.where(positive, a, -a)
+    if not (z.rad < 2.0**-20).all():
+        raise UnfitError("a number is not known.")
+    if (far := z.hi >= FURTHEST).any():
+        near = erfc(Pairs.where(far, pairs(0.0), z))
+        found = Pairs.where(far, Pairs(np.zeros(()), np.zeros(()), np.full((), 2.0**-395)), near)
+        return Pairs.where(positive, found, 2.0 - found)
+    j = np.rint(z.hi * PLACES).astype(np.intp)
+    t = z - j * (1 / PLACES)
+    first, others = _scaled_erfc()
+    others = others[:, j]
+    tail = _tail(t.hi, [*others])
+    off = 2.0**-50 * np.abs(tail) + 2 * t.rad * np.abs(others[1]) + t.size_at_most**7 / 5040
+    found = Pairs(tail, np.zeros(tail.shape), outward(off))
+    for column in reversed(first):
+        found = found * t + column[j]
+    found = found * (-(z * z)).exp()
+    return Pairs.where(positive, found, 2.0 - found)
+
+
+# --- sine and cosine ------------------------------------------------------------------------------
+
+AROUND = 512  # places of the table, in 2π
+
+
+@cache
+def _circle() -> tuple[tuple[float, ...], Pairs, Pairs]:
+    """2π/512 in three parts, of which the first two have 32 bits; the sine and the cosine at each place."""
+    with working_precision(BITS):
+        step = 2 * arb.pi() / AROUND
+        left, parts = step, []
+        for grid in (2.0**-38, 2.0**-70):
+            parts.append(float(np.rint(float(left) / grid) * grid))
+            left -= parts[-1]
+        at = [(arb(2 * j) / AROUND).sin_cos_pi() for j in range(AROUND)]
+        sine, cosine = (Pairs.of_balls([x[i] for x in at], (AROUND,)) for i in range(2))
+    return (*parts, float(left)), sine, cosine
+
+
+def sin_cos(a: Pairs) -> tuple[Pairs, Pairs]:
+    """sin(p + r) and cos(p + r), p the nearest place of a table, by the series of sin r and cos r."""
+    step, sine, cosine = _circle()
+    n = np.rint(a.hi * (AROUND / (2 * np.pi)))
+    if not ((np.abs(n) < 2.0**20) & (a.rad < 2.0**-20)).all():
+        raise UnfitError("an angle is too large, or not known.")
+    r, e = two_sum(a.hi - n * step[0], -n * step[1])
+    r, f = two_sum(r, a.lo)
+    hi, lo = fast_two_sum(r, e + f - n * step[2])
+    # n·step[2] and the sums after it are rounded, by 2⁻⁵³ of at most n·2⁻⁷⁰ and of what is left of r
+    off = np.abs(n) * 2.0**-120 + np.abs(hi) * 2.0**-103
+    x = Pairs(hi, lo, outward(a.rad + off))
+    s = x * x
+    ends = s.size_at_most**3
+
+    def series(c: Sequence[fmpq], tail: Sequence[float], left_out: float) -> Pairs:
+        end = _tail(s.hi, tail)
+        known = outward(2.0**-50 * np.abs(end) + 2 * s.rad * abs(tail[1]) + ends * left_out)
+        return (Pairs(end, np.zeros(end.shape), known) * s + pairs(c[1])) * s + pairs(c[0])
+
+    odd = series((fmpq(-1, 6), fmpq(1, 120)), (-1 / 5040, 1 / 362880, -1 / 39916800), 2.0**-32)
+    even = series((fmpq(-1, 2), fmpq(1, 24)), (-1 / 720, 1 / 40320, -1 / 3628800), 2.0**-28)
+    sin_r, cos_r = odd * s * x + x, even * s + 1.0
+    j = n.astype(np.intp) % AROUND
+    p, q = sine[j], cosine[j]
+    return p * cos_r + q * sin_r, q * cos_r - p * sin_r
