@@ -63,6 +63,8 @@ class Definition:
 
     def __call__(self, a: Ball) -> Point:
         """σ, σ' and σ'' at the ball a; the hull of the pieces where a's side is undecided."""
+        if a.is_nan():
+            return Point(a, a, a)
         if not self.breaks and not self.kinks:
             return self._piece(0, a)
         return self._combine(a, [self._piece(i, a) for i in self._touched(a)])

@@ -1,4 +1,4 @@
-"""erfc, sine and cosine of many numbers at a time, in pairs of floats, with a proof (docs/tolerances.md).
+"""erf, erfc, sine and cosine of many numbers at a time, in pairs, with a proof (docs/tolerances.md).
 
 Each is a table, whose entries FLINT made, and a short series around the nearest of them: its first terms in
 pairs, the others in floats. What is rounded there, and what is left out, is added to the radius.
@@ -6,7 +6,7 @@ pairs, the others in floats. What is rounded there, and what is left out, is add
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -17,70 +17,117 @@ from conformance.truth.balls import working_precision
 from conformance.truth.errorfree import fast_two_sum, outward, two_sum
 from conformance.truth.pairs import BITS, Pairs, UnfitError, pairs
 
-__all__ = ["erfc", "sin_cos"]
+__all__ = ["erf", "erfc", "sin_cos"]
 
 Reals = NDArray[np.float64]
 
 
 def _tail(t: Reals, coefficients: Sequence[Reals | float]) -> Reals:
-    """c + c' t + c'' t² + …, in floats: off by less than 2⁻⁵¹ of it, where each term is much smaller than the
-    one before."""
+    """c + c' t + c'' t² + …, in floats: off by less than 2⁻⁵⁰ of the sum of the terms' sizes, where t is
+    below 2⁻⁶ and no coefficient much larger than the first."""
     found = np.asarray(coefficients[-1])
     for c in coefficients[-2::-1]:
         found = found * t + c
     return found
 
 
-# --- the complementary error function -------------------------------------------------------------
+# --- error functions ------------------------------------------------------------------------------
 
-PLACES = 64  # of the table, in a unit
+PLACES = 64  # of a table, in a unit
 FURTHEST = 16.5  # beyond it erfc is less than 2⁻³⁹⁶
 PAIRED, TERMS = 7, 14  # of the series: terms in pairs, and all
 
+Table = tuple[list[Pairs], Reals]
 
-@cache
-def _scaled_erfc() -> tuple[list[Pairs], Reals]:
-    """The coefficients of f(z) = e^{z²} erfc z around each place, by f' = 2z f − 2/√π."""
+
+def _table(end: float, coefficients: Callable[[arb], list[arb]]) -> Table:
+    """The coefficients around each place: the first in pairs, the others in floats."""
     with working_precision(4 * BITS):
-        rows = []
-        for j in range(int(FURTHEST * PLACES) + 2):
-            z = arb(j) / PLACES
-            a = [(z * z).exp() * z.erfc()]
-            a.append(2 * z * a[0] - 2 / arb.pi().sqrt())
-            while (n := len(a)) < TERMS:
-                a.append(2 * (z * a[-1] + a[-2]) / n)
-            rows.append(a)
+        rows = [coefficients(arb(j) / PLACES) for j in range(int(end * PLACES) + 2)]
         columns = [*zip(*rows, strict=True)]
         first = [Pairs.of_balls(column, (len(rows),)) for column in columns[:PAIRED]]
     return first, np.array([[*map(float, column)] for column in columns[PAIRED:]])
 
 
-def erfc(a: Pairs) -> Pairs:
-    """e^{−z²} times a series around the nearest place of a table, z = |a|; of a negative a, 2 − erfc z. A
-    very small result is only bounded.
+@cache
+def _scaled_erfc() -> Table:
+    """Of f(z) = e^{z²} erfc z, by f' = 2z f − 2/√π."""
 
-    e^{z²} erfc z = 2/√π ∫ e^{−s²−2zs} ds, s from 0 to ∞, is completely monotone: its derivatives alternate in
-    sign, and shrink as z grows. The n-th is n!/Γ(n/2 + 1) at 0, so that what is left out is at most t¹⁴/7!.
-    """
-    positive = a.positive()
-    z = Pairs.where(positive, a, -a)
-    if not (z.rad < 2.0**-20).all():
-        raise UnfitError("a number is not known.")
-    if (far := z.hi >= FURTHEST).any():
-        near = erfc(Pairs.where(far, pairs(0.0), z))
-        found = Pairs.where(far, Pairs(np.zeros(()), np.zeros(()), np.full((), 2.0**-395)), near)
-        return Pairs.where(positive, found, 2.0 - found)
+    def coefficients(z: arb) -> list[arb]:
+        a = [(z * z).exp() * z.erfc()]
+        a.append(2 * z * a[0] - 2 / arb.pi().sqrt())
+        while (n := len(a)) < TERMS:
+            a.append(2 * (z * a[-1] + a[-2]) / n)
+        return a
+
+    return _table(FURTHEST, coefficients)
+
+
+@cache
+def _erf() -> Table:
+    """Of f = erf, by f'' = −2z f'."""
+
+    def coefficients(z: arb) -> list[arb]:
+        a = [z.erf(), 2 / arb.pi().sqrt() * (-z * z).exp()]
+        while (n := len(a)) < TERMS:
+            a.append(-2 * (z * (n - 1) * a[-1] + (n - 2) * a[-2]) / (n * (n - 1)))
+        return a
+
+    return _table(1.0, coefficients)
+
+
+def _around(z: Pairs, table: Table, left_out: float) -> Pairs:
+    """The series of z around the nearest place; what is left out is at most so much of t¹⁴."""
     j = np.rint(z.hi * PLACES).astype(np.intp)
     t = z - j * (1 / PLACES)
-    first, others = _scaled_erfc()
-    others = others[:, j]
+    first, others = table[0], table[1][:, j]
     tail = _tail(t.hi, [*others])
-    off = 2.0**-50 * np.abs(tail) + 2 * t.rad * np.abs(others[1]) + t.size_at_most**7 / 5040
+    size = t.size_at_most
+    # coefficients may be 0: so the sum of the terms' sizes, and its slope, in place of the tail's
+    sizes = _tail(size, [*np.abs(others)])
+    slope = _tail(size, [n * np.abs(c) for n, c in enumerate(others)][1:])
+    off = 2.0**-49 * sizes + 1.01 * slope * (t.rad + np.abs(t.lo)) + size**7 * left_out
     found = Pairs(tail, np.zeros(tail.shape), outward(off))
     for column in reversed(first):
         found = found * t + column[j]
-    found = found * (-(z * z)).exp()
+    return found
+
+
+def erfc(a: Pairs) -> Pairs:
+    """e^{−z²} times a series, z = |a|; of a negative a, 2 − erfc z. A very small result is only bounded.
+
+    e^{z²} erfc z = 2/√π ∫ e^{−s²−2zs} ds, s from 0 to ∞, is completely monotone: its derivatives alternate in
+    sign, and shrink as z grows. The n-th is n!/Γ(n/2 + 1) at 0: what is left out is at most t¹⁴/7!.
+    """
+    positive, z = _sized(a)
+    if (far := z.hi >= FURTHEST).any():
+        near = erfc(Pairs.where(far, pairs(0.0), z))
+        found = Pairs.where(far, Pairs(np.zeros(()), np.zeros(()), np.full((), 2.0**-395)), near)
+    else:
+        found = _around(z, _scaled_erfc(), 1 / 5040) * (-(z * z)).exp()
     return Pairs.where(positive, found, 2.0 - found)
+
+
+def erf(a: Pairs) -> Pairs:
+    """A series up to 1, and 1 − erfc beyond.
+
+    f⁽¹⁴⁾ = 2/√π H₁₃(z) e^{−z²}, with Hermite's polynomial, is at most 1.1·2/√π 2^{13/2} √13! (Cramér's
+    bound), and over 14! less than 2⁻¹³.
+    """
+    positive, z = _sized(a)
+    far = z.hi >= 1
+    found = _around(Pairs.where(far, pairs(0.0), z), _erf(), 2.0**-13)
+    if far.any():
+        found = Pairs.where(far, 1.0 - erfc(Pairs.where(far, z, pairs(1.0))), found)
+    return Pairs.where(positive, found, -found)
+
+
+def _sized(a: Pairs) -> tuple[NDArray[np.bool_], Pairs]:
+    """Where a is positive, and |a|."""
+    if not (a.rad < 2.0**-20).all():
+        raise UnfitError("a number is not known.")
+    positive = a.positive()
+    return positive, Pairs.where(positive, a, -a)
 
 
 # --- sine and cosine ------------------------------------------------------------------------------

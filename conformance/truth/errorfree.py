@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ def split_product(
 
 def outward(rad: Reals) -> Reals:
     """A radius at least as large; 0 is exact, and stays 0."""
-    return np.where(rad > 0, rad * OUTWARD + UNDERFLOW, 0.0)
+    return np.where(rad == 0, 0.0, rad * OUTWARD + UNDERFLOW)
 
 
 # --- norms ----------------------------------------------------------------------------------------
@@ -110,11 +111,13 @@ def exact_products(multiply: Callable[[Reals, Reals], Reals] = np.matmul) -> boo
     """Whether NumPy's library multiplies matrices of whole numbers exactly, where every sum is below 2⁵³. A
     library that uses fewer bits, or rounds otherwise, does not, and is not relied on."""
     draw = np.random.default_rng(0).integers
-    for k in (3, 64, 129):
-        top = 2 ** ((53 - k.bit_length()) // 2)
-        P, Q = draw(1 - top, top, (17, k)), draw(1 - top, top, (k, 19))
-        if not np.array_equal(multiply(P.astype(float), Q.astype(float)), (P @ Q).astype(float)):
-            return False
+    for k in (3, 64, 127):
+        top = isqrt(2**53 // k)  # so that sums of numbers of one sign come close to 2⁵³
+        for low in (1 - top, top - 9):
+            P, Q = draw(low, top, (17, k)), draw(low, top, (k, 19))
+            found = multiply(P.astype(float), Q.astype(float))
+            if not np.array_equal(found, (P @ Q).astype(float)):
+                return False
     return True
 
 

@@ -11,7 +11,8 @@ nothing depends, are never all there at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from math import prod
+from dataclasses import replace
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from conformance.truth.reading import Reading, last_uses
 from conformance.truth.rounding import DRAWS, EXACT, Arithmetic, Model, Reals, rms, signed, signs
-from conformance.truth.rules import IN_PAIRS, LEAF
+from conformance.truth.rules import LEAF, OF_NETWORKS
 from conformance.truth.tape import Key, Tape
 
 __all__ = ["draws", "errors", "roundings_alone"]
@@ -39,12 +40,12 @@ def errors(
     with np.errstate(all="ignore"):  # what is infinite has errors without bound
         if model.worst:
             return _bounds(tape, reading, model, given)
-        before = model.straddling
-        if _in_single(tape, reading):
-            found = _Sets(tape, reading, model, np.float32).means()
-            if all(bool(((s < UNDERFLOWS) | (s > LEAST)).all()) for s in found.values()):
+        if not model.dtypes and _in_single(tape, reading):
+            sets = _Sets(tape, reading, trial := replace(model), np.float32)
+            found = sets.means()
+            if sets.nothing_lost():
+                model.straddling += trial.straddling
                 return found
-            model.straddling = before
         return _Sets(tape, reading, model).means()
 
 
@@ -82,7 +83,7 @@ def _in_single(tape: Tape, reading: Reading) -> bool:
     numbers = sum(prod(node.shape) for node in tape.nodes)
     if numbers <= 300 * len(tape.nodes):
         return False
-    able = (n.rule.moves or n.rule is LEAF or n.rule.name in IN_PAIRS for n in tape.nodes)
+    able = (n.rule.moves or n.rule is LEAF or n.rule.name in OF_NETWORKS for n in tape.nodes)
     return all(able) and all(_within(v) for v in reading.values if v is not None)
 
 
@@ -93,7 +94,7 @@ def _within(v: Reals) -> bool:
 
 # --- sets of random errors ------------------------------------------------------------------------
 
-UNASKED = IN_PAIRS - {"expand"}
+UNASKED = OF_NETWORKS - {"expand"}
 """Primitives whose rounding does not depend on the errors of operands, on average."""
 
 
@@ -103,24 +104,28 @@ class _Mean:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._root: Any = np.zeros(shape)
         self._squares: Any = None
+        self._whole: Any = None
 
     def add(self, e: Any) -> None:
         if isinstance(e, float):
             return
-        if e.dtype == np.float32:  # squares of errors below 2⁻¹⁰⁰ underflow, which is nothing
-            scaled = e * np.float32(2.0**40)
-            more = np.einsum("d...,d...->...", scaled, scaled)
+        if (
+            e.dtype == np.float32
+        ):  # squares of single precision neither over- nor underflow in double
+            more = np.einsum("d...,d...->...", e, e, dtype=np.float64)
             self._squares = more if self._squares is None else self._squares + more
         elif len(e) == DRAWS:
-            self._root = rms(e)
+            self._whole = rms(e)
         else:
-            self._root = np.hypot(self._root, rms(e) * np.sqrt(len(e) / DRAWS))
+            self._root = np.hypot(self._root, rms(e) * sqrt(len(e)))
 
     @property
     def value(self) -> Reals:
-        if self._squares is None:
-            return np.asarray(self._root)
-        return np.asarray(np.sqrt(self._squares.astype(np.float64) / DRAWS) * 2.0**-40)
+        if self._whole is not None:
+            return np.asarray(self._whole)
+        if self._squares is not None:
+            return np.asarray(np.sqrt(self._squares / DRAWS))
+        return np.asarray(self._root / sqrt(DRAWS))
 
 
 class _Sets:
@@ -134,6 +139,13 @@ class _Sets:
         self._numbers: dict[int, Any] = {}
         self._means: dict[int, _Mean] = {}
         self._live = self._ordered()
+        self._alive = {*self._live}
+        names = ("softmax", "log_softmax")
+        self._of_rows = [
+            i
+            for i in self._live
+            if tape.nodes[i].rule.name in names and tape.nodes[i].operands[0] in self._alive
+        ]
         # the place in this order of the last use of each
         self._last = {i: at for at, i in enumerate(self._live)}
         for at, i in enumerate(self._live):
@@ -165,11 +177,27 @@ class _Sets:
 
     def means(self) -> dict[Key, Reals]:
         """The root mean square error of each mark."""
-        self.carry(AT_ONCE, {*self.marks})
+        rows = self._of_rows
+        asked = {j for i in rows for j in self.tape.nodes[i].operands if j in self._alive}
+        self.carry(AT_ONCE, {*self.marks, *rows, *asked} if self._single else {*self.marks})
         means = {i: self._means[i].value for i in self.marks if i in self._means}
         if self._single:
             means = {i: np.maximum(s, self._underflow(i)) for i, s in means.items()}
         return {self.marks[i]: s for i, s in means.items()}
+
+    def nothing_lost(self) -> bool:
+        """Whether the sets may have been in single precision: no error is too small or too large for it, and
+        what is left of errors that all of a row have, by rounding them, is little beside the others."""
+        means = (mean.value for mean in self._means.values())
+        if not all(bool((((s > LEAST) & np.isfinite(s)) | (s == 0)).all()) for s in means):
+            return False
+        for i in self._of_rows:
+            left = self._means[self.tape.nodes[i].operands[0]].value.max(axis=-1, keepdims=True)
+            if self.tape.nodes[i].rule.name == "softmax":
+                left = left * self.reading.values[i]
+            if (2.0**-20 * left > self._means[i].value).any():
+                return False
+        return True
 
     def _underflow(self, i: int) -> Any:
         """What underflow may lose in the last rounding of a mark."""
@@ -205,7 +233,7 @@ class _Sets:
                 now: dict[int, Any] = {}
                 for place, i in enumerate(run, begin):
                     of = [
-                        now[j] if j in now else _part(E.get(j, 0.0), sets)
+                        now[j] if j in now else _part(E[j], sets) if j in self._alive else 0.0
                         for j in nodes[i].operands
                     ]
                     e = now[i] = self._error(i, of, rounded[i], sets)
@@ -258,8 +286,8 @@ class _Sets:
             return None
 
         def s(k: int) -> Any:
-            mean = self._means.get(node.operands[k])
-            return 0.0 if mean is None else mean.value
+            j = node.operands[k]
+            return self._means[j].value if j in self._alive else 0.0
 
         size = _finite(i, _rounding(i, self.tape, reading, model, s), reading, model)
         if i not in reading.keys:

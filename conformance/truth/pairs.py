@@ -11,7 +11,7 @@ comparison that is not decided. FLINT's balls decide those. docs/tolerances.md h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from types import EllipsisType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from conformance.truth.balls import Ball, Enclosure, enclosure, working_precisio
 from conformance.truth.errorfree import (
     BLOCK,
     OUTWARD,
+    UNDERFLOW,
     fast_two_sum,
     frobenius,
     outward,
@@ -130,7 +131,10 @@ class Pairs:
         return Pairs(f(self.hi), f(self.lo), f(self.rad), self._norm if once else None)
 
     def __getitem__(self, key: Any) -> Pairs:
-        once = not isinstance(key, np.ndarray) or key.dtype == bool
+        of = key if isinstance(key, tuple) else (key,)
+        once = all(isinstance(k, int | slice | EllipsisType | None) for k in of) or (
+            isinstance(key, np.ndarray) and key.dtype == bool
+        )
         return self.moved(lambda x: np.asarray(x[key]), once)
 
     def __setitem__(self, key: Any, value: Pairs) -> None:
@@ -239,14 +243,18 @@ class Pairs:
         """The value of a single number without axes that is a power of two, or 0; of all others None."""
         if self.shape != () or self.lo != 0 or self.rad != 0:
             return None
-        return float(self.hi) if np.abs(np.frexp(self.hi)[0]) in (0, 0.5) else None
+        power = np.abs(np.frexp(self.hi)[0]) in (0, 0.5) and np.abs(self.hi) <= 2.0**300
+        return float(self.hi) if power and (self.hi == 0 or np.abs(self.hi) >= 2.0**-300) else None
 
     def _times_a_power(self, c: float) -> Pairs:
         """Times a power of two, or 0, exactly."""
         if c == 1:
             return self
-        norm = None if self._norm is None else abs(c) * self._norm
-        return Pairs(self.hi * c, self.lo * c, self.rad * abs(c), norm)
+        norm = None if self._norm is None else abs(c) * self._norm * OUTWARD
+        rad = self.rad * abs(c)
+        if 0 < abs(c) < 1:
+            rad, norm = np.where(self.rad > 0, rad + UNDERFLOW, 0.0), None
+        return Pairs(self.hi * c, self.lo * c, rad, norm)
 
     def _norm_of_product(self, b: Pairs, own: Reals) -> float | None:
         if self.shape != b.shape and b.size != 1:
@@ -282,6 +290,8 @@ class Pairs:
         hi, lo = fast_two_sum(q, left / b.hi)
         if self.rad.any() or b.rad.any():
             own = own + (self.rad + np.abs(hi) * OUTWARD * b.rad) / least
+            off = (self.rad > 0) | ((b.rad > 0) & (hi != 0))
+            own = own + np.where(off, UNDERFLOW, 0.0)  # the quotient of a radius may underflow
         return Pairs(hi, lo, _rounded(own, hi.shape))
 
     def __rtruediv__(self, other: Any) -> Pairs:
@@ -348,7 +358,7 @@ class Pairs:
         if not (self.rad < 2.0**-12).all():
             raise UnfitError("an exponent is not known.")
         if (gone := n < -2048 * 399).any():
-            tiny = Pairs(np.zeros(()), np.zeros(()), np.full((), 2 * LEAST))
+            tiny = Pairs(np.zeros(()), np.zeros(()), np.full((), 4 * LEAST))
             kept = Pairs.where(gone, _ZERO, self).exp_and_expm1()
             found = zip((tiny, tiny - 1.0), kept, strict=True)
             return tuple(Pairs.where(gone, x, y) for x, y in found)  # type: ignore[return-value]
@@ -408,17 +418,19 @@ class Pairs:
         """1/√a."""
         return _ONE / self.sqrt()
 
-    def by_flint(self, f: Callable[[Ball], Ball]) -> Pairs:
-        """f of each number, by FLINT."""
-        with working_precision(BITS):
-            return Pairs.of_balls([f(b) for b in self.balls()], self.shape)
-
     def erf(self) -> Pairs:
-        return self.by_flint(lambda a: a.erf())
+        found: Pairs = _elementary().erf(self)
+        return found
 
     def erfc(self) -> Pairs:
         found: Pairs = _elementary().erfc(self)
         return found
+
+    def sin(self) -> Pairs:
+        return self.sin_cos()[0]
+
+    def cos(self) -> Pairs:
+        return self.sin_cos()[1]
 
     def sin_cos(self) -> tuple[Pairs, Pairs]:
         found: tuple[Pairs, Pairs] = _elementary().sin_cos(self)

@@ -26,6 +26,7 @@ from conformance.truth.rounding import Accuracy, Model, Reals, alike, along, key
 __all__ = [
     "IN_PAIRS",
     "LEAF",
+    "OF_NETWORKS",
     "Balls",
     "added",
     "balls_of",
@@ -186,6 +187,7 @@ def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     p = np.maximum(np.abs(a).max(axis=-1, keepdims=True, initial=0), least)  # squares may underflow
     q = np.maximum(np.abs(b).max(axis=-2, keepdims=True, initial=0), least)
     apart = p * np.sqrt(((a / p) ** 2) @ ((b / q) ** 2)) * q
+    lost = np.where(apart > 0, lost, 0.0)  # a sum of zeros is 0
     together = np.minimum(alike(a, u, -1), alike(b, u, -2))
     stored = model.u * np.abs(y) if u < model.u else 0.0
     rounded = model.arithmetic.factors * sqrt(2) * apart
@@ -584,10 +586,14 @@ rules(
 # fmt: on
 
 
-IN_PAIRS = {
+OF_NETWORKS = frozenset({
     "add", "onto", "total", "subtract", "multiply", "hadamard", "weigh", "divide", "negative", "exp",
     "matmul", "sum", "expand", "softmax", "again", "log_softmax",
-}  # fmt: skip
+})  # fmt: skip
+"""The primitives of networks, besides those that only move numbers about."""
+
+
+IN_PAIRS = set(OF_NETWORKS)
 """Primitives whose `ball` takes `Pairs` as well, besides those that only move numbers about."""
 
 

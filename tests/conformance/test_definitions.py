@@ -18,6 +18,7 @@ from conformance.truth.definitions import (
     ACTIVATIONS,
     LOSSES,
     ROW_WISE,
+    TERMS,
     Definition,
     Point,
     loss_at,
@@ -338,3 +339,11 @@ def test_the_decimal_constants_are_decimal() -> None:
         assert slope.contains(flint.fmpq(1, 100))
         assert not slope.contains(arb(0.01))
         agree(ACTIVATIONS["selu"](arb(1)).first, mp.mpf(SELU_SCALE), mp.mpf(10) ** -50)
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *TERMS])
+def test_of_nothing_known_nothing_is_known(name: str) -> None:
+    """A NaN that an implementation returned is no reason to stop judging."""
+    for a in (arb("nan"), arb("inf"), arb("-inf"), arb(0, "inf")):
+        point = {**ACTIVATIONS, **TERMS}[name](a)
+        assert not a.is_nan() or all(point[i].is_nan() for i in range(3))

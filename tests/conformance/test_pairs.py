@@ -20,10 +20,17 @@ from conformance.truth import readings
 from conformance.truth.arrays import apply, decided, join, matmul, mean, permute, taken
 from conformance.truth.balls import working_precision
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE, TERMS
-from conformance.truth.errorfree import exact_products, frobenius, spectral, two_product, two_sum
+from conformance.truth.errorfree import (
+    _cut,
+    exact_products,
+    frobenius,
+    spectral,
+    two_product,
+    two_sum,
+)
 from conformance.truth.network import Network
 from conformance.truth.nodes import Value, op
-from conformance.truth.pairs import Pairs, UnfitError
+from conformance.truth.pairs import Pairs, UnfitError, pairs
 from conformance.truth.primitives import UNARY
 from conformance.truth.readings import in_balls
 from conformance.truth.rounding import Arithmetic
@@ -176,10 +183,14 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("where", ARGUMENTS)
 @pytest.mark.parametrize("rad", [0.0, 2.0**-70, 2.0**-30])
-def test_erfc(where: str, rad: float) -> None:
+def test_erf_and_erfc(where: str, rad: float) -> None:
     a = with_second_floats(ARGUMENTS[where], rad)
+    points = within(a)
     found = a.erfc()
-    assert holds(found, [x.erfc() for x in within(a)])
+    assert holds(found, [x.erfc() for x in points])
+    assert rad or narrow(found, 92)
+    found = a.erf()
+    assert holds(found, [x.erf() for x in points])
     assert rad or narrow(found, 92)
 
 
@@ -239,7 +250,8 @@ def test_a_factor_that_is_a_power_of_two_is_exact() -> None:
         for found in (a * c, c * a):
             assert (found.hi == a.hi * c).all()
             assert (found.lo == a.lo * c).all()
-            assert (found.rad == a.rad * abs(c)).all()
+            assert (found.rad >= a.rad * abs(c)).all()
+            assert (found.rad <= a.rad * abs(c) + 2.0**-499).all()
     assert (a + 0.0).rad is a.rad
 
 
@@ -305,6 +317,69 @@ def test_a_product_in_few_slices_is_less_close(slices: int, k: int) -> None:
         bits = (53 - (slices * k - 1).bit_length()) // 2  # of a slice
         terms = (slices + 1) ** 2 * (k + 1)
         assert narrow(found, min(52 + slices * bits - np.log2(terms) - 2, 100), size)
+
+
+def test_slices_are_as_long_as_said() -> None:
+    """In a row whose second number is just below half of the first slice's last bit, the rest is long."""
+    for bits in (8, 20):
+        row = np.array(
+            [[1.0, 0.49 * 2.0 ** (1 - bits), 0.49 * 2.0 ** (1 - bits), 2.0**-bits * 0.3]]
+        )
+        cut = _cut(row, np.zeros(row.shape), -1, bits, 3)
+        for of in (cut.slices, cut.rests):
+            for i, x in enumerate(of):
+                assert np.linalg.norm(x) * 2.0 ** (bits * i) <= cut.norm.item()
+        assert (sum(cut.slices) + cut.rests[-1] == row).all()
+
+
+def test_a_radius_is_never_lost() -> None:
+    one = Pairs.exactly([1.0])
+    tiny = Pairs(np.array([2.0**294]), np.zeros(1), np.array([2.0**-490])).fit()
+    assert (one / tiny).rad > 0
+    a = one
+    for c in [2.0**-300] * 4 + [2.0**300] * 2:
+        a = (a * Pairs.exactly(c)).fit()
+    assert a.rad > 2.0**99  # nothing is known of what was 2⁻¹²⁰⁰ and is 2⁻⁶⁰⁰
+    end = np.nextafter(-(2048 * 399 + 0.5) * np.log(2) / 2048, -1e9)
+    far = Pairs(np.array([end]), np.zeros(1), np.array([2.0**-12 * (1 - 1e-9)]))
+    assert holds(far.exp(), [(arb(end) + arb(far.rad.item())).exp()])
+    at = Pairs(np.array([1.0]), np.zeros(1), np.array([2.0**-12 * (1 - 1e-9)]))
+    for sign in (-1, 1):
+        assert holds(at.exp(), [(arb(1) + sign * arb(at.rad.item())).exp()])
+    unknown = Pairs(np.zeros(1), np.zeros(1), np.array([np.inf]))
+    with pytest.raises(UnfitError):
+        (unknown * pairs(3.0)).fit()
+    with pytest.raises(UnfitError):
+        one.with_error(np.nan, one).fit()
+    many = Pairs(np.ones(4), np.zeros(4), np.full(4, 1e-30))
+    assert many.norm > 0
+    for key in ([0] * 8, ([0] * 8,), np.zeros(8, int)):
+        assert many[key].norm >= np.sqrt(8) * 1e-30 * 0.999
+
+
+def test_the_norm_of_a_product_has_the_errors_of_both() -> None:
+    exact, off = bare(hard(64)), hard(64)
+    exact._norm = 0.0
+    off.rad = np.full(64, 1e-20)
+    for a, b in ((exact, off), (off, exact)):
+        at_most = errors_of(
+            a * b, [x * (y + arb(1e-20)) for x, y in zip(within(exact), of_ends(off), strict=True)]
+        )
+        assert 0 < at_most <= (a * b).norm
+    for c in (2.0**10, 2.0**-10):
+        assert (off * c).norm >= 0.999 * c * 1e-20 * 8
+
+
+def of_ends(a: Pairs) -> list[arb]:
+    """The middles, exactly."""
+    return [arb(h) + arb(l) for h, l in zip(a.hi.tolist(), a.lo.tolist(), strict=True)]
+
+
+def test_an_error_is_only_cut_where_the_middle_is_the_same() -> None:
+    a = Pairs(np.ones(1), np.zeros(1), np.zeros(1))
+    b = Pairs(np.ones(1), np.full(1, 2.0**-60), np.zeros(1))
+    assert a.with_error(2.0**-50, a).rad == 0
+    assert a.with_error(2.0**-50, b).rad >= 2.0**-50
 
 
 def test_rows_of_zeros_are_known_to_be_zero() -> None:
