@@ -358,11 +358,11 @@ def cluster(address: str, names: Sequence[str], memory: int | None) -> Iterator[
     RunError where there is none, or no worker; ModuleNotFoundError without distributed."""
     if not re.fullmatch(r"(tcp|tls)://\S+:\d{1,5}", address, re.ASCII):
         raise RunError(f"--scheduler is {address!r:.80}; expected tcp://HOST:PORT.")
-    import dask
-    from distributed import Client
+    from distributed import Client, Security
 
-    tls = (f"distributed.comm.tls.{of}" for of in ("ca-file", "client.cert", "client.key"))
-    if address.startswith("tls") and not all(map(dask.config.get, tls)):
+    of: Any = Security()  # type: ignore[no-untyped-call] # as dask's settings say
+    known = of.tls_ca_file and of.tls_client_cert and of.tls_client_key
+    if address.startswith("tls") and not known:
         raise RunError(
             f"--scheduler is {address:.80}, and there are no certificates for TLS; expected them in dask's "
             "settings: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__TLS__CLIENT__CERT and …__TLS__CLIENT__KEY."

@@ -18,6 +18,7 @@ import numpy as np
 from flint import arb, arb_series, fmpq
 
 from conformance.truth.balls import Ball, union
+from conformance.truth.elementary import erfc, sin_cos
 from conformance.truth.pairs import Pairs
 from conformance.truth.series import Series
 
@@ -114,7 +115,11 @@ class Definition:
         return range(first, last + 1)
 
     def _piece(self, i: int, a: Ball) -> Point:
-        s = self.pieces[i](arb_series([a, 1], ORDER))
+        try:
+            s = self.pieces[i](arb_series([a, 1], ORDER))
+        except ValueError:  # a divisor may be 0: nothing is known
+            nan = arb("nan")
+            return Point(nan, nan, nan)
         return Point(s[0], s[1], 2 * s[2])
 
     def _combine(self, a: Ball, sides: Sequence[Point]) -> Point:
@@ -202,7 +207,7 @@ def _softplus(a: Ball) -> Ball:
 def normal_cdf(x: Taylor) -> Taylor:
     """Φ(x) = erfc(−x/√2)/2, which does not cancel in the tail."""
     density = (-x[0] * x[0] / 2).exp() / (2 * arb.pi()).sqrt()
-    return lift(x, (-x[0] / arb(2).sqrt()).erfc() / 2, density, -x[0] * density)
+    return lift(x, erfc(-x[0] / arb(2).sqrt()) / 2, density, -x[0] * density)
 
 
 def gelu_tanh(x: Taylor) -> Taylor:
@@ -211,7 +216,7 @@ def gelu_tanh(x: Taylor) -> Taylor:
 
 
 def sin(x: Taylor) -> Taylor:
-    s, c = x[0].sin_cos()
+    s, c = sin_cos(x[0])
     return lift(x, s, c, -s)
 
 

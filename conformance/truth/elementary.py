@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from flint import arb, fmpq
@@ -93,12 +94,15 @@ def _around(z: Pairs, table: Table, left_out: float) -> Pairs:
     return found
 
 
-def erfc(a: Pairs) -> Pairs:
-    """e^{−z²} times a series, z = |a|; of a negative a, 2 − erfc z. A very small result is only bounded.
+def erfc(a: Any) -> Any:
+    """Of pairs e^{−z²} times a series, z = |a|, and 2 − erfc z where a is negative; of a ball by FLINT. Of pairs
+    a very small result is only bounded.
 
     e^{z²} erfc z = 2/√π ∫ e^{−s²−2zs} ds, s from 0 to ∞, is completely monotone: its derivatives alternate in
     sign, and shrink as z grows. The n-th is n!/Γ(n/2 + 1) at 0: what is left out is at most t¹⁴/7!.
     """
+    if not isinstance(a, Pairs):
+        return a.erfc()
     positive, z = _sized(a)
     if (far := z.hi >= FURTHEST).any():
         near = erfc(Pairs.where(far, pairs(0.0), z))
@@ -108,12 +112,14 @@ def erfc(a: Pairs) -> Pairs:
     return Pairs.where(positive, found, 2.0 - found)
 
 
-def erf(a: Pairs) -> Pairs:
-    """A series up to 1, and 1 − erfc beyond.
+def erf(a: Any) -> Any:
+    """Of pairs a series up to 1, and 1 − erfc beyond; of a ball by FLINT.
 
     f⁽¹⁴⁾ = 2/√π H₁₃(z) e^{−z²}, with Hermite's polynomial, is at most 1.1·2/√π 2^{13/2} √13! (Cramér's
     bound), and over 14! less than 2⁻¹³.
     """
+    if not isinstance(a, Pairs):
+        return a.erf()
     positive, z = _sized(a)
     far = z.hi >= 1
     found = _around(Pairs.where(far, pairs(0.0), z), _erf(), 2.0**-13)
@@ -149,8 +155,10 @@ def _circle() -> tuple[tuple[float, ...], Pairs, Pairs]:
     return (*parts, float(left)), sine, cosine
 
 
-def sin_cos(a: Pairs) -> tuple[Pairs, Pairs]:
-    """sin(p + r) and cos(p + r), p the nearest place of a table, by the series of sin r and cos r."""
+def sin_cos(a: Any) -> tuple[Any, Any]:
+    """Of pairs sin(p + r) and cos(p + r), p the nearest place of a table; of a ball by FLINT."""
+    if not isinstance(a, Pairs):
+        return a.sin(), a.cos()
     step, sine, cosine = _circle()
     n = np.rint(a.hi * (AROUND / (2 * np.pi)))
     if not ((np.abs(n) < 2.0**20) & (a.rad < 2.0**-20)).all():

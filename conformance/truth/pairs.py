@@ -11,7 +11,7 @@ comparison that is not decided. FLINT's balls decide those. docs/tolerances.md h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import EllipsisType, ModuleType
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -417,31 +417,6 @@ class Pairs:
     def rsqrt(self) -> Pairs:
         """1/√a."""
         return _ONE / self.sqrt()
-
-    def erf(self) -> Pairs:
-        found: Pairs = _elementary().erf(self)
-        return found
-
-    def erfc(self) -> Pairs:
-        found: Pairs = _elementary().erfc(self)
-        return found
-
-    def sin(self) -> Pairs:
-        return self.sin_cos()[0]
-
-    def cos(self) -> Pairs:
-        return self.sin_cos()[1]
-
-    def sin_cos(self) -> tuple[Pairs, Pairs]:
-        found: tuple[Pairs, Pairs] = _elementary().sin_cos(self)
-        return found
-
-
-def _elementary() -> ModuleType:
-    """Functions that need this module."""
-    from conformance.truth import elementary
-
-    return elementary
 
 
 class Stack(Pairs):

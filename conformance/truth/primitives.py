@@ -22,6 +22,7 @@ from flint import arb
 
 from conformance.truth.balls import Ball
 from conformance.truth.definitions import logistic
+from conformance.truth.elementary import erf, erfc, sin_cos
 from conformance.truth.nodes import Rule, Shape, Value, op, rules
 from conformance.truth.pairs import Pairs
 from conformance.truth.rounding import Model
@@ -124,11 +125,11 @@ UNARY: dict[str, Unary] = {
         lambda a, y: 2 * a,
         lambda g, y, a: op.multiply(g, _scaled(a, 2.0)),
         lambda e, a, y: (2 * a + e) * e),
-    "sin": Unary(lambda a: a.sin(),
+    "sin": Unary(lambda a: sin_cos(a)[0],
         lambda a, y: np.cos(a),
         lambda g, y, a: op.multiply(g, op.cos(a)),
         None, 0.5),
-    "cos": Unary(lambda a: a.cos(),
+    "cos": Unary(lambda a: sin_cos(a)[1],
         lambda a, y: -np.sin(a),
         lambda g, y, a: op.negative(op.multiply(g, op.sin(a))),
         None, 0.5),
@@ -176,11 +177,11 @@ UNARY: dict[str, Unary] = {
         lambda a, y: 1 / (1 + np.exp(-a)),
         lambda g, y, a: op.multiply(g, op.sigmoid(a)),
         None, 0.13),
-    "erf": Unary(lambda a: a.erf(),
+    "erf": Unary(erf,
         lambda a, y: 2 / _SQRT_PI * np.exp(-a * a),
         lambda g, y, a: op.multiply(g, _bell(a, 1)),
         None, 0.5),
-    "erfc": Unary(lambda a: a.erfc(),
+    "erfc": Unary(erfc,
         lambda a, y: -2 / _SQRT_PI * np.exp(-a * a),
         lambda g, y, a: op.multiply(g, _bell(a, -1)),
         None, 0.5),

@@ -186,8 +186,9 @@ def _product_rounding(model: Model, y: Any, operands: Any, s: Any) -> Any:
     least = np.finfo(float).tiny
     p = np.maximum(np.abs(a).max(axis=-1, keepdims=True, initial=0), least)  # squares may underflow
     q = np.maximum(np.abs(b).max(axis=-2, keepdims=True, initial=0), least)
-    apart = p * np.sqrt(((a / p) ** 2) @ ((b / q) ** 2)) * q
-    lost = np.where(apart > 0, lost, 0.0)  # a sum of zeros is 0
+    scaled = np.sqrt(((a / p) ** 2) @ ((b / q) ** 2))
+    apart = p * scaled * q
+    lost = np.where((scaled > 0) | (y != 0), lost, 0.0)  # a sum of zeros is 0
     together = np.minimum(alike(a, u, -1), alike(b, u, -2))
     stored = model.u * np.abs(y) if u < model.u else 0.0
     rounded = model.arithmetic.factors * sqrt(2) * apart

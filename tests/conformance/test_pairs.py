@@ -20,6 +20,7 @@ from conformance.truth import readings
 from conformance.truth.arrays import apply, decided, join, matmul, mean, permute, taken
 from conformance.truth.balls import working_precision
 from conformance.truth.definitions import ACTIVATIONS, LOSSES, ROW_WISE, TERMS
+from conformance.truth.elementary import erf, erfc, sin_cos
 from conformance.truth.errorfree import (
     _cut,
     exact_products,
@@ -118,7 +119,7 @@ def test_a_sum() -> None:
         assert holds(a.sum(-1), [sum(row.tolist(), arb(0)) for row in rows])
 
 
-METHODS = ("exp", "expm1", "log1p", "log", "tanh", "sqrt", "rsqrt", "erfc")
+METHODS = ("exp", "expm1", "log1p", "log", "tanh", "sqrt", "rsqrt")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -186,10 +187,10 @@ ARGUMENTS = {
 def test_erf_and_erfc(where: str, rad: float) -> None:
     a = with_second_floats(ARGUMENTS[where], rad)
     points = within(a)
-    found = a.erfc()
+    found = erfc(a)
     assert holds(found, [x.erfc() for x in points])
     assert rad or narrow(found, 92)
-    found = a.erf()
+    found = erf(a)
     assert holds(found, [x.erf() for x in points])
     assert rad or narrow(found, 92)
 
@@ -206,7 +207,7 @@ ANGLES = {
 @pytest.mark.parametrize("rad", [0.0, 2.0**-70, 2.0**-35])
 def test_sine_and_cosine(where: str, rad: float) -> None:
     a = with_second_floats(ANGLES[where], rad)
-    sine, cosine = a.sin_cos()
+    sine, cosine = sin_cos(a)
     points = within(a)
     assert holds(sine, [x.sin() for x in points])
     assert holds(cosine, [x.cos() for x in points])
@@ -267,7 +268,7 @@ def test_what_is_nearly_a_float_is_not_one() -> None:
 def test_what_saturates_is_known_to() -> None:
     for z in ([-30.0, 1, 2], [-16.5, 16.5, 17], [1000.0, -16.6, 3]):
         b = Pairs.exactly(z)
-        assert holds(b.erfc(), [x.erfc() for x in within(b)])
+        assert holds(erfc(b), [x.erfc() for x in within(b)])
     a = Pairs.exactly([-1000.0, -280, 0.5, 280, 1000])
     assert holds(a.tanh(), [x.tanh() for x in within(a)])
     assert holds((-abs(a)).exp(), [(-abs(x)).exp() for x in within(a)])
@@ -315,7 +316,7 @@ def test_a_product_in_few_slices_is_less_close(slices: int, k: int) -> None:
         assert holds(found, (of_matrix(P) * of_matrix(Q)).entries())
         size = k * np.outer(np.abs(P.hi).max(axis=1), np.abs(Q.hi).max(axis=0))
         bits = (53 - (slices * k - 1).bit_length()) // 2  # of a slice
-        terms = (slices + 1) ** 2 * (k + 1)
+        terms = (slices + 1) * ((slices + 1) * k + 4)
         assert narrow(found, min(52 + slices * bits - np.log2(terms) - 2, 100), size)
 
 
@@ -470,9 +471,9 @@ def test_a_norm_is_of_what_stands_there_once() -> None:
         lambda: Pairs.exactly([-2.0]).sqrt(),
         lambda: abs(Pairs(np.array([1.0]), np.zeros(1), np.array([1.0]))),
         lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).exp(),
-        lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).erfc(),
-        lambda: Pairs.exactly([1e6]).sin_cos()[0],
-        lambda: Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])).sin_cos()[0],
+        lambda: erfc(Pairs(np.array([1.0]), np.zeros(1), np.array([0.1]))),
+        lambda: sin_cos(Pairs.exactly([1e6]))[0],
+        lambda: sin_cos(Pairs(np.array([1.0]), np.zeros(1), np.array([0.1])))[0],
     ],
 )
 def test_what_does_not_fit_is_left_to_balls(bad: Callable[[], Pairs]) -> None:

@@ -356,10 +356,12 @@ def test_a_kink_is_within_reach_of_so_many_errors(steps: int, within: int) -> No
 
 
 def test_flushing_allows_a_normal_number_at_each_operation() -> None:
-    p = problem({1: [[1.0]]}, [[0.0]], [[0.0]], {1: "identity"})
+    p = problem({1: [[1.0]]}, [[2.0**-1070]], [[0.0]], {1: "identity"})
     kept, flushed = of_problem(p), of_problem(p, flushes=True)
     assert kept.A[1].item() == TINY
     assert flushed.A[1].item() == 2 * NORMAL  # and what its operand may be off by
+    p = problem({1: [[1.0]]}, [[0.0]], [[0.0]], {1: "identity"})
+    assert of_problem(p).A[1].item() == of_problem(p, flushes=True).A[1].item() == 0  # 0 times 1
 
 
 def test_the_spread_of_a_row_wise_layer() -> None:
