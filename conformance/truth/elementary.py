@@ -95,8 +95,8 @@ def _around(z: Pairs, table: Table, left_out: float) -> Pairs:
 
 
 def erfc(a: Any) -> Any:
-    """Of pairs e^{−z²} times a series, z = |a|, and 2 − erfc z where a is negative; of a ball by FLINT. Of pairs
-    a very small result is only bounded.
+    """Of pairs e^{−z²} times a series, z = |a|, and 2 − erfc z where a is negative; a very small result is
+    only bounded. Of a ball by FLINT.
 
     e^{z²} erfc z = 2/√π ∫ e^{−s²−2zs} ds, s from 0 to ∞, is completely monotone: its derivatives alternate in
     sign, and shrink as z grows. The n-th is n!/Γ(n/2 + 1) at 0: what is left out is at most t¹⁴/7!.
