@@ -64,8 +64,8 @@ bench: setup ## refbp against torch eager and jitted JAX, and a verdict against 
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/verdicts.py --large
 
-scale: setup ## time and memory of a verdict by width, batch, depth and number of cases; writes docs/scale.md
-	$(BIN)/python benchmarks/scale.py --write
+scale: setup ## time and memory of a verdict by width, batch, depth and number of cases; writes docs/scale.md, or CASES=N alone
+	$(BIN)/python benchmarks/scale.py $(if $(CASES),--cases $(CASES),--write)
 
 checkers: setup ## our verdicts beside gradcheck, check_grads and HIPS/autograd; writes docs/checkers.md
 	$(BIN)/python benchmarks/checkers.py --write

@@ -1,6 +1,6 @@
 """What a verdict costs as networks grow: time and memory by width, batch, depth and number of cases.
 
-    python benchmarks/scale.py [--small] [--write]
+    python benchmarks/scale.py [--small] [--write] [--cases N]
 
 Each row is one network, judged by itself in a process of its own: the forward and backward pass of
 refbp, the truth, the tolerances, and the gate `step`. Beside it stand the truth in FLINT's balls alone,
@@ -254,10 +254,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="widths to 256")
     parser.add_argument("--write", action="store_true", help="into docs/scale.md")
+    parser.add_argument("--cases", type=int, help="only so many cases through the runner")
     parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
         print(json.dumps(PARTS[options.part[0]](*json.loads(options.part[1]))))
+        return
+    if options.cases:
+        table_of_cases((options.cases,))
         return
     wide = (16, 64, 256) if options.small else (16, 64, 256, 512, 1024)
     shapes = [(w, min(w, 256), 4, "float64") for w in wide]
