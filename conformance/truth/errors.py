@@ -67,9 +67,8 @@ def draws(tape: Tape, reading: Reading, model: Model) -> dict[Key, Reals]:
 
 SMALLEST, LARGEST = 2.0**-60, 2.0**60  # of numbers
 LEAST = 2.0**-89  # of errors
-UNDERFLOWS = (
-    2.0**-113
-)  # roundings below this are of numbers that underflow: of others u·SMALLEST at least
+# roundings below this are of numbers that underflow: of others they are u·SMALLEST at least
+UNDERFLOWS = 2.0**-113
 
 
 def _in_single(tape: Tape, reading: Reading) -> bool:
@@ -109,9 +108,7 @@ class _Mean:
     def add(self, e: Any) -> None:
         if isinstance(e, float):
             return
-        if (
-            e.dtype == np.float32
-        ):  # squares of single precision neither over- nor underflow in double
+        if e.dtype == np.float32:  # whose squares neither over- nor underflow in double
             more = np.einsum("d...,d...->...", e, e, dtype=np.float64)
             self._squares = more if self._squares is None else self._squares + more
         elif len(e) == DRAWS:
@@ -158,14 +155,15 @@ class _Sets:
         known = [v is not None for v in self.reading.values]
         found: list[int] = []
         after: dict[int, list[int]] = {}
-
         live = [i for i, n in enumerate(nodes) if i in last and n.operands]
         live = [i for i in live if all(known[j] for j in nodes[i].operands)]
         alive = {*live}
         first = []
         for i in reversed(live):
             j = max(nodes[i].operands)
-            if nodes[i].rule.moves and j in alive and prod(nodes[i].shape) <= prod(nodes[j].shape):
+            others = (alive & {*nodes[i].operands}) - {j, *nodes[j].operands}  # may come after j
+            no_larger = prod(nodes[i].shape) <= prod(nodes[j].shape)
+            if nodes[i].rule.moves and j in alive and not others and no_larger:
                 after.setdefault(j, []).append(i)
             else:
                 first.append(i)

@@ -13,7 +13,7 @@ import pytest
 from conformance.judge.tolerance import LAMBDA, accuracy
 from conformance.model.problem import Problem
 from conformance.truth import errors as module
-from conformance.truth.arrays import apply
+from conformance.truth.arrays import apply, join
 from conformance.truth.errors import draws, errors
 from conformance.truth.network import Network
 from conformance.truth.nodes import op
@@ -239,6 +239,22 @@ def test_the_order_of_imports_does_not_matter(order: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTS, *order], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.endswith(" 3\n")
+
+
+def test_what_is_moved_waits_for_all_that_it_is_of() -> None:
+    """[a bᵀ | d], of which bᵀ is moved up, before the product d is there."""
+    draw = np.random.default_rng(3).standard_normal
+    tape = Tape()
+    b = op.add(tape.leaf(draw((4, 4))), tape.leaf(draw((4, 4))))
+    d = op.multiply(tape.leaf(draw((4, 1))), tape.leaf(draw((4, 1))))
+    first = op.without_last(op.transpose(b))
+    tape.mark(join([d, first], -1), "joined")
+    tape.mark(first, "first")
+    tape.mark(d, "d")
+    reading = in_balls(tape)
+    found = errors(tape, reading, Model(Arithmetic.named("float32"), lambda name: EXACT))
+    assert (found["joined"] == np.concatenate([found["d"], found["first"]], -1)).all()
+    assert (found["joined"] > 0).all()
 
 
 def test_what_is_used_last_at_the_beginning_of_a_run() -> None:
