@@ -15,8 +15,8 @@ from flint import arb, fmpq
 from numpy.typing import NDArray
 
 from conformance.truth.balls import working_precision
-from conformance.truth.errorfree import fast_two_sum, outward, two_sum
-from conformance.truth.pairs import BITS, Pairs, UnfitError, pairs
+from conformance.truth.errorfree import outward
+from conformance.truth.pairs import BITS, Pairs, UnfitError, in_parts, pairs, reduced
 
 __all__ = ["erf", "erfc", "sin_cos"]
 
@@ -146,13 +146,10 @@ def _circle() -> tuple[tuple[float, ...], Pairs, Pairs]:
     """2π/512 in three parts, of which the first two have 32 bits; the sine and the cosine at each place."""
     with working_precision(BITS):
         step = 2 * arb.pi() / AROUND
-        left, parts = step, []
-        for grid in (2.0**-38, 2.0**-70):
-            parts.append(float(np.rint(float(left) / grid) * grid))
-            left -= parts[-1]
         at = [(arb(2 * j) / AROUND).sin_cos_pi() for j in range(AROUND)]
         sine, cosine = (Pairs.of_balls([x[i] for x in at], (AROUND,)) for i in range(2))
-    return (*parts, float(left)), sine, cosine
+        parts = in_parts(step, 38)
+    return parts, sine, cosine
 
 
 def sin_cos(a: Any) -> tuple[Any, Any]:
@@ -163,9 +160,7 @@ def sin_cos(a: Any) -> tuple[Any, Any]:
     n = np.rint(a.hi * (AROUND / (2 * np.pi)))
     if not ((np.abs(n) < 2.0**20) & (a.rad < 2.0**-20)).all():
         raise UnfitError("an angle is too large, or not known.")
-    r, e = two_sum(a.hi - n * step[0], -n * step[1])
-    r, f = two_sum(r, a.lo)
-    hi, lo = fast_two_sum(r, e + f - n * step[2])
+    hi, lo = reduced(a.hi, a.lo, n, step)
     # n·step[2] and the sums after it are rounded, by 2⁻⁵³ of at most n·2⁻⁷⁰ and of what is left of r
     off = np.abs(n) * 2.0**-120 + np.abs(hi) * 2.0**-103
     x = Pairs(hi, lo, outward(a.rad + off))

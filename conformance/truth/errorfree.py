@@ -36,6 +36,7 @@ ROUNDING = 2.0**-53  # unit roundoff of float64
 OUTWARD = 1 + 2.0**-40  # a bound takes fewer than 8,000 operations, each off by 2⁻⁵³
 UNDERFLOW = 2.0**-500  # more than all that underflows; a radius that is not 0 is at least as large
 SPLIT = 2.0**27 + 1  # Dekker's factor: it splits 53 bits into halves of 26
+SLICES = 3  # of each factor of a product of matrices
 BLOCK = 2**13  # numbers at a time: they stay in the cache, which is faster
 
 
@@ -163,7 +164,7 @@ def _norm(M: Reals, axis: int) -> Reals:
 
 
 def sliced_product(
-    P: tuple[Reals, Reals], Q: tuple[Reals, Reals], count: int = 3
+    P: tuple[Reals, Reals], Q: tuple[Reals, Reals], count: int = SLICES
 ) -> tuple[Reals, Reals, Reals]:
     """hi, lo and rad of the product of two matrices, or stacks of them, each of which is hi + lo.
 

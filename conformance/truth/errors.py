@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.truth.reading import Reading, last_uses
+from conformance.truth.reading import Reading, last_uses, only_of
 from conformance.truth.rounding import DRAWS, EXACT, Arithmetic, Model, Reals, rms, signed, signs
-from conformance.truth.rules import LEAF, OF_NETWORKS
+from conformance.truth.rules import OF_NETWORKS
 from conformance.truth.tape import Key, Tape
 
 __all__ = ["draws", "errors", "roundings_alone"]
@@ -65,6 +65,7 @@ def draws(tape: Tape, reading: Reading, model: Model) -> dict[Key, Reals]:
 
 # --- in single precision --------------------------------------------------------------------------
 
+LARGE = 300  # numbers for each primitive, on average
 SMALLEST, LARGEST = 2.0**-60, 2.0**60  # of numbers
 LEAST = 2.0**-89  # of errors
 # roundings below this are of numbers that underflow: of others they are u·SMALLEST at least
@@ -79,11 +80,8 @@ def _in_single(tape: Tape, reading: Reading) -> bool:
     was lost. What underflow may lose is left out, and stands beside. Only tapes of networks are read so, and
     large ones.
     """
-    numbers = sum(prod(node.shape) for node in tape.nodes)
-    if numbers <= 300 * len(tape.nodes):
-        return False
-    able = (n.rule.moves or n.rule is LEAF or n.rule.name in OF_NETWORKS for n in tape.nodes)
-    return all(able) and all(_within(v) for v in reading.values if v is not None)
+    large = only_of(tape, OF_NETWORKS, LARGE)
+    return large and all(_within(v) for v in reading.values if v is not None)
 
 
 def _within(v: Reals) -> bool:

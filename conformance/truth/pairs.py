@@ -22,6 +22,7 @@ from conformance.truth.balls import Ball, Enclosure, enclosure, working_precisio
 from conformance.truth.errorfree import (
     BLOCK,
     OUTWARD,
+    SLICES,
     UNDERFLOW,
     fast_two_sum,
     frobenius,
@@ -34,7 +35,7 @@ from conformance.truth.errorfree import (
     two_sum,
 )
 
-__all__ = ["BITS", "Pairs", "Stack", "UnfitError", "pairs"]
+__all__ = ["BITS", "Pairs", "Stack", "UnfitError", "in_parts", "pairs", "reduced"]
 
 Reals = NDArray[np.float64]
 
@@ -319,7 +320,7 @@ class Pairs:
     def __matmul__(self, other: Pairs) -> Pairs:
         return self.product(other)
 
-    def product(self, other: Pairs, slices: int = 3) -> Pairs:
+    def product(self, other: Pairs, slices: int = SLICES) -> Pairs:
         """The product of arrays with two axes or more."""
         hi, lo, rad = sliced_product((self.hi, self.lo), (other.hi, other.lo), slices)
         own, k = outward(rad), self.shape[-1]
@@ -362,7 +363,7 @@ class Pairs:
             kept = Pairs.where(gone, _ZERO, self).exp_and_expm1()
             found = zip((tiny, tiny - 1.0), kept, strict=True)
             return tuple(Pairs.where(gone, x, y) for x, y in found)  # type: ignore[return-value]
-        q, r = _series(*_reduced(self.hi, self.lo, n))
+        q, r = _series(*reduced(self.hi, self.lo, n, _LOG2))
         whole = n.astype(np.intp)
         T, T1, T2, t = _POWERS[:, whole & 2047]
         p, e = split_product(T, (T1, T2), q, split(q))
@@ -465,30 +466,37 @@ def _rounded(rad: Any, shape: tuple[int, ...]) -> Reals:
     return np.broadcast_to(outward(rad), shape)
 
 
+def in_parts(step: Ball, bits: int) -> tuple[float, ...]:
+    """A number in three floats: a multiple of 2^−bits, one of 2^−(bits + 32), and the rest. Products of the
+    first two with whole numbers of 20 bits have no error."""
+    parts: list[float] = []
+    for grid in (2.0**-bits, 2.0 ** -(bits + 32)):
+        parts.append(float(np.rint(float(step) / grid) * grid))
+        step = step - parts[-1]
+    return (*parts, float(step))
+
+
 def _constants() -> tuple[tuple[float, ...], Reals, float]:
     """log 2/2048 in three parts, of which the first two have 32 bits; the powers e^{j/2048 log 2}, rounded,
     that in two halves, and what rounding left; what rounding left of 1/6."""
     with working_precision(BITS):
-        left, parts = arb(2).log() / 2048, []
-        for grid in (2.0**-43, 2.0**-75):
-            parts.append(float(np.rint(float(left) / grid) * grid))
-            left -= parts[-1]
+        parts = in_parts(arb(2).log() / 2048, 43)
         powers = [((arb(2).log() / 2048) * j).exp() for j in range(2048)]
         hi = np.array([float(x) for x in powers])
         lo = np.array([float(x - float(x)) for x in powers])
         sixth = float(arb(1) / 6 - 1 / 6)
-        return (*parts, float(left)), np.stack([hi, *split(hi), lo]), sixth
+        return parts, np.stack([hi, *split(hi), lo]), sixth
 
 
 _LOG2, _POWERS, _SIXTH = _constants()
 
 
-def _reduced(hi: Reals, lo: Reals, n: Reals) -> tuple[Reals, Reals]:
-    """r = a − n log 2/2048 as two floats. The first two products have no error, nor has the first difference:
-    n has at most 20 bits."""
-    r, e = two_sum(hi - n * _LOG2[0], -n * _LOG2[1])
+def reduced(hi: Reals, lo: Reals, n: Reals, step: tuple[float, ...]) -> tuple[Reals, Reals]:
+    """r = a − n·step as two floats, n the nearest whole number, of at most 20 bits, and step `in_parts`: the
+    first difference has no error either."""
+    r, e = two_sum(hi - n * step[0], -n * step[1])
     r, f = two_sum(r, lo)
-    return fast_two_sum(r, e + f - n * _LOG2[2])
+    return fast_two_sum(r, e + f - n * step[2])
 
 
 def _series(r: Reals, e: Reals) -> tuple[Reals, Reals]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from conformance.truth.balls import Enclosure
 from conformance.truth.rounding import Arithmetic, Reals
 from conformance.truth.tape import Key, Tape
 
-__all__ = ["KNOWN_ENOUGH", "Reading", "last_uses"]
+__all__ = ["KNOWN_ENOUGH", "Reading", "last_uses", "only_of"]
 
 KNOWN_ENOUGH = 2.0**-10  # in rounding errors: how closely a value must be known
 
@@ -36,6 +37,13 @@ class Reading:
             bool((e.narrow() | (e.rad <= KNOWN_ENOUGH * sizes[key])).all())
             for key, e in self.at.items()
         )
+
+
+def only_of(tape: Tape, names: Collection[str], numbers: int) -> bool:
+    """Whether a tape has more than so many numbers for each primitive, on average, and none but these
+    primitives, and those that only move numbers about."""
+    many = sum(prod(node.shape) for node in tape.nodes) > numbers * len(tape.nodes)
+    return many and all(n.rule.moves or not n.operands or n.rule.name in names for n in tape.nodes)
 
 
 def last_uses(tape: Tape) -> dict[int, int]:

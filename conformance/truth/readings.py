@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,10 @@ from conformance.truth.balls import (
     working_precision,
 )
 from conformance.truth.definitions import Definition, Point
-from conformance.truth.errorfree import exact_products
+from conformance.truth.errorfree import SLICES, exact_products
 from conformance.truth.errors import errors, roundings_alone
 from conformance.truth.pairs import BITS, Pairs, UnfitError
-from conformance.truth.reading import Reading, last_uses
+from conformance.truth.reading import Reading, last_uses, only_of
 from conformance.truth.rounding import Arithmetic, Model, Reals
 from conformance.truth.rules import IN_PAIRS, LEAF, balls_of, exactly
 from conformance.truth.tape import Key, Tape
@@ -50,7 +49,7 @@ Memo = dict[tuple[Definition, int], dict[float, Point]]
 Given = Mapping[Any, NDArray[Any]]
 
 # of the factors of a product: errors of a step are not carried on, and need not be as small
-SLICES, SLICES_OF_A_STEP = 3, 2
+SLICES_OF_A_STEP = 2
 
 
 @dataclass
@@ -205,9 +204,7 @@ PAIRED = 300  # numbers per primitive, on average, above which pairs are faster 
 def _in_pairs(tape: Tape) -> bool:
     """Whether a tape is read in pairs first: it is large, pairs can read every primitive of it, and the
     library that multiplies matrices is as exact as pairs need it."""
-    numbers = sum(prod(node.shape) for node in tape.nodes)
-    able = (n.rule.moves or n.rule is LEAF or n.rule.name in IN_PAIRS for n in tape.nodes)
-    return numbers > PAIRED * len(tape.nodes) and all(able) and exact_products()
+    return only_of(tape, IN_PAIRS, PAIRED) and exact_products()
 
 
 def _value(
