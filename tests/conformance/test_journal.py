@@ -249,7 +249,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_results(seed: int, tmp_path
             break
         assert run.returncode == -signal.SIGKILL, errors
     assert kills >= 1
-    first, second = (json.dumps(bare(tmp_path / f"{n}.json")) for n in ("r", "whole"))
+    first, second = (json.dumps(bare(tmp_path / f"{n}.json"), default=list) for n in ("r", "whole"))
     assert first == second
     assert not journal.exists()
     assert os.listdir(tmp_path).count("r.json") == 1  # noqa: PTH208
